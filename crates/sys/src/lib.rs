@@ -1,1 +1,10 @@
+//! The system-call border: what the rest of the workspace needs from the kernel and the standard library lacks.
 //!
+//! Everything here knows nothing of containers. Functions take and return owned or borrowed descriptors;
+//! raw numbers stay inside their module.
+
+pub mod beneath;
+pub mod fdpass;
+pub mod mount;
+pub mod namespace;
+pub mod process;
