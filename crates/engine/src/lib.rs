@@ -1,1 +1,20 @@
+//! The daemon's mind: lifecycles, store, recovery, events.
 //!
+//! [`Engine`] is the only door. It composes the synchronous crates (`runtime`, `shim`, `snapshot`, `network`,
+//! `volume`, `image`) and owns every decision that more than one container shares. Operations run to their end
+//! even when the caller's future is dropped; slow work never happens under a lock that `list` or `inspect` need.
+
+mod config;
+mod engine;
+mod filters;
+mod options;
+mod outcome;
+
+pub use config::EngineConfig;
+pub use engine::Engine;
+pub use filters::Filters;
+pub use options::{
+    AttachOptions, AttachTicket, CreateRequest, Created, EventStream, EventsOptions, ExecStart, ExecStartOptions, ImageListOptions,
+    ListOptions, LogChunk, LogStream, LogsOptions, ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle,
+};
+pub use outcome::{Class, EngineError, Result};

@@ -1,0 +1,55 @@
+//! What the daemon's flags and daemon.json decide about an engine.
+
+use std::path::PathBuf;
+
+/// Settings of one engine; they do not change while it is open.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Images, layers, volumes, containers and the store live below `data_root/v1`.
+    pub data_root: PathBuf,
+    /// Sockets, journals and the lock live below `exec_root/v1`; void after a reboot.
+    pub exec_root: PathBuf,
+    /// Name of an existing bridge to use, `none` for no bridge network at all; chosen by the engine when `None`.
+    pub bridge: Option<String>,
+    /// Address and prefix of the bridge (`172.17.0.1/16`); chosen from the host's routes when `None`.
+    pub bip: Option<String>,
+    /// Registries (host or host:port) that may be spoken to without TLS, besides the loopback ones.
+    pub insecure_registries: Vec<String>,
+    /// Mirrors of docker.io, tried in order.
+    pub registry_mirrors: Vec<String>,
+    /// Whether containers go on when the engine closes gracefully.
+    pub live_restore: bool,
+    /// Cgroup below which containers' groups are made; the engine's own tree when `None`.
+    pub cgroup_parent: Option<String>,
+    /// Default log driver (`json-file` or `none`) and its options.
+    pub log_driver: String,
+    /// Default options of the log driver (`max-size`, `max-file`).
+    pub log_opts: std::collections::BTreeMap<String, String>,
+    /// The daemon's own labels, shown by `info`.
+    pub labels: Vec<String>,
+    /// Whether `info` says that the daemon runs in debug mode.
+    pub debug: bool,
+    /// How many network sandboxes are kept ready; 0 makes each on demand.
+    pub sandbox_stock: usize,
+}
+
+impl EngineConfig {
+    /// The defaults of the daemon for two roots.
+    pub fn new(data_root: impl Into<PathBuf>, exec_root: impl Into<PathBuf>) -> EngineConfig {
+        EngineConfig {
+            data_root: data_root.into(),
+            exec_root: exec_root.into(),
+            bridge: None,
+            bip: None,
+            insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
+            live_restore: true,
+            cgroup_parent: None,
+            log_driver: "json-file".to_owned(),
+            log_opts: Default::default(),
+            labels: Vec::new(),
+            debug: false,
+            sandbox_stock: 2,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Plain values that callers of [`crate::Engine`] pass and get.
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+
+use tokio::sync::mpsc;
+
+use crate::filters::Filters;
+use crate::outcome::{EngineError, Result};
+
+/// Body of a create request.
+#[derive(Debug, Clone, Default)]
+pub struct CreateRequest {
+    /// What runs.
+    pub config: api_types::Config,
+    /// On what terms it runs on this host.
+    pub host_config: api_types::HostConfig,
+    /// Addresses and aliases on networks.
+    pub networking: api_types::NetworkingConfig,
+}
+
+/// Answer to a create request.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// 64 hex digits.
+    pub id: String,
+    /// Sentences about limits that step back; usually none.
+    pub warnings: Vec<String>,
+}
+
+/// What `list` shows.
+#[derive(Debug, Clone, Default)]
+pub struct ListOptions {
+    /// Those that do not run as well.
+    pub all: bool,
+    /// At most so many, the newest first, running or not.
+    pub limit: Option<usize>,
+    /// Count what their writable layers hold.
+    pub size: bool,
+    /// `id name label label! status exited ancestor before since volume network publish expose health is-task`.
+    pub filters: Filters,
+}
+
+/// How a container is removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RemoveOptions {
+    /// Kill it first if it runs.
+    pub force: bool,
+    /// Remove its anonymous volumes too.
+    pub volumes: bool,
+    /// Remove a legacy link instead (refused by name).
+    pub link: bool,
+}
+
+/// What a waiter waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WaitCondition {
+    /// Ready at once when it does not run.
+    #[default]
+    NotRunning,
+    /// The next exit, even if it does not run now.
+    NextExit,
+    /// Its removal.
+    Removed,
+}
+
+/// A subscribed wait: it misses nothing that happens after it was made.
+pub type WaitHandle = Pin<Box<dyn Future<Output = Result<api_types::WaitResponse>> + Send + 'static>>;
+
+/// Which logs, from when, how long.
+#[derive(Debug, Clone, Default)]
+pub struct LogsOptions {
+    /// Include standard output.
+    pub stdout: bool,
+    /// Include standard error.
+    pub stderr: bool,
+    /// Stay and follow until the container ends.
+    pub follow: bool,
+    /// Prefix each line by its time.
+    pub timestamps: bool,
+    /// Prefix each line by the log attributes.
+    pub details: bool,
+    /// The last so many lines; all when `None`.
+    pub tail: Option<u64>,
+    /// Not before this time, nanoseconds since 1970.
+    pub since: Option<i64>,
+    /// Not after this time, nanoseconds since 1970.
+    pub until: Option<i64>,
+}
+
+/// Which stream a chunk belongs to; the numbers are those of docker's framing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StreamKind {
+    /// Standard output.
+    Stdout = 1,
+    /// Standard error.
+    Stderr = 2,
+}
+
+/// A piece of a log, not framed.
+#[derive(Debug, Clone)]
+pub struct LogChunk {
+    /// Where it came from.
+    pub stream: StreamKind,
+    /// The bytes, line end included.
+    pub bytes: Vec<u8>,
+}
+
+/// A running answer to `logs`: ends when the channel closes.
+#[derive(Debug)]
+pub struct LogStream {
+    /// With a terminal the border sends raw bytes, else docker's frames.
+    pub tty: bool,
+    /// Bounded; a reader that stops holds back the log reader alone.
+    pub chunks: mpsc::Receiver<Result<LogChunk>>,
+}
+
+/// What a client wants to be connected to.
+#[derive(Debug, Clone, Default)]
+pub struct AttachOptions {
+    /// Send the client's bytes to standard input.
+    pub stdin: bool,
+    /// Send standard output to the client.
+    pub stdout: bool,
+    /// Send standard error to the client.
+    pub stderr: bool,
+    /// Replay the log first.
+    pub logs: bool,
+    /// Connect to what comes (without it only `logs` are sent).
+    pub stream: bool,
+    /// The client's own detach keys, in docker's notation.
+    pub detach_keys: Option<String>,
+    /// Multiplexed framing even for a terminal is never used; without a terminal `true` asks for raw bytes.
+    pub raw: bool,
+}
+
+/// A registered attachment: `start` waits a moment for its delivery. Dropped undelivered, it is withdrawn.
+pub struct AttachTicket {
+    /// Decides the content type: raw stream with a terminal, multiplexed without.
+    pub tty: bool,
+    pub(crate) deliver: Box<dyn FnOnce(OwnedFd, Vec<u8>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send>,
+}
+
+impl AttachTicket {
+    /// Hands over the client's socket, with the bytes that were read past the request.
+    ///
+    /// Ready when the shim has the socket (or, before the start, when the engine keeps it for the shim). For an
+    /// exec a fault of its start is also written to the socket, as docker does.
+    pub async fn deliver(self, socket: OwnedFd, leftover: Vec<u8>) -> Result<()> {
+        (self.deliver)(socket, leftover).await
+    }
+}
+
+impl std::fmt::Debug for AttachTicket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AttachTicket").field("tty", &self.tty).finish_non_exhaustive()
+    }
+}
+
+/// How an exec is started.
+#[derive(Debug, Clone, Default)]
+pub struct ExecStartOptions {
+    /// Do not connect; answer when it runs.
+    pub detach: bool,
+    /// Must agree with the exec's own setting in docker; taken from the exec when they differ.
+    pub tty: bool,
+    /// Rows and columns at its first read.
+    pub console_size: Option<(u16, u16)>,
+}
+
+/// What starting an exec gives.
+#[derive(Debug)]
+pub enum ExecStart {
+    /// It runs.
+    Detached,
+    /// It starts when the client's socket is delivered.
+    Attach(AttachTicket),
+}
+
+/// What `images` shows.
+#[derive(Debug, Clone, Default)]
+pub struct ImageListOptions {
+    /// Intermediate images too (there are none).
+    pub all: bool,
+    /// Digests in `RepoDigests`.
+    pub digests: bool,
+    /// Count containers that use each image.
+    pub shared_size: bool,
+    /// `dangling label label! before since reference until`.
+    pub filters: Filters,
+}
+
+/// Which events, from when, how long.
+#[derive(Debug, Clone, Default)]
+pub struct EventsOptions {
+    /// From the history, nanoseconds since 1970; nothing from the history when `None`.
+    pub since: Option<i64>,
+    /// End here (may lie in the future), nanoseconds since 1970.
+    pub until: Option<i64>,
+    /// `type event container image volume network label daemon scope`.
+    pub filters: Filters,
+}
+
+/// A running answer to `events`: ends when the channel closes.
+pub type EventStream = mpsc::Receiver<api_types::Event>;
+
+/// Where a pull or load tells how far it is; a full channel holds the transfer back, a closed one is ignored.
+pub type ProgressSender = mpsc::Sender<api_types::ProgressMessage>;
+
+/// Wraps a closure as a ticket.
+impl AttachTicket {
+    pub(crate) fn new<F, R>(tty: bool, deliver: F) -> AttachTicket
+    where
+        F: FnOnce(OwnedFd, Vec<u8>) -> R + Send + 'static,
+        R: Future<Output = std::result::Result<(), EngineError>> + Send + 'static,
+    {
+        AttachTicket { tty, deliver: Box::new(move |socket, leftover| Box::pin(deliver(socket, leftover))) }
+    }
+}

@@ -1,0 +1,230 @@
+//! What an operation of the engine ends with: its errors and the class that a client sees.
+
+use std::io;
+
+/// Result of an engine operation.
+pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// Classes of errors; the border turns a class into a status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The request makes no sense (400).
+    InvalidArgument,
+    /// What it names does not exist (404).
+    NotFound,
+    /// It contradicts the present state (409).
+    Conflict,
+    /// It is already so (304).
+    NotModified,
+    /// Not allowed (403).
+    Forbidden,
+    /// Credentials are missing or wrong (401).
+    Unauthorized,
+    /// Not built, by name (501).
+    Unsupported,
+    /// Not now (503).
+    Unavailable,
+    /// Space, memory or another bounded thing ran out (500).
+    Exhausted,
+    /// The engine's own fault (500).
+    Internal,
+}
+
+/// Why an operation of the engine failed. `Display` is the sentence that clients see, in docker's words where
+/// tools match on them.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No container has this name, id or unambiguous prefix.
+    #[error("No such container: {name}")]
+    NoSuchContainer {
+        /// As the client named it.
+        name: String,
+    },
+    /// No exec of this id.
+    #[error("No such exec instance: {id}")]
+    NoSuchExec {
+        /// As the client named it.
+        id: String,
+    },
+    /// No image has this reference or id. Clients pull after seeing this from create.
+    #[error("No such image: {name}")]
+    NoSuchImage {
+        /// The familiar name, with its tag.
+        name: String,
+    },
+    /// No volume of this name.
+    #[error("get {name}: no such volume")]
+    NoSuchVolume {
+        /// As the client named it.
+        name: String,
+    },
+    /// No network of this name or id.
+    #[error("network {name} not found")]
+    NoSuchNetwork {
+        /// As the client named it.
+        name: String,
+    },
+    /// A prefix that more than one id has.
+    #[error("multiple IDs found with provided prefix: {prefix}")]
+    Ambiguous {
+        /// The prefix.
+        prefix: String,
+    },
+    /// The name belongs to another container.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameInUse {
+        /// Without its slash.
+        name: String,
+        /// Full id of the holder.
+        holder: String,
+    },
+    /// The operation needs a running container.
+    #[error("container {id} is not running")]
+    NotRunning {
+        /// Full id.
+        id: String,
+    },
+    /// The operation contradicts the state; the sentence says how.
+    #[error("{sentence}")]
+    Conflict {
+        /// Docker's sentence.
+        sentence: String,
+    },
+    /// Nothing to do: it is already so.
+    #[error("already so")]
+    NotModified,
+    /// A request that can not be carried out as it is written.
+    #[error("{sentence}")]
+    Invalid {
+        /// Docker's sentence.
+        sentence: String,
+    },
+    /// Something that exists in docker and is not built here.
+    #[error("{what} is not supported by wharf")]
+    Unsupported {
+        /// The field, verb or value by its name.
+        what: String,
+    },
+    /// The container's program could not be started; docker answers 400 and clients derive 126 and 127.
+    #[error("{sentence}")]
+    StartFailed {
+        /// Docker's chain of words around the fault.
+        sentence: String,
+        /// 126, 127 or 128: what the container's state shows.
+        exit_code: i64,
+    },
+    /// A system call of the engine itself failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, to what.
+        what: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The store refused.
+    #[error("store: {source}")]
+    Store {
+        /// SQLite's reason.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The store was written by a newer release.
+    #[error("the store in {path} has schema {found}, this release knows up to {known}: use the release that wrote it, or a newer one")]
+    StoreNewer {
+        /// The store's file.
+        path: String,
+        /// Its schema number.
+        found: i64,
+        /// The newest that this release knows.
+        known: i64,
+    },
+    /// A stored document can not be read.
+    #[error("store: the row of {what} cannot be read: {source}")]
+    StoreRow {
+        /// Which row.
+        what: String,
+        /// The parser's reason.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Another daemon holds the roots.
+    #[error("another daemon (process {holder}) is using {path}: stop it, or choose another --exec-root and --data-root")]
+    Locked {
+        /// The lock file.
+        path: String,
+        /// Its writer, as it said.
+        holder: String,
+    },
+    /// The engine is closing.
+    #[error("the engine is shutting down")]
+    Closing,
+    /// A task of the engine panicked; the request ends, the engine goes on.
+    #[error("{operation}: internal fault")]
+    Panicked {
+        /// Which operation.
+        operation: &'static str,
+    },
+}
+
+impl EngineError {
+    /// The class that the border turns into a status code.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NoSuchContainer { .. }
+            | Self::NoSuchExec { .. }
+            | Self::NoSuchImage { .. }
+            | Self::NoSuchVolume { .. }
+            | Self::NoSuchNetwork { .. } => Class::NotFound,
+            Self::Ambiguous { .. } | Self::Invalid { .. } | Self::StartFailed { .. } => Class::InvalidArgument,
+            Self::NameInUse { .. } | Self::NotRunning { .. } | Self::Conflict { .. } => Class::Conflict,
+            Self::NotModified => Class::NotModified,
+            Self::Unsupported { .. } => Class::Unsupported,
+            Self::Io { source, .. } => io_class(source),
+            Self::Store { source } => match source.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::DiskFull) => Class::Exhausted,
+                _ => Class::Internal,
+            },
+            Self::StoreNewer { .. } | Self::Locked { .. } => Class::Unavailable,
+            Self::StoreRow { .. } => Class::Internal,
+            Self::Closing => Class::Unavailable,
+            Self::Panicked { .. } => Class::Internal,
+        }
+    }
+
+    /// Shorthand for a refused request.
+    pub(crate) fn invalid(sentence: impl Into<String>) -> EngineError {
+        EngineError::Invalid { sentence: sentence.into() }
+    }
+
+    /// Shorthand for a request that contradicts the state.
+    pub(crate) fn conflict(sentence: impl Into<String>) -> EngineError {
+        EngineError::Conflict { sentence: sentence.into() }
+    }
+
+    /// Shorthand for something that is not built.
+    pub(crate) fn unsupported(what: impl Into<String>) -> EngineError {
+        EngineError::Unsupported { what: what.into() }
+    }
+
+    /// Wraps a system error with what was being done.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> EngineError {
+        let what = what.into();
+        move |source| EngineError::Io { what, source }
+    }
+}
+
+impl From<rusqlite::Error> for EngineError {
+    fn from(source: rusqlite::Error) -> Self {
+        EngineError::Store { source }
+    }
+}
+
+fn io_class(source: &io::Error) -> Class {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => Class::Exhausted,
+        _ => Class::Internal,
+    }
+}
