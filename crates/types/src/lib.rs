@@ -1,1 +1,18 @@
+//! Plain values that every part of the engine shares: identifiers, digests, image references,
+//! platforms and the rules for names.
 //!
+//! Nothing here does I/O; [`ContainerId::random`] asks the kernel for random bytes, no more.
+
+#![warn(missing_docs)]
+
+mod digest;
+mod id;
+mod name;
+mod platform;
+mod reference;
+
+pub use digest::{Digest, DigestError, DigestReader, DigestWriter, Hasher};
+pub use id::{ContainerId, IdError, InstanceId};
+pub use name::{CONTAINER_NAME_RULE, valid_container_name, valid_volume_name};
+pub use platform::{Platform, PlatformError};
+pub use reference::{DEFAULT_DOMAIN, DEFAULT_TAG, Reference, ReferenceError};

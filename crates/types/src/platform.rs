@@ -1,0 +1,312 @@
+//! Platforms that images are made for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not a platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlatformError {
+    /// More than three parts.
+    #[error("{text:?}: cannot parse platform specifier")]
+    Format {
+        /// What was given.
+        text: String,
+    },
+    /// A part that is empty or has characters outside the rule.
+    #[error(
+        "{part:?} is an invalid component of {text:?}: platform specifier component must match \
+         \"^[A-Za-z0-9_.-]+$\""
+    )]
+    Component {
+        /// The part.
+        part: String,
+        /// What was given.
+        text: String,
+    },
+    /// One word that is neither a known system nor a known architecture.
+    #[error("{text:?}: unknown operating system or architecture")]
+    Unknown {
+        /// What was given.
+        text: String,
+    },
+}
+
+/// An operating system, a processor architecture and, where it matters, its variant, in the
+/// names that images use (`linux`, `amd64`, `arm64`, `arm` with `v7`…).
+///
+/// Values made by [`Platform::new`] and by parsing are normalised: `x86_64` is `amd64`,
+/// `aarch64` and `arm64/v8` are `arm64`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Platform {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
+impl Platform {
+    /// A platform from its parts, normalised. An empty variant is no variant.
+    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Platform {
+        let os = match os.to_ascii_lowercase().as_str() {
+            "macos" => "darwin".to_owned(),
+            other => other.to_owned(),
+        };
+        let (architecture, variant) = normalise(architecture, variant.unwrap_or(""));
+        Platform {
+            os,
+            architecture,
+            variant,
+        }
+    }
+
+    /// The platform of this program.
+    pub fn host() -> Platform {
+        let architecture = match std::env::consts::ARCH {
+            "x86" => "386",
+            "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+            "powerpc64" => "ppc64",
+            other => other,
+        };
+        Platform::new("linux", architecture, None)
+    }
+
+    /// The operating system, for instance `linux`.
+    pub fn os(&self) -> &str {
+        &self.os
+    }
+
+    /// The architecture, for instance `amd64`.
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// The variant, for instance `v7`; `None` for an architecture's usual one.
+    pub fn variant(&self) -> Option<&str> {
+        self.variant.as_deref()
+    }
+
+    /// How well an image made for `offered` serves when `self` is wanted: 0 is exact, larger is
+    /// worse, `None` does not run at all. 386 serves amd64, older arm serves newer arm and arm64.
+    pub fn rank(&self, offered: &Platform) -> Option<usize> {
+        self.preferences()
+            .iter()
+            .position(|wanted| wanted == offered)
+    }
+
+    /// Whether an image made for `offered` runs where `self` is wanted.
+    pub fn matches(&self, offered: &Platform) -> bool {
+        self.rank(offered).is_some()
+    }
+
+    /// What serves when `self` is wanted, best first. The first is `self`.
+    pub fn preferences(&self) -> Vec<Platform> {
+        let other = |architecture: &str, variant: Option<&str>| {
+            Platform::new(&self.os, architecture, variant)
+        };
+        let mut list = vec![self.clone()];
+        let level = self
+            .variant
+            .as_deref()
+            .and_then(|v| v.strip_prefix('v')?.parse::<u8>().ok());
+        match (self.architecture.as_str(), level) {
+            ("amd64", level) => {
+                let lower = (1..level.unwrap_or(1)).rev();
+                list.extend(lower.map(|n| other("amd64", Some(&format!("v{n}")))));
+                list.push(other("386", None));
+            }
+            ("arm64", level) => {
+                // "v9" runs what the usual "v8" (written as none) runs, and arm's 32-bit code.
+                if level.is_some() {
+                    list.push(other("arm64", None));
+                }
+                list.extend((5..=8).rev().map(|n| other("arm", Some(&format!("v{n}")))));
+            }
+            ("arm", Some(level)) if level <= 8 => {
+                list.extend(
+                    (5..level)
+                        .rev()
+                        .map(|n| other("arm", Some(&format!("v{n}")))),
+                );
+            }
+            _ => {}
+        }
+        list
+    }
+}
+
+/// Maps other people's names for an architecture to the one that images use.
+fn normalise(architecture: &str, variant: &str) -> (String, Option<String>) {
+    let architecture = architecture.to_ascii_lowercase();
+    let variant = variant.to_ascii_lowercase();
+    let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
+        ("i386" | "i486" | "i586" | "i686", _) => ("386", String::new()),
+        ("x86_64" | "x86-64" | "amd64", "" | "v1") => ("amd64", String::new()),
+        ("x86_64" | "x86-64", _) => ("amd64", variant),
+        ("aarch64" | "arm64", "" | "8" | "v8" | "v8.0") => ("arm64", String::new()),
+        ("aarch64" | "arm64", "9" | "9.0" | "v9.0") => ("arm64", "v9".to_owned()),
+        ("aarch64", _) => ("arm64", variant),
+        ("armhf", _) => ("arm", "v7".to_owned()),
+        ("armel", _) => ("arm", "v6".to_owned()),
+        ("arm", "" | "7") => ("arm", "v7".to_owned()),
+        ("arm", "5" | "6" | "8") => ("arm", format!("v{variant}")),
+        (other, _) => (other, variant),
+    };
+    (
+        architecture.to_owned(),
+        Some(variant).filter(|v| !v.is_empty()),
+    )
+}
+
+fn known_os(text: &str) -> bool {
+    const SYSTEMS: [&str; 12] = [
+        "linux",
+        "windows",
+        "darwin",
+        "macos",
+        "freebsd",
+        "netbsd",
+        "openbsd",
+        "dragonfly",
+        "solaris",
+        "illumos",
+        "aix",
+        "wasip1",
+    ];
+    SYSTEMS.contains(&text)
+}
+
+fn known_architecture(text: &str) -> bool {
+    const ARCHITECTURES: [&str; 15] = [
+        "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+        "ppc64le", "riscv64", "s390x", "wasm", "sparc64",
+    ];
+    ARCHITECTURES.contains(&text)
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    /// Reads `os/architecture[/variant]`, or one word, an architecture or a system, whose other
+    /// half is the host's.
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let parts: Vec<&str> = text.splitn(4, '/').collect();
+        for part in &parts {
+            let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+            if part.is_empty() || !part.bytes().all(good) {
+                return Err(PlatformError::Component {
+                    part: (*part).to_owned(),
+                    text: text.to_owned(),
+                });
+            }
+        }
+        match parts[..] {
+            [word] => {
+                let host = Platform::host();
+                let as_os = Platform::new(word, &host.architecture, host.variant.as_deref());
+                let as_architecture = Platform::new(&host.os, word, None);
+                if known_os(&as_os.os) {
+                    Ok(as_os)
+                } else if known_architecture(&as_architecture.architecture) {
+                    Ok(as_architecture)
+                } else {
+                    Err(PlatformError::Unknown {
+                        text: text.to_owned(),
+                    })
+                }
+            }
+            [os, architecture] => Ok(Platform::new(os, architecture, None)),
+            [os, architecture, variant] => Ok(Platform::new(os, architecture, Some(variant))),
+            _ => Err(PlatformError::Format {
+                text: text.to_owned(),
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for Platform {
+    type Error = PlatformError;
+
+    fn try_from(text: String) -> Result<Self, PlatformError> {
+        text.parse()
+    }
+}
+
+impl From<Platform> for String {
+    fn from(platform: Platform) -> String {
+        platform.to_string()
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn platform(text: &str) -> Platform {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn other_names_are_normalised() {
+        for (given, wanted) in [
+            ("linux/x86_64", "linux/amd64"),
+            ("Linux/AMD64/v1", "linux/amd64"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/arm/6", "linux/arm/v6"),
+            ("linux/i386", "linux/386"),
+            ("arm64", "linux/arm64"),
+            ("aarch64", "linux/arm64"),
+            ("linux/riscv64", "linux/riscv64"),
+        ] {
+            assert_eq!(platform(given).to_string(), wanted);
+        }
+        assert_eq!(platform("linux"), Platform::host());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "",
+            "/",
+            "linux/",
+            "a/b/c/d",
+            "linux/amd 64",
+            "toaster",
+            "x/y/z/w/v",
+        ] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn older_variants_serve_newer_machines_and_never_the_reverse() {
+        let v7 = platform("linux/arm/v7");
+        let v6 = platform("linux/arm/v6");
+        assert_eq!(v7.rank(&v7), Some(0));
+        assert_eq!(v7.rank(&v6), Some(1));
+        assert_eq!(v6.rank(&v7), None);
+        assert_eq!(
+            platform("linux/amd64").rank(&platform("linux/386")),
+            Some(1)
+        );
+        assert!(!platform("linux/386").matches(&platform("linux/amd64")));
+        assert!(platform("linux/amd64/v3").matches(&platform("linux/amd64")));
+        assert!(!platform("linux/amd64").matches(&platform("windows/amd64")));
+        assert!(platform("linux/arm64").matches(&v7));
+    }
+}
