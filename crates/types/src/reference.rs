@@ -447,6 +447,15 @@ mod tests {
         let tag = proptest::option::of("[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,20}");
         let digest = proptest::option::of(any::<[u8; 32]>());
         (domain, path, tag, digest).prop_map(|(domain, path, tag, digest)| {
+            // A dotted first part would be read as a domain.
+            let dotted = path
+                .split_once('/')
+                .is_some_and(|(first, _)| first.contains('.'));
+            let domain = if domain.is_empty() && dotted {
+                "docker.io/".into()
+            } else {
+                domain
+            };
             let mut text = domain + &path;
             if let Some(tag) = tag {
                 text += &format!(":{tag}");
