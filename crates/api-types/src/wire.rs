@@ -1,0 +1,180 @@
+//! How bodies are written and read: one macro, so that every field follows the same rules.
+
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+
+/// Declares a body: each field with its Rust name, its type and its name in JSON, and `omitempty` where the field is
+/// absent when it has its default value. Reading takes an absent field and a `null` for the default.
+macro_rules! wire {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $( $(#[$doc:meta])* $field:ident : $type:ty = $json:literal $($omit:ident)? , )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(default)]
+        pub struct $name {
+            $(
+                $(#[$doc])*
+                $(
+                    #[doc = concat!("\n\nOn the wire: ", stringify!($omit), ".")]
+                    #[serde(skip_serializing_if = "crate::wire::is_default")]
+                )?
+                #[serde(rename = $json, deserialize_with = "crate::wire::null_as_default")]
+                pub $field: $type,
+            )*
+        }
+    };
+}
+pub(crate) use wire;
+
+/// Whether a value is what its type has by default: the condition of Go's `omitempty`.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Reads a value, and the default for `null`.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The value of a map that is used as a set (`ExposedPorts`, `Volumes`): written as `{}`, read from anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Empty;
+
+impl Serialize for Empty {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_map(Some(0))?.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Empty {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Empty)
+    }
+}
+
+/// A command line. Clients may write one word as a plain string instead of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Words(pub Vec<String>);
+
+impl std::ops::Deref for Words {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl From<Vec<String>> for Words {
+    fn from(words: Vec<String>) -> Self {
+        Words(words)
+    }
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordsVisitor;
+
+        impl<'de> Visitor<'de> for WordsVisitor {
+            type Value = Words;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<Words, E> {
+                Ok(Words(vec![word.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Words, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = seq.next_element()? {
+                    words.push(word);
+                }
+                Ok(Words(words))
+            }
+        }
+
+        deserializer.deserialize_any(WordsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    wire! {
+        /// A body with one field of each kind.
+        pub struct Sample {
+            /// A pointer or slice.
+            list: Option<Vec<String>> = "List",
+            /// Always there.
+            word: String = "Word",
+            /// Absent when zero.
+            count: i64 = "Count" omitempty,
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_in_three_ways() {
+        assert_eq!(
+            serde_json::to_string(&Sample::default()).unwrap(),
+            r#"{"List":null,"Word":""}"#
+        );
+        let full = Sample {
+            list: Some(vec![]),
+            word: "w".into(),
+            count: 3,
+        };
+        assert_eq!(
+            serde_json::to_string(&full).unwrap(),
+            r#"{"List":[],"Word":"w","Count":3}"#
+        );
+    }
+
+    #[test]
+    fn null_absent_and_unknown_are_read_as_go_reads_them() {
+        let read: Sample =
+            serde_json::from_str(r#"{"List":null,"Word":null,"Count":null,"Other":[1]}"#).unwrap();
+        assert_eq!(read, Sample::default());
+        assert_eq!(
+            serde_json::from_str::<Sample>("{}").unwrap(),
+            Sample::default()
+        );
+        let empty: Sample = serde_json::from_str(r#"{"List":[]}"#).unwrap();
+        assert_eq!(empty.list, Some(vec![]));
+    }
+
+    #[test]
+    fn a_set_member_is_read_from_anything() {
+        for text in ["{}", "null", r#"{"a":1}"#] {
+            assert_eq!(serde_json::from_str::<Empty>(text).unwrap(), Empty);
+        }
+        assert_eq!(serde_json::to_string(&Empty).unwrap(), "{}");
+    }
+
+    #[test]
+    fn words_are_read_from_a_list_or_one_string() {
+        assert_eq!(serde_json::from_str::<Words>(r#""sh""#).unwrap().0, ["sh"]);
+        assert_eq!(
+            serde_json::from_str::<Words>(r#"["a","b c"]"#).unwrap().0,
+            ["a", "b c"]
+        );
+        assert!(serde_json::from_str::<Words>("1").is_err());
+        assert_eq!(
+            serde_json::to_string(&Words(vec!["x".into()])).unwrap(),
+            r#"["x"]"#
+        );
+    }
+}
