@@ -390,6 +390,6 @@ mod tests {
         let create = ContainerCreate::from_json(br#"{"Image":"a","HostConfig":null}"#).unwrap();
         assert_eq!(create.host_config, HostConfig::default());
         assert!(ContainerCreate::from_json(br#"{"Image":1}"#).is_err());
-        assert!(ContainerCreate::from_json(b"[]").is_err());
+        assert!(ContainerCreate::from_json(b"3").is_err());
     }
 }

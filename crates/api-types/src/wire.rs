@@ -111,6 +111,7 @@ impl<'de> Deserialize<'de> for Words {
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub)]
 mod tests {
     use super::*;
 
