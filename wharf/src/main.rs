@@ -1,1 +1,31 @@
-fn main() {}
+//! The one program: picks its role from how it was called, and nothing else.
+
+use std::env;
+use std::process::ExitCode;
+
+/// Roles that a link to the program stands in for.
+const DAEMON_NAMES: [&str; 2] = ["wharfd", "dockerd"];
+
+fn main() -> ExitCode {
+    let mut args = env::args_os();
+    let name = args.next().unwrap_or_default();
+    let name = std::path::Path::new(&name)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("wharf")
+        .to_owned();
+    let first = env::args_os().nth(1);
+    let status = match first.as_ref().and_then(|first| first.to_str()) {
+        Some("daemon") => daemon::main(text(args.skip(1))),
+        Some("launcher") => shim::launcher::main(),
+        Some("isolation") => isolation::main(),
+        _ if DAEMON_NAMES.contains(&name.as_str()) => daemon::main(text(args)),
+        _ => client::main(args.collect()),
+    };
+    ExitCode::from(status)
+}
+
+/// Arguments of the daemon are text; what is not UTF-8 can not be a flag and is refused as typed.
+fn text(args: impl Iterator<Item = std::ffi::OsString>) -> Vec<String> {
+    args.map(|arg| arg.to_string_lossy().into_owned()).collect()
+}

@@ -8,3 +8,6 @@ pub mod fdpass;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+pub mod inherited;
+pub mod bpf;
+pub mod seccomp;

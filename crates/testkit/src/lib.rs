@@ -1,1 +1,22 @@
+//! What every end-to-end test stands on: a private engine, the real clients, and the leak check.
 //!
+//! [`Engine::run`] makes a sandbox (network, mount and process namespaces of its own), starts a
+//! daemon with its roots in a temporary folder, counts what the kernel holds, runs the test,
+//! removes everything through the API, and counts again: what is there and was not there before
+//! fails the test. The same cases run against Docker's own daemon with `ENGINE=dockerd` in the
+//! environment; the leak check is then left out, since that daemon shares cgroups and state with
+//! others on the host.
+//!
+//! Tests run in parallel: nothing here is shared between two engines but the image cache, which
+//! is filled under a file lock.
+
+mod census;
+mod command;
+mod engine;
+pub mod image;
+mod sandbox;
+
+pub use census::Census;
+pub use command::{Finished, Terminal, eventually, run};
+pub use engine::{Engine, Kind, Options};
+pub use sandbox::Sandbox;

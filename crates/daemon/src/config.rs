@@ -1,0 +1,299 @@
+//! The daemon's configuration: flags over `daemon.json` over defaults.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::flags::Invocation;
+
+/// Where `daemon.json` is looked for when nothing else is said; it need not exist there.
+const DEFAULT_FILE: &str = "/etc/wharf/daemon.json";
+/// A configuration file larger than this is not one.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// Why the configuration can not be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file was named, or exists, and can not be read.
+    #[error("unable to configure the daemon with file {path:?}: {source}")]
+    Read {
+        /// The configuration file.
+        path: PathBuf,
+        /// What reading it gave.
+        source: io::Error,
+    },
+    /// Not JSON, of a wrong type, or with a key that is not supported.
+    #[error("unable to configure the daemon with file {path:?}: {source}")]
+    Parse {
+        /// The configuration file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        source: serde_json::Error,
+    },
+    /// The same setting in both places, as dockerd refuses it.
+    #[error(
+        "unable to configure the daemon with file {path:?}: the following directives are specified \
+         both as a flag and in the configuration file: {names}"
+    )]
+    Twice {
+        /// The configuration file.
+        path: PathBuf,
+        /// The settings, with comma and space between them.
+        names: String,
+    },
+    /// `--log-level loud`.
+    #[error("invalid log level {level:?}: it is one of debug, info, warn, error, fatal")]
+    LogLevel {
+        /// What was asked for.
+        level: String,
+    },
+    /// `--bip 10.0.0.0`.
+    #[error(
+        "invalid value {value:?} for --bip: an IPv4 address and a prefix length are expected, as in 172.30.0.1/16"
+    )]
+    Bip {
+        /// What was asked for.
+        value: String,
+    },
+    /// A folder that is not absolute.
+    #[error("--{name} must be an absolute path, not {path:?}")]
+    Relative {
+        /// The flag.
+        name: &'static str,
+        /// What was given.
+        path: PathBuf,
+    },
+}
+
+/// The keys of `daemon.json` that are honoured. Any other key is an error that names it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct File {
+    hosts: Option<Vec<String>>,
+    data_root: Option<PathBuf>,
+    exec_root: Option<PathBuf>,
+    pidfile: Option<PathBuf>,
+    log_level: Option<String>,
+    debug: Option<bool>,
+    bridge: Option<String>,
+    bip: Option<String>,
+    insecure_registries: Option<Vec<String>>,
+}
+
+/// What the daemon runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Sockets that were asked for; empty means the default ones.
+    pub hosts: Vec<String>,
+    /// Folder of what persists.
+    pub data_root: PathBuf,
+    /// Folder of run-time state.
+    pub exec_root: PathBuf,
+    /// File that holds the daemon's pid.
+    pub pidfile: PathBuf,
+    /// One of tracing's levels.
+    pub log_level: String,
+    /// A bridge that exists, `none`, or nothing: an own one.
+    pub bridge: Option<String>,
+    /// Address and prefix length of the own bridge.
+    pub bip: Option<(std::net::Ipv4Addr, u8)>,
+    /// Registries that are spoken to without TLS.
+    pub insecure_registries: Vec<String>,
+}
+
+impl Config {
+    /// Joins what was typed with the configuration file and the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which setting, or which file, can not be used.
+    pub fn load(typed: &Invocation) -> Result<Self, ConfigError> {
+        let path = PathBuf::from(typed.value("config-file").unwrap_or(DEFAULT_FILE));
+        let file = read(&path, typed.given("config-file"))?;
+        refuse_twice(&path, typed, &file)?;
+        let text = |name: &str, from_file: Option<String>| {
+            typed.value(name).map(str::to_owned).or(from_file)
+        };
+        let folder = |name: &'static str, from_file: Option<PathBuf>, default: &str| {
+            let path = typed
+                .value(name)
+                .map(PathBuf::from)
+                .or(from_file)
+                .unwrap_or_else(|| default.into());
+            if path.is_absolute() {
+                Ok(path)
+            } else {
+                Err(ConfigError::Relative { name, path })
+            }
+        };
+        let list = |name: &str, from_file: Option<Vec<String>>| match from_file {
+            Some(list) => list,
+            None => typed.list(name),
+        };
+        let debug = typed.switch("debug") || file.debug == Some(true);
+        let level = if debug {
+            "debug".to_owned()
+        } else {
+            text("log-level", file.log_level).unwrap_or_else(|| "info".to_owned())
+        };
+        Ok(Config {
+            hosts: list("host", file.hosts),
+            data_root: folder("data-root", file.data_root, "/var/lib/wharf")?,
+            exec_root: folder("exec-root", file.exec_root, "/run/wharf")?,
+            pidfile: folder("pidfile", file.pidfile, "/run/wharf.pid")?,
+            log_level: log_level(level)?,
+            bridge: text("bridge", file.bridge).filter(|name| !name.is_empty()),
+            bip: text("bip", file.bip).map(|value| bip(&value)).transpose()?,
+            insecure_registries: list("insecure-registry", file.insecure_registries),
+        })
+    }
+}
+
+fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
+    let failed = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let text = match fs::metadata(path) {
+        Ok(meta) if meta.len() > FILE_LIMIT => {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "larger than 1 MiB",
+            )));
+        }
+        Ok(_) => fs::read_to_string(path).map_err(failed)?,
+        Err(source) if source.kind() == io::ErrorKind::NotFound && !named => {
+            return Ok(File::default());
+        }
+        Err(source) => return Err(failed(source)),
+    };
+    if text.trim().is_empty() {
+        return Ok(File::default());
+    }
+    serde_json::from_str(&text).map_err(|source| ConfigError::Parse {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn refuse_twice(path: &Path, typed: &Invocation, file: &File) -> Result<(), ConfigError> {
+    let both = [
+        ("host", "hosts", file.hosts.is_some()),
+        ("data-root", "data-root", file.data_root.is_some()),
+        ("exec-root", "exec-root", file.exec_root.is_some()),
+        ("pidfile", "pidfile", file.pidfile.is_some()),
+        ("log-level", "log-level", file.log_level.is_some()),
+        ("debug", "debug", file.debug.is_some()),
+        ("bridge", "bridge", file.bridge.is_some()),
+        ("bip", "bip", file.bip.is_some()),
+        (
+            "insecure-registry",
+            "insecure-registries",
+            file.insecure_registries.is_some(),
+        ),
+    ];
+    let names: Vec<_> = both
+        .iter()
+        .filter(|(flag, _, in_file)| *in_file && typed.given(flag))
+        .map(|(_, key, _)| *key)
+        .collect();
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigError::Twice {
+            path: path.to_owned(),
+            names: names.join(", "),
+        })
+    }
+}
+
+/// dockerd's words for the levels, as tracing names them.
+fn log_level(level: String) -> Result<String, ConfigError> {
+    match level.as_str() {
+        "trace" | "debug" | "info" | "warn" | "error" => Ok(level),
+        "fatal" | "panic" => Ok("error".to_owned()),
+        _ => Err(ConfigError::LogLevel { level }),
+    }
+}
+
+fn bip(value: &str) -> Result<(std::net::Ipv4Addr, u8), ConfigError> {
+    let parsed = value
+        .split_once('/')
+        .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse::<u8>().ok()?)));
+    parsed
+        .filter(|(_, prefix)| (8..=30).contains(prefix))
+        .ok_or_else(|| ConfigError::Bip {
+            value: value.to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(args: &[&str], file: Option<&str>) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let path = folder.path().join("daemon.json");
+        if let Some(text) = file {
+            fs::write(&path, text).unwrap();
+            args.push(format!("--config-file={}", path.display()));
+        }
+        Config::load(&Invocation::parse(args).unwrap())
+    }
+
+    #[test]
+    fn the_file_fills_what_no_flag_says() {
+        let config = load(
+            &["--data-root=/d"],
+            Some(r#"{"exec-root": "/e", "bip": "10.9.0.1/24", "debug": true}"#),
+        )
+        .unwrap();
+        assert_eq!(config.data_root, Path::new("/d"));
+        assert_eq!(config.exec_root, Path::new("/e"));
+        assert_eq!(config.bip, Some(([10, 9, 0, 1].into(), 24)));
+        assert_eq!(config.log_level, "debug");
+    }
+
+    #[test]
+    fn a_setting_in_both_places_is_refused_by_name() {
+        let error = load(&["--data-root=/d"], Some(r#"{"data-root": "/e"}"#))
+            .unwrap_err()
+            .to_string();
+        assert!(error.ends_with("configuration file: data-root"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_is_not_supported_is_refused_by_name() {
+        let error = load(&[], Some(r#"{"iptables": false}"#))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("iptables"), "{error}");
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_a_sentence() {
+        assert!(matches!(
+            load(&["-l", "loud"], None),
+            Err(ConfigError::LogLevel { .. })
+        ));
+        assert!(matches!(
+            load(&["--bip", "10.0.0.1"], None),
+            Err(ConfigError::Bip { .. })
+        ));
+        assert!(matches!(
+            load(&["--data-root", "x"], None),
+            Err(ConfigError::Relative { .. })
+        ));
+        assert!(matches!(
+            load(&["--config-file", "/nonexistent"], None),
+            Err(ConfigError::Read { .. })
+        ));
+        assert!(matches!(
+            load(&[], Some("{")),
+            Err(ConfigError::Parse { .. })
+        ));
+    }
+}

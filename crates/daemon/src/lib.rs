@@ -1,0 +1,16 @@
+//! The daemon role: dockerd's command line and `daemon.json`, listening sockets, the service
+//! manager's protocol, and an orderly end.
+//!
+//! Nothing here knows what a container is: [`engine`] does, and [`api`] speaks for it.
+
+mod config;
+mod flags;
+mod listen;
+mod notify;
+mod pidfile;
+mod serve;
+
+pub use config::{Config, ConfigError};
+pub use flags::{FlagError, Invocation};
+pub use listen::ListenError;
+pub use serve::{DaemonError, main};

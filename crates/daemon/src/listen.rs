@@ -1,0 +1,325 @@
+//! The daemon's sockets: made, taken over from the service manager, or found to be somebody else's.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Where Wharf's own client looks.
+const OWN_SOCKET: &str = "/run/wharf.sock";
+/// Where every other tool looks; used when no live daemon holds it.
+const DOCKER_SOCKET: &str = "/run/docker.sock";
+/// Members may use the sockets, as with dockerd.
+const GROUP: &str = "docker";
+/// `/etc/group` is read up to this size.
+const GROUP_FILE_LIMIT: u64 = 4 << 20;
+
+/// Why a socket is not there to listen on.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// `--host` names no kind of socket that is known.
+    #[error("invalid bind address ({host}): unix://PATH, tcp://ADDRESS:PORT or fd:// is expected")]
+    Unknown {
+        /// What was asked for.
+        host: String,
+    },
+    /// Another daemon answers there.
+    #[error("cannot listen on {path:?}: another daemon answers on that socket")]
+    Live {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// A file that is no socket is in the way.
+    #[error("cannot listen on {path:?}: there is a file which is no socket")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// TCP beyond this host, which would give root to whoever can reach it.
+    #[error("cannot listen on tcp://{address}: without TLS only loopback addresses are allowed")]
+    NotLoopback {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// `fd://` without sockets from a service manager.
+    #[error(
+        "no sockets were passed by socket activation (fd:// is for a daemon that a service manager starts)"
+    )]
+    NothingPassed,
+    /// The kernel said no.
+    #[error("cannot listen on {what}: {source}")]
+    Bind {
+        /// Path or address.
+        what: String,
+        /// What the kernel gave.
+        source: io::Error,
+    },
+}
+
+/// One socket to serve.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// A unix socket; the path is removed at the end if this daemon made it.
+    Unix(UnixListener, Option<PathBuf>),
+    /// A TCP socket on a loopback address.
+    Tcp(TcpListener),
+}
+
+/// Opens every socket of the list, or the default ones when the list is empty.
+///
+/// # Errors
+/// [`ListenError`] for the first that can not be had. What was opened before is closed again, and
+/// its files removed.
+pub(crate) fn open(hosts: &[String], passed: Vec<OwnedFd>) -> Result<Vec<Socket>, ListenError> {
+    let mut passed = Some(passed);
+    let mut open = Opened(Vec::new());
+    for host in hosts {
+        if let Some(path) = host
+            .strip_prefix("unix://")
+            .or_else(|| host.starts_with('/').then_some(host.as_str()))
+        {
+            open.0.push(unix(Path::new(path))?);
+        } else if let Some(address) = host.strip_prefix("tcp://") {
+            open.0.push(tcp(address, host)?);
+        } else if host.starts_with("fd://") {
+            let sockets = passed
+                .take()
+                .filter(|sockets| !sockets.is_empty())
+                .ok_or(ListenError::NothingPassed)?;
+            open.0.extend(sockets.into_iter().map(adopt));
+        } else {
+            return Err(ListenError::Unknown { host: host.clone() });
+        }
+    }
+    if hosts.is_empty() {
+        let sockets = passed.take().unwrap_or_default();
+        if sockets.is_empty() {
+            defaults(&mut open.0)?;
+        }
+        open.0.extend(sockets.into_iter().map(adopt));
+    }
+    Ok(std::mem::take(&mut open.0))
+}
+
+/// Sockets that are given up unless taken out.
+struct Opened(Vec<Socket>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        remove_files(&self.0);
+    }
+}
+
+/// Removes the files of sockets that [`open`] made.
+pub(crate) fn remove_files(sockets: &[Socket]) {
+    for socket in sockets {
+        if let Socket::Unix(_, Some(path)) = socket {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn defaults(open: &mut Vec<Socket>) -> Result<(), ListenError> {
+    open.push(unix(Path::new(OWN_SOCKET))?);
+    match unix(Path::new(DOCKER_SOCKET)) {
+        Ok(socket) => open.push(socket),
+        Err(ListenError::Live { path }) => {
+            tracing::info!(?path, "another daemon answers there; it keeps its socket")
+        }
+        Err(other) => return Err(other),
+    }
+    Ok(())
+}
+
+/// A socket that was passed is a unix or a TCP one; its address tells.
+fn adopt(socket: OwnedFd) -> Socket {
+    match rustix::net::getsockname(&socket) {
+        Ok(address) if address.address_family() == rustix::net::AddressFamily::UNIX => {
+            Socket::Unix(socket.into(), None)
+        }
+        _ => Socket::Tcp(socket.into()),
+    }
+}
+
+fn tcp(address: &str, host: &str) -> Result<Socket, ListenError> {
+    let found = address
+        .to_socket_addrs_without_names()
+        .ok_or_else(|| ListenError::Unknown {
+            host: host.to_owned(),
+        })?;
+    if !found.ip().is_loopback() {
+        return Err(ListenError::NotLoopback { address: found });
+    }
+    let listener = TcpListener::bind(found).map_err(|source| ListenError::Bind {
+        what: host.to_owned(),
+        source,
+    })?;
+    Ok(Socket::Tcp(listener))
+}
+
+/// Addresses as they are written, and `localhost`: no name service is asked.
+trait LiteralAddress {
+    fn to_socket_addrs_without_names(&self) -> Option<SocketAddr>;
+}
+
+impl LiteralAddress for str {
+    fn to_socket_addrs_without_names(&self) -> Option<SocketAddr> {
+        let text = match self.strip_prefix("localhost") {
+            Some(rest) => format!("127.0.0.1{rest}"),
+            None => self.to_owned(),
+        };
+        let text = if text
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        {
+            text
+        } else {
+            format!("{text}:2375")
+        };
+        text.parse().ok()
+    }
+}
+
+fn unix(path: &Path) -> Result<Socket, ListenError> {
+    let failed = |source| ListenError::Bind {
+        what: path.display().to_string(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    clear(path)?;
+    // The mode is set on the file before anybody can connect: bind makes it, listen opens it.
+    let listener = bind_private(path).map_err(failed)?;
+    if let Some(group) = group_id(GROUP) {
+        std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    rustix::net::listen(&listener, 4096).map_err(|errno| failed(errno.into()))?;
+    Ok(Socket::Unix(listener.into(), Some(path.to_owned())))
+}
+
+/// A bound unix socket that does not listen yet.
+fn bind_private(path: &Path) -> io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Removes a dead socket's file; leaves a live socket, and any other file, alone.
+fn clear(path: &Path) -> Result<(), ListenError> {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !meta.file_type().is_socket() {
+        return Err(ListenError::NotASocket {
+            path: path.to_owned(),
+        });
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
+            .map_err(|source| ListenError::Bind {
+                what: path.display().to_string(),
+                source,
+            }),
+        _ => Err(ListenError::Live {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// The id of a group in `/etc/group`, group(5).
+fn group_id(name: &str) -> Option<u32> {
+    let meta = fs::metadata("/etc/group").ok()?;
+    if meta.len() > GROUP_FILE_LIMIT {
+        return None;
+    }
+    let text = fs::read_to_string("/etc/group").ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name)
+            .then(|| fields.nth(1)?.parse().ok())
+            .flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(path: &Path) -> Vec<String> {
+        vec![format!("unix://{}", path.display())]
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_live_one_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/engine.sock");
+        let first = open(&host(&path), Vec::new()).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o660
+        );
+        assert!(matches!(
+            open(&host(&path), Vec::new()),
+            Err(ListenError::Live { .. })
+        ));
+        drop(first);
+        let second = open(&host(&path), Vec::new()).unwrap();
+        UnixStream::connect(&path).unwrap();
+        remove_files(&second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(
+            open(&host(&path), Vec::new()),
+            Err(ListenError::NotASocket { .. })
+        ));
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn one_bad_host_gives_up_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.sock");
+        let mut hosts = host(&path);
+        hosts.push("tcp://192.0.2.1:2375".to_owned());
+        assert!(matches!(
+            open(&hosts, Vec::new()),
+            Err(ListenError::NotLoopback { .. })
+        ));
+        assert!(!path.exists());
+        hosts[1] = "npipe://x".to_owned();
+        assert!(matches!(
+            open(&hosts, Vec::new()),
+            Err(ListenError::Unknown { .. })
+        ));
+        hosts[1] = "fd://".to_owned();
+        assert!(matches!(
+            open(&hosts, Vec::new()),
+            Err(ListenError::NothingPassed)
+        ));
+    }
+
+    #[test]
+    fn tcp_addresses_are_read_without_a_name_service() {
+        let read = |text: &str| text.to_socket_addrs_without_names();
+        assert_eq!(read("127.0.0.1:99").unwrap().port(), 99);
+        assert_eq!(read("localhost:99").unwrap().to_string(), "127.0.0.1:99");
+        assert_eq!(read("127.0.0.1").unwrap().port(), 2375);
+        assert_eq!(read("[::1]:1").unwrap().to_string(), "[::1]:1");
+        assert!(read("example.org:1").is_none());
+    }
+}

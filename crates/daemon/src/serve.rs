@@ -1,0 +1,151 @@
+//! From the command line to an engine that answers, and back to nothing.
+
+use std::io;
+use std::path::Path;
+
+use engine::{Engine, EngineConfig, EngineError};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, ConfigError};
+use crate::flags::{self, FlagError, Invocation};
+use crate::listen::{self, ListenError, Socket};
+use crate::notify::ServiceManager;
+use crate::pidfile::PidFile;
+
+/// Why the daemon did not start, or did not end in order.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The command line.
+    #[error("{0}\nSee 'wharf daemon --help'.")]
+    Flags(#[from] FlagError),
+    /// `daemon.json`, or a value.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// A socket.
+    #[error("{0}")]
+    Listen(#[from] ListenError),
+    /// The store, the host, or another daemon on the same folders.
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+    /// Something of the process itself.
+    #[error("cannot {doing}: {source}")]
+    Process {
+        /// What was being done.
+        doing: &'static str,
+        /// What came back.
+        source: io::Error,
+    },
+}
+
+fn process(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::Process { doing, source }
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// Containers outlive it. Returns the exit status: 0 after an orderly end, 1 after a fault, which
+/// was told on standard error.
+pub fn main(args: Vec<String>) -> u8 {
+    match run(args) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("wharf daemon: {error}");
+            1
+        }
+    }
+}
+
+fn run(args: Vec<String>) -> Result<(), DaemonError> {
+    let typed = Invocation::parse(args)?;
+    if typed.switch("help") {
+        print!("{}", flags::help());
+        return Ok(());
+    }
+    if typed.switch("version") {
+        println!("Wharf daemon version {}", env!("CARGO_PKG_VERSION"));
+        return Ok(());
+    }
+    let config = Config::load(&typed)?;
+    let manager = ServiceManager::from_environment()
+        .map_err(process("read what the service manager passed"))?;
+    log_to_stderr(&config.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(process("start the daemon's threads"))?;
+    runtime.block_on(serve(config, manager))
+}
+
+fn log_to_stderr(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(false)
+        .init();
+}
+
+async fn serve(config: Config, mut manager: ServiceManager) -> Result<(), DaemonError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(process("listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(process("listen for SIGINT"))?;
+    let _pidfile = PidFile::create(&config.pidfile).map_err(process("write the pid file"))?;
+    // Recovery first: what a client is told must already be true when the socket answers.
+    let engine = Engine::open(engine_config(&config)).await?;
+    let sockets = listen::open(&config.hosts, manager.take_sockets())?;
+    let listeners = listeners(&sockets).map_err(process("share the sockets"))?;
+    let stopped = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop; containers go on");
+    };
+    manager.tell("READY=1");
+    for socket in &sockets {
+        tracing::info!(socket = %name(socket), "API listens");
+    }
+    let served = api::serve(listeners, engine.clone(), stopped).await;
+    manager.tell("STOPPING=1");
+    listen::remove_files(&sockets);
+    let closed = engine.close().await;
+    served.map_err(process("serve the API"))?;
+    Ok(closed?)
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    EngineConfig {
+        bridge: config.bridge.clone(),
+        bip: config
+            .bip
+            .map(|(address, prefix)| format!("{address}/{prefix}")),
+        insecure_registries: config.insecure_registries.clone(),
+        debug: config.log_level == "debug",
+        ..EngineConfig::new(&config.data_root, &config.exec_root)
+    }
+}
+
+/// The API gets descriptors of its own; the list that was opened is kept for its file names.
+fn listeners(sockets: &[Socket]) -> io::Result<Vec<api::Listener>> {
+    sockets
+        .iter()
+        .map(|socket| {
+            Ok(match socket {
+                Socket::Unix(listener, _) => api::Listener::Unix(listener.try_clone()?),
+                Socket::Tcp(listener) => api::Listener::Tcp(listener.try_clone()?),
+            })
+        })
+        .collect()
+}
+
+fn name(socket: &Socket) -> String {
+    match socket {
+        Socket::Unix(_, Some(path)) => format!("unix://{}", Path::display(path)),
+        Socket::Unix(_, None) => "a unix socket of the service manager".to_owned(),
+        Socket::Tcp(listener) => listener
+            .local_addr()
+            .map_or_else(|_| "tcp".to_owned(), |address| format!("tcp://{address}")),
+    }
+}

@@ -1,0 +1,198 @@
+//! The leak check: what the kernel and the disk hold for one engine.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::sandbox::Sandbox;
+
+/// Folders deeper than this are not walked: no engine makes them.
+const DEEPEST: usize = 64;
+
+/// A count of everything that an engine makes: kernel objects, descriptors and files, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Census {
+    facts: BTreeSet<(&'static str, String)>,
+}
+
+impl Census {
+    /// Counts now.
+    ///
+    /// Mounts in every mount namespace of the sandbox, cgroups of this instance in every
+    /// hierarchy, links and nftables rules of the sandbox's network, network namespaces,
+    /// processes, the daemon's descriptors, and files below the engine's folders.
+    pub(crate) fn take(sandbox: &Sandbox, instance: &str, folders: &[PathBuf]) -> Self {
+        let mut census = Census::default();
+        let mut seen = BTreeSet::new();
+        for process in sandbox.processes() {
+            // The wrappers by which commands enter the sandbox come and go.
+            census.add("process", process.command.clone());
+            census.namespace(&process.folder, &mut seen);
+            if process.command.contains(" daemon ") {
+                census.descriptors(&process.folder);
+            }
+        }
+        census.cgroups(instance);
+        census.listing("link", sandbox, &["ip", "-o", "link", "show"], link_name);
+        census.listing("rule", sandbox, &["nft", "list", "ruleset"], |line| {
+            Some(line.trim().to_owned())
+        });
+        for folder in folders {
+            census.files(folder, folder, DEEPEST);
+        }
+        census
+    }
+
+    fn add(&mut self, kind: &'static str, what: String) {
+        self.facts.insert((kind, what));
+    }
+
+    fn namespace(&mut self, process: &Path, seen: &mut BTreeSet<String>) {
+        let id = |kind: &str| {
+            fs::read_link(process.join("ns").join(kind))
+                .map(|link| link.to_string_lossy().into_owned())
+        };
+        if let Ok(net) = id("net") {
+            self.add("network namespace", net);
+        }
+        let Ok(mounts) = id("mnt") else { return };
+        if seen.insert(mounts.clone()) {
+            for line in fs::read_to_string(process.join("mountinfo"))
+                .unwrap_or_default()
+                .lines()
+            {
+                let target = line.split(' ').nth(4).unwrap_or("?");
+                let kind = line.split(" - ").nth(1).unwrap_or("?");
+                self.add("mount", format!("{mounts} {target} {kind}"));
+            }
+        }
+    }
+
+    /// What the daemon holds open, by what it is; the number of each kind, since numbers move.
+    fn descriptors(&mut self, process: &Path) {
+        let mut names: Vec<String> = fs::read_dir(process.join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .map(|link| {
+                let text = link.to_string_lossy().into_owned();
+                // socket:[123]: the number is the inode's and changes with every connection.
+                text.split(":[").next().unwrap_or("?").to_owned()
+            })
+            .collect();
+        names.sort();
+        for group in names.chunk_by(|one, other| one == other) {
+            self.add(
+                "descriptor of the daemon",
+                format!("{} × {}", group.len(), group[0]),
+            );
+        }
+    }
+
+    fn cgroups(&mut self, instance: &str) {
+        let name = format!("wharf-{instance}");
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            self.files_named("cgroup", &hierarchy.path().join(&name));
+        }
+        self.files_named("cgroup", &Path::new("/sys/fs/cgroup").join(&name));
+    }
+
+    /// Folders alone, below and with this one.
+    fn files_named(&mut self, kind: &'static str, folder: &Path) {
+        let Ok(entries) = fs::read_dir(folder) else {
+            return;
+        };
+        self.add(kind, folder.display().to_string());
+        for entry in entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        {
+            self.files_named(kind, &entry.path());
+        }
+    }
+
+    fn listing(
+        &mut self,
+        kind: &'static str,
+        sandbox: &Sandbox,
+        line: &[&str],
+        name: impl Fn(&str) -> Option<String>,
+    ) {
+        let output = sandbox.network_command(line[0]).args(&line[1..]).output();
+        let output = output.unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        for text in String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(name)
+        {
+            self.add(kind, text);
+        }
+    }
+
+    fn files(&mut self, root: &Path, folder: &Path, depth: usize) {
+        if depth == 0 {
+            return;
+        }
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            // The store's own journal grows and shrinks as it likes.
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("store.db"))
+            {
+                continue;
+            }
+            self.add(
+                "file",
+                path.strip_prefix(root).map_or_else(
+                    |_| path.display().to_string(),
+                    |path| path.display().to_string(),
+                ),
+            );
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.files(root, &path, depth - 1);
+            }
+        }
+    }
+
+    /// What stands here and not in the other.
+    pub fn beyond(&self, before: &Census) -> Difference {
+        Difference {
+            facts: self.facts.difference(&before.facts).cloned().collect(),
+        }
+    }
+}
+
+/// Facts of one census that another lacks.
+pub struct Difference {
+    facts: Vec<(&'static str, String)>,
+}
+
+impl Difference {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, what) in self.facts.iter().take(60) {
+            writeln!(f, "  {kind}: {what}")?;
+        }
+        if self.facts.len() > 60 {
+            writeln!(f, "  and {} more", self.facts.len() - 60)?;
+        }
+        Ok(())
+    }
+}
+
+/// `3: eth0@if4: <…>` → `eth0`.
+fn link_name(line: &str) -> Option<String> {
+    Some(line.split(": ").nth(1)?.split('@').next()?.to_owned())
+}

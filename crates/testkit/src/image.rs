@@ -1,0 +1,232 @@
+//! Images for tests, made from what Debian's packages bring.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// An image that tests make themselves: one layer, written as docker-archive.
+pub struct ImageBuilder {
+    layer: tar::Builder<Vec<u8>>,
+    config: serde_json::Value,
+}
+
+impl Default for ImageBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ImageBuilder {
+    /// An image without files.
+    pub fn new() -> Self {
+        ImageBuilder {
+            layer: tar::Builder::new(Vec::new()),
+            config: serde_json::json!({}),
+        }
+    }
+
+    /// Adds a folder, mode 0755.
+    pub fn folder(mut self, path: &str) -> Self {
+        self.add(path, tar::EntryType::Directory, 0o755, None, b"");
+        self
+    }
+
+    /// Adds a file.
+    pub fn file(mut self, path: &str, mode: u32, content: &[u8]) -> Self {
+        self.add(path, tar::EntryType::Regular, mode, None, content);
+        self
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(mut self, path: &str, target: &str) -> Self {
+        self.add(path, tar::EntryType::Symlink, 0o777, Some(target), b"");
+        self
+    }
+
+    /// Sets a field of the image's `config` object.
+    pub fn config(mut self, field: &str, value: serde_json::Value) -> Self {
+        self.config[field] = value;
+        self
+    }
+
+    fn add(
+        &mut self,
+        path: &str,
+        kind: tar::EntryType,
+        mode: u32,
+        link: Option<&str>,
+        content: &[u8],
+    ) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(content.len() as u64);
+        header.set_mtime(1_600_000_000);
+        match link {
+            Some(target) => self.layer.append_link(&mut header, path, target).unwrap(),
+            None => self.layer.append_data(&mut header, path, content).unwrap(),
+        }
+    }
+
+    /// The archive, as `docker save` would write it, with this name.
+    pub fn archive(self, name: &str) -> Vec<u8> {
+        archive(&self.layer.into_inner().unwrap(), &self.config, name)
+    }
+}
+
+/// A docker-archive of one layer.
+fn archive(layer: &[u8], config: &serde_json::Value, name: &str) -> Vec<u8> {
+    let config = serde_json::json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "created": "2024-01-01T00:00:00Z",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(layer))]},
+        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "test"}],
+    })
+    .to_string();
+    let config_name = format!("{}.json", hex(config.as_bytes()));
+    let manifest =
+        serde_json::json!([{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}])
+            .to_string();
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, content) in [
+        ("layer.tar", layer),
+        (&config_name, config.as_bytes()),
+        ("manifest.json", manifest.as_bytes()),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, path, content).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The folder in which images are kept between runs: beside the build's output.
+fn cache() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(4).unwrap().join("test-images");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A cached file, made once; tests of all processes wait for the one that makes it.
+fn cached(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let path = cache().join(name);
+    let lock = fs::File::create(cache().join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    if !path.exists() {
+        let part = cache().join(format!("{name}.part"));
+        make(&part);
+        fs::rename(part, &path).unwrap();
+    }
+    path
+}
+
+/// `busybox:latest`: Debian's busybox-static with a link for each of its commands, root and a
+/// user (`app`, 1000), `/tmp`.
+///
+/// # Panics
+/// When /bin/busybox (package busybox-static) is missing.
+pub fn busybox() -> PathBuf {
+    cached("busybox-1.tar", |path| {
+        let program = fs::read("/bin/busybox").expect("Debian's package busybox-static is needed");
+        let list = std::process::Command::new("/bin/busybox")
+            .arg("--list")
+            .output()
+            .unwrap();
+        let mut image = ImageBuilder::new()
+            .folder("bin")
+            .folder("etc")
+            .folder("root")
+            .folder("home")
+            .folder("tmp")
+            .folder("var");
+        image = image.file("bin/busybox", 0o755, &program);
+        for command in String::from_utf8(list.stdout)
+            .unwrap()
+            .lines()
+            .filter(|command| *command != "busybox")
+        {
+            image = image.link(&format!("bin/{command}"), "busybox");
+        }
+        let image = image
+            .file(
+                "etc/passwd",
+                0o644,
+                b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home:/bin/sh\n",
+            )
+            .file(
+                "etc/group",
+                0o644,
+                b"root:x:0:\napp:x:1000:\nextra:x:2000:app\n",
+            )
+            .config("Cmd", serde_json::json!(["sh"]))
+            .config(
+                "Env",
+                serde_json::json!([
+                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+                ]),
+            );
+        fs::File::create(path)
+            .unwrap()
+            .write_all(&image.archive("busybox:latest"))
+            .unwrap();
+    })
+}
+
+/// `debian:latest`: a small Debian made by debootstrap, with apt and a shell.
+///
+/// # Panics
+/// When debootstrap is missing or Debian's packages are out of reach.
+pub fn debian() -> PathBuf {
+    cached("debian-1.tar", |path| {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let status = std::process::Command::new("debootstrap")
+            .args(["--variant=minbase", "bookworm"])
+            .arg(&root)
+            .stdout(std::process::Stdio::null())
+            .status();
+        assert!(
+            status
+                .expect("Debian's package debootstrap is needed")
+                .success(),
+            "debootstrap"
+        );
+        let layer = std::process::Command::new("tar")
+            .args([
+                "--numeric-owner",
+                "--exclude=./var/cache/apt/archives/*.deb",
+                "-C",
+            ])
+            .arg(&root)
+            .args(["-cf", "-", "."])
+            .output()
+            .unwrap();
+        assert!(
+            layer.status.success(),
+            "tar: {}",
+            String::from_utf8_lossy(&layer.stderr)
+        );
+        fs::write(
+            path,
+            archive(
+                &layer.stdout,
+                &serde_json::json!({"Cmd": ["bash"]}),
+                "debian:latest",
+            ),
+        )
+        .unwrap();
+    })
+}
