@@ -1,0 +1,207 @@
+//! Profiles in JSON: Docker's format, and the `linux.seccomp` object of an OCI bundle.
+
+use serde::Deserialize;
+
+use crate::caps::{CapSet, Capability};
+
+use super::profile::{Action, Arch, Architectures, Argument, Comparison, Condition, Profile, Rule};
+use super::{FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_TSYNC, FLAG_WAIT_KILLABLE_RECV, KernelVersion, SeccompError};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProfileJson {
+    default_action: String,
+    default_errno_ret: Option<u16>,
+    architectures: Option<Vec<String>>,
+    arch_map: Option<Vec<ArchMapJson>>,
+    flags: Option<Vec<String>>,
+    syscalls: Option<Vec<RuleJson>>,
+    listener_path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ArchMapJson {
+    architecture: String,
+    sub_architectures: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleJson {
+    name: Option<String>,
+    names: Option<Vec<String>>,
+    action: String,
+    errno_ret: Option<u16>,
+    args: Option<Vec<ArgumentJson>>,
+    #[serde(default)]
+    includes: ConditionJson,
+    #[serde(default)]
+    excludes: ConditionJson,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ArgumentJson {
+    index: u8,
+    value: u64,
+    #[serde(default)]
+    value_two: u64,
+    op: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConditionJson {
+    caps: Option<Vec<String>>,
+    arches: Option<Vec<String>>,
+    min_kernel: Option<String>,
+}
+
+impl Profile {
+    /// Reads a profile. Names of calls that this program does not know are kept and have no effect; every other
+    /// unknown word is an error, since ignoring it could allow what was meant to be denied.
+    pub fn from_json(text: &str) -> Result<Profile, SeccompError> {
+        let json: ProfileJson = serde_json::from_str(text)?;
+        if json.listener_path.as_deref().is_some_and(|path| !path.is_empty()) {
+            return Err(invalid("listenerPath is not supported"));
+        }
+        let default_errno = json.default_errno_ret;
+        let default_action = action(&json.default_action, default_errno)?;
+        Ok(Profile {
+            default_action,
+            architectures: architectures(json.architectures, json.arch_map)?,
+            flags: flags(json.flags)?,
+            rules: json.syscalls.unwrap_or_default().into_iter().map(rule).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn invalid(what: &str) -> SeccompError {
+    SeccompError::Invalid { what: what.to_owned() }
+}
+
+fn unknown(kind: &'static str, word: &str) -> SeccompError {
+    SeccompError::Unknown { kind, word: word.to_owned() }
+}
+
+fn action(word: &str, number: Option<u16>) -> Result<Action, SeccompError> {
+    let number_or_eperm = number.unwrap_or(libc::EPERM as u16);
+    Ok(match word {
+        "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action::KillThread,
+        "SCMP_ACT_KILL_PROCESS" => Action::KillProcess,
+        "SCMP_ACT_TRAP" => Action::Trap,
+        "SCMP_ACT_ERRNO" => Action::Errno(number_or_eperm),
+        "SCMP_ACT_TRACE" => Action::Trace(number_or_eperm),
+        "SCMP_ACT_NOTIFY" => Action::Notify,
+        "SCMP_ACT_LOG" => Action::Log,
+        "SCMP_ACT_ALLOW" => Action::Allow,
+        _ => return Err(unknown("action", word)),
+    })
+}
+
+/// The instruction set called `word`; `None` for those of other machines.
+fn arch(word: &str) -> Result<Option<Arch>, SeccompError> {
+    Ok(match word {
+        "SCMP_ARCH_X86_64" => Some(Arch::X86_64),
+        "SCMP_ARCH_X86" => Some(Arch::X86),
+        "SCMP_ARCH_X32" => Some(Arch::X32),
+        "SCMP_ARCH_AARCH64" => Some(Arch::Aarch64),
+        "SCMP_ARCH_ARM" => Some(Arch::Arm),
+        "SCMP_ARCH_NATIVE" => Some(Arch::NATIVE),
+        _ if word.starts_with("SCMP_ARCH_") => None,
+        _ => return Err(unknown("architecture", word)),
+    })
+}
+
+fn architectures(
+    listed: Option<Vec<String>>,
+    by_native: Option<Vec<ArchMapJson>>,
+) -> Result<Architectures, SeccompError> {
+    let known = |words: Vec<String>| -> Result<Vec<Arch>, SeccompError> {
+        Ok(words.iter().map(|word| arch(word)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    };
+    let listed = listed.unwrap_or_default();
+    let by_native = by_native.unwrap_or_default();
+    if !listed.is_empty() && !by_native.is_empty() {
+        return Err(invalid("use either 'architectures' or 'archMap'"));
+    }
+    if by_native.is_empty() {
+        return Ok(Architectures::Listed(known(listed)?));
+    }
+    let mut table = Vec::new();
+    for entry in by_native {
+        let others = known(entry.sub_architectures.unwrap_or_default())?;
+        if let Some(native) = arch(&entry.architecture)? {
+            table.push((native, others));
+        }
+    }
+    Ok(Architectures::ByNative(table))
+}
+
+fn flags(words: Option<Vec<String>>) -> Result<u32, SeccompError> {
+    let Some(words) = words else {
+        return Ok(FLAG_SPEC_ALLOW);
+    };
+    words.iter().try_fold(0, |flags, word| {
+        Ok(flags
+            | match word.as_str() {
+                "SECCOMP_FILTER_FLAG_TSYNC" => FLAG_TSYNC,
+                "SECCOMP_FILTER_FLAG_LOG" => FLAG_LOG,
+                "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => FLAG_SPEC_ALLOW,
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => FLAG_WAIT_KILLABLE_RECV,
+                _ => return Err(unknown("flag", word)),
+            })
+    })
+}
+
+fn rule(json: RuleJson) -> Result<Rule, SeccompError> {
+    let names = match (json.name.filter(|name| !name.is_empty()), json.names.unwrap_or_default()) {
+        (Some(_), names) if !names.is_empty() => {
+            return Err(invalid("'name' and 'names' were specified in one entry, use one of them"));
+        }
+        (Some(name), _) => vec![name],
+        (None, names) => names,
+    };
+    let action = action(&json.action, json.errno_ret)?;
+    let args = json.args.unwrap_or_default().iter().map(argument).collect::<Result<_, _>>()?;
+    let condition = Condition {
+        caps: caps(json.includes.caps)?,
+        arches: json.includes.arches.unwrap_or_default(),
+        min_kernel: json.includes.min_kernel.as_deref().map(kernel).transpose()?,
+        without_caps: caps(json.excludes.caps)?,
+        without_arches: json.excludes.arches.unwrap_or_default(),
+        before_kernel: json.excludes.min_kernel.as_deref().map(kernel).transpose()?,
+    };
+    Ok(Rule { names, action, args, condition })
+}
+
+fn argument(json: &ArgumentJson) -> Result<Argument, SeccompError> {
+    if json.index > 5 {
+        return Err(SeccompError::Invalid { what: format!("there is no argument {}", json.index) });
+    }
+    let (comparison, value) = match json.op.as_str() {
+        "SCMP_CMP_EQ" => (Comparison::Eq, json.value),
+        "SCMP_CMP_NE" => (Comparison::Ne, json.value),
+        "SCMP_CMP_LT" => (Comparison::Lt, json.value),
+        "SCMP_CMP_LE" => (Comparison::Le, json.value),
+        "SCMP_CMP_GT" => (Comparison::Gt, json.value),
+        "SCMP_CMP_GE" => (Comparison::Ge, json.value),
+        "SCMP_CMP_MASKED_EQ" => (Comparison::MaskedEq(json.value), json.value_two),
+        word => return Err(unknown("comparison", word)),
+    };
+    Ok(Argument { index: json.index, comparison, value })
+}
+
+fn caps(names: Option<Vec<String>>) -> Result<CapSet, SeccompError> {
+    let named = |name: &String| Capability::from_name(name).ok_or_else(|| unknown("capability", name));
+    names.unwrap_or_default().iter().map(named).collect()
+}
+
+fn kernel(text: &str) -> Result<KernelVersion, SeccompError> {
+    let numbers: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([major, minor, ..]) => Ok(KernelVersion(*major, *minor)),
+        _ => Err(unknown("kernel version", text)),
+    }
+}
