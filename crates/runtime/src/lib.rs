@@ -2,9 +2,10 @@
 //! first process from its clone to the user's program.
 //!
 //! Synchronous and usable alone: it knows neither images nor networks nor a daemon. A caller fills a
-//! `plan::Plan`, opens what the plan names by `plan::FdSlot`, and calls `spawn`.
+//! [`plan::Plan`], opens what the plan names by [`plan::FdSlot`], and calls `spawn`.
 
 pub mod caps;
 pub mod cgroup;
 pub mod device_bpf;
+pub mod plan;
 pub mod seccomp;
