@@ -10,4 +10,3 @@ pub mod namespace;
 pub mod process;
 pub mod inherited;
 pub mod bpf;
-pub mod seccomp;

@@ -19,7 +19,7 @@ mod tests;
 pub use compile::{CompileEnv, KernelVersion, compile};
 pub use default::default_profile;
 pub use profile::{Action, Arch, Argument, Architectures, Comparison, Condition, Profile, Rule};
-pub use sys::seccomp::Instruction as SockFilter;
+pub use sys::process::FilterInstruction as SockFilter;
 
 /// Loading flag: speculation mitigations stay as they are (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`).
 pub const FLAG_SPEC_ALLOW: u32 = 1 << 2;
