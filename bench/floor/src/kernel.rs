@@ -214,12 +214,11 @@ pub(crate) fn clone(made: &Made, setting: &Setting) -> Result<i32, String> {
     checked("clone3", pid).map(|pid| pid as i32)
 }
 
+/// Waits for the child's end and gives its wait status.
 pub(crate) fn wait(pid: i32) -> Result<i32, String> {
     let mut status = 0;
     // SAFETY: `status` outlives the call.
-    checked(
-        "waitpid",
-        unsafe { libc::waitpid(pid, &mut status, 0) }.into(),
-    )?;
+    let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
+    checked("waitpid", waited.into())?;
     Ok(status)
 }
