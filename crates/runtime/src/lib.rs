@@ -2,10 +2,18 @@
 //! first process from its clone to the user's program.
 //!
 //! Synchronous and usable alone: it knows neither images nor networks nor a daemon. A caller fills a
-//! [`plan::Plan`], opens what the plan names by [`plan::FdSlot`], and calls `spawn`.
+//! [`plan::Plan`], opens what the plan names by [`plan::FdSlot`], and calls [`spawn::spawn`].
 
 pub mod caps;
 pub mod cgroup;
+pub mod defaults;
 pub mod device_bpf;
+mod fault;
 pub mod plan;
+mod prepared;
 pub mod seccomp;
+pub mod spawn;
+mod walk;
+
+pub use fault::{Fault, Step};
+pub use prepared::{Prepared, PreparedExec};

@@ -95,13 +95,9 @@ pub unsafe fn clone(args: &CloneArgs<'_>) -> Result<Cloned> {
 /// # Safety
 /// As for [`clone`].
 pub unsafe fn fork_again() -> Result<i32> {
-    // SAFETY: all fields of clone_args are integers, for which zero is a value.
-    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: as in `clone`.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
-    };
+    // Not clone3: filters of system calls cannot look into its arguments and therefore often refuse it.
+    // SAFETY: no flags but the exit signal, so no argument counts and the child runs on a copy of this stack.
+    let answer = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
     outcome(answer).map(|pid| pid as i32)
 }
 
@@ -109,16 +105,6 @@ pub unsafe fn fork_again() -> Result<i32> {
 pub fn exit(code: i32) -> ! {
     // SAFETY: _exit takes any number and does not return.
     unsafe { libc::_exit(code) }
-}
-
-/// Executes a program; returns only the reason why it could not.
-///
-/// # Safety
-/// `argv` and `envp` are arrays of pointers to strings that end with a NUL, and end with a null pointer.
-pub unsafe fn execute(path: &CStr, argv: *const *const c_char, envp: *const *const c_char) -> Errno {
-    // SAFETY: the caller's promise, and a CStr ends with a NUL.
-    unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, envp) };
-    last_error()
 }
 
 /// Opens the descriptor of a process that the caller knows to be alive or not yet waited for.
@@ -476,4 +462,171 @@ pub fn join_session_keyring(name: &CStr) -> Result<i32> {
     const JOIN: i32 = 1;
     // SAFETY: the name ends with a NUL and outlives the call.
     outcome(unsafe { libc::syscall(libc::SYS_keyctl, JOIN, name.as_ptr()) }).map(|serial| serial as i32)
+}
+
+/// Strings in the form that execve takes: an array of pointers that a null pointer ends.
+#[derive(Debug)]
+pub struct StringArray {
+    strings: Vec<std::ffi::CString>,
+    pointers: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers point into the heap buffers of `strings`, which the value owns, never changes, and which do
+// not move with it.
+unsafe impl Send for StringArray {}
+// SAFETY: as above; nothing is written through a shared reference.
+unsafe impl Sync for StringArray {}
+
+impl StringArray {
+    /// Makes the array.
+    pub fn new(strings: Vec<std::ffi::CString>) -> Self {
+        let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
+        pointers.push(std::ptr::null());
+        Self { strings, pointers }
+    }
+
+    /// The strings.
+    pub fn strings(&self) -> &[std::ffi::CString] {
+        &self.strings
+    }
+}
+
+/// Executes a program; returns only the reason why it could not.
+pub fn execute(path: &CStr, arguments: &StringArray, environment: &StringArray) -> Errno {
+    // SAFETY: a CStr ends with a NUL, and a StringArray is what execve(2) asks for, kept alive by the references.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execve,
+            path.as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+        )
+    };
+    last_error()
+}
+
+/// Makes orphans below this process its children.
+pub fn set_child_subreaper() -> Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
+}
+
+/// Sets the execution domain.
+pub fn set_personality(persona: u32) -> Result<()> {
+    // SAFETY: a number.
+    outcome(unsafe { libc::personality(persona.into()) }.into()).map(drop)
+}
+
+/// Sets the i/o priority of the calling process: class << 13 | level.
+pub fn set_io_priority(priority: u32) -> Result<()> {
+    /// `IOPRIO_WHO_PROCESS`
+    const PROCESS: i32 = 1;
+    // SAFETY: numbers.
+    outcome(unsafe { libc::syscall(libc::SYS_ioprio_set, PROCESS, 0, priority) }).map(drop)
+}
+
+/// A scheduling policy in the kernel's layout (`struct sched_attr`, its first version).
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct SchedulingAttributes {
+    /// The structure's size in bytes; [`set_scheduler`] fills it in.
+    pub size: u32,
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Nice value.
+    pub nice: i32,
+    /// Real-time priority.
+    pub priority: u32,
+    /// SCHED_DEADLINE: nanoseconds.
+    pub runtime: u64,
+    /// SCHED_DEADLINE: nanoseconds.
+    pub deadline: u64,
+    /// SCHED_DEADLINE: nanoseconds.
+    pub period: u64,
+}
+
+/// Sets the scheduling policy of the calling thread.
+pub fn set_scheduler(attributes: SchedulingAttributes) -> Result<()> {
+    let attributes =
+        SchedulingAttributes { size: size_of::<SchedulingAttributes>() as u32, ..attributes };
+    // SAFETY: the structure outlives the call and holds its size; the kernel only reads.
+    outcome(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) }).map(drop)
+}
+
+/// Raises the hard limit of another process (or, with 0, the caller) to at least `hard`; the soft limit stays.
+pub fn raise_hard_limit(pid: i32, resource: u32, hard: u64) -> Result<()> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives the call; no new limits are given.
+    outcome(unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
+    })?;
+    if limit.rlim_max >= hard {
+        return Ok(());
+    }
+    limit.rlim_max = hard;
+    // SAFETY: `limit` outlives the call; the old limits are not asked for.
+    outcome(unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, std::ptr::null::<libc::rlimit64>())
+    })
+    .map(drop)
+}
+
+/// The network namespace of a process, by its descriptor (6.11), else by procfs.
+pub fn network_namespace(pidfd: BorrowedFd<'_>, pid: i32) -> Result<OwnedFd> {
+    /// `PIDFD_GET_NET_NAMESPACE`: `_IO(0xFF, 4)`.
+    const GET_NET_NAMESPACE: libc::c_ulong = 0xff04;
+    // SAFETY: this ioctl takes no argument but zero.
+    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_NET_NAMESPACE as _, 0) };
+    if let Ok(fd) = outcome(answer.into()) {
+        // SAFETY: a success is a new descriptor that nobody else has.
+        return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+    }
+    let procfs = crate::mount::private_procfs()?;
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::openat(procfs, format!("{pid}/ns/net"), flags, rustix::fs::Mode::empty())
+}
+
+/// Makes the terminal `fd` the controlling one of the session that the caller leads.
+pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: TIOCSCTTY takes a number: 0 does not steal.
+    outcome(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) }.into()).map(drop)
+}
+
+/// Makes a process group the foreground one of the terminal `fd`.
+pub fn set_foreground(fd: BorrowedFd<'_>, group: i32) -> Result<()> {
+    // SAFETY: tcsetpgrp takes two numbers.
+    outcome(unsafe { libc::tcsetpgrp(fd.as_raw_fd(), group) }.into()).map(drop)
+}
+
+/// Makes the calling process the leader of a group of its own.
+pub fn lead_group() -> Result<()> {
+    // SAFETY: two numbers.
+    outcome(unsafe { libc::setpgid(0, 0) }.into()).map(drop)
+}
+
+/// Makes the calling process the leader of a session of its own.
+pub fn lead_session() -> Result<()> {
+    // SAFETY: no arguments.
+    outcome(unsafe { libc::setsid() }.into()).map(drop)
+}
+
+/// The other side of the terminal whose ptmx side is `ptmx`, opened without any path, and unlocked.
+pub fn terminal_peer(ptmx: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let unlocked: i32 = 0;
+    // SAFETY: TIOCSPTLCK reads an int, which outlives the call.
+    outcome(unsafe { libc::ioctl(ptmx.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) }.into())?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes open flags.
+    let answer = unsafe { libc::ioctl(ptmx.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    let fd = outcome(answer.into())?;
+    // SAFETY: a success is a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sets a terminal's size, from either side.
+pub fn set_terminal_size(fd: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads the structure, which outlives the call.
+    outcome(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
 }

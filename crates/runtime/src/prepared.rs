@@ -1,0 +1,361 @@
+//! A plan in the form that the child walks: strings that end with a NUL, arrays of pointers, paths taken apart.
+//!
+//! Everything that can be wrong with a plan's texts is found here, before there is a child.
+
+use std::ffi::CString;
+
+use sys::process::{FilterInstruction, StringArray};
+
+use crate::plan::{Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, ProcessPlan, TargetKind, attr};
+
+/// A [`Plan`] that can be carried out.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) plan: Plan,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) devices: Vec<Node>,
+    /// The devices' whole paths, where nodes are mounted and not made.
+    pub(crate) device_places: Vec<Place>,
+    pub(crate) links: Vec<(CString, Node)>,
+    pub(crate) masked: Vec<CString>,
+    pub(crate) readonly: Vec<CString>,
+    /// Below the procfs: `sys/…`.
+    pub(crate) sysctls: Vec<CString>,
+    pub(crate) program: Program,
+}
+
+/// An [`ExecPlan`] that can be carried out.
+#[derive(Debug)]
+pub struct PreparedExec {
+    pub(crate) plan: ExecPlan,
+    pub(crate) program: Program,
+}
+
+/// A path within the container, and how to make it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The whole path.
+    pub(crate) path: CString,
+    /// For each component: the path to it, its name.
+    pub(crate) components: Vec<(CString, CString)>,
+}
+
+/// A name within a folder of the container.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) folder: Place,
+    pub(crate) name: CString,
+    /// The folder is that of the node before.
+    pub(crate) same_folder: bool,
+}
+
+/// What a mount is for the rest of the walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Kernel parameters and the process's own settings are written through it.
+    Proc,
+    /// Terminals come from it.
+    Devpts,
+    /// Nothing else.
+    Plain,
+}
+
+#[derive(Debug)]
+pub(crate) struct Mount {
+    pub(crate) target: Place,
+    /// For a new file system: type and options.
+    pub(crate) filesystem: Option<Filesystem>,
+    pub(crate) role: Role,
+    /// The attributes of a new file system's mount, without what comes late.
+    pub(crate) attributes: u64,
+    /// Becomes read-only when everything has been mounted.
+    pub(crate) late_read_only: bool,
+    pub(crate) create: TargetKind,
+}
+
+#[derive(Debug)]
+pub(crate) struct Filesystem {
+    pub(crate) fstype: CString,
+    pub(crate) options: Vec<(CString, Option<CString>)>,
+}
+
+/// A program in the form that execve takes.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Where it may be, in the order of the search.
+    pub(crate) candidates: Vec<CString>,
+    /// The name had no slash.
+    pub(crate) searched: bool,
+    pub(crate) arguments: StringArray,
+    pub(crate) environment: StringArray,
+    pub(crate) cwd: Place,
+    pub(crate) filter: Vec<FilterInstruction>,
+    pub(crate) keyring: Option<CString>,
+}
+
+/// What PATH is when the environment has none, as execvp(3) has it for root.
+const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Folders of PATH that are looked into at most.
+const MAX_PATH_FOLDERS: usize = 1024;
+
+impl Prepared {
+    /// Checks a plan and makes it ready.
+    ///
+    /// # Errors
+    /// A text with a NUL, a path that is not absolute, nothing to execute, or something that is not supported.
+    pub fn new(plan: Plan) -> Result<Self, PlanError> {
+        refuse(&plan)?;
+        let mut last = "";
+        let mut devices = Vec::with_capacity(plan.devices.len());
+        for device in &plan.devices {
+            devices.push(node("device", &device.path, &mut last)?);
+        }
+        let mut links = Vec::with_capacity(plan.links.len());
+        let mut last = "";
+        for (says, at) in &plan.links {
+            links.push((text("link", says)?, node("link", at, &mut last)?));
+        }
+        let mut device_places = Vec::new();
+        if plan.namespaces.user != NsMode::Host {
+            for device in &plan.devices {
+                device_places.push(place_below("device", &device.path)?);
+            }
+        }
+        let texts = |what, list: &[String]| -> Result<Vec<CString>, PlanError> {
+            list.iter().map(|item| text(what, item)).collect()
+        };
+        Ok(Self {
+            mounts: plan.mounts.iter().map(mount).collect::<Result<_, _>>()?,
+            devices,
+            device_places,
+            links,
+            masked: texts("masked path", &plan.masked)?,
+            readonly: texts("read-only path", &plan.readonly)?,
+            sysctls: plan.sysctls.iter().map(|(name, _)| sysctl(name)).collect::<Result<_, _>>()?,
+            program: program(&plan.process)?,
+            plan,
+        })
+    }
+
+    /// The plan that this was made of.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Device nodes are mounted, not made: in a user namespace they could not be.
+    pub(crate) fn binds_devices(&self) -> bool {
+        self.plan.namespaces.user != NsMode::Host
+    }
+}
+
+impl PreparedExec {
+    /// Checks a plan and makes it ready.
+    ///
+    /// # Errors
+    /// As for [`Prepared::new`].
+    pub fn new(plan: ExecPlan) -> Result<Self, PlanError> {
+        Ok(Self { program: program(&plan.process)?, plan })
+    }
+
+    /// The plan that this was made of.
+    pub fn plan(&self) -> &ExecPlan {
+        &self.plan
+    }
+}
+
+/// What is not built is refused by name.
+fn refuse(plan: &Plan) -> Result<(), PlanError> {
+    if plan.namespaces.time == NsMode::New {
+        return Err(PlanError::Unsupported { what: "a new time namespace" });
+    }
+    if matches!(plan.namespaces.mount, NsMode::Join(_)) && plan.root.is_some() {
+        return Err(PlanError::Unsupported { what: "a root folder in a joined mount namespace" });
+    }
+    if plan.namespaces.mount == NsMode::Host && (plan.root.is_some() || !plan.mounts.is_empty()) {
+        return Err(PlanError::Unsupported { what: "a root folder or mounts without a mount namespace" });
+    }
+    if plan.namespaces.uts == NsMode::Host && (plan.hostname.is_some() || plan.domainname.is_some()) {
+        return Err(PlanError::Unsupported { what: "a host name without a uts namespace" });
+    }
+    Ok(())
+}
+
+fn text(what: &'static str, text: &str) -> Result<CString, PlanError> {
+    CString::new(text).map_err(|_| PlanError::Nul { what, text: text.to_owned() })
+}
+
+fn bytes(what: &'static str, bytes: &[u8]) -> Result<CString, PlanError> {
+    CString::new(bytes).map_err(|_| PlanError::Nul { what, text: String::from_utf8_lossy(bytes).into() })
+}
+
+/// Takes an absolute path apart. `..` is refused: nothing that makes plans needs it, and here it would be resolved
+/// before links are.
+fn place(what: &'static str, path: &str) -> Result<Place, PlanError> {
+    let invalid = || PlanError::Path { what, path: path.to_owned() };
+    let relative = path.strip_prefix('/').ok_or_else(invalid)?;
+    let mut components = Vec::new();
+    let mut reached = String::new();
+    for name in relative.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        if name == ".." {
+            return Err(invalid());
+        }
+        reached.push('/');
+        reached.push_str(name);
+        components.push((text(what, &reached)?, text(what, name)?));
+    }
+    if reached.is_empty() {
+        reached.push('/');
+    }
+    Ok(Place { path: text(what, &reached)?, components })
+}
+
+/// As [`place`], for paths that cannot be the root.
+fn place_below(what: &'static str, path: &str) -> Result<Place, PlanError> {
+    let place = place(what, path)?;
+    if place.components.is_empty() {
+        return Err(PlanError::Path { what, path: path.to_owned() });
+    }
+    Ok(place)
+}
+
+fn node<'p>(what: &'static str, path: &'p str, last: &mut &'p str) -> Result<Node, PlanError> {
+    let (folder, name) = path
+        .rsplit_once('/')
+        .filter(|(_, name)| !matches!(*name, "" | "." | ".."))
+        .ok_or_else(|| PlanError::Path { what, path: path.to_owned() })?;
+    let folder = if folder.is_empty() { "/" } else { folder };
+    let same_folder = folder == *last;
+    *last = folder;
+    Ok(Node { folder: place(what, folder)?, name: text(what, name)?, same_folder })
+}
+
+fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
+    let mut role = Role::Plain;
+    let mut filesystem = None;
+    let mut late_read_only = false;
+    let mut attributes = entry.attrs.set;
+    if let MountKind::Fs { fstype, source, options } = &entry.kind {
+        role = match fstype.as_str() {
+            "proc" => Role::Proc,
+            "devpts" => Role::Devpts,
+            _ => Role::Plain,
+        };
+        late_read_only = fstype == "tmpfs" && attributes & attr::READ_ONLY != 0;
+        if late_read_only {
+            attributes &= !attr::READ_ONLY;
+        }
+        let source = if source.is_empty() { fstype } else { source };
+        let mut list = vec![(c"source".to_owned(), Some(text("mount source", source)?))];
+        for (key, value) in options {
+            let value = value.as_deref().map(|value| text("mount option", value)).transpose()?;
+            list.push((text("mount option", key)?, value));
+        }
+        filesystem = Some(Filesystem { fstype: text("file system", fstype)?, options: list });
+    }
+    Ok(Mount {
+        target: place_below("mount target", &entry.target)?,
+        filesystem,
+        role,
+        attributes,
+        late_read_only,
+        create: entry.create_target,
+    })
+}
+
+/// `net.ipv4.ip_forward` and `net/ipv4/conf/eth0.1/forwarding` are both in use: with a slash, dots are names'.
+fn sysctl(name: &str) -> Result<CString, PlanError> {
+    let path = if name.contains('/') { name.to_owned() } else { name.replace('.', "/") };
+    let sound = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !sound {
+        return Err(PlanError::Path { what: "kernel parameter", path: name.to_owned() });
+    }
+    text("kernel parameter", &format!("sys/{path}"))
+}
+
+fn program(process: &ProcessPlan) -> Result<Program, PlanError> {
+    let name = process.args.first().ok_or(PlanError::NoProgram)?;
+    if process.seccomp.as_ref().is_some_and(|seccomp| {
+        u64::from(seccomp.flags) & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0
+    }) {
+        return Err(PlanError::Unsupported { what: "a seccomp listener" });
+    }
+    let searched = !name.contains(&b'/');
+    let candidates = if searched { candidates(name, &process.env)? } else { vec![bytes("argument", name)?] };
+    let list = |what, items: &[Vec<u8>]| -> Result<StringArray, PlanError> {
+        let strings = items.iter().map(|item| bytes(what, item)).collect::<Result<_, _>>()?;
+        Ok(StringArray::new(strings))
+    };
+    let filter = process.seccomp.iter().flat_map(|seccomp| &seccomp.program);
+    let filter = filter.map(|&(code, jt, jf, k)| FilterInstruction { code, jt, jf, k }).collect();
+    Ok(Program {
+        candidates,
+        searched,
+        arguments: list("argument", &process.args)?,
+        environment: list("environment variable", &process.env)?,
+        cwd: place("working folder", &process.cwd)?,
+        filter,
+        keyring: process.keyring.as_deref().map(|name| text("keyring", name)).transpose()?,
+    })
+}
+
+/// Where a program without a slash may be. Folders that are not absolute are left out, as Go's lookup does.
+fn candidates(name: &[u8], env: &[Vec<u8>]) -> Result<Vec<CString>, PlanError> {
+    if name.is_empty() {
+        return Ok(Vec::new());
+    }
+    // The last of several counts, as for most programs' getenv after an overwrite.
+    let path = env.iter().rev().find_map(|entry| entry.strip_prefix(b"PATH="));
+    path.unwrap_or(DEFAULT_PATH)
+        .split(|byte| *byte == b':')
+        .filter(|folder| folder.first() == Some(&b'/'))
+        .take(MAX_PATH_FOLDERS)
+        .map(|folder| bytes("PATH", &[folder, b"/", name].concat()))
+        .collect()
+}
+
+/// The device's number in the kernel's user-space encoding.
+pub(crate) fn device_number(device: &Device) -> u64 {
+    libc::makedev(device.major, device.minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_args(args: &[&str], env: &[&str]) -> ProcessPlan {
+        let list = |items: &[&str]| items.iter().map(|item| item.as_bytes().to_vec()).collect();
+        ProcessPlan { args: list(args), env: list(env), ..Default::default() }
+    }
+
+    #[test]
+    fn a_program_without_a_slash_is_looked_for_in_absolute_folders_of_path() {
+        let program = program(&with_args(&["sh"], &["PATH=/bin::rel:/usr/bin"])).expect("plan");
+        assert_eq!(program.candidates, [c"/bin/sh".to_owned(), c"/usr/bin/sh".to_owned()]);
+        assert!(program.searched);
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused() {
+        let base = || Plan { process: with_args(&["/x"], &[]), ..Default::default() };
+        assert_eq!(Prepared::new(Plan::default()).err(), Some(PlanError::NoProgram));
+        let mut plan = base();
+        plan.namespaces.time = NsMode::New;
+        assert!(matches!(Prepared::new(plan), Err(PlanError::Unsupported { .. })));
+        let plan = Plan { masked: vec!["/a\0b".into()], ..base() };
+        assert!(matches!(Prepared::new(plan), Err(PlanError::Nul { what: "masked path", .. })));
+        let plan = Plan { links: vec![("x".into(), "dev/../x/..".into())], ..base() };
+        assert!(matches!(Prepared::new(plan), Err(PlanError::Path { .. })));
+        let plan = Plan { sysctls: vec![("net.ipv4../x".into(), "1".into())], ..base() };
+        assert!(matches!(Prepared::new(plan), Err(PlanError::Path { .. })));
+    }
+
+    #[test]
+    fn paths_are_taken_apart() {
+        let place = place("x", "//a/./b/").expect("path");
+        assert_eq!(place.path, c"/a/b".to_owned());
+        assert_eq!(place.components.len(), 2);
+        assert_eq!(place.components[0], (c"/a".to_owned(), c"a".to_owned()));
+        assert!(super::place("x", "/a/../b").is_err());
+        assert!(place_below("x", "/").is_err());
+    }
+}

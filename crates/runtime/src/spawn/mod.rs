@@ -1,0 +1,192 @@
+//! Starting processes: the caller's side.
+
+mod pending;
+mod supply;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use sys::process::{CloneArgs, Cloned};
+
+use crate::fault::{Fault, Step};
+use crate::plan::{CgroupEntry, FdSlot, Namespaces, NsMode};
+use crate::prepared::{Prepared, PreparedExec};
+use crate::walk::{self, Supply};
+
+pub use pending::Pending;
+
+/// One of the program's standard streams.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Stream<'a> {
+    /// The null device, opened within the container.
+    #[default]
+    Null,
+    /// The caller's own.
+    Inherit,
+    /// This descriptor.
+    Fd(BorrowedFd<'a>),
+}
+
+/// The program's standard streams. A plan with a terminal takes none of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stdio<'a> {
+    /// Standard input.
+    pub stdin: Stream<'a>,
+    /// Standard output.
+    pub stdout: Stream<'a>,
+    /// Standard error.
+    pub stderr: Stream<'a>,
+}
+
+/// A process that runs its program.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its number in the caller's pid namespace.
+    pub pid: i32,
+    /// Its descriptor. The process is the caller's child, and the caller has to wait for it.
+    pub pidfd: OwnedFd,
+    /// The caller's side of its terminal.
+    pub console: Option<OwnedFd>,
+}
+
+/// Starts a container's first process and returns when it runs its program.
+///
+/// `fds` are the descriptors that the plan names by slot. Detached mounts among them are the container's afterwards,
+/// and so are not to be used again, even when the start fails.
+///
+/// # Errors
+/// What stopped the process; it is gone and waited for then.
+pub fn spawn(prepared: &Prepared, fds: &[OwnedFd], stdio: Stdio<'_>) -> Result<Spawned, Fault> {
+    let gated = prepared.plan.namespaces.user == NsMode::New;
+    start(prepared, fds, stdio, gated)?.proceed()
+}
+
+/// Starts a container's first process as far as its namespaces; [`Pending::proceed`] lets it go on.
+///
+/// # Errors
+/// As for [`spawn`].
+pub fn begin(prepared: &Prepared, fds: &[OwnedFd], stdio: Stdio<'_>) -> Result<Pending, Fault> {
+    start(prepared, fds, stdio, true)
+}
+
+/// Starts a process in the namespaces of a container's process and returns when it runs its program.
+///
+/// # Errors
+/// As for [`spawn`].
+pub fn exec(
+    target: BorrowedFd<'_>,
+    prepared: &PreparedExec,
+    fds: &[OwnedFd],
+    stdio: Stdio<'_>,
+) -> Result<Spawned, Fault> {
+    let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
+    let supply = Supply::plain(fds, stdio, theirs);
+    let entry = &prepared.plan.cgroup;
+    let cloned = {
+        let _inside = PidNamespace::enter(target)?;
+        clone_into(0, entry, fds)?
+    };
+    match cloned {
+        Cloned::Child => {
+            drop(ours);
+            walk::join(prepared, &supply, target)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(supply);
+            Pending::new(pid, pidfd, ours, false).proceed()
+        }
+    }
+}
+
+fn start(prepared: &Prepared, fds: &[OwnedFd], stdio: Stdio<'_>, gated: bool) -> Result<Pending, Fault> {
+    let plan = &prepared.plan;
+    let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
+    let mut supply = Supply::for_plan(prepared, fds, stdio, theirs)?;
+    supply.gated = gated;
+    let cloned = {
+        let _inside = match plan.namespaces.pid {
+            NsMode::Join(slot) => Some(PidNamespace::enter(at_slot(fds, slot)?)?),
+            NsMode::Host | NsMode::New => None,
+        };
+        clone_into(new_namespaces(&plan.namespaces), &plan.cgroup, fds)?
+    };
+    match cloned {
+        Cloned::Child => {
+            // Our end must be nobody's but the caller's, so that its end can be noticed.
+            drop(ours);
+            walk::first(prepared, &supply)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(supply);
+            let pending = Pending::new(pid, pidfd, ours, gated);
+            if plan.namespaces.user == NsMode::New {
+                pending.map_users(plan)?;
+            }
+            Ok(pending)
+        }
+    }
+}
+
+fn at_slot(fds: &[OwnedFd], slot: FdSlot) -> Result<BorrowedFd<'_>, Fault> {
+    let fd = fds.get(usize::from(slot.0)).map(AsFd::as_fd);
+    fd.ok_or(Fault::indexed(Step::Prepare, slot.0.into(), Errno::BADF))
+}
+
+/// The namespaces that clone makes. (A cgroup namespace is made later; see there.)
+fn new_namespaces(namespaces: &Namespaces) -> u64 {
+    let kinds = [
+        (namespaces.pid, libc::CLONE_NEWPID),
+        (namespaces.net, libc::CLONE_NEWNET),
+        (namespaces.ipc, libc::CLONE_NEWIPC),
+        (namespaces.uts, libc::CLONE_NEWUTS),
+        (namespaces.mount, libc::CLONE_NEWNS),
+        (namespaces.user, libc::CLONE_NEWUSER),
+    ];
+    let new = kinds.into_iter().filter(|(mode, _)| *mode == NsMode::New);
+    new.fold(0, |flags, (_, flag)| flags | flag as u64)
+}
+
+fn clone_into(flags: u64, entry: &CgroupEntry, fds: &[OwnedFd]) -> Result<Cloned, Fault> {
+    let cgroup = entry.unified.map(|slot| at_slot(fds, slot)).transpose()?;
+    // SAFETY: in the child both callers go straight into the walk, which keeps to the rules of `clone` and never
+    // returns.
+    unsafe { sys::process::clone(&CloneArgs { flags, cgroup }) }.map_err(|errno| Fault::new(Step::Clone, errno))
+}
+
+/// The channel: our end, and the child's, whose number stays clear of the standard streams.
+fn channel() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let theirs =
+        if theirs.as_raw_fd() < 3 { rustix::io::fcntl_dupfd_cloexec(&theirs, 3)? } else { theirs };
+    Ok((ours, theirs))
+}
+
+/// While it lives, children of this thread are born in another pid namespace.
+struct PidNamespace {
+    home: OwnedFd,
+}
+
+impl PidNamespace {
+    /// `target` is a namespace's or a process's descriptor.
+    fn enter(target: BorrowedFd<'_>) -> Result<Self, Fault> {
+        let at = |errno| Fault::new(Step::PidNamespace, errno);
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let home = sys::process::pidfd_open(own).map_err(at)?;
+        sys::process::setns(target, libc::CLONE_NEWPID).map_err(at)?;
+        Ok(Self { home })
+    }
+}
+
+impl Drop for PidNamespace {
+    fn drop(&mut self) {
+        // The way back to one's own namespace is always open (pid_namespaces(7)); the child returns from clone with
+        // this value too, and there the call changes nothing that it uses.
+        let _ = sys::process::setns(self.home.as_fd(), libc::CLONE_NEWPID);
+    }
+}

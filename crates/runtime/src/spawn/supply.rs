@@ -1,0 +1,71 @@
+//! What the caller opens for the walk before there is a child.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use sys::mount;
+
+use super::Stdio;
+use crate::fault::{Fault, Step};
+use crate::plan::{MountKind, Plan, RootSource};
+use crate::prepared::Prepared;
+use crate::walk::Supply;
+
+impl<'a> Supply<'a> {
+    /// Nothing but descriptors.
+    pub(super) fn plain(slots: &'a [OwnedFd], stdio: Stdio<'a>, channel: OwnedFd) -> Self {
+        Self { slots, root: None, sources: Vec::new(), nodes: Vec::new(), stdio, channel, gated: false }
+    }
+
+    /// Opens the paths of the caller's mount namespace that the plan names: here, because the child is not to depend on
+    /// what its user namespace may reach.
+    pub(super) fn for_plan(
+        prepared: &Prepared,
+        slots: &'a [OwnedFd],
+        stdio: Stdio<'a>,
+        channel: OwnedFd,
+    ) -> Result<Self, Fault> {
+        let plan = &prepared.plan;
+        let mut supply = Self::plain(slots, stdio, channel);
+        if let Some(RootSource::Path(path)) = &plan.root {
+            supply.root = Some(clone_path(path, true).map_err(|errno| Fault::new(Step::RootSource, errno))?);
+        }
+        supply.sources = bind_sources(plan)?;
+        if prepared.binds_devices() {
+            for (index, device) in plan.devices.iter().enumerate() {
+                let node = match device.bind {
+                    Some(_) => None,
+                    None => Some(clone_path(&device.path, false).map_err(|errno| {
+                        Fault::indexed(Step::Device, index as u32, errno)
+                    })?),
+                };
+                supply.nodes.push(node);
+            }
+        }
+        Ok(supply)
+    }
+}
+
+fn bind_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Fault> {
+    let open = |(index, mount): (usize, &crate::plan::MountEntry)| match &mount.kind {
+        MountKind::Bind { source, recursive } => clone_path(source, *recursive)
+            .map(Some)
+            .map_err(|errno| Fault::indexed(Step::MountSource, index as u32, errno)),
+        MountKind::Fs { .. } | MountKind::Detached(_) => Ok(None),
+    };
+    if plan.mounts.iter().any(|mount| matches!(mount.kind, MountKind::Bind { .. })) {
+        return plan.mounts.iter().enumerate().map(open).collect();
+    }
+    Ok(Vec::new())
+}
+
+fn clone_path(path: &str, recursive: bool) -> Result<OwnedFd, Errno> {
+    // A text with a NUL names no file.
+    let path = CString::new(path).map_err(|_| Errno::NOENT)?;
+    if path.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    mount::clone_tree(CWD, &path, recursive)
+}

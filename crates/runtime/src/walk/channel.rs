@@ -1,0 +1,102 @@
+//! What child and caller say to each other: a SEQPACKET pair that execve closes.
+//!
+//! From the child: its terminal's other side, or a fault; the end of the stream means that the program runs. To the
+//! child: one byte, when its namespaces are ready.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+
+use super::At;
+use crate::fault::{Fault, RECORD, Step};
+
+/// The byte that lets a gated child go on.
+const GO: u8 = b'G';
+/// The byte beside a terminal.
+const TERMINAL: u8 = b'T';
+
+/// Something that the child said.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// The caller's side of the terminal.
+    Terminal(OwnedFd),
+    /// It stopped.
+    Fault(Fault),
+    /// The channel is closed: the program runs, or the process is gone.
+    End,
+}
+
+/// Writes a fault and ends the process.
+pub(super) fn fail(channel: BorrowedFd<'_>, fault: Fault) -> ! {
+    // If nobody reads it any more there is nobody to tell.
+    let _ = rustix::net::send(channel, &fault.record(), SendFlags::NOSIGNAL);
+    sys::process::exit(fault.exit_code())
+}
+
+/// Waits for the caller's word. A caller that is gone ends the process.
+pub(super) fn await_go(channel: BorrowedFd<'_>) -> Result<(), Fault> {
+    let mut byte = [0];
+    loop {
+        match rustix::net::recv(channel, &mut byte, RecvFlags::empty()) {
+            Ok((1, _)) if byte == [GO] => return Ok(()),
+            Ok(_) => sys::process::exit(1),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Fault::new(Step::Channel, errno)),
+        }
+    }
+}
+
+/// Sends the caller its side of the terminal.
+pub(super) fn send_terminal(channel: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<(), Fault> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let terminals = [terminal];
+    ancillary.push(SendAncillaryMessage::ScmRights(&terminals));
+    let byte = [TERMINAL];
+    rustix::net::sendmsg(channel, &[IoSlice::new(&byte)], &mut ancillary, SendFlags::NOSIGNAL)
+        .map(drop)
+        .at(Step::Terminal)
+}
+
+/// Whether the caller has closed its end: it is gone, or this process is no longer wanted.
+pub(super) fn is_abandoned(channel: BorrowedFd<'_>) -> bool {
+    let mut polled = [rustix::event::PollFd::from_borrowed_fd(channel, rustix::event::PollFlags::empty())];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(1..))
+}
+
+/// The caller's side: lets the child go on.
+pub(crate) fn send_go(channel: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::net::send(channel, &[GO], SendFlags::NOSIGNAL).map(drop)
+}
+
+/// The caller's side: waits for what the child says next.
+pub(crate) fn receive(channel: BorrowedFd<'_>) -> Result<Message, Errno> {
+    let mut bytes = [0; RECORD + 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        match rustix::net::recvmsg(channel, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            // The child was killed with our word unread.
+            Err(Errno::CONNRESET) => return Ok(Message::End),
+            other => break other?.bytes,
+        }
+    };
+    let mut descriptors = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    let descriptor = descriptors.next().and_then(|mut descriptors| descriptors.next());
+    match (bytes.get(..received).unwrap_or_default(), descriptor) {
+        ([], _) => Ok(Message::End),
+        ([TERMINAL], Some(descriptor)) => Ok(Message::Terminal(descriptor)),
+        (record, _) => Fault::from_record(record).map(Message::Fault).ok_or(Errno::PROTO),
+    }
+}

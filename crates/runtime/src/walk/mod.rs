@@ -1,0 +1,203 @@
+//! The way of a new process from its clone to its program.
+//!
+//! All of it runs in a copy of a process that may have had other threads: nothing here allocates, locks, parses or
+//! panics. It reads what [`Prepared`] laid out and makes system calls; the first that fails is written to the
+//! channel as a [`Fault`], and the process exits.
+//!
+//! *Invariant:* no allocation between clone and execve (`tests/allocation.rs`).
+
+mod channel;
+mod devices;
+mod identity;
+mod init;
+mod limits;
+mod mounts;
+mod namespaces;
+mod place;
+mod program;
+mod protect;
+mod root;
+mod stdio;
+mod terminal;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::fault::{Fault, Step};
+use crate::plan::{CgroupEntry, FdSlot, NsMode, ProcessPlan};
+use crate::prepared::{Prepared, PreparedExec, Program};
+use crate::spawn::Stdio;
+
+pub(crate) use channel::{Message, receive, send_go};
+
+/// Descriptors that the caller gave or opened for the walk.
+#[derive(Debug)]
+pub(crate) struct Supply<'a> {
+    /// By [`FdSlot`].
+    pub(crate) slots: &'a [OwnedFd],
+    /// The root folder's clone, where the plan names a path.
+    pub(crate) root: Option<OwnedFd>,
+    /// By mount: the clone of a bind mount's source.
+    pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// By device: the clone of the caller's node, where nodes cannot be made.
+    pub(crate) nodes: Vec<Option<OwnedFd>>,
+    /// Standard streams.
+    pub(crate) stdio: Stdio<'a>,
+    /// The child's end of the channel; its number is above 2.
+    pub(crate) channel: OwnedFd,
+    /// The child waits for a word before it does anything in its namespaces.
+    pub(crate) gated: bool,
+}
+
+impl Supply<'_> {
+    fn slot(&self, slot: FdSlot) -> Result<BorrowedFd<'_>, Errno> {
+        self.slots.get(usize::from(slot.0)).map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+}
+
+/// Names the step at which a system call was made.
+trait At<T> {
+    fn at(self, step: Step) -> Result<T, Fault>;
+    fn at_index(self, step: Step, index: usize) -> Result<T, Fault>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, step: Step) -> Result<T, Fault> {
+        self.map_err(|errno| Fault::new(step, errno))
+    }
+    fn at_index(self, step: Step, index: usize) -> Result<T, Fault> {
+        self.map_err(|errno| Fault::indexed(step, index as u32, errno))
+    }
+}
+
+/// What the two kinds of walk have in common.
+struct Walk<'a> {
+    supply: &'a Supply<'a>,
+    process: &'a ProcessPlan,
+    program: &'a Program,
+    /// The container's root.
+    root: Option<OwnedFd>,
+    /// A procfs of the container's pid namespace that nobody can have tampered with.
+    procfs: Option<OwnedFd>,
+    /// The container's devpts.
+    devpts: Option<OwnedFd>,
+    /// The program's side of the terminal.
+    terminal: Option<OwnedFd>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(supply: &'a Supply<'a>, process: &'a ProcessPlan, program: &'a Program) -> Self {
+        Self { supply, process, program, root: None, procfs: None, devpts: None, terminal: None }
+    }
+
+    /// Writes this process, which has one thread, into the v1 groups.
+    fn enter_cgroups(&self, cgroup: &CgroupEntry) -> Result<(), Fault> {
+        for (index, slot) in cgroup.dirs.iter().enumerate() {
+            let tasks = self.supply.slot(*slot).at_index(Step::Cgroup, index)?;
+            rustix::io::write(tasks, b"0").at_index(Step::Cgroup, index)?;
+        }
+        Ok(())
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+}
+
+/// Walks a container's first process; ends in its program or with the fault in the channel.
+pub(crate) fn first(prepared: &Prepared, supply: &Supply<'_>) -> ! {
+    let mut walk = Walk::new(supply, &prepared.plan.process, &prepared.program);
+    let Err(fault) = walk.first(prepared);
+    channel::fail(supply.channel.as_fd(), fault)
+}
+
+/// Walks a process that joins a container.
+pub(crate) fn join(prepared: &PreparedExec, supply: &Supply<'_>, target: BorrowedFd<'_>) -> ! {
+    let mut walk = Walk::new(supply, &prepared.plan.process, &prepared.program);
+    let Err(fault) = walk.join(prepared, target);
+    channel::fail(supply.channel.as_fd(), fault)
+}
+
+/// What a walk returns: only ever a fault.
+enum Never {}
+
+impl Walk<'_> {
+    /// The steps of a container's first process, in their order. Where the order matters, the reason stands beside.
+    fn first(&mut self, prepared: &Prepared) -> Result<Never, Fault> {
+        let plan = &prepared.plan;
+        // The rights to the groups' files are the caller's, and a cgroup namespace begins where the process is.
+        self.enter_cgroups(&plan.cgroup)?;
+        if self.supply.gated {
+            channel::await_go(self.supply.channel.as_fd())?;
+        }
+        self.join_namespaces(&plan.namespaces)?;
+        if plan.namespaces.user != NsMode::Host {
+            // File systems and mount points are to belong to the container's root.
+            self.become_namespace_root()?;
+        }
+        self.new_cgroup_namespace(&plan.namespaces)?;
+        sys::process::lead_session().at(Step::Session)?;
+        rustix::process::umask(rustix::fs::Mode::empty());
+        self.host_names(plan)?;
+        self.enter_root(prepared)?;
+        self.mount_all(prepared)?;
+        self.make_devices(prepared)?;
+        self.make_links(prepared)?;
+        if plan.terminal {
+            self.open_terminal(plan.console_size)?;
+            if plan.console_bind {
+                self.bind_console()?;
+            }
+        }
+        // Kernel parameters before the paths that hide or protect them.
+        self.write_sysctls(prepared)?;
+        self.prefer_to_be_killed()?;
+        self.mask_paths(prepared)?;
+        self.protect_paths(prepared)?;
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.process.umask.unwrap_or(0o022)));
+        // The working folder may have to be made: before the root becomes read-only.
+        self.enter_working_folder()?;
+        self.finish_read_only(prepared)?;
+        self.finish(plan.init, plan.namespaces.pid == NsMode::New)
+    }
+
+    /// The steps of a process that joins.
+    fn join(&mut self, prepared: &PreparedExec, target: BorrowedFd<'_>) -> Result<Never, Fault> {
+        let plan = &prepared.plan;
+        self.enter_cgroups(&plan.cgroup)?;
+        if self.process.oom_score_adj.is_some() {
+            // The container's own /proc may be anything; this one is not.
+            self.procfs = Some(sys::mount::private_procfs().at(Step::OomScore)?);
+            self.prefer_to_be_killed()?;
+        }
+        if plan.user_namespace {
+            self.raise_limits();
+        }
+        self.join_target(target, plan.user_namespace)?;
+        if plan.user_namespace {
+            self.become_namespace_root()?;
+        }
+        sys::process::lead_session().at(Step::Session)?;
+        self.root = Some(place::working_root().at(Step::Root)?);
+        if plan.terminal {
+            self.open_terminal(plan.console_size)?;
+        }
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.process.umask.unwrap_or(0o022)));
+        self.enter_working_folder()?;
+        self.finish(false, false)
+    }
+
+    /// The steps from the finished surroundings to the program.
+    fn finish(&mut self, init: bool, pid_namespace: bool) -> Result<Never, Fault> {
+        self.place_streams()?;
+        self.set_scheduling()?;
+        self.set_limits()?;
+        self.join_keyring()?;
+        self.take_identity()?;
+        if init {
+            init::below(self.terminal.is_some(), pid_namespace)?;
+        }
+        self.execute()
+    }
+}

@@ -1,0 +1,100 @@
+//! The plan's mounts, in order.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use sys::mount::{self, Change, Context};
+
+use super::{At, Walk, place};
+use crate::fault::{Fault, Step};
+use crate::plan::{MountEntry, MountKind};
+use crate::prepared::{Filesystem, Mount, Prepared, Role};
+
+impl Walk<'_> {
+    pub(super) fn mount_all(&mut self, prepared: &Prepared) -> Result<(), Fault> {
+        let entries = prepared.plan.mounts.iter().zip(&prepared.mounts);
+        for (index, (entry, mount)) in entries.enumerate() {
+            self.mount_one(index, entry, mount)?;
+        }
+        Ok(())
+    }
+
+    fn mount_one(&mut self, index: usize, entry: &MountEntry, mount: &Mount) -> Result<(), Fault> {
+        let root = self.root().at(Step::Root)?;
+        if let Some(filesystem) = &mount.filesystem {
+            let made = make(filesystem, mount.attributes).at_index(Step::MountFilesystem, index)?;
+            self.attach(root, index, entry, mount, made.as_fd())?;
+            match mount.role {
+                Role::Proc => self.procfs = Some(made),
+                Role::Devpts => self.devpts = Some(made),
+                Role::Plain => {}
+            }
+            return Ok(());
+        }
+        let source = match &entry.kind {
+            MountKind::Detached(slot) => self.supply.slot(*slot),
+            _ => self.supply.sources.get(index).and_then(Option::as_ref).map(AsFd::as_fd).ok_or(Errno::BADF),
+        };
+        let source = source.at_index(Step::MountSource, index)?;
+        self.attach(root, index, entry, mount, source)
+    }
+
+    fn attach(
+        &self,
+        root: BorrowedFd<'_>,
+        index: usize,
+        entry: &MountEntry,
+        mount: &Mount,
+        source: BorrowedFd<'_>,
+    ) -> Result<(), Fault> {
+        change_attributes(entry, mount, source).at_index(Step::MountAttributes, index)?;
+        let target =
+            place::find_or_make(root, &mount.target, mount.create).at_index(Step::MountTarget, index)?;
+        mount::attach(source, target.as_fd()).map_err(|errno| attach_error(errno, source, target.as_fd()))
+            .at_index(Step::MountAttach, index)
+    }
+}
+
+/// Makes a new file system and mounts it nowhere.
+fn make(filesystem: &Filesystem, attributes: u64) -> Result<OwnedFd, Errno> {
+    let context = Context::open(&filesystem.fstype)?;
+    for (key, value) in &filesystem.options {
+        match value {
+            Some(value) => context.string(key, value)?,
+            None => context.flag(key)?,
+        }
+    }
+    context.create()?;
+    context.mount(attributes)
+}
+
+/// Sets a bind mount's attributes (a new file system has them already) and the propagation, in as few calls as the
+/// depths of the two allow.
+fn change_attributes(entry: &MountEntry, mount: &Mount, source: BorrowedFd<'_>) -> Result<(), Errno> {
+    let attrs = entry.attrs;
+    let bind = mount.filesystem.is_none();
+    let mut change = Change { propagation: entry.propagation, recursive: bind, ..Default::default() };
+    if bind && (attrs.set | attrs.clear) != 0 {
+        let flags = Change { set: attrs.set, clear: attrs.clear, recursive: attrs.recursive, ..Default::default() };
+        if attrs.recursive || change.propagation.is_none() {
+            change = Change { propagation: entry.propagation, ..flags };
+        } else {
+            mount::set_attributes(source, c"", &flags)?;
+        }
+    }
+    if (change.set | change.clear) == 0 && change.propagation.is_none() {
+        return Ok(());
+    }
+    mount::set_attributes(source, c"", &change)
+}
+
+/// The kernel says EINVAL where one side is a folder and the other is not; ENOTDIR is what people know it by.
+fn attach_error(errno: Errno, source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Errno {
+    let is_folder = |fd| {
+        rustix::fs::fstat(fd).map(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+    };
+    match (errno, is_folder(source), is_folder(target)) {
+        (Errno::INVAL, Ok(source), Ok(target)) if source != target => Errno::NOTDIR,
+        _ => errno,
+    }
+}

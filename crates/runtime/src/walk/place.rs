@@ -1,0 +1,71 @@
+//! Places within the container's root. The kernel resolves every path beneath the root's descriptor, so that links of
+//! an image, or of a volume that others write to at the same time, lead nowhere else.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::plan::TargetKind;
+use crate::prepared::Place;
+
+/// The root of the process itself.
+pub(super) fn working_root() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(rustix::fs::CWD, c"/", flags, Mode::empty())
+}
+
+/// Opens a path as a place; `None` where it is missing.
+pub(super) fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Errno> {
+    match sys::mount::place_in(root, path, OFlags::empty()) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Opens a place, and makes what is missing of it: folders of mode 0755, at the end what `kind` says.
+pub(super) fn find_or_make(root: BorrowedFd<'_>, place: &Place, kind: TargetKind) -> Result<OwnedFd, Errno> {
+    match sys::mount::place_in(root, &place.path, OFlags::empty()) {
+        Err(Errno::NOENT) => make(root, place, kind),
+        other => other,
+    }
+}
+
+fn make(root: BorrowedFd<'_>, place: &Place, kind: TargetKind) -> Result<OwnedFd, Errno> {
+    let mut reached: Option<OwnedFd> = None;
+    let last = place.components.len().saturating_sub(1);
+    for (index, (path, name)) in place.components.iter().enumerate() {
+        reached = Some(match find(root, path)? {
+            Some(found) => found,
+            None => {
+                let folder = reached.as_ref().map_or(root, AsFd::as_fd);
+                make_one(folder, name, if index == last { kind } else { TargetKind::Dir })?
+            }
+        });
+    }
+    reached.ok_or(Errno::NOENT)
+}
+
+/// Makes one entry of a folder and opens it. Something that appeared meanwhile is taken, a link is not followed: one
+/// that leads nowhere is an error.
+pub(super) fn make_one(folder: BorrowedFd<'_>, name: &CStr, kind: TargetKind) -> Result<OwnedFd, Errno> {
+    let made = match kind {
+        TargetKind::Dir => rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(0o755)),
+        TargetKind::File => {
+            let mode = Mode::from_raw_mode(0o755);
+            rustix::fs::mknodat(folder, name, FileType::RegularFile, mode, 0)
+        }
+    };
+    match made {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+    match FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) {
+        FileType::Symlink => Err(Errno::LOOP),
+        _ => Ok(place),
+    }
+}
