@@ -1,1 +1,34 @@
+//! Control groups: version 1, version 2 and the hybrid of both, behind one small interface.
 //!
+//! A container has one group at `PARENT/ID` in each hierarchy that it needs. [`Layout`] knows the host's hierarchies,
+//! [`Parent`] holds the parent's folders open, and [`Group`] is a name beneath them. Each controller is a file with
+//! the same parts: what it is called, what it writes for version 1 and for version 2, what it reads for statistics.
+//!
+//! Processes enter by themselves: through `tasks` files opened before (version 1, see
+//! [`Group::entry_fds`]) and by being cloned into the unified folder. `cgroup.procs` is never written, because
+//! moving a whole thread group waits for the kernel's grace periods, 5 to 14 ms.
+
+mod cpu;
+mod cpuset;
+mod devices;
+mod directory;
+mod error;
+mod freezer;
+mod group;
+mod kill;
+mod layout;
+mod memory;
+mod parent;
+mod pids;
+mod resources;
+mod stats;
+
+pub use cpu::quota_of_cpus;
+pub use error::CgroupError;
+pub use group::Group;
+pub use kill::kill_by_descriptor;
+pub use layout::{Controller, Layout, Support};
+pub use memory::oom_kills_by_descriptor;
+pub use parent::Parent;
+pub use resources::{Access, DeviceKind, DeviceRule, Resources, default_device_rules};
+pub use stats::Stats;

@@ -1,0 +1,355 @@
+//! A container's group in all hierarchies.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::directory::Folder;
+use super::layout::{Controller, Home, Layout};
+use super::parent::{Parent, check_name, remove_nested};
+use super::resources::Resources;
+use super::stats::Stats;
+use super::{CgroupError, cpu, cpuset, devices, freezer, kill, memory, pids};
+
+/// What a controller's file offers.
+pub(super) struct Driver {
+    pub(super) controller: Controller,
+    /// The setting that needs the controller, if any of its settings is asked for.
+    pub(super) wanted: fn(&Resources) -> Option<&'static str>,
+    pub(super) apply_v1: fn(&Folder<'_>, &Resources) -> Result<(), CgroupError>,
+    pub(super) apply_v2: fn(&Folder<'_>, &Resources) -> Result<(), CgroupError>,
+    pub(super) read_v1: fn(&Folder<'_>, &mut Stats) -> Result<(), CgroupError>,
+    pub(super) read_v2: fn(&Folder<'_>, &mut Stats) -> Result<(), CgroupError>,
+}
+
+const DRIVERS: [Driver; 6] =
+    [memory::DRIVER, cpu::DRIVER, cpu::ACCOUNTING, cpuset::DRIVER, pids::DRIVER, devices::DRIVER];
+
+/// Version 1 file through which a thread moves itself.
+const TASKS: &str = "tasks";
+/// How often a group whose threads are moved is looked through for new ones.
+const MOVE_ROUNDS: u32 = 16;
+/// How long removal waits for exits that are under way.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A container's group: a name beneath a [`Parent`] in each hierarchy that the container needs. It holds no
+/// descriptor of its own, and dropping it leaves the group in place.
+#[derive(Debug)]
+pub struct Group {
+    parent: Parent,
+    name: String,
+    /// Bit n: the group exists in the version 1 hierarchy with index n.
+    v1: AtomicU32,
+}
+
+impl Group {
+    /// Makes the group `path` and sets its limits. Prefer [`Parent::create`] for more than one group.
+    pub fn create(layout: &Layout, path: &str, resources: &Resources) -> Result<Group, CgroupError> {
+        let (parent, name) = split(path)?;
+        Parent::open(layout, parent)?.create(name, resources)
+    }
+
+    /// The group `path` as it is. It need not exist any more.
+    pub fn open(layout: &Layout, path: &str) -> Result<Group, CgroupError> {
+        let (parent, name) = split(path)?;
+        Parent::open(layout, parent)?.group(name)
+    }
+
+    /// Path in each hierarchy, without a leading slash.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.parent.path(), self.name)
+    }
+
+    fn unified(&self) -> Option<Folder<'_>> {
+        self.parent.unified(&self.name)
+    }
+
+    fn v1(&self, index: usize) -> Result<Folder<'_>, CgroupError> {
+        self.parent.v1(index, &self.name)
+    }
+
+    fn v1_indexes(&self) -> impl Iterator<Item = usize> + use<> {
+        let present = self.v1.load(Ordering::Acquire);
+        (0..u32::BITS).filter(move |index| present & (1 << index) != 0).map(|index| index as usize)
+    }
+
+    /// The group's folder for `controller`, and whether it is a version 1 one; `None` where the group has none.
+    fn place(&self, controller: Controller) -> Result<Option<(Folder<'_>, bool)>, CgroupError> {
+        match self.parent.home(controller) {
+            Some(Home::Unified) => Ok(self.unified().map(|folder| (folder, false))),
+            Some(Home::V1(index)) if self.v1_indexes().any(|other| other == index) => {
+                Ok(Some((self.v1(index)?, true)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Version 1 hierarchies that a group with `resources` must be in: those that set it apart from others in any
+    /// case, and those that a limit asks for.
+    fn needed(&self, resources: &Resources) -> BTreeSet<usize> {
+        let always = [Controller::Memory, Controller::Cpu, Controller::Cpuacct, Controller::Pids, Controller::Freezer];
+        let asked = DRIVERS.iter().filter(|driver| (driver.wanted)(resources).is_some()).map(|driver| driver.controller);
+        let homes = always.into_iter().chain(asked).filter_map(|controller| self.parent.home(controller));
+        homes.filter_map(|home| if let Home::V1(index) = home { Some(index) } else { None }).collect()
+    }
+
+    fn make(&self, resources: &Resources) -> Result<(), CgroupError> {
+        for index in self.needed(resources) {
+            make_fresh(&self.v1(index)?)?;
+            self.v1.fetch_or(1 << index, Ordering::AcqRel);
+        }
+        if let Some(unified) = self.unified() {
+            make_fresh(&unified)?;
+        }
+        self.apply(resources)
+    }
+
+    fn apply(&self, resources: &Resources) -> Result<(), CgroupError> {
+        for driver in &DRIVERS {
+            match self.place(driver.controller)? {
+                Some((folder, true)) => (driver.apply_v1)(&folder, resources)?,
+                Some((folder, false)) => (driver.apply_v2)(&folder, resources)?,
+                None => {
+                    if let Some(setting) = (driver.wanted)(resources) {
+                        return Err(CgroupError::NoController { setting, controller: driver.controller });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Descriptors through which a process enters: of each version 1 hierarchy the file `tasks`, to which the
+    /// process itself writes `0` while it has one thread, and of the unified tree the folder, to clone into.
+    pub fn entry_fds(&self) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), CgroupError> {
+        let tasks = self
+            .v1_indexes()
+            .map(|index| self.v1(index)?.open(TASKS, OFlags::WRONLY))
+            .collect::<Result<Vec<OwnedFd>, _>>()?;
+        let unified = self.unified().map(|folder| folder.open_folder()).transpose()?;
+        Ok((tasks, unified))
+    }
+
+    /// A folder for [`super::kill_by_descriptor`].
+    pub fn kill_fd(&self) -> Result<OwnedFd, CgroupError> {
+        self.members()?.open_folder()
+    }
+
+    /// A descriptor for [`super::oom_kills_by_descriptor`]; `None` where memory is not counted.
+    pub fn oom_fd(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        Ok(match self.place(Controller::Memory)? {
+            Some((folder, v1)) => Some(folder.open(if v1 { memory::V1_OOM } else { memory::V2_EVENTS }, OFlags::RDONLY)?),
+            None => None,
+        })
+    }
+
+    /// The folder that tells the members: the unified one, or that of the freezer, or any.
+    fn members(&self) -> Result<Folder<'_>, CgroupError> {
+        if let Some(folder) = self.unified() {
+            return Ok(folder);
+        }
+        if let Some((folder, _)) = self.place(Controller::Freezer)? {
+            return Ok(folder);
+        }
+        match self.v1_indexes().next() {
+            Some(index) => self.v1(index),
+            None => Err(CgroupError::BadPath { path: self.path() }),
+        }
+    }
+
+    /// Changes limits. In a version 1 hierarchy in which the group is not yet it is made, and its threads move.
+    pub fn set(&self, resources: &Resources) -> Result<(), CgroupError> {
+        let present: BTreeSet<usize> = self.v1_indexes().collect();
+        let added: Vec<usize> = self.needed(resources).difference(&present).copied().collect();
+        for index in &added {
+            make_fresh(&self.v1(*index)?)?;
+            self.v1.fetch_or(1 << index, Ordering::AcqRel);
+        }
+        self.apply(resources)?;
+        added.iter().try_for_each(|index| self.move_threads(&self.v1(*index)?))
+    }
+
+    /// Moves every thread of the group to `target`, until a look finds no new one.
+    fn move_threads(&self, target: &Folder<'_>) -> Result<(), CgroupError> {
+        let mut moved = BTreeSet::new();
+        for _ in 0..MOVE_ROUNDS {
+            let mut threads = BTreeSet::new();
+            let source = self.v1(self.v1_indexes().next().unwrap_or_default())?;
+            let folder = source.open_folder()?;
+            kill::numbers(folder.as_fd(), TASKS, &mut threads)
+                .map_err(|error| CgroupError::Read { path: source.full(TASKS), source: error })?;
+            let fresh: Vec<i32> = threads.difference(&moved).copied().collect();
+            if fresh.is_empty() {
+                return Ok(());
+            }
+            for thread in &fresh {
+                match target.write(TASKS, &thread.to_string()) {
+                    // The thread has ended.
+                    Err(CgroupError::Write { source, .. }) if source.raw_os_error() == Some(libc::ESRCH) => {}
+                    other => other?,
+                }
+            }
+            moved.extend(fresh);
+        }
+        Ok(())
+    }
+
+    /// Stops or resumes all processes, and returns once they are.
+    pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
+        match self.place(Controller::Freezer)? {
+            Some((folder, true)) => freezer::freeze_v1(&folder, frozen),
+            Some((folder, false)) => freezer::freeze_v2(&folder, frozen),
+            None => Err(CgroupError::NoController { setting: "pausing", controller: Controller::Freezer }),
+        }
+    }
+
+    /// Whether the group is stopped.
+    pub fn is_frozen(&self) -> Result<bool, CgroupError> {
+        match self.place(Controller::Freezer)? {
+            Some((folder, true)) => freezer::is_frozen_v1(&folder),
+            Some((folder, false)) => freezer::is_frozen_v2(&folder),
+            None => Ok(false),
+        }
+    }
+
+    /// Kills every process of the group and of groups beneath it. Exits may still be under way at the return; see
+    /// [`Group::wait_empty`].
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        kill::kill_by_descriptor(self.kill_fd()?.as_fd())
+    }
+
+    /// Processes of the group and of groups beneath it.
+    pub fn pids(&self) -> Result<BTreeSet<i32>, CgroupError> {
+        kill::pids(&self.members()?)
+    }
+
+    /// Whether no process is left. A group that is gone is empty.
+    pub fn is_empty(&self) -> Result<bool, CgroupError> {
+        match self.unified() {
+            Some(folder) => {
+                let events = folder.read_if_exists("cgroup.events")?;
+                Ok(events.is_none_or(|text| super::directory::keyed(&text, "populated") == Some("0")))
+            }
+            None => Ok(self.pids()?.is_empty()),
+        }
+    }
+
+    /// Waits until no process is left; `false` when `patience` ended first.
+    pub fn wait_empty(&self, patience: Duration) -> Result<bool, CgroupError> {
+        if let Some(folder) = self.unified() {
+            return freezer::wait_v2(&folder, "populated", "0", patience);
+        }
+        let deadline = Instant::now() + patience;
+        let mut pause = Duration::from_micros(200);
+        while !self.is_empty()? {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(true)
+    }
+
+    /// Removes the group and the groups beneath it from every hierarchy. What is gone already counts as removed; a
+    /// group that processes are leaving is tried for two seconds.
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        let mut first_error = None;
+        for index in self.v1_indexes() {
+            first_error = first_error.or(self.v1(index).and_then(|folder| remove(&folder)).err());
+        }
+        if let Some(folder) = self.unified() {
+            first_error = first_error.or(remove(&folder).err());
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// What the group counts.
+    pub fn stats(&self) -> Result<Stats, CgroupError> {
+        let mut stats = Stats::default();
+        for driver in &DRIVERS {
+            match self.place(driver.controller)? {
+                Some((folder, true)) => (driver.read_v1)(&folder, &mut stats)?,
+                Some((folder, false)) => (driver.read_v2)(&folder, &mut stats)?,
+                None => {}
+            }
+        }
+        Ok(stats)
+    }
+
+    /// How many processes the kernel killed at the memory limit.
+    pub fn oom_kills(&self) -> Result<u64, CgroupError> {
+        match self.place(Controller::Memory)? {
+            Some((folder, true)) => folder.read_keyed(memory::V1_OOM, "oom_kill"),
+            Some((folder, false)) => folder.read_keyed(memory::V2_EVENTS, "oom_kill"),
+            None => Ok(0),
+        }
+    }
+}
+
+impl Parent {
+    /// Makes the group `name` and sets its limits. On failure nothing of it remains.
+    pub fn create(&self, name: &str, resources: &Resources) -> Result<Group, CgroupError> {
+        check_name(name)?;
+        let group = Group { parent: self.clone(), name: name.to_owned(), v1: AtomicU32::new(0) };
+        match group.make(resources) {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                // The first failure is the one to tell; an empty folder that stays is found by the recovery.
+                let _ = group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// The group `name` as it is. It need not exist any more.
+    pub fn group(&self, name: &str) -> Result<Group, CgroupError> {
+        check_name(name)?;
+        let hierarchies = &self.layout().hierarchies().v1;
+        let path = format!("{}/{name}", self.path());
+        let exists = |index: &usize| hierarchies[*index].folder().has(&path);
+        let v1 = (0..hierarchies.len()).filter(exists).fold(0, |bits, index| bits | 1 << index);
+        Ok(Group { parent: self.clone(), name: name.to_owned(), v1: AtomicU32::new(v1) })
+    }
+}
+
+fn split(path: &str) -> Result<(&str, &str), CgroupError> {
+    path.trim_end_matches('/').rsplit_once('/').ok_or_else(|| CgroupError::BadPath { path: path.to_owned() })
+}
+
+/// Makes a group's folder; one that is there already is removed first, because its limits and counters are those of
+/// an earlier run.
+fn make_fresh(folder: &Folder<'_>) -> Result<(), CgroupError> {
+    if !folder.make()? {
+        remove(folder)?;
+        folder.make()?;
+    }
+    Ok(())
+}
+
+/// Removes a folder with those beneath it, and waits for exits that are under way.
+fn remove(folder: &Folder<'_>) -> Result<(), CgroupError> {
+    let deadline = Instant::now() + REMOVE_PATIENCE;
+    let mut pause = Duration::from_micros(500);
+    loop {
+        let source = match folder.unlink() {
+            Ok(()) => return Ok(()),
+            Err(errno @ (Errno::BUSY | Errno::NOTEMPTY)) => errno,
+            Err(errno) => return Err(CgroupError::Remove { path: folder.full(""), source: errno.into() }),
+        };
+        match remove_nested(folder) {
+            // A folder beneath may be busy for the same reason.
+            Ok(()) | Err(CgroupError::Remove { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if Instant::now() >= deadline {
+            return Err(CgroupError::Remove { path: folder.full(""), source: source.into() });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}

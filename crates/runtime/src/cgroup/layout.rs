@@ -1,0 +1,329 @@
+//! Which hierarchies this host has, and where each controller is.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::CgroupError;
+use super::directory::Folder;
+
+/// What a group can limit or count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Controller {
+    /// Processor time.
+    Cpu,
+    /// Accounting of processor time; part of the core in version 2.
+    Cpuacct,
+    /// Processors and memory nodes.
+    Cpuset,
+    /// Memory and swap.
+    Memory,
+    /// Number of processes and threads.
+    Pids,
+    /// Device files; a program of the caller's in version 2.
+    Devices,
+    /// Stopping and resuming; part of the core in version 2.
+    Freezer,
+}
+
+impl Controller {
+    pub(super) const ALL: [Controller; 7] = [
+        Controller::Cpu,
+        Controller::Cpuacct,
+        Controller::Cpuset,
+        Controller::Memory,
+        Controller::Pids,
+        Controller::Devices,
+        Controller::Freezer,
+    ];
+
+    /// The kernel's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Controller::Cpu => "cpu",
+            Controller::Cpuacct => "cpuacct",
+            Controller::Cpuset => "cpuset",
+            Controller::Memory => "memory",
+            Controller::Pids => "pids",
+            Controller::Devices => "devices",
+            Controller::Freezer => "freezer",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Controller> {
+        Controller::ALL.into_iter().find(|controller| controller.name() == name)
+    }
+}
+
+impl fmt::Display for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A mounted hierarchy.
+#[derive(Debug)]
+pub(super) struct Hierarchy {
+    pub(super) path: PathBuf,
+    pub(super) root: OwnedFd,
+    pub(super) controllers: Vec<Controller>,
+}
+
+impl Hierarchy {
+    fn open(path: &Path, controllers: Vec<Controller>) -> Result<Hierarchy, CgroupError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| CgroupError::Layout { path: path.to_owned(), source: errno.into() })?;
+        Ok(Hierarchy { path: path.to_owned(), root, controllers })
+    }
+
+    /// The hierarchy's top.
+    pub(super) fn folder(&self) -> Folder<'_> {
+        Folder { at: self.root.as_fd(), name: "", path: &self.path }
+    }
+}
+
+/// Where a controller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// In the version 1 hierarchy with this index.
+    V1(usize),
+    /// In the unified hierarchy.
+    Unified,
+}
+
+#[derive(Debug)]
+pub(super) struct Hierarchies {
+    pub(super) v1: Vec<Hierarchy>,
+    pub(super) unified: Option<Hierarchy>,
+}
+
+/// The host's hierarchies, with their tops held open. A handle: clones share them.
+#[derive(Clone, Debug)]
+pub struct Layout(Arc<Hierarchies>);
+
+/// What this host's control groups can do, for `info` and for warnings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Support {
+    /// The memory limit.
+    pub memory_limit: bool,
+    /// The limit of memory and swap together.
+    pub swap_limit: bool,
+    /// The soft limit.
+    pub memory_reservation: bool,
+    /// The tendency to swap.
+    pub swappiness: bool,
+    /// Stopping instead of killing at the memory limit.
+    pub oom_kill_disable: bool,
+    /// Shares of the processor.
+    pub cpu_shares: bool,
+    /// Quota and period.
+    pub cpu_quota: bool,
+    /// Lists of processors and memory nodes.
+    pub cpuset: bool,
+    /// The limit of processes.
+    pub pids_limit: bool,
+    /// Stopping and resuming.
+    pub freezer: bool,
+    /// Device rules.
+    pub devices: bool,
+}
+
+impl Layout {
+    /// Looks at this process's mounts.
+    pub fn detect() -> Result<Layout, CgroupError> {
+        let path = PathBuf::from("/proc/self/mountinfo");
+        let text = std::fs::read(&path).map_err(|source| CgroupError::Layout { path, source })?;
+        Layout::of_mounts(&mounts(&text))
+    }
+
+    fn of_mounts(mounts: &[Mount]) -> Result<Layout, CgroupError> {
+        let mut v1: Vec<Hierarchy> = Vec::new();
+        let mut unified = None;
+        for mount in mounts {
+            match &mount.kind {
+                Kind::V1(controllers) => {
+                    let known = v1.iter().any(|other| controllers.iter().any(|c| other.controllers.contains(c)));
+                    if !known && !controllers.is_empty() {
+                        v1.push(Hierarchy::open(&mount.path, controllers.clone())?);
+                    }
+                }
+                Kind::Unified if unified.is_none() => {
+                    let mut hierarchy = Hierarchy::open(&mount.path, Vec::new())?;
+                    let text = hierarchy.folder().read("cgroup.controllers")?;
+                    hierarchy.controllers = text.split_ascii_whitespace().filter_map(Controller::from_name).collect();
+                    unified = Some(hierarchy);
+                }
+                Kind::Unified => {}
+            }
+        }
+        if v1.is_empty() && unified.is_none() {
+            return Err(CgroupError::NotMounted);
+        }
+        Ok(Layout(Arc::new(Hierarchies { v1, unified })))
+    }
+
+    pub(super) fn hierarchies(&self) -> &Hierarchies {
+        &self.0
+    }
+
+    /// 2 where version 2 alone is mounted, else 1 (hybrid hosts count as version 1, as they do for Docker).
+    pub fn version(&self) -> u8 {
+        if self.0.v1.is_empty() { 2 } else { 1 }
+    }
+
+    /// Whether a unified tree is mounted beside version 1 hierarchies.
+    pub fn is_hybrid(&self) -> bool {
+        !self.0.v1.is_empty() && self.0.unified.is_some()
+    }
+
+    /// Where `controller` is; `None` where the host lacks it.
+    pub(super) fn home(&self, controller: Controller) -> Option<Home> {
+        let v1 = || self.0.v1.iter().position(|h| h.controllers.contains(&controller)).map(Home::V1);
+        let core = || self.0.unified.as_ref().map(|_| Home::Unified);
+        let unified = || {
+            let unified = self.0.unified.as_ref()?;
+            unified.controllers.contains(&controller).then_some(Home::Unified)
+        };
+        match controller {
+            // The unified tree freezes and counts without a controller: a folder less to make on hybrid hosts.
+            Controller::Freezer | Controller::Cpuacct => core().or_else(v1),
+            Controller::Devices => v1().or_else(core),
+            Controller::Cpu | Controller::Cpuset | Controller::Memory | Controller::Pids => v1().or_else(unified),
+        }
+    }
+
+    /// What can be limited here.
+    pub fn support(&self) -> Support {
+        let has = |controller| self.home(controller).is_some();
+        let v1_file = |controller, file: &str| match self.home(controller) {
+            Some(Home::V1(index)) => self.0.v1[index].folder().has(file),
+            _ => false,
+        };
+        let unified = |controller| self.home(controller) == Some(Home::Unified);
+        Support {
+            memory_limit: has(Controller::Memory),
+            swap_limit: v1_file(Controller::Memory, super::memory::V1_SWAP)
+                || (unified(Controller::Memory) && kernel_accounts_swap()),
+            memory_reservation: has(Controller::Memory),
+            swappiness: v1_file(Controller::Memory, super::memory::V1_SWAPPINESS),
+            oom_kill_disable: v1_file(Controller::Memory, super::memory::V1_OOM),
+            cpu_shares: has(Controller::Cpu),
+            cpu_quota: v1_file(Controller::Cpu, super::cpu::V1_QUOTA) || unified(Controller::Cpu),
+            cpuset: has(Controller::Cpuset),
+            pids_limit: has(Controller::Pids),
+            freezer: has(Controller::Freezer),
+            devices: has(Controller::Devices),
+        }
+    }
+}
+
+/// Whether version 2 accounts for swap. Its top has no file that tells, so the kernel's command line decides.
+fn kernel_accounts_swap() -> bool {
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    Path::new("/proc/swaps").exists() && !line.split_ascii_whitespace().any(|word| word == "swapaccount=0")
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    V1(Vec<Controller>),
+    Unified,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    path: PathBuf,
+    kind: Kind,
+}
+
+/// The cgroup mounts in a text of the form of /proc/PID/mountinfo.
+fn mounts(text: &[u8]) -> Vec<Mount> {
+    text.split(|byte| *byte == b'\n').filter_map(mount).collect()
+}
+
+fn mount(line: &[u8]) -> Option<Mount> {
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let separator = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
+    let kind = match *fields.get(separator + 1)? {
+        b"cgroup2" => Kind::Unified,
+        b"cgroup" => {
+            let options = std::str::from_utf8(fields.get(separator + 3)?).ok()?;
+            Kind::V1(options.split(',').filter_map(Controller::from_name).collect())
+        }
+        _ => return None,
+    };
+    Some(Mount { path: unescape(fields.get(4)?), kind })
+}
+
+/// Undoes the octal escapes of mountinfo.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).filter(|_| *first == b'\\');
+        let code = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+impl From<CgroupError> for io::Error {
+    fn from(error: CgroupError) -> io::Error {
+        io::Error::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_found_and_others_passed_over() {
+        let text = b"31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+            32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:4 master:5 - cgroup cgroup rw,cpu,cpuacct\n\
+            33 31 0:30 / /sys/fs/cgroup/sys\\040temd rw - cgroup cgroup rw,name=systemd\n\
+            34 31 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n\
+            short line\n";
+        assert_eq!(
+            mounts(text),
+            [
+                Mount {
+                    path: "/sys/fs/cgroup/cpu,cpuacct".into(),
+                    kind: Kind::V1(vec![Controller::Cpu, Controller::Cpuacct])
+                },
+                Mount { path: "/sys/fs/cgroup/sys temd".into(), kind: Kind::V1(vec![]) },
+                Mount { path: "/sys/fs/cgroup/unified".into(), kind: Kind::Unified },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_host_without_groups_is_told() {
+        assert!(matches!(Layout::of_mounts(&[]), Err(CgroupError::NotMounted)));
+    }
+
+    #[test]
+    fn this_host_is_understood() {
+        let layout = Layout::detect().unwrap();
+        for controller in Controller::ALL {
+            assert!(layout.home(controller).is_some(), "{controller}");
+        }
+        let support = layout.support();
+        assert!(support.memory_limit && support.pids_limit && support.cpu_quota && support.devices);
+        assert_eq!(layout.version() == 2, !layout.is_hybrid() && layout.hierarchies().unified.is_some());
+    }
+}

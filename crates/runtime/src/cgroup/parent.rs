@@ -1,0 +1,273 @@
+//! The group that a daemon's containers have in common.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::directory::{Folder, visit_nested};
+use super::layout::{Hierarchy, Home, Layout};
+use super::{CgroupError, Controller, cpuset};
+
+/// A parent's folders, made when they are first needed and held open. A handle: clones share them.
+#[derive(Clone, Debug)]
+pub struct Parent(Arc<Folders>);
+
+#[derive(Debug)]
+struct Folders {
+    layout: Layout,
+    /// Path in each hierarchy, without a leading slash.
+    path: String,
+    v1: Vec<OnceLock<Place>>,
+    unified: Option<Place>,
+    /// Controllers that groups beneath have in the unified tree.
+    enabled: Vec<Controller>,
+}
+
+#[derive(Debug)]
+struct Place {
+    folder: OwnedFd,
+    path: std::path::PathBuf,
+}
+
+impl Place {
+    fn child<'a>(&'a self, name: &'a str) -> Folder<'a> {
+        Folder { at: self.folder.as_fd(), name, path: &self.path }
+    }
+}
+
+impl Parent {
+    /// Opens the parent at `path`, relative to the top of each hierarchy. In the unified tree it is made now and
+    /// its controllers are enabled down the path; in others when a container first needs it.
+    pub fn open(layout: &Layout, path: &str) -> Result<Parent, CgroupError> {
+        let path = checked(path)?;
+        let hierarchies = layout.hierarchies();
+        let mut enabled = Vec::new();
+        let unified = match &hierarchies.unified {
+            Some(hierarchy) => {
+                let wanted: Vec<Controller> = hierarchy
+                    .controllers
+                    .iter()
+                    .copied()
+                    .filter(|controller| layout.home(*controller) == Some(Home::Unified))
+                    .collect();
+                let (place, active) = open_unified(hierarchy, &path, &wanted)?;
+                enabled = active;
+                Some(place)
+            }
+            None => None,
+        };
+        let v1 = hierarchies.v1.iter().map(|_| OnceLock::new()).collect();
+        Ok(Parent(Arc::new(Folders { layout: layout.clone(), path, v1, unified, enabled })))
+    }
+
+    /// The host's hierarchies.
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// Path in each hierarchy, without a leading slash.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// Where groups of this parent have `controller`; `None` also where the parent could not enable it.
+    pub(super) fn home(&self, controller: Controller) -> Option<Home> {
+        let home = self.0.layout.home(controller)?;
+        let core = matches!(controller, Controller::Devices | Controller::Freezer | Controller::Cpuacct);
+        (core || home != Home::Unified || self.0.enabled.contains(&controller)).then_some(home)
+    }
+
+    /// The group `name` beneath this parent in the version 1 hierarchy `index`.
+    pub(super) fn v1<'a>(&'a self, index: usize, name: &'a str) -> Result<Folder<'a>, CgroupError> {
+        let slot = &self.0.v1[index];
+        if let Some(place) = slot.get() {
+            return Ok(place.child(name));
+        }
+        let place = open_v1(&self.0.layout.hierarchies().v1[index], &self.0.path)?;
+        // Another thread may have been faster; either descriptor will do.
+        Ok(slot.get_or_init(|| place).child(name))
+    }
+
+    /// The group `name` beneath this parent in the unified tree.
+    pub(super) fn unified<'a>(&'a self, name: &'a str) -> Option<Folder<'a>> {
+        self.0.unified.as_ref().map(|place| place.child(name))
+    }
+
+    /// Names of the groups beneath this parent, in any hierarchy.
+    pub fn children(&self) -> Result<Vec<String>, CgroupError> {
+        let mut names = Vec::new();
+        self.for_each_existing(&mut |hierarchy, folder| {
+            let read = |errno: Errno| CgroupError::Read { path: hierarchy.path.join(&self.0.path), source: errno.into() };
+            for entry in rustix::fs::Dir::read_from(folder.as_fd()).map_err(read)? {
+                let entry = entry.map_err(read)?;
+                let Ok(name) = entry.file_name().to_str() else { continue };
+                let folder = entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != "..";
+                if folder && !names.iter().any(|known| known == name) {
+                    names.push(name.to_owned());
+                }
+            }
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
+    /// Removes the parent from every hierarchy, and the folders above it that are empty then. What still has groups
+    /// or processes stays; whether any did is the answer's opposite.
+    pub fn remove(self) -> Result<bool, CgroupError> {
+        let mut gone = true;
+        let hierarchies = self.0.layout.hierarchies();
+        for hierarchy in hierarchies.v1.iter().chain(&hierarchies.unified) {
+            gone &= remove_upwards(hierarchy, &self.0.path)?;
+        }
+        Ok(gone)
+    }
+
+    /// Calls `each` with the parent's folder in each hierarchy where it exists.
+    fn for_each_existing(
+        &self,
+        each: &mut dyn FnMut(&Hierarchy, OwnedFd) -> Result<(), CgroupError>,
+    ) -> Result<(), CgroupError> {
+        let hierarchies = self.0.layout.hierarchies();
+        for hierarchy in hierarchies.v1.iter().chain(&hierarchies.unified) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            match rustix::fs::openat(&hierarchy.root, &*self.0.path, flags, Mode::empty()) {
+                Ok(folder) => each(hierarchy, folder)?,
+                Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    let path = hierarchy.path.join(&self.0.path);
+                    return Err(CgroupError::Open { path, source: errno.into() });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path without a leading slash whose parts lead downwards only.
+fn checked(path: &str) -> Result<String, CgroupError> {
+    let trimmed = path.trim_matches('/');
+    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.len() > 255 || part.contains('\0');
+    if trimmed.len() > 2048 || trimmed.split('/').any(bad) {
+        return Err(CgroupError::BadPath { path: path.to_owned() });
+    }
+    Ok(trimmed.to_owned())
+}
+
+/// Whether `name` can be a group beneath a parent.
+pub(super) fn check_name(name: &str) -> Result<(), CgroupError> {
+    match checked(name) {
+        Ok(same) if same == name && !name.contains('/') => Ok(()),
+        _ => Err(CgroupError::BadPath { path: name.to_owned() }),
+    }
+}
+
+/// Each prefix of `path` that ends at a slash or at its end, shortest first.
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at]).chain([path])
+}
+
+fn open_place(hierarchy: &Hierarchy, path: &str) -> Result<Place, CgroupError> {
+    let folder = Folder { name: path, ..hierarchy.folder() };
+    Ok(Place { folder: folder.open_folder()?, path: hierarchy.path.join(path) })
+}
+
+fn open_v1(hierarchy: &Hierarchy, path: &str) -> Result<Place, CgroupError> {
+    for prefix in prefixes(path) {
+        let folder = Folder { name: prefix, ..hierarchy.folder() };
+        folder.make()?;
+        if hierarchy.controllers.contains(&Controller::Cpuset) {
+            cpuset::inherit_v1(&folder)?;
+        }
+    }
+    open_place(hierarchy, path)
+}
+
+/// Makes the path and enables `wanted` at each step. Returns what groups beneath it then have.
+fn open_unified(
+    hierarchy: &Hierarchy,
+    path: &str,
+    wanted: &[Controller],
+) -> Result<(Place, Vec<Controller>), CgroupError> {
+    let mut active = wanted.to_vec();
+    enable(&hierarchy.folder(), &mut active)?;
+    for prefix in prefixes(path) {
+        let folder = Folder { name: prefix, ..hierarchy.folder() };
+        folder.make()?;
+        enable(&folder, &mut active)?;
+    }
+    Ok((open_place(hierarchy, path)?, active))
+}
+
+/// Hands controllers down to the groups beneath `folder`. Those that cannot be are taken from the list: a limit
+/// that needs one is then refused by name, and containers without such limits still run.
+fn enable(folder: &Folder<'_>, wanted: &mut Vec<Controller>) -> Result<(), CgroupError> {
+    const FILE: &str = "cgroup.subtree_control";
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let listed = |text: &str, controller: &Controller| text.split_ascii_whitespace().any(|w| w == controller.name());
+    let before = folder.read(FILE)?;
+    let missing: Vec<Controller> = wanted.iter().copied().filter(|controller| !listed(&before, controller)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> = missing.iter().map(|controller| format!("+{controller}")).collect();
+    if folder.write(FILE, &all.join(" ")).is_err() {
+        for one in &all {
+            // Whether it worked is read below.
+            let _ = folder.write(FILE, one);
+        }
+    }
+    let after = folder.read(FILE)?;
+    wanted.retain(|controller| listed(&after, controller));
+    Ok(())
+}
+
+/// Removes `path` and its empty ancestors. Returns whether `path` itself is gone.
+fn remove_upwards(hierarchy: &Hierarchy, path: &str) -> Result<bool, CgroupError> {
+    let mut all: Vec<&str> = prefixes(path).collect();
+    all.reverse();
+    for prefix in all {
+        let folder = Folder { name: prefix, ..hierarchy.folder() };
+        match folder.unlink() {
+            Ok(()) => {}
+            Err(Errno::BUSY | Errno::NOTEMPTY) => return Ok(prefix.len() < path.len()),
+            Err(errno) => return Err(CgroupError::Remove { path: folder.full(""), source: errno.into() }),
+        }
+    }
+    Ok(true)
+}
+
+/// Removes every group beneath `folder`, deepest first.
+pub(super) fn remove_nested(folder: &Folder<'_>) -> Result<(), CgroupError> {
+    let open = match folder.open_folder() {
+        Err(CgroupError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    visit_nested(open.as_fd(), &mut |at, name| {
+        let Some(name) = name.to_str() else { return Ok(()) };
+        Folder { at, name, path: Path::new("") }.unlink().map_err(Into::into)
+    })
+    .map_err(|source| CgroupError::Remove { path: folder.full(""), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_downwards() {
+        assert_eq!(checked("/a/b/").unwrap(), "a/b");
+        for path in ["", "/", "a//b", "../a", "a/../b", "a/.", "a\0"] {
+            assert!(checked(path).is_err(), "{path:?}");
+        }
+        assert!(check_name("0123abc").is_ok());
+        for name in ["a/b", "/a", "..", ""] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        assert_eq!(prefixes("a/b/c").collect::<Vec<_>>(), ["a", "a/b", "a/b/c"]);
+    }
+}
