@@ -10,3 +10,4 @@ pub mod namespace;
 pub mod process;
 pub mod inherited;
 pub mod bpf;
+pub mod writeback;

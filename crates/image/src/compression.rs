@@ -1,0 +1,197 @@
+//! Compressed streams, told by their first bytes.
+
+use std::io::{self, BufReader, Cursor, Read};
+
+const BUFFER: usize = 128 * 1024;
+const LONGEST_MAGIC: usize = 6;
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    Plain,
+    /// gzip, of one or several members.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+    /// xz, which is recognised but not read.
+    Xz,
+    /// bzip2, which is recognised but not read.
+    Bzip2,
+}
+
+impl Compression {
+    /// Tells the compression from a stream's first bytes (6 are enough).
+    pub fn detect(start: &[u8]) -> Compression {
+        match start {
+            [0x1f, 0x8b, ..] => Compression::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+            // A skippable frame before the first real one.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
+            _ => Compression::Plain,
+        }
+    }
+}
+
+/// A reader of the uncompressed stream, whatever the compression of `inner`, and that
+/// compression.
+///
+/// Reading fails with [`io::ErrorKind::InvalidData`] once more than `limit` bytes have come
+/// out, so that a small stream cannot fill the disk, and on broken or cut streams.
+///
+/// # Errors
+/// If the first bytes cannot be read, or the compression is one that is not supported.
+pub fn reader<'a, R>(inner: R, limit: u64) -> io::Result<(Box<dyn Read + Send + 'a>, Compression)>
+where
+    R: Read + Send + 'a,
+{
+    let mut inner = inner;
+    let mut start = Vec::with_capacity(LONGEST_MAGIC);
+    inner
+        .by_ref()
+        .take(LONGEST_MAGIC as u64)
+        .read_to_end(&mut start)?;
+    let compression = Compression::detect(&start);
+    let whole = Cursor::new(start).chain(inner);
+    let reader: Box<dyn Read + Send + 'a> = match compression {
+        Compression::Plain => Box::new(Limited {
+            inner: whole,
+            left: limit,
+            limit,
+        }),
+        Compression::Gzip => {
+            let buffered = BufReader::with_capacity(BUFFER, whole);
+            let inner = flate2::bufread::MultiGzDecoder::new(buffered);
+            Box::new(Limited {
+                inner,
+                left: limit,
+                limit,
+            })
+        }
+        Compression::Zstd => {
+            let buffered = BufReader::with_capacity(BUFFER, whole);
+            let inner = zstd::stream::read::Decoder::with_buffer(buffered)?;
+            Box::new(Limited {
+                inner,
+                left: limit,
+                limit,
+            })
+        }
+        Compression::Xz => return Err(unsupported("xz")),
+        Compression::Bzip2 => return Err(unsupported("bzip2")),
+    };
+    Ok((reader, compression))
+}
+
+fn unsupported(name: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("{name} compression is not supported: gzip, zstd and none are"),
+    )
+}
+
+/// Ends with an error once more than the limit has been read.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "the uncompressed stream is larger than {} bytes",
+                    self.limit
+                ),
+            )
+        })?;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read_all(data: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        reader(data, limit)?.0.read_to_end(&mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn every_supported_form_reads_back() {
+        let data = b"a little text".repeat(1000);
+        let skippable = [
+            &[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..],
+            &zstd::encode_all(&data[..], 1).unwrap(),
+        ]
+        .concat();
+        for packed in [
+            data.clone(),
+            gzip(&data),
+            zstd::encode_all(&data[..], 3).unwrap(),
+            [gzip(&data[..500]), gzip(&data[500..])].concat(),
+            skippable,
+        ] {
+            assert_eq!(read_all(&packed, u64::MAX).unwrap(), data);
+        }
+        assert_eq!(read_all(b"", 0).unwrap(), b"");
+        assert_eq!(read_all(b"abc", 3).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let bomb = gzip(&vec![0u8; 10 << 20]);
+        let error = read_all(&bomb, 1 << 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("larger than 1048576 bytes"));
+    }
+
+    #[test]
+    fn cut_and_broken_streams_are_errors() {
+        let data = b"some text ".repeat(5000);
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(&data).unwrap();
+        for packed in [gzip(&data), encoder.finish().unwrap()] {
+            assert!(read_all(&packed[..packed.len() - 3], u64::MAX).is_err());
+            let mut broken = packed.clone();
+            let middle = broken.len() / 2;
+            broken[middle] ^= 0xff;
+            broken[middle + 1] ^= 0xff;
+            assert!(read_all(&broken, u64::MAX).is_err());
+        }
+    }
+
+    #[test]
+    fn unsupported_compression_is_named() {
+        let error = read_all(b"\xfd7zXZ\0rest", 100).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("xz compression is not supported")
+        );
+        assert!(
+            read_all(b"BZh91AY", 100)
+                .unwrap_err()
+                .to_string()
+                .starts_with("bzip2")
+        );
+    }
+}

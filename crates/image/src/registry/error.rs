@@ -1,0 +1,361 @@
+//! What registries answer and how they fail, in docker's sentences.
+
+use std::io;
+
+use http::StatusCode;
+use serde::Deserialize;
+use types::Digest;
+
+/// How much of a body that makes no sense is quoted.
+const QUOTED_BYTES: usize = 200;
+
+/// Why a registry did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No connection, or it broke.
+    #[error("{method} \"{url}\": {what}")]
+    Transport {
+        /// `Get` or `Head`.
+        method: &'static str,
+        /// What was requested.
+        url: String,
+        /// What happened.
+        what: TransportFault,
+    },
+    /// The registry takes https only.
+    #[error("registry {registry} is to be reached over https: {reason}")]
+    Tls {
+        /// Its name.
+        registry: String,
+        /// Why that is not possible.
+        reason: String,
+    },
+    /// The manifest does not exist.
+    #[error("manifest for {reference} not found: {answer}")]
+    ManifestUnknown {
+        /// What was asked for.
+        reference: String,
+        /// The registry's words.
+        answer: String,
+    },
+    /// The repository does not exist.
+    #[error("repository {repository} not found: {answer}")]
+    NameUnknown {
+        /// What was asked for.
+        repository: String,
+        /// The registry's words.
+        answer: String,
+    },
+    /// The registry does not say whether the repository exists.
+    #[error(
+        "pull access denied for {repository}, repository does not exist or may require 'docker \
+         login': {answer}"
+    )]
+    Denied {
+        /// What was asked for.
+        repository: String,
+        /// The registry's words.
+        answer: String,
+    },
+    /// Credentials are missing or wrong.
+    #[error("{method} \"{url}\": {answer}")]
+    Unauthorized {
+        /// `Get` or `Head`.
+        method: &'static str,
+        /// What was requested.
+        url: String,
+        /// The registry's words, or ours.
+        answer: String,
+    },
+    /// Another answer in the registry's form.
+    #[error("{answer}")]
+    Answer {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The registry's words.
+        answer: String,
+    },
+    /// An answer that is not in a registry's form.
+    #[error("error parsing HTTP {} response body: {reason}: {body:?}", status.as_u16())]
+    Garbage {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What is wrong with it.
+        reason: String,
+        /// Its beginning.
+        body: String,
+    },
+    /// A failure of the registry itself.
+    #[error("received unexpected HTTP status: {status}")]
+    Status {
+        /// The HTTP status.
+        status: StatusCode,
+    },
+    /// The manifest's content is not what its digest says.
+    #[error("manifest verification failed for digest {expected}")]
+    ManifestDigest {
+        /// What was asked for.
+        expected: Digest,
+    },
+    /// A blob could not be fetched, however often it was tried.
+    #[error("download failed after attempts={attempts}: {source}")]
+    Attempts {
+        /// How often it was tried.
+        attempts: u32,
+        /// The last failure.
+        #[source]
+        source: Box<RegistryError>,
+    },
+}
+
+/// How a connection failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportFault {
+    /// The name has no address.
+    #[error("dial tcp: lookup {host}: {reason}")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// No connection could be made.
+    #[error("dial tcp {address}: connect: {}", plain(source))]
+    Connect {
+        /// The address that was tried last.
+        address: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The peer did not take the connection in time.
+    #[error("dial tcp {address}: i/o timeout")]
+    ConnectTimeout {
+        /// The address that was tried last.
+        address: String,
+    },
+    /// The peer took the request and said nothing.
+    #[error("net/http: request canceled (Client.Timeout exceeded while awaiting headers)")]
+    HeaderTimeout,
+    /// The peer stopped in the middle of its answer.
+    #[error(
+        "net/http: request canceled (Client.Timeout or context cancellation while reading body)"
+    )]
+    BodyTimeout,
+    /// The peer does not speak HTTP, or broke off.
+    #[error("net/http: HTTP/1.x transport connection broken: {0}")]
+    Broken(String),
+    /// The answer ended too early.
+    #[error("unexpected EOF")]
+    Short,
+    /// The answer is longer than it may be.
+    #[error("the answer is larger than {0} bytes")]
+    Long(u64),
+    /// Redirections without an end, or to nowhere.
+    #[error("stopped after {0} redirects")]
+    Redirects(usize),
+    /// An address that cannot be used.
+    #[error("invalid location {0:?}")]
+    Location(String),
+}
+
+/// An I/O error without Rust's "(os error N)", and in lowercase as Go writes it.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
+}
+
+impl RegistryError {
+    /// Whether trying again may help: the connection broke, or the registry is unwell or busy.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            RegistryError::Transport { what, .. } => !matches!(
+                what,
+                TransportFault::Redirects(_)
+                    | TransportFault::Location(_)
+                    | TransportFault::Long(_)
+                    | TransportFault::Lookup { .. }
+            ),
+            RegistryError::Status { status }
+            | RegistryError::Answer { status, .. }
+            | RegistryError::Garbage { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Which sentence a refusal becomes: what was asked for, in the user's words.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// `name:tag`, short form.
+    pub(crate) reference: String,
+    /// The name without tag, short form.
+    pub(crate) repository: String,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    errors: Option<Vec<ErrorEntry>>,
+    details: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// Turns an answer that is not a success into an error.
+///
+/// `scope_refused` says that the answer's challenge named insufficient scope, which is how token
+/// registries say "denied".
+pub(crate) fn from_answer(
+    subject: &Subject,
+    (method, url): (&'static str, &str),
+    status: StatusCode,
+    body: &[u8],
+    scope_refused: bool,
+) -> RegistryError {
+    if status.is_server_error() {
+        return RegistryError::Status { status };
+    }
+    let repository = subject.repository.clone();
+    if scope_refused {
+        let answer = "denied: requested access to the resource is denied".to_owned();
+        return RegistryError::Denied { repository, answer };
+    }
+    let entry = match first_entry(body) {
+        Ok(entry) => entry,
+        Err(_) if status == StatusCode::UNAUTHORIZED => {
+            let answer = "unauthorized: authentication required".to_owned();
+            return RegistryError::Unauthorized {
+                method,
+                url: url.to_owned(),
+                answer,
+            };
+        }
+        Err(reason) => {
+            let quoted = &body[..body.len().min(QUOTED_BYTES)];
+            let body = String::from_utf8_lossy(quoted).into_owned();
+            return RegistryError::Garbage {
+                status,
+                reason,
+                body,
+            };
+        }
+    };
+    let words = entry.code.to_lowercase().replace('_', " ");
+    let message = entry
+        .message
+        .filter(|m| !m.is_empty())
+        .unwrap_or_else(|| words.clone());
+    let answer = format!("{words}: {message}");
+    match entry.code.as_str() {
+        "MANIFEST_UNKNOWN" => RegistryError::ManifestUnknown {
+            reference: subject.reference.clone(),
+            answer,
+        },
+        "NAME_UNKNOWN" => RegistryError::NameUnknown { repository, answer },
+        "DENIED" => RegistryError::Denied { repository, answer },
+        "UNAUTHORIZED" => RegistryError::Unauthorized {
+            method,
+            url: url.to_owned(),
+            answer,
+        },
+        _ => RegistryError::Answer { status, answer },
+    }
+}
+
+fn first_entry(body: &[u8]) -> Result<ErrorEntry, String> {
+    let parsed: ErrorBody = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    if let Some(first) = parsed.errors.unwrap_or_default().into_iter().next() {
+        return Ok(first);
+    }
+    // Some gateways answer with a plain object.
+    match parsed.details.or(parsed.message) {
+        Some(text) => Ok(ErrorEntry {
+            code: "UNKNOWN".into(),
+            message: Some(text),
+        }),
+        None => Err("no error details found in HTTP response body".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> String {
+        let subject = Subject {
+            reference: "h:5/x:1".into(),
+            repository: "h:5/x".into(),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or_default();
+        let request = ("Get", "http://h:5/v2/x/manifests/1");
+        from_answer(&subject, request, status, body.as_bytes(), false).to_string()
+    }
+
+    #[test]
+    fn answers_become_the_known_sentences() {
+        let body = |code, message| {
+            format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"{message}\"}}]}}")
+        };
+        for (status, body, sentence) in [
+            (
+                404,
+                body("MANIFEST_UNKNOWN", "manifest unknown"),
+                "manifest for h:5/x:1 not found: manifest unknown: manifest unknown",
+            ),
+            (
+                404,
+                body("NAME_UNKNOWN", "repository name not known to registry"),
+                "repository h:5/x not found: name unknown: repository name not known to registry",
+            ),
+            (
+                403,
+                body("DENIED", "requested access to the resource is denied"),
+                "pull access denied for h:5/x, repository does not exist or may require 'docker \
+                 login': denied: requested access to the resource is denied",
+            ),
+            (
+                401,
+                body("UNAUTHORIZED", "authentication required"),
+                "Get \"http://h:5/v2/x/manifests/1\": unauthorized: authentication required",
+            ),
+            (
+                429,
+                body("TOOMANYREQUESTS", ""),
+                "toomanyrequests: toomanyrequests",
+            ),
+            (
+                503,
+                String::new(),
+                "received unexpected HTTP status: 503 Service Unavailable",
+            ),
+        ] {
+            assert_eq!(answer(status, &body), sentence);
+        }
+        let garbage = answer(404, "<html>no</html>");
+        assert!(garbage.starts_with("error parsing HTTP 404 response body: expected value"));
+        assert!(garbage.ends_with(": \"<html>no</html>\""), "{garbage}");
+    }
+
+    #[test]
+    fn the_system_s_words_are_go_s() {
+        let source = io::Error::from_raw_os_error(111);
+        let fault = TransportFault::Connect {
+            address: "127.0.0.1:1".into(),
+            source,
+        };
+        assert_eq!(
+            fault.to_string(),
+            "dial tcp 127.0.0.1:1: connect: connection refused"
+        );
+    }
+}

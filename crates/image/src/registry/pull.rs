@@ -1,0 +1,371 @@
+//! An image: which manifest, which blobs, in which order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use types::{Digest, Platform, Reference};
+
+use super::download::{self, Fetched, Wanted};
+use super::error::RegistryError;
+use super::session::{self, RawManifest, Session};
+use super::{Client, Credentials, LayerReady, PullObserver, PullRequest, Pulled};
+use crate::config::{ImageConfig, MAX_CONFIG_BYTES};
+use crate::error::ImageError;
+use crate::manifest::{self, Descriptor, Document, Layer, Manifest, ManifestError};
+use crate::progress::{Progress, Silent, words};
+use crate::store::{ContentStore, Staged};
+
+pub(super) async fn pull(
+    client: &Client,
+    request: PullRequest,
+    store: &ContentStore,
+    observer: Arc<dyn PullObserver>,
+) -> Result<Pulled, ImageError> {
+    let reference = request.reference.clone().with_default_tag();
+    let (session, raw) = first_answer(client, &reference, request.credentials.clone()).await?;
+    let name = reference_name(&reference);
+    observer.status(&name, &format!("Pulling from {}", reference.path()), None);
+
+    let chosen = choose(&session, raw, request.platform.as_ref()).await?;
+    chosen.manifest.check_image()?;
+    let attempts = client.inner.options.attempts;
+    let (config, config_blob) = fetch_config(&session, store, &chosen.manifest, attempts).await?;
+    check_platform(&reference, &config, request.platform.as_ref())?;
+    let layers = chosen.manifest.layers_with(config.diff_ids())?;
+
+    let layer_blobs = fetch_layers(
+        client,
+        &session,
+        store,
+        &layers,
+        &config.chain_ids(),
+        observer,
+    )
+    .await?;
+    let mut documents = vec![chosen.bytes];
+    documents.extend(chosen.index_bytes);
+    commit(store, layer_blobs, config_blob, documents).await?;
+    Ok(Pulled {
+        reference,
+        target: chosen.target,
+        manifest_descriptor: chosen.descriptor,
+        manifest: chosen.manifest,
+        config,
+        layers,
+    })
+}
+
+pub(super) async fn resolve(
+    client: &Client,
+    reference: &Reference,
+    credentials: Option<Credentials>,
+) -> Result<Descriptor, ImageError> {
+    let reference = reference.clone().with_default_tag();
+    let mut last = None;
+    for endpoint in session::endpoints(&client.inner.options, &reference)? {
+        let asked = async {
+            let session = Session::open(client, endpoint, &reference, credentials.clone()).await?;
+            let name = reference_name(&reference);
+            if let (Some(digest), media_type, Some(size)) = session.head_manifest(&name).await? {
+                let media_type = media_type.unwrap_or_default();
+                return Ok(descriptor(media_type, digest, size));
+            }
+            // Not every registry answers HEAD in full.
+            let raw = session.manifest(&name, reference.digest().copied()).await?;
+            let media_type = raw.content_type.clone().unwrap_or_default();
+            Ok(descriptor(media_type, raw.digest, raw.bytes.len() as u64))
+        };
+        match asked.await {
+            Ok(found) => return Ok(found),
+            Err::<_, RegistryError>(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or(
+        ImageError::Interrupted {
+            what: "no endpoint",
+        },
+        ImageError::from,
+    ))
+}
+
+fn descriptor(media_type: String, digest: Digest, size: u64) -> Descriptor {
+    Descriptor {
+        media_type,
+        digest,
+        size,
+        annotations: Default::default(),
+        platform: None,
+    }
+}
+
+/// The digest if there is one, else the tag.
+fn reference_name(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or(types::DEFAULT_TAG).to_owned(),
+    }
+}
+
+/// Asks mirrors and registry in turn; the registry's own refusal is the one to tell.
+async fn first_answer(
+    client: &Client,
+    reference: &Reference,
+    credentials: Option<Credentials>,
+) -> Result<(Arc<Session>, RawManifest), ImageError> {
+    let mut last = None;
+    for endpoint in session::endpoints(&client.inner.options, reference)? {
+        let asked = async {
+            let session = Session::open(client, endpoint, reference, credentials.clone()).await?;
+            let raw = session
+                .manifest(&reference_name(reference), reference.digest().copied())
+                .await?;
+            Ok((Arc::new(session), raw))
+        };
+        match asked.await {
+            Ok(found) => return Ok(found),
+            Err::<_, RegistryError>(error) => {
+                tracing::debug!(%error, "an endpoint did not help");
+                last = Some(error);
+            }
+        }
+    }
+    Err(last.map_or(
+        ImageError::Interrupted {
+            what: "no endpoint",
+        },
+        ImageError::from,
+    ))
+}
+
+/// The manifest for the platform, with the index that led to it.
+struct Chosen {
+    target: Descriptor,
+    descriptor: Descriptor,
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    index_bytes: Option<Vec<u8>>,
+}
+
+async fn choose(
+    session: &Session,
+    raw: RawManifest,
+    platform: Option<&Platform>,
+) -> Result<Chosen, ImageError> {
+    let index = match manifest::parse(&raw.bytes, raw.content_type.as_deref())? {
+        Document::Manifest(manifest) => {
+            let size = raw.bytes.len() as u64;
+            let found = descriptor(manifest.media_type.clone(), raw.digest, size);
+            let (target, bytes) = (found.clone(), raw.bytes);
+            return Ok(Chosen {
+                target,
+                descriptor: found,
+                manifest,
+                bytes,
+                index_bytes: None,
+            });
+        }
+        Document::Index(index) => index,
+    };
+    let wanted = platform.cloned().unwrap_or_else(Platform::host);
+    let entry = index.select(&wanted)?;
+    let one = session
+        .manifest(&entry.digest.to_string(), Some(entry.digest))
+        .await?;
+    let kind = one.content_type.as_deref().or(Some(&entry.media_type));
+    let Document::Manifest(manifest) = manifest::parse(&one.bytes, kind)? else {
+        let reason = "an index within an index".to_owned();
+        return Err(ManifestError::Form { reason }.into());
+    };
+    Ok(Chosen {
+        target: descriptor(index.media_type.clone(), raw.digest, raw.bytes.len() as u64),
+        descriptor: descriptor(
+            manifest.media_type.clone(),
+            one.digest,
+            one.bytes.len() as u64,
+        ),
+        manifest,
+        bytes: one.bytes,
+        index_bytes: Some(raw.bytes),
+    })
+}
+
+/// Without a wish only the operating system must fit: another architecture may be emulated.
+fn check_platform(
+    reference: &Reference,
+    config: &ImageConfig,
+    wanted: Option<&Platform>,
+) -> Result<(), ImageError> {
+    let actual = config.platform();
+    match wanted {
+        Some(wanted) if !wanted.matches(&actual) => Err(ImageError::PlatformMismatch {
+            reference: reference.familiar(),
+            wanted: wanted.clone(),
+            actual,
+        }),
+        _ if actual.os() != "linux" => Err(ManifestError::OperatingSystem {
+            os: actual.os().to_owned(),
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+async fn fetch_config(
+    session: &Session,
+    store: &ContentStore,
+    manifest: &Manifest,
+    attempts: u32,
+) -> Result<(ImageConfig, Option<Staged>), ImageError> {
+    let Descriptor { digest, size, .. } = manifest.config;
+    if size > MAX_CONFIG_BYTES {
+        let what = format!("image configuration {digest}");
+        return Err(ImageError::TooLarge {
+            what,
+            limit: MAX_CONFIG_BYTES,
+        });
+    }
+    let silent: Arc<dyn Progress> = Arc::new(Silent);
+    let fetched =
+        download::fetch(session, store, Wanted { digest, size }, attempts, &silent).await?;
+    let (bytes, staged) = match fetched {
+        Fetched::Present => (store.read(&digest, MAX_CONFIG_BYTES)?, None),
+        Fetched::Staged(staged) => {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut staged.reader(), &mut bytes)
+                .map_err(crate::store::failed("read", &store.path(&digest)))?;
+            (bytes, Some(staged))
+        }
+    };
+    Ok((ImageConfig::parse(bytes)?, staged))
+}
+
+/// Fetches all layers, a few at a time, the lowest first, and hands each over as soon as it is
+/// complete. A blob that occurs at several places is fetched once.
+async fn fetch_layers(
+    client: &Client,
+    session: &Arc<Session>,
+    store: &ContentStore,
+    layers: &[Layer],
+    chain_ids: &[Digest],
+    observer: Arc<dyn PullObserver>,
+) -> Result<Vec<Staged>, ImageError> {
+    let mut places: Vec<(Digest, Vec<usize>)> = Vec::new();
+    let mut seen: HashMap<Digest, usize> = HashMap::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let slot = *seen.entry(layer.digest).or_insert_with(|| {
+            places.push((layer.digest, Vec::new()));
+            places.len() - 1
+        });
+        places[slot].1.push(index);
+    }
+    for (digest, _) in &places {
+        observer.status(&digest.short(), words::PULLING_FS_LAYER, None);
+    }
+    let options = &client.inner.options;
+    let turns = Arc::new(Semaphore::new(options.parallel_layers.max(1)));
+    let mut tasks = JoinSet::new();
+    for (place, (_, indexes)) in places.into_iter().enumerate() {
+        let here = indexes
+            .iter()
+            .map(|&i| (i, layers[i].clone(), chain_ids[i]))
+            .collect();
+        if place >= options.parallel_layers {
+            observer.status(&layers[indexes[0]].digest.short(), words::WAITING, None);
+        }
+        let job = LayerJob {
+            session: Arc::clone(session),
+            store: store.clone(),
+            observer: Arc::clone(&observer),
+            attempts: options.attempts,
+            places: here,
+        };
+        let turns = Arc::clone(&turns);
+        tasks.spawn(async move {
+            let turn = turns.acquire().await;
+            let fetched = job.run().await;
+            drop(turn);
+            fetched
+        });
+    }
+    let mut staged = Vec::new();
+    // The first failure drops the set, which ends the other downloads.
+    while let Some(done) = tasks.join_next().await {
+        staged.extend(done.map_err(|_| ImageError::Interrupted {
+            what: "fetching a layer",
+        })??);
+    }
+    Ok(staged)
+}
+
+/// One blob and the layers that it is.
+struct LayerJob {
+    session: Arc<Session>,
+    store: ContentStore,
+    observer: Arc<dyn PullObserver>,
+    attempts: u32,
+    places: Vec<(usize, Layer, Digest)>,
+}
+
+impl LayerJob {
+    async fn run(self) -> Result<Option<Staged>, ImageError> {
+        let Some((_, first, _)) = self.places.first() else {
+            return Ok(None);
+        };
+        let id = first.digest.short();
+        let progress: Arc<dyn Progress> = self.observer.clone();
+        let wanted = Wanted {
+            digest: first.digest,
+            size: first.size,
+        };
+        let fetched =
+            download::fetch(&self.session, &self.store, wanted, self.attempts, &progress).await?;
+        let (content, staged) = match fetched {
+            Fetched::Present => (self.store.blob(&first.digest)?, None),
+            Fetched::Staged(staged) => (staged.reader(), Some(staged)),
+        };
+        let (known, new): (Vec<_>, Vec<_>) = self
+            .places
+            .into_iter()
+            .partition(|(_, layer, chain_id)| self.observer.has_layer(layer, chain_id));
+        if new.is_empty() && !known.is_empty() {
+            self.observer.status(&id, words::ALREADY_EXISTS, None);
+        } else {
+            self.observer.status(&id, words::DOWNLOAD_COMPLETE, None);
+        }
+        for (index, layer, chain_id) in new {
+            let content = content.clone();
+            self.observer.layer_ready(LayerReady {
+                index,
+                layer,
+                chain_id,
+                content,
+            });
+        }
+        Ok(staged)
+    }
+}
+
+/// Puts everything to disk as one group, in a thread.
+async fn commit(
+    store: &ContentStore,
+    mut group: Vec<Staged>,
+    config: Option<Staged>,
+    documents: Vec<Vec<u8>>,
+) -> Result<(), ImageError> {
+    let store = store.clone();
+    tokio::task::spawn_blocking(move || {
+        group.extend(config);
+        for bytes in &documents {
+            if !store.contains(&Digest::sha256(bytes)) {
+                group.push(store.stage(bytes)?);
+            }
+        }
+        store.commit(group)
+    })
+    .await
+    .map_err(|_| ImageError::Interrupted {
+        what: "putting an image to disk",
+    })?
+}

@@ -1,0 +1,304 @@
+//! Connections: one request, one answer, bounded in time.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::error::{RegistryError, TransportFault};
+use super::resolve;
+use super::url::{Origin, Scheme, Url};
+
+const USER_AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
+/// Connections that are kept for later, for each registry.
+const KEPT_CONNECTIONS: usize = 4;
+
+/// How long to wait for a peer.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a connection to be made.
+    pub connect: Duration,
+    /// From the request to the answer's headers.
+    pub headers: Duration,
+    /// For the next piece of a body.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Duration::from_secs(15),
+            headers: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+type Sender = SendRequest<Empty<Bytes>>;
+
+/// Makes and keeps connections.
+#[derive(Debug, Default)]
+pub(crate) struct Transport {
+    timeouts: Timeouts,
+    kept: Mutex<HashMap<Origin, Vec<Sender>>>,
+}
+
+/// An answer whose body has not been read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// `Get` or `Head` and what was asked for, for messages.
+    pub(crate) method: &'static str,
+    pub(crate) url: Url,
+    body: Incoming,
+    idle: Duration,
+}
+
+pub(crate) fn method_name(method: &Method) -> &'static str {
+    if *method == Method::HEAD {
+        "Head"
+    } else {
+        "Get"
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(timeouts: Timeouts) -> Transport {
+        Transport {
+            timeouts,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Sends one request without a body and waits for the answer's headers. A kept connection
+    /// that turns out to be closed is replaced by a new one, once.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &HeaderMap,
+    ) -> Result<Answer, RegistryError> {
+        let name = method_name(&method);
+        let fault = |what| RegistryError::Transport {
+            method: name,
+            url: url.to_string(),
+            what,
+        };
+        let request = || build(&method, url, headers).map_err(fault);
+        if let Some(sender) = self.take(&url.origin) {
+            match self.exchange(sender, request()?, name, url).await {
+                Err(TransportFault::Broken(_)) => {}
+                outcome => return outcome.map_err(fault),
+            }
+        }
+        let sender = self.connect(&url.origin).await.map_err(|what| match what {
+            ConnectFault::Transport(what) => fault(what),
+            ConnectFault::Tls(reason) => {
+                let registry = url.origin.authority().to_owned();
+                RegistryError::Tls { registry, reason }
+            }
+        })?;
+        self.exchange(sender, request()?, name, url)
+            .await
+            .map_err(fault)
+    }
+
+    async fn exchange(
+        &self,
+        mut sender: Sender,
+        request: Request<Empty<Bytes>>,
+        method: &'static str,
+        url: &Url,
+    ) -> Result<Answer, TransportFault> {
+        let answer = timeout(self.timeouts.headers, sender.send_request(request))
+            .await
+            .map_err(|_| TransportFault::HeaderTimeout)?
+            .map_err(|error| TransportFault::Broken(describe(&error)))?;
+        self.keep(&url.origin, sender);
+        let (head, body) = answer.into_parts();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            method,
+            url: url.clone(),
+            body,
+            idle: self.timeouts.idle,
+        })
+    }
+
+    /// A kept connection that is ready, and none that is still busy with a body.
+    fn take(&self, origin: &Origin) -> Option<Sender> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let senders = kept.get_mut(origin)?;
+        senders.retain(|sender| !sender.is_closed());
+        let ready = senders.iter().position(SendRequest::is_ready)?;
+        Some(senders.swap_remove(ready))
+    }
+
+    fn keep(&self, origin: &Origin, sender: Sender) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let senders = kept.entry(origin.clone()).or_default();
+        senders.retain(|sender| !sender.is_closed());
+        if senders.len() < KEPT_CONNECTIONS {
+            senders.push(sender);
+        }
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Sender, ConnectFault> {
+        if origin.scheme == Scheme::Https {
+            return Err(ConnectFault::Tls(
+                "this build has no TLS; list the registry under insecure-registries to speak \
+                 http"
+                    .to_owned(),
+            ));
+        }
+        let stream = self.dial(origin).await.map_err(ConnectFault::Transport)?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| ConnectFault::Transport(TransportFault::Broken(describe(&e))))?;
+        // Ends when the sender and the body are dropped, or the peer closes.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a registry's connection ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    async fn dial(&self, origin: &Origin) -> Result<TcpStream, TransportFault> {
+        let host = origin.host();
+        let lookup = timeout(self.timeouts.connect, resolve::addresses(host));
+        let addresses = lookup
+            .await
+            .unwrap_or_else(|_| Err("i/o timeout".to_owned()))
+            .map_err(|reason| TransportFault::Lookup {
+                host: host.to_owned(),
+                reason,
+            })?;
+        let mut last = None;
+        for address in addresses {
+            let address = SocketAddr::new(address, origin.port());
+            match timeout(self.timeouts.connect, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Requests are one small write each; there is nothing to gather.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY");
+                    }
+                    return Ok(stream);
+                }
+                Ok(Err(source)) => {
+                    let address = address.to_string();
+                    last = Some(TransportFault::Connect { address, source });
+                }
+                Err(_) => {
+                    let address = address.to_string();
+                    last = Some(TransportFault::ConnectTimeout { address });
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| TransportFault::Lookup {
+            host: host.to_owned(),
+            reason: "no such host".to_owned(),
+        }))
+    }
+}
+
+enum ConnectFault {
+    Transport(TransportFault),
+    Tls(String),
+}
+
+fn build(
+    method: &Method,
+    url: &Url,
+    headers: &HeaderMap,
+) -> Result<Request<Empty<Bytes>>, TransportFault> {
+    let invalid = |_| TransportFault::Location(url.to_string());
+    let mut request = Request::builder()
+        .method(method)
+        .uri(&url.path)
+        .header(header::HOST, url.origin.authority())
+        .body(Empty::new())
+        .map_err(invalid)?;
+    request.headers_mut().extend(headers.clone());
+    request
+        .headers_mut()
+        .insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    Ok(request)
+}
+
+/// hyper's sentence with its causes, which carry the interesting part.
+fn describe(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl Answer {
+    /// The answer's error for `what`.
+    pub(crate) fn fault(&self, what: TransportFault) -> RegistryError {
+        RegistryError::Transport {
+            method: self.method,
+            url: self.url.to_string(),
+            what,
+        }
+    }
+
+    /// The next piece of the body, `None` at its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        loop {
+            let frame = match timeout(self.idle, self.body.frame()).await {
+                Err(_) => return Err(self.fault(TransportFault::BodyTimeout)),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => {
+                    let what = if error.is_incomplete_message() || error.is_body_write_aborted() {
+                        TransportFault::Short
+                    } else {
+                        TransportFault::Broken(describe(&error))
+                    };
+                    return Err(self.fault(what));
+                }
+                Ok(Some(Ok(frame))) => frame,
+            };
+            // Trailers say nothing that matters here.
+            if let Ok(data) = frame.into_data()
+                && !data.is_empty()
+            {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// The whole body, which may not be longer than `limit` bytes.
+    pub(crate) async fn read(&mut self, limit: u64) -> Result<Vec<u8>, RegistryError> {
+        let mut data = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if data.len() as u64 + chunk.len() as u64 > limit {
+                return Err(self.fault(TransportFault::Long(limit)));
+            }
+            data.extend_from_slice(&chunk);
+        }
+        Ok(data)
+    }
+
+    /// A header's text, if it is there and readable.
+    pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}

@@ -1,0 +1,253 @@
+//! Filling a blob and making it visible.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use types::{Digest, Hasher};
+
+use super::{BlobReader, failed};
+use crate::error::ImageError;
+
+/// A blob in the making. Bytes are digested as they are appended and go straight to the
+/// kernel, so that a killed process loses none of them.
+#[derive(Debug)]
+pub struct BlobWriter {
+    file: File,
+    /// The file's name, or its folder's for a file without one, in messages.
+    path: PathBuf,
+    /// What the finished blob must be; such a file has the name `path`.
+    expected: Option<Digest>,
+    hasher: Hasher,
+    length: u64,
+}
+
+impl BlobWriter {
+    pub(super) fn named(
+        digest: Digest,
+        path: PathBuf,
+        resume: bool,
+    ) -> Result<BlobWriter, ImageError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(!resume)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        let hasher = Hasher::new();
+        let mut writer = BlobWriter {
+            file,
+            path,
+            expected: Some(digest),
+            hasher,
+            length: 0,
+        };
+        writer.digest_what_is_there()?;
+        Ok(writer)
+    }
+
+    pub(super) fn unnamed(folder: &Path) -> Result<BlobWriter, ImageError> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| failed("make a file in", folder)(errno.into()))?;
+        Ok(BlobWriter {
+            file: File::from(file),
+            path: folder.to_owned(),
+            expected: None,
+            hasher: Hasher::new(),
+            length: 0,
+        })
+    }
+
+    /// Reads a partial file again: its digest so far is not kept anywhere.
+    fn digest_what_is_there(&mut self) -> Result<(), ImageError> {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match self.file.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => {
+                    self.hasher.update(&buffer[..read]);
+                    self.length += read as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(failed("read", &self.path)(source)),
+            }
+        }
+    }
+
+    /// Bytes so far, those of a former writer included.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// [`ImageError::Store`]; on a full disk the partial file should be discarded.
+    pub fn append(&mut self, data: &[u8]) -> Result<(), ImageError> {
+        self.write_all(data).map_err(failed("write to", &self.path))
+    }
+
+    /// Throws away what was written and starts again.
+    ///
+    /// # Errors
+    /// [`ImageError::Store`].
+    pub fn restart(&mut self) -> Result<(), ImageError> {
+        self.file
+            .set_len(0)
+            .and_then(|()| io::Seek::rewind(&mut self.file))
+            .map_err(failed("truncate", &self.path))?;
+        self.hasher = Hasher::new();
+        self.length = 0;
+        Ok(())
+    }
+
+    /// Ends the blob and compares its digest with the expected one. A named file whose digest
+    /// is wrong is removed: there is nothing in it to resume.
+    ///
+    /// # Errors
+    /// [`ImageError::DigestMismatch`].
+    pub fn finish(self) -> Result<Staged, ImageError> {
+        let actual = self.hasher.clone().finish();
+        if let Some(expected) = self.expected
+            && expected != actual
+        {
+            self.discard()?;
+            return Err(ImageError::DigestMismatch { expected, actual });
+        }
+        Ok(Staged {
+            file: Arc::new(self.file),
+            name: self.expected.map(|_| self.path),
+            digest: actual,
+            size: self.length,
+        })
+    }
+
+    /// Removes the partial file.
+    ///
+    /// # Errors
+    /// [`ImageError::Store`].
+    pub fn discard(self) -> Result<(), ImageError> {
+        if self.expected.is_some() {
+            remove_if_there(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(data)?;
+        self.hasher.update(&data[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), ImageError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// A complete and verified blob that is not visible yet. Dropping it loses nothing that has a
+/// name: the next writer of the same digest finds it complete.
+#[derive(Debug)]
+pub struct Staged {
+    file: Arc<File>,
+    name: Option<PathBuf>,
+    digest: Digest,
+    size: u64,
+}
+
+impl Staged {
+    /// The blob's digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The blob's length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads the blob already.
+    pub fn reader(&self) -> BlobReader {
+        BlobReader::new(Arc::clone(&self.file))
+    }
+
+    /// Lets the kernel begin to write, so that several blobs are written side by side and
+    /// [`Staged::sync`] finds little left to wait for.
+    pub(super) fn start_writing(&self) {
+        sys::writeback::start(self.file.as_fd());
+    }
+
+    pub(super) fn sync(&self) -> Result<(), ImageError> {
+        let path = self.name.as_deref().unwrap_or(Path::new("a new blob"));
+        self.file.sync_data().map_err(failed("synchronise", path))
+    }
+
+    /// Gives the blob its final name; `false` if it was there already.
+    pub(super) fn publish(self, target: &Path) -> Result<bool, ImageError> {
+        if fs::exists(target).map_err(failed("examine", target))? {
+            if let Some(name) = &self.name
+                && self.is_file_at(name)
+            {
+                remove_if_there(name)?;
+            }
+            return Ok(false);
+        }
+        let outcome = match &self.name {
+            Some(name) => fs::rename(name, target),
+            None => self.link(target),
+        };
+        match outcome {
+            Ok(()) => Ok(true),
+            // Somebody else was faster with the same content.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && target.exists() => Ok(false),
+            Err(source) => Err(failed("make", target)(source)),
+        }
+    }
+
+    /// Whether the name still means our file: somebody may have published it and another
+    /// writer may have begun anew.
+    fn is_file_at(&self, name: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        match (self.file.metadata(), fs::metadata(name)) {
+            (Ok(ours), Ok(theirs)) => ours.ino() == theirs.ino() && ours.dev() == theirs.dev(),
+            _ => false,
+        }
+    }
+
+    /// Names a file that has none. The empty path needs CAP_DAC_READ_SEARCH, the way through
+    /// /proc needs /proc.
+    fn link(&self, target: &Path) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let linked = rustix::fs::linkat(&self.file, "", CWD, target, AtFlags::EMPTY_PATH);
+        match linked {
+            Err(rustix::io::Errno::NOENT) => {
+                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                Ok(rustix::fs::linkat(
+                    CWD,
+                    path,
+                    CWD,
+                    target,
+                    AtFlags::SYMLINK_FOLLOW,
+                )?)
+            }
+            other => Ok(other?),
+        }
+    }
+}
