@@ -1,8 +1,6 @@
 //! What a container has when nobody asks for anything else: Docker's defaults.
 
-use crate::plan::{
-    Device, DeviceKind, MountAttrs, MountEntry, MountKind, TargetKind, attr,
-};
+use crate::plan::{Device, DeviceKind, MountAttrs, MountEntry, MountKind, TargetKind, attr};
 
 /// The environment's PATH.
 pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,7 +21,12 @@ pub fn mounts() -> Vec<MountEntry> {
     vec![
         file_system("/proc", "proc", plain, &[]),
         dev(),
-        file_system("/dev/pts", "devpts", MountAttrs::NO_SUID_NO_EXEC, &DEVPTS_OPTIONS),
+        file_system(
+            "/dev/pts",
+            "devpts",
+            MountAttrs::NO_SUID_NO_EXEC,
+            &DEVPTS_OPTIONS,
+        ),
         file_system("/sys", "sysfs", plain.read_only(), &[]),
         file_system("/dev/mqueue", "mqueue", plain, &[]),
         shm(SHM_SIZE),
@@ -31,19 +34,30 @@ pub fn mounts() -> Vec<MountEntry> {
 }
 
 /// Options of a container's devpts; `gid` is the group `tty`.
-pub const DEVPTS_OPTIONS: [(&str, &str); 3] = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+pub const DEVPTS_OPTIONS: [(&str, &str); 3] =
+    [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
 
 /// /dev: an empty tmpfs that device nodes are made in.
 pub fn dev() -> MountEntry {
     let attrs = MountAttrs::of(attr::NO_SUID | attr::STRICT_ATIME);
-    file_system("/dev", "tmpfs", attrs, &[("mode", "755"), ("size", "65536k")])
+    file_system(
+        "/dev",
+        "tmpfs",
+        attrs,
+        &[("mode", "755"), ("size", "65536k")],
+    )
 }
 
 /// /dev/shm of `size` bytes.
 pub fn shm(size: u64) -> MountEntry {
     let size = size.to_string();
     let options = [("mode", "1777"), ("size", size.as_str())];
-    let mut entry = file_system("/dev/shm", "tmpfs", MountAttrs::NO_SUID_NO_DEV_NO_EXEC, &options);
+    let mut entry = file_system(
+        "/dev/shm",
+        "tmpfs",
+        MountAttrs::NO_SUID_NO_DEV_NO_EXEC,
+        &options,
+    );
     if let MountKind::Fs { source, .. } = &mut entry.kind {
         *source = "shm".to_owned();
     }
@@ -51,11 +65,22 @@ pub fn shm(size: u64) -> MountEntry {
 }
 
 /// A new file system at a folder.
-pub fn file_system(target: &str, fstype: &str, attrs: MountAttrs, options: &[(&str, &str)]) -> MountEntry {
-    let options = options.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned())));
+pub fn file_system(
+    target: &str,
+    fstype: &str,
+    attrs: MountAttrs,
+    options: &[(&str, &str)],
+) -> MountEntry {
+    let options = options
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned())));
     MountEntry {
         target: target.to_owned(),
-        kind: MountKind::Fs { fstype: fstype.to_owned(), source: String::new(), options: options.collect() },
+        kind: MountKind::Fs {
+            fstype: fstype.to_owned(),
+            source: String::new(),
+            options: options.collect(),
+        },
         attrs,
         propagation: None,
         create_target: TargetKind::Dir,
@@ -64,7 +89,13 @@ pub fn file_system(target: &str, fstype: &str, attrs: MountAttrs, options: &[(&s
 
 /// The device nodes that every container has.
 pub fn devices() -> Vec<Device> {
-    let nodes = [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)];
+    let nodes = [
+        ("null", 3),
+        ("zero", 5),
+        ("full", 7),
+        ("random", 8),
+        ("urandom", 9),
+    ];
     let memory = nodes.map(|(name, minor)| character(name, 1, minor));
     let mut devices = memory.to_vec();
     devices.push(character("tty", 5, 0));
@@ -120,5 +151,13 @@ pub fn masked_paths() -> Vec<String> {
 
 /// Paths that control the host and may only be read.
 pub fn readonly_paths() -> Vec<String> {
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"].map(str::to_owned).to_vec()
+    [
+        "/proc/bus",
+        "/proc/fs",
+        "/proc/irq",
+        "/proc/sys",
+        "/proc/sysrq-trigger",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }

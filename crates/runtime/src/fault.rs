@@ -150,14 +150,20 @@ impl Fault {
     }
 
     pub(crate) const fn indexed(step: Step, index: u32, errno: Errno) -> Self {
-        Self { step, errno: errno.raw_os_error(), index }
+        Self {
+            step,
+            errno: errno.raw_os_error(),
+            index,
+        }
     }
 
     /// The fault's bytes in the channel.
     pub(crate) fn record(&self) -> [u8; RECORD] {
         let mut bytes = [TAG; RECORD];
         let fields = (self.step as u16).to_le_bytes().into_iter();
-        let fields = fields.chain(self.errno.to_le_bytes()).chain(self.index.to_le_bytes());
+        let fields = fields
+            .chain(self.errno.to_le_bytes())
+            .chain(self.index.to_le_bytes());
         for (place, byte) in bytes.iter_mut().skip(1).zip(fields) {
             *place = byte;
         }
@@ -166,10 +172,15 @@ impl Fault {
 
     /// Reads what [`Fault::record`] made.
     pub(crate) fn from_record(bytes: &[u8]) -> Option<Self> {
-        let [TAG, s0, s1, e0, e1, e2, e3, i0, i1, i2, i3] = *bytes else { return None };
+        let [TAG, s0, s1, e0, e1, e2, e3, i0, i1, i2, i3] = *bytes else {
+            return None;
+        };
         let number = u16::from_le_bytes([s0, s1]);
         Some(Self {
-            step: Step::ALL.iter().copied().find(|step| *step as u16 == number)?,
+            step: Step::ALL
+                .iter()
+                .copied()
+                .find(|step| *step as u16 == number)?,
             errno: i32::from_le_bytes([e0, e1, e2, e3]),
             index: u32::from_le_bytes([i0, i1, i2, i3]),
         })
@@ -196,7 +207,10 @@ impl Fault {
         let index = self.index as usize;
         let why = words(self.errno);
         match self.step {
-            Step::MountSource | Step::MountFilesystem | Step::MountTarget | Step::MountAttach
+            Step::MountSource
+            | Step::MountFilesystem
+            | Step::MountTarget
+            | Step::MountAttach
             | Step::MountAttributes => match plan.mounts.get(index) {
                 Some(mount) => self.describe_mount(mount),
                 None => format!("error mounting: {why}"),
@@ -230,8 +244,14 @@ impl Fault {
     /// As [`Fault::describe`], for a process that joins a container.
     pub fn describe_process(&self, process: &ProcessPlan) -> String {
         let why = words(self.errno);
-        let program = process.args.first().map_or(String::new(), |arg| quoted(arg));
-        let plain = process.args.first().map_or(String::new(), |arg| String::from_utf8_lossy(arg).into());
+        let program = process
+            .args
+            .first()
+            .map_or(String::new(), |arg| quoted(arg));
+        let plain = process
+            .args
+            .first()
+            .map_or(String::new(), |arg| String::from_utf8_lossy(arg).into());
         let index = self.index;
         match self.step {
             Step::Lookup => format!("exec: {program}: executable file not found in $PATH"),
@@ -239,10 +259,16 @@ impl Fault {
             Step::IsDirectory | Step::NotExecutable => format!("exec: {program}: {why}"),
             Step::Execute => format!("exec {plain}: {why}"),
             Step::WorkingFolder => {
-                format!("chdir to cwd ({:?}) set in config.json failed: {why}", process.cwd)
+                format!(
+                    "chdir to cwd ({:?}) set in config.json failed: {why}",
+                    process.cwd
+                )
             }
             Step::Limit => {
-                let resource = process.rlimits.get(index as usize).map_or(0, |limit| limit.resource);
+                let resource = process
+                    .rlimits
+                    .get(index as usize)
+                    .map_or(0, |limit| limit.resource);
                 format!("error setting rlimit type {resource}: {why}")
             }
             Step::OomScore => format!("error writing oom_score_adj: {why}"),
@@ -275,7 +301,9 @@ impl Fault {
             Step::MountTarget => format!(
                 "error mounting {source:?} to rootfs at {target:?}: create mountpoint for {target} mount: {why}"
             ),
-            _ => format!("error mounting {source:?} to rootfs at {target:?}: mount {source}:{target}: {why}"),
+            _ => format!(
+                "error mounting {source:?} to rootfs at {target:?}: mount {source}:{target}: {why}"
+            ),
         }
     }
 }
@@ -305,7 +333,10 @@ fn phrase(step: Step) -> &'static str {
         Step::Cleanup => "closing descriptors before the program",
         Step::Init => "starting the program below the container's init",
         // Described with what the plan says about them, before this is asked.
-        Step::MountSource | Step::MountFilesystem | Step::MountTarget | Step::MountAttach
+        Step::MountSource
+        | Step::MountFilesystem
+        | Step::MountTarget
+        | Step::MountAttach
         | Step::MountAttributes => "error mounting",
         Step::Device => "error creating device nodes",
         Step::Link => "error creating a symbolic link",
@@ -324,7 +355,9 @@ fn phrase(step: Step) -> &'static str {
         Step::User => "setuid",
         Step::Bounding | Step::Capabilities | Step::Ambient => "unable to apply caps",
         Step::Seccomp => "unable to init seccomp",
-        Step::Lookup | Step::Stat | Step::IsDirectory | Step::NotExecutable | Step::Execute => "exec",
+        Step::Lookup | Step::Stat | Step::IsDirectory | Step::NotExecutable | Step::Execute => {
+            "exec"
+        }
     }
 }
 
@@ -352,9 +385,7 @@ fn words(errno: i32) -> String {
     let text = full.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
     match letters.next() {
-        Some(first) if !text.starts_with("RFS") => {
-            first.to_lowercase().chain(letters).collect()
-        }
+        Some(first) if !text.starts_with("RFS") => first.to_lowercase().chain(letters).collect(),
         _ => text.to_owned(),
     }
 }
@@ -373,22 +404,64 @@ mod tests {
             assert!(ends && sentence.len() > 25, "{sentence}");
         }
         assert_eq!(Fault::from_record(b"F"), None);
-        assert_eq!(Fault::from_record(&[TAG, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(
+            Fault::from_record(&[TAG, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]),
+            None
+        );
     }
 
     #[test]
     fn programs_are_described_as_docker_does() {
         let plan = |name: &str| Plan {
-            process: ProcessPlan { args: vec![name.into()], ..Default::default() },
+            process: ProcessPlan {
+                args: vec![name.into()],
+                ..Default::default()
+            },
             ..Default::default()
         };
         let cases = [
-            (Step::Lookup, Errno::NOENT, "nope", "exec: \"nope\": executable file not found in $PATH", 127),
-            (Step::Stat, Errno::NOENT, "/nope", "exec: \"/nope\": stat /nope: no such file or directory", 127),
-            (Step::IsDirectory, Errno::ISDIR, "/etc", "exec: \"/etc\": is a directory", 126),
-            (Step::NotExecutable, Errno::ACCESS, "/x", "exec: \"/x\": permission denied", 126),
-            (Step::Execute, Errno::NOEXEC, "/x", "exec /x: exec format error", 126),
-            (Step::Clone, Errno::NOSPC, "/x", "unable to create new parent process: clone: no space left on device", 125),
+            (
+                Step::Lookup,
+                Errno::NOENT,
+                "nope",
+                "exec: \"nope\": executable file not found in $PATH",
+                127,
+            ),
+            (
+                Step::Stat,
+                Errno::NOENT,
+                "/nope",
+                "exec: \"/nope\": stat /nope: no such file or directory",
+                127,
+            ),
+            (
+                Step::IsDirectory,
+                Errno::ISDIR,
+                "/etc",
+                "exec: \"/etc\": is a directory",
+                126,
+            ),
+            (
+                Step::NotExecutable,
+                Errno::ACCESS,
+                "/x",
+                "exec: \"/x\": permission denied",
+                126,
+            ),
+            (
+                Step::Execute,
+                Errno::NOEXEC,
+                "/x",
+                "exec /x: exec format error",
+                126,
+            ),
+            (
+                Step::Clone,
+                Errno::NOSPC,
+                "/x",
+                "unable to create new parent process: clone: no space left on device",
+                125,
+            ),
         ];
         for (step, errno, name, sentence, code) in cases {
             let fault = Fault::new(step, errno);

@@ -6,7 +6,9 @@ use std::ffi::CString;
 
 use sys::process::{FilterInstruction, StringArray};
 
-use crate::plan::{Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, ProcessPlan, TargetKind, attr};
+use crate::plan::{
+    Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, ProcessPlan, TargetKind, attr,
+};
 
 /// A [`Plan`] that can be carried out.
 #[derive(Debug)]
@@ -131,7 +133,11 @@ impl Prepared {
             links,
             masked: texts("masked path", &plan.masked)?,
             readonly: texts("read-only path", &plan.readonly)?,
-            sysctls: plan.sysctls.iter().map(|(name, _)| sysctl(name)).collect::<Result<_, _>>()?,
+            sysctls: plan
+                .sysctls
+                .iter()
+                .map(|(name, _)| sysctl(name))
+                .collect::<Result<_, _>>()?,
             program: program(&plan.process)?,
             plan,
         })
@@ -154,7 +160,10 @@ impl PreparedExec {
     /// # Errors
     /// As for [`Prepared::new`].
     pub fn new(plan: ExecPlan) -> Result<Self, PlanError> {
-        Ok(Self { program: program(&plan.process)?, plan })
+        Ok(Self {
+            program: program(&plan.process)?,
+            plan,
+        })
     }
 
     /// The plan that this was made of.
@@ -166,36 +175,57 @@ impl PreparedExec {
 /// What is not built is refused by name.
 fn refuse(plan: &Plan) -> Result<(), PlanError> {
     if plan.namespaces.time == NsMode::New {
-        return Err(PlanError::Unsupported { what: "a new time namespace" });
+        return Err(PlanError::Unsupported {
+            what: "a new time namespace",
+        });
     }
     if matches!(plan.namespaces.mount, NsMode::Join(_)) && plan.root.is_some() {
-        return Err(PlanError::Unsupported { what: "a root folder in a joined mount namespace" });
+        return Err(PlanError::Unsupported {
+            what: "a root folder in a joined mount namespace",
+        });
     }
     if plan.namespaces.mount == NsMode::Host && (plan.root.is_some() || !plan.mounts.is_empty()) {
-        return Err(PlanError::Unsupported { what: "a root folder or mounts without a mount namespace" });
+        return Err(PlanError::Unsupported {
+            what: "a root folder or mounts without a mount namespace",
+        });
     }
-    if plan.namespaces.uts == NsMode::Host && (plan.hostname.is_some() || plan.domainname.is_some()) {
-        return Err(PlanError::Unsupported { what: "a host name without a uts namespace" });
+    if plan.namespaces.uts == NsMode::Host && (plan.hostname.is_some() || plan.domainname.is_some())
+    {
+        return Err(PlanError::Unsupported {
+            what: "a host name without a uts namespace",
+        });
     }
     Ok(())
 }
 
 fn text(what: &'static str, text: &str) -> Result<CString, PlanError> {
-    CString::new(text).map_err(|_| PlanError::Nul { what, text: text.to_owned() })
+    CString::new(text).map_err(|_| PlanError::Nul {
+        what,
+        text: text.to_owned(),
+    })
 }
 
 fn bytes(what: &'static str, bytes: &[u8]) -> Result<CString, PlanError> {
-    CString::new(bytes).map_err(|_| PlanError::Nul { what, text: String::from_utf8_lossy(bytes).into() })
+    CString::new(bytes).map_err(|_| PlanError::Nul {
+        what,
+        text: String::from_utf8_lossy(bytes).into(),
+    })
 }
 
 /// Takes an absolute path apart. `..` is refused: nothing that makes plans needs it, and here it would be resolved
 /// before links are.
 fn place(what: &'static str, path: &str) -> Result<Place, PlanError> {
-    let invalid = || PlanError::Path { what, path: path.to_owned() };
+    let invalid = || PlanError::Path {
+        what,
+        path: path.to_owned(),
+    };
     let relative = path.strip_prefix('/').ok_or_else(invalid)?;
     let mut components = Vec::new();
     let mut reached = String::new();
-    for name in relative.split('/').filter(|name| !name.is_empty() && *name != ".") {
+    for name in relative
+        .split('/')
+        .filter(|name| !name.is_empty() && *name != ".")
+    {
         if name == ".." {
             return Err(invalid());
         }
@@ -206,14 +236,20 @@ fn place(what: &'static str, path: &str) -> Result<Place, PlanError> {
     if reached.is_empty() {
         reached.push('/');
     }
-    Ok(Place { path: text(what, &reached)?, components })
+    Ok(Place {
+        path: text(what, &reached)?,
+        components,
+    })
 }
 
 /// As [`place`], for paths that cannot be the root.
 fn place_below(what: &'static str, path: &str) -> Result<Place, PlanError> {
     let place = place(what, path)?;
     if place.components.is_empty() {
-        return Err(PlanError::Path { what, path: path.to_owned() });
+        return Err(PlanError::Path {
+            what,
+            path: path.to_owned(),
+        });
     }
     Ok(place)
 }
@@ -222,11 +258,18 @@ fn node<'p>(what: &'static str, path: &'p str, last: &mut &'p str) -> Result<Nod
     let (folder, name) = path
         .rsplit_once('/')
         .filter(|(_, name)| !matches!(*name, "" | "." | ".."))
-        .ok_or_else(|| PlanError::Path { what, path: path.to_owned() })?;
+        .ok_or_else(|| PlanError::Path {
+            what,
+            path: path.to_owned(),
+        })?;
     let folder = if folder.is_empty() { "/" } else { folder };
     let same_folder = folder == *last;
     *last = folder;
-    Ok(Node { folder: place(what, folder)?, name: text(what, name)?, same_folder })
+    Ok(Node {
+        folder: place(what, folder)?,
+        name: text(what, name)?,
+        same_folder,
+    })
 }
 
 fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
@@ -234,7 +277,12 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
     let mut filesystem = None;
     let mut late_read_only = false;
     let mut attributes = entry.attrs.set;
-    if let MountKind::Fs { fstype, source, options } = &entry.kind {
+    if let MountKind::Fs {
+        fstype,
+        source,
+        options,
+    } = &entry.kind
+    {
         role = match fstype.as_str() {
             "proc" => Role::Proc,
             "devpts" => Role::Devpts,
@@ -247,10 +295,16 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         let source = if source.is_empty() { fstype } else { source };
         let mut list = vec![(c"source".to_owned(), Some(text("mount source", source)?))];
         for (key, value) in options {
-            let value = value.as_deref().map(|value| text("mount option", value)).transpose()?;
+            let value = value
+                .as_deref()
+                .map(|value| text("mount option", value))
+                .transpose()?;
             list.push((text("mount option", key)?, value));
         }
-        filesystem = Some(Filesystem { fstype: text("file system", fstype)?, options: list });
+        filesystem = Some(Filesystem {
+            fstype: text("file system", fstype)?,
+            options: list,
+        });
     }
     Ok(Mount {
         target: place_below("mount target", &entry.target)?,
@@ -264,10 +318,17 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
 
 /// `net.ipv4.ip_forward` and `net/ipv4/conf/eth0.1/forwarding` are both in use: with a slash, dots are names'.
 fn sysctl(name: &str) -> Result<CString, PlanError> {
-    let path = if name.contains('/') { name.to_owned() } else { name.replace('.', "/") };
+    let path = if name.contains('/') {
+        name.to_owned()
+    } else {
+        name.replace('.', "/")
+    };
     let sound = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if !sound {
-        return Err(PlanError::Path { what: "kernel parameter", path: name.to_owned() });
+        return Err(PlanError::Path {
+            what: "kernel parameter",
+            path: name.to_owned(),
+        });
     }
     text("kernel parameter", &format!("sys/{path}"))
 }
@@ -277,16 +338,27 @@ fn program(process: &ProcessPlan) -> Result<Program, PlanError> {
     if process.seccomp.as_ref().is_some_and(|seccomp| {
         u64::from(seccomp.flags) & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0
     }) {
-        return Err(PlanError::Unsupported { what: "a seccomp listener" });
+        return Err(PlanError::Unsupported {
+            what: "a seccomp listener",
+        });
     }
     let searched = !name.contains(&b'/');
-    let candidates = if searched { candidates(name, &process.env)? } else { vec![bytes("argument", name)?] };
+    let candidates = if searched {
+        candidates(name, &process.env)?
+    } else {
+        vec![bytes("argument", name)?]
+    };
     let list = |what, items: &[Vec<u8>]| -> Result<StringArray, PlanError> {
-        let strings = items.iter().map(|item| bytes(what, item)).collect::<Result<_, _>>()?;
+        let strings = items
+            .iter()
+            .map(|item| bytes(what, item))
+            .collect::<Result<_, _>>()?;
         Ok(StringArray::new(strings))
     };
     let filter = process.seccomp.iter().flat_map(|seccomp| &seccomp.program);
-    let filter = filter.map(|&(code, jt, jf, k)| FilterInstruction { code, jt, jf, k }).collect();
+    let filter = filter
+        .map(|&(code, jt, jf, k)| FilterInstruction { code, jt, jf, k })
+        .collect();
     Ok(Program {
         candidates,
         searched,
@@ -294,7 +366,11 @@ fn program(process: &ProcessPlan) -> Result<Program, PlanError> {
         environment: list("environment variable", &process.env)?,
         cwd: place("working folder", &process.cwd)?,
         filter,
-        keyring: process.keyring.as_deref().map(|name| text("keyring", name)).transpose()?,
+        keyring: process
+            .keyring
+            .as_deref()
+            .map(|name| text("keyring", name))
+            .transpose()?,
     })
 }
 
@@ -304,7 +380,10 @@ fn candidates(name: &[u8], env: &[Vec<u8>]) -> Result<Vec<CString>, PlanError> {
         return Ok(Vec::new());
     }
     // The last of several counts, as for most programs' getenv after an overwrite.
-    let path = env.iter().rev().find_map(|entry| entry.strip_prefix(b"PATH="));
+    let path = env
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix(b"PATH="));
     path.unwrap_or(DEFAULT_PATH)
         .split(|byte| *byte == b':')
         .filter(|folder| folder.first() == Some(&b'/'))
@@ -324,28 +403,59 @@ mod tests {
 
     fn with_args(args: &[&str], env: &[&str]) -> ProcessPlan {
         let list = |items: &[&str]| items.iter().map(|item| item.as_bytes().to_vec()).collect();
-        ProcessPlan { args: list(args), env: list(env), ..Default::default() }
+        ProcessPlan {
+            args: list(args),
+            env: list(env),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn a_program_without_a_slash_is_looked_for_in_absolute_folders_of_path() {
         let program = program(&with_args(&["sh"], &["PATH=/bin::rel:/usr/bin"])).expect("plan");
-        assert_eq!(program.candidates, [c"/bin/sh".to_owned(), c"/usr/bin/sh".to_owned()]);
+        assert_eq!(
+            program.candidates,
+            [c"/bin/sh".to_owned(), c"/usr/bin/sh".to_owned()]
+        );
         assert!(program.searched);
     }
 
     #[test]
     fn what_cannot_be_carried_out_is_refused() {
-        let base = || Plan { process: with_args(&["/x"], &[]), ..Default::default() };
-        assert_eq!(Prepared::new(Plan::default()).err(), Some(PlanError::NoProgram));
+        let base = || Plan {
+            process: with_args(&["/x"], &[]),
+            ..Default::default()
+        };
+        assert_eq!(
+            Prepared::new(Plan::default()).err(),
+            Some(PlanError::NoProgram)
+        );
         let mut plan = base();
         plan.namespaces.time = NsMode::New;
-        assert!(matches!(Prepared::new(plan), Err(PlanError::Unsupported { .. })));
-        let plan = Plan { masked: vec!["/a\0b".into()], ..base() };
-        assert!(matches!(Prepared::new(plan), Err(PlanError::Nul { what: "masked path", .. })));
-        let plan = Plan { links: vec![("x".into(), "dev/../x/..".into())], ..base() };
+        assert!(matches!(
+            Prepared::new(plan),
+            Err(PlanError::Unsupported { .. })
+        ));
+        let plan = Plan {
+            masked: vec!["/a\0b".into()],
+            ..base()
+        };
+        assert!(matches!(
+            Prepared::new(plan),
+            Err(PlanError::Nul {
+                what: "masked path",
+                ..
+            })
+        ));
+        let plan = Plan {
+            links: vec![("x".into(), "dev/../x/..".into())],
+            ..base()
+        };
         assert!(matches!(Prepared::new(plan), Err(PlanError::Path { .. })));
-        let plan = Plan { sysctls: vec![("net.ipv4../x".into(), "1".into())], ..base() };
+        let plan = Plan {
+            sysctls: vec![("net.ipv4../x".into(), "1".into())],
+            ..base()
+        };
         assert!(matches!(Prepared::new(plan), Err(PlanError::Path { .. })));
     }
 

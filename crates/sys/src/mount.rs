@@ -134,7 +134,11 @@ impl Context {
 }
 
 /// Mounts a file system of its own, attached nowhere: `options` in order, then creation, then the mount.
-pub fn detached(fstype: &CStr, options: &[(&CStr, Option<&CStr>)], attributes: u64) -> Result<OwnedFd> {
+pub fn detached(
+    fstype: &CStr,
+    options: &[(&CStr, Option<&CStr>)],
+    attributes: u64,
+) -> Result<OwnedFd> {
     let context = Context::open(fstype)?;
     for (key, value) in options {
         match value {
@@ -169,7 +173,13 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
 
 /// Attaches a detached mount at a path, which is resolved like any other: for paths that nobody else can change.
 pub fn attach_at(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, path: &CStr) -> Result<()> {
-    raw::move_mount(mount, c"", dir, path, raw::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    raw::move_mount(
+        mount,
+        c"",
+        dir,
+        path,
+        raw::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
 }
 
 /// Changes attributes of the mount whose root is at `path` beneath `dir` (an empty path: `dir` itself).

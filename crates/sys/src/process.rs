@@ -13,7 +13,11 @@ pub type Result<T> = core::result::Result<T, Errno>;
 
 /// Turns the answer of [`libc::syscall`] or of a libc function into a result.
 pub(crate) fn outcome(answer: i64) -> Result<i64> {
-    if answer == -1 { Err(last_error()) } else { Ok(answer) }
+    if answer == -1 {
+        Err(last_error())
+    } else {
+        Ok(answer)
+    }
 }
 
 /// The error number that the last libc call of this thread left.
@@ -77,14 +81,21 @@ pub unsafe fn clone(args: &CloneArgs<'_>) -> Result<Cloned> {
     // SAFETY: without CLONE_VM the child runs on its copy of this stack, as after fork; the structure and the
     // pidfd's place outlive the call (clone3(2)). The rest is the caller's promise.
     let answer = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<libc::clone_args>(),
+        )
     };
     match outcome(answer)? {
         0 => Ok(Cloned::Child),
         pid => {
             // SAFETY: clone3 succeeded with CLONE_PIDFD, so it stored a new descriptor that nobody else has.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Cloned::Parent { pid: pid as i32, pidfd })
+            Ok(Cloned::Parent {
+                pid: pid as i32,
+                pidfd,
+            })
         }
     }
 }
@@ -139,8 +150,12 @@ pub enum Exit {
 
 /// Waits until a child ends and takes its status. With `block` false, `None` while it lives.
 pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<Exit>> {
-    wait_for(libc::P_PIDFD, pidfd.as_raw_fd() as u32, if block { 0 } else { libc::WNOHANG })
-        .map(|found| found.map(|(_, exit)| exit))
+    wait_for(
+        libc::P_PIDFD,
+        pidfd.as_raw_fd() as u32,
+        if block { 0 } else { libc::WNOHANG },
+    )
+    .map(|found| found.map(|(_, exit)| exit))
 }
 
 /// Waits for any child, for a process that reaps. `None` with `block` false while none has ended.
@@ -218,7 +233,12 @@ pub fn has_bounding(capability: u32) -> Result<bool> {
 
 /// Puts a capability, permitted and inheritable already, into the ambient set.
 pub fn raise_ambient(capability: u32) -> Result<()> {
-    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability.into()).map(drop)
+    prctl(
+        libc::PR_CAP_AMBIENT,
+        libc::PR_CAP_AMBIENT_RAISE as u64,
+        capability.into(),
+    )
+    .map(drop)
 }
 
 /// Gives the process a name (15 bytes) for `ps`.
@@ -256,7 +276,10 @@ const CAP_VERSION: u32 = 0x2008_0522;
 
 /// Reads the calling thread's capabilities.
 pub fn capabilities() -> Result<Capabilities> {
-    let header = CapHeader { version: CAP_VERSION, pid: 0 };
+    let header = CapHeader {
+        version: CAP_VERSION,
+        pid: 0,
+    };
     let mut data = [CapData::default(); 2];
     // SAFETY: version 3 takes two data structures, and both outlive the call (capget(2)).
     outcome(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
@@ -271,7 +294,10 @@ pub fn capabilities() -> Result<Capabilities> {
 
 /// Sets the calling thread's capabilities.
 pub fn set_capabilities(sets: Capabilities) -> Result<()> {
-    let header = CapHeader { version: CAP_VERSION, pid: 0 };
+    let header = CapHeader {
+        version: CAP_VERSION,
+        pid: 0,
+    };
     let half = |shift: u32| CapData {
         effective: (sets.effective >> shift) as u32,
         permitted: (sets.permitted >> shift) as u32,
@@ -302,20 +328,38 @@ pub fn set_groups(groups: &[u32]) -> Result<()> {
 
 /// Sets a resource's limits for the calling process. `resource` is an `RLIMIT_*` number.
 pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
-    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
     // SAFETY: `limit` outlives the call; the old limits are not asked for.
     let answer = unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, std::ptr::null::<libc::rlimit64>())
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            &raw const limit,
+            std::ptr::null::<libc::rlimit64>(),
+        )
     };
     outcome(answer).map(drop)
 }
 
 /// Reads a resource's limits (soft, hard) of the calling process.
 pub fn limit(resource: u32) -> Result<(u64, u64)> {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` outlives the call; no new limits are given.
     let answer = unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            std::ptr::null::<libc::rlimit64>(),
+            &raw mut limit,
+        )
     };
     outcome(answer).map(|_| (limit.rlim_cur, limit.rlim_max))
 }
@@ -359,14 +403,23 @@ fn close_range(first: u32, last: u32, flags: i32) -> Result<()> {
 
 /// Sets every signal's disposition to the default and unblocks all: what a program expects at its start.
 pub fn reset_signals() -> Result<()> {
-    // SAFETY: sigaction is plain data for which zero is a value: the default action, no flags, empty mask.
-    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    // The kernel's `struct sigaction` on x86_64 and aarch64: handler, flags, restorer, mask, 8 bytes each. Not libc's
+    // function, which refuses the two signals that it keeps for itself.
+    let default = [0u64; 4];
     for signal in 1..=64 {
         if signal == libc::SIGKILL || signal == libc::SIGSTOP {
             continue;
         }
-        // SAFETY: the structure outlives the call. libc refuses its two internal signals, which it never ignores.
-        unsafe { libc::sigaction(signal, &default, std::ptr::null_mut()) };
+        // SAFETY: the structure outlives the call, which only reads it; the former action is not asked for.
+        outcome(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        })?;
     }
     set_blocked_signals(0)
 }
@@ -429,7 +482,12 @@ pub fn load_filter(filter: &[FilterInstruction], flags: u32) -> Result<Option<Ow
     };
     // SAFETY: the program points to `filter`, whose length it holds; the kernel only reads.
     let answer = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const program,
+        )
     };
     let answer = outcome(answer)?;
     if u64::from(flags) & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
@@ -445,14 +503,16 @@ pub fn load_filter(filter: &[FilterInstruction], flags: u32) -> Result<Option<Ow
 /// No Rust value may own the descriptor `target`, whose former meaning is lost.
 pub unsafe fn place_descriptor(fd: BorrowedFd<'_>, target: i32) -> Result<()> {
     // SAFETY: numbers; the caller's promise covers the target.
-    outcome(unsafe {
-        if fd.as_raw_fd() == target {
-            libc::fcntl(target, libc::F_SETFD, 0)
-        } else {
-            libc::dup2(fd.as_raw_fd(), target)
+    outcome(
+        unsafe {
+            if fd.as_raw_fd() == target {
+                libc::fcntl(target, libc::F_SETFD, 0)
+            } else {
+                libc::dup2(fd.as_raw_fd(), target)
+            }
         }
-    }
-    .into())
+        .into(),
+    )
     .map(drop)
 }
 
@@ -461,7 +521,8 @@ pub fn join_session_keyring(name: &CStr) -> Result<i32> {
     /// `KEYCTL_JOIN_SESSION_KEYRING`
     const JOIN: i32 = 1;
     // SAFETY: the name ends with a NUL and outlives the call.
-    outcome(unsafe { libc::syscall(libc::SYS_keyctl, JOIN, name.as_ptr()) }).map(|serial| serial as i32)
+    outcome(unsafe { libc::syscall(libc::SYS_keyctl, JOIN, name.as_ptr()) })
+        .map(|serial| serial as i32)
 }
 
 /// Strings in the form that execve takes: an array of pointers that a null pointer ends.
@@ -548,18 +609,30 @@ pub struct SchedulingAttributes {
 
 /// Sets the scheduling policy of the calling thread.
 pub fn set_scheduler(attributes: SchedulingAttributes) -> Result<()> {
-    let attributes =
-        SchedulingAttributes { size: size_of::<SchedulingAttributes>() as u32, ..attributes };
+    let attributes = SchedulingAttributes {
+        size: size_of::<SchedulingAttributes>() as u32,
+        ..attributes
+    };
     // SAFETY: the structure outlives the call and holds its size; the kernel only reads.
-    outcome(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) }).map(drop)
+    outcome(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) })
+        .map(drop)
 }
 
 /// Raises the hard limit of another process (or, with 0, the caller) to at least `hard`; the soft limit stays.
 pub fn raise_hard_limit(pid: i32, resource: u32, hard: u64) -> Result<()> {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` outlives the call; no new limits are given.
     outcome(unsafe {
-        libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            std::ptr::null::<libc::rlimit64>(),
+            &raw mut limit,
+        )
     })?;
     if limit.rlim_max >= hard {
         return Ok(());
@@ -567,7 +640,13 @@ pub fn raise_hard_limit(pid: i32, resource: u32, hard: u64) -> Result<()> {
     limit.rlim_max = hard;
     // SAFETY: `limit` outlives the call; the old limits are not asked for.
     outcome(unsafe {
-        libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, std::ptr::null::<libc::rlimit64>())
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            &raw const limit,
+            std::ptr::null::<libc::rlimit64>(),
+        )
     })
     .map(drop)
 }
@@ -584,7 +663,12 @@ pub fn network_namespace(pidfd: BorrowedFd<'_>, pid: i32) -> Result<OwnedFd> {
     }
     let procfs = crate::mount::private_procfs()?;
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    rustix::fs::openat(procfs, format!("{pid}/ns/net"), flags, rustix::fs::Mode::empty())
+    rustix::fs::openat(
+        procfs,
+        format!("{pid}/ns/net"),
+        flags,
+        rustix::fs::Mode::empty(),
+    )
 }
 
 /// Makes the terminal `fd` the controlling one of the session that the caller leads.
@@ -615,7 +699,9 @@ pub fn lead_session() -> Result<()> {
 pub fn terminal_peer(ptmx: BorrowedFd<'_>) -> Result<OwnedFd> {
     let unlocked: i32 = 0;
     // SAFETY: TIOCSPTLCK reads an int, which outlives the call.
-    outcome(unsafe { libc::ioctl(ptmx.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) }.into())?;
+    outcome(
+        unsafe { libc::ioctl(ptmx.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) }.into(),
+    )?;
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: TIOCGPTPEER takes open flags.
     let answer = unsafe { libc::ioctl(ptmx.as_raw_fd(), libc::TIOCGPTPEER, flags) };
@@ -626,7 +712,13 @@ pub fn terminal_peer(ptmx: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 /// Sets a terminal's size, from either side.
 pub fn set_terminal_size(fd: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: TIOCSWINSZ reads the structure, which outlives the call.
-    outcome(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
+    outcome(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into())
+        .map(drop)
 }

@@ -3,8 +3,8 @@
 use super::process::{CapSets, ExecPlan, ProcessPlan, Rlimit, Scheduler, Seccomp};
 use super::wire::{Reader, Wire, wire_enum, wire_struct};
 use super::{
-    CgroupEntry, Device, DeviceKind, FdSlot, IdMap, MAX_ENCODED, MountAttrs, MountEntry, MountKind, Namespaces,
-    NsMode, Plan, PlanError, Propagation, RootSource, TargetKind,
+    CgroupEntry, Device, DeviceKind, FdSlot, IdMap, MAX_ENCODED, MountAttrs, MountEntry, MountKind,
+    Namespaces, NsMode, Plan, PlanError, Propagation, RootSource, TargetKind,
 };
 
 /// First bytes of an encoded plan: `WP`, and the version of the form. One is for [`Plan`], the other for [`ExecPlan`].
@@ -44,12 +44,18 @@ fn encode(version: u32, value: &impl Wire) -> Vec<u8> {
 
 fn decode<T: Wire>(version: u32, bytes: &[u8]) -> Result<T, PlanError> {
     if bytes.len() > MAX_ENCODED {
-        return Err(PlanError::TooLarge { bytes: bytes.len(), limit: MAX_ENCODED });
+        return Err(PlanError::TooLarge {
+            bytes: bytes.len(),
+            limit: MAX_ENCODED,
+        });
     }
     let mut reader = Reader::new(bytes);
     let found = u32::get(&mut reader)?;
     if found != version {
-        return Err(PlanError::Version { found, known: version });
+        return Err(PlanError::Version {
+            found,
+            known: version,
+        });
     }
     let value = T::get(&mut reader)?;
     reader.finish()?;
@@ -76,34 +82,125 @@ impl Wire for (u16, u8, u8, u32) {
 }
 
 wire_enum!(NsMode { 0 = Host, 1 = New, 2 = Join(slot) });
-wire_struct!(Namespaces { pid, net, ipc, uts, mount, cgroup, user, time });
-wire_struct!(IdMap { inside, outside, count });
+wire_struct!(Namespaces {
+    pid,
+    net,
+    ipc,
+    uts,
+    mount,
+    cgroup,
+    user,
+    time
+});
+wire_struct!(IdMap {
+    inside,
+    outside,
+    count
+});
 wire_struct!(CgroupEntry { dirs, unified });
 wire_enum!(RootSource { 0 = Mount(slot), 1 = Path(path) });
 wire_enum!(Propagation { 0 = Private, 1 = Slave, 2 = Shared, 3 = Unbindable });
-wire_struct!(MountAttrs { set, clear, recursive });
+wire_struct!(MountAttrs {
+    set,
+    clear,
+    recursive
+});
 wire_enum!(MountKind {
     0 = Fs { fstype, source, options },
     1 = Detached(slot),
     2 = Bind { source, recursive },
 });
 wire_enum!(TargetKind { 0 = File, 1 = Dir });
-wire_struct!(MountEntry { target, kind, attrs, propagation, create_target });
+wire_struct!(MountEntry {
+    target,
+    kind,
+    attrs,
+    propagation,
+    create_target
+});
 wire_enum!(DeviceKind { 0 = Char, 1 = Block, 2 = Fifo });
-wire_struct!(Device { path, kind, major, minor, mode, uid, gid, bind });
-wire_struct!(CapSets { bounding, effective, permitted, inheritable, ambient });
-wire_struct!(Rlimit { resource, soft, hard, explicit });
+wire_struct!(Device {
+    path,
+    kind,
+    major,
+    minor,
+    mode,
+    uid,
+    gid,
+    bind
+});
+wire_struct!(CapSets {
+    bounding,
+    effective,
+    permitted,
+    inheritable,
+    ambient
+});
+wire_struct!(Rlimit {
+    resource,
+    soft,
+    hard,
+    explicit
+});
 wire_struct!(Seccomp { program, flags });
-wire_struct!(Scheduler { policy, flags, nice, priority, runtime, deadline, period });
+wire_struct!(Scheduler {
+    policy,
+    flags,
+    nice,
+    priority,
+    runtime,
+    deadline,
+    period
+});
 wire_struct!(ProcessPlan {
-    args, env, cwd, create_cwd, uid, gid, groups, umask, rlimits, oom_score_adj, caps, no_new_privs, seccomp,
-    keyring, personality, scheduler, io_priority, die_with_parent,
+    args,
+    env,
+    cwd,
+    create_cwd,
+    uid,
+    gid,
+    groups,
+    umask,
+    rlimits,
+    oom_score_adj,
+    caps,
+    no_new_privs,
+    seccomp,
+    keyring,
+    personality,
+    scheduler,
+    io_priority,
+    die_with_parent,
 });
 wire_struct!(Plan {
-    namespaces, uid_map, gid_map, cgroup, root, root_readonly, root_propagation, mounts, devices, links, masked,
-    readonly, sysctls, hostname, domainname, terminal, console_size, console_bind, process, init,
+    namespaces,
+    uid_map,
+    gid_map,
+    cgroup,
+    root,
+    root_readonly,
+    root_propagation,
+    mounts,
+    devices,
+    links,
+    masked,
+    readonly,
+    sysctls,
+    hostname,
+    domainname,
+    terminal,
+    console_size,
+    console_bind,
+    process,
+    init,
 });
-wire_struct!(ExecPlan { process, terminal, console_size, cgroup, user_namespace });
+wire_struct!(ExecPlan {
+    process,
+    terminal,
+    console_size,
+    cgroup,
+    user_namespace
+});
 
 #[cfg(test)]
 mod tests {
@@ -112,9 +209,20 @@ mod tests {
 
     fn full() -> Plan {
         Plan {
-            namespaces: Namespaces { pid: NsMode::New, net: NsMode::Join(FdSlot(3)), ..Default::default() },
-            uid_map: vec![IdMap { inside: 0, outside: 100_000, count: 65_536 }],
-            cgroup: CgroupEntry { dirs: vec![FdSlot(1), FdSlot(2)], unified: Some(FdSlot(9)) },
+            namespaces: Namespaces {
+                pid: NsMode::New,
+                net: NsMode::Join(FdSlot(3)),
+                ..Default::default()
+            },
+            uid_map: vec![IdMap {
+                inside: 0,
+                outside: 100_000,
+                count: 65_536,
+            }],
+            cgroup: CgroupEntry {
+                dirs: vec![FdSlot(1), FdSlot(2)],
+                unified: Some(FdSlot(9)),
+            },
             root: Some(RootSource::Path("/srv/ü".into())),
             mounts: vec![
                 MountEntry {
@@ -130,7 +238,10 @@ mod tests {
                 },
                 MountEntry {
                     target: "/etc/hosts".into(),
-                    kind: MountKind::Bind { source: "/tmp/hosts".into(), recursive: true },
+                    kind: MountKind::Bind {
+                        source: "/tmp/hosts".into(),
+                        recursive: true,
+                    },
                     attrs: MountAttrs::default(),
                     propagation: None,
                     create_target: TargetKind::File,
@@ -141,7 +252,10 @@ mod tests {
             process: ProcessPlan {
                 args: vec![b"a\xff".to_vec(), Vec::new()],
                 oom_score_adj: Some((-5, true)),
-                seccomp: Some(Seccomp { program: vec![(6, 1, 2, 0x7fff_0000)], flags: 4 }),
+                seccomp: Some(Seccomp {
+                    program: vec![(6, 1, 2, 0x7fff_0000)],
+                    flags: 4,
+                }),
                 ..Default::default()
             },
             init: true,
@@ -152,7 +266,11 @@ mod tests {
     #[test]
     fn a_plan_survives_the_way_there_and_back() {
         assert_eq!(Plan::decode(&full().encode()), Ok(full()));
-        let exec = ExecPlan { terminal: true, process: full().process, ..Default::default() };
+        let exec = ExecPlan {
+            terminal: true,
+            process: full().process,
+            ..Default::default()
+        };
         assert_eq!(ExecPlan::decode(&exec.encode()), Ok(exec));
     }
 
@@ -160,14 +278,21 @@ mod tests {
     fn every_truncation_is_refused() {
         let bytes = full().encode();
         for length in 0..bytes.len() {
-            assert!(Plan::decode(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
+            assert!(
+                Plan::decode(&bytes[..length]).is_err(),
+                "{length} of {} bytes",
+                bytes.len()
+            );
         }
     }
 
     #[test]
     fn another_version_trailing_bytes_and_huge_counts_are_refused() {
         let mut bytes = full().encode();
-        assert!(matches!(ExecPlan::decode(&bytes), Err(PlanError::Version { .. })));
+        assert!(matches!(
+            ExecPlan::decode(&bytes),
+            Err(PlanError::Version { .. })
+        ));
         bytes.push(0);
         assert_eq!(Plan::decode(&bytes), Err(PlanError::Trailing { bytes: 1 }));
         let mut reader = Reader::new(&[0xff; 8]);

@@ -162,7 +162,11 @@ pub struct MountAttrs {
 impl MountAttrs {
     /// Attributes with these bits set.
     pub const fn of(set: u64) -> Self {
-        Self { set, clear: 0, recursive: false }
+        Self {
+            set,
+            clear: 0,
+            recursive: false,
+        }
     }
 
     /// What /dev/pts and /sys have in common: nothing to execute, no set-user-id; see [`attr`].
@@ -172,7 +176,11 @@ impl MountAttrs {
 
     /// The same and read-only. A new tmpfs becomes read-only only after everything has been mounted within.
     pub const fn read_only(self) -> Self {
-        Self { set: self.set | attr::READ_ONLY, clear: self.clear, recursive: self.recursive }
+        Self {
+            set: self.set | attr::READ_ONLY,
+            clear: self.clear,
+            recursive: self.recursive,
+        }
     }
 }
 

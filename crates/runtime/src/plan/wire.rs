@@ -29,7 +29,13 @@ impl<'a> Reader<'a> {
 
     /// Fails unless everything was read.
     pub(super) fn finish(self) -> Result<(), PlanError> {
-        if self.0.is_empty() { Ok(()) } else { Err(PlanError::Trailing { bytes: self.0.len() }) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(PlanError::Trailing {
+                bytes: self.0.len(),
+            })
+        }
     }
 }
 
@@ -57,7 +63,10 @@ impl Wire for bool {
         match u8::get(from)? {
             0 => Ok(false),
             1 => Ok(true),
-            value => Err(PlanError::Value { what: "bool", value: value.into() }),
+            value => Err(PlanError::Value {
+                what: "bool",
+                value: value.into(),
+            }),
         }
     }
 }
@@ -102,7 +111,11 @@ impl<T: Wire> Wire for Option<T> {
         }
     }
     fn get(from: &mut Reader<'_>) -> Result<Self, PlanError> {
-        Ok(if bool::get(from)? { Some(T::get(from)?) } else { None })
+        Ok(if bool::get(from)? {
+            Some(T::get(from)?)
+        } else {
+            None
+        })
     }
 }
 

@@ -99,7 +99,12 @@ pub fn exec(
     }
 }
 
-fn start(prepared: &Prepared, fds: &[OwnedFd], stdio: Stdio<'_>, gated: bool) -> Result<Pending, Fault> {
+fn start(
+    prepared: &Prepared,
+    fds: &[OwnedFd],
+    stdio: Stdio<'_>,
+    gated: bool,
+) -> Result<Pending, Fault> {
     let plan = &prepared.plan;
     let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
     let mut supply = Supply::for_plan(prepared, fds, stdio, theirs)?;
@@ -151,7 +156,8 @@ fn clone_into(flags: u64, entry: &CgroupEntry, fds: &[OwnedFd]) -> Result<Cloned
     let cgroup = entry.unified.map(|slot| at_slot(fds, slot)).transpose()?;
     // SAFETY: in the child both callers go straight into the walk, which keeps to the rules of `clone` and never
     // returns.
-    unsafe { sys::process::clone(&CloneArgs { flags, cgroup }) }.map_err(|errno| Fault::new(Step::Clone, errno))
+    unsafe { sys::process::clone(&CloneArgs { flags, cgroup }) }
+        .map_err(|errno| Fault::new(Step::Clone, errno))
 }
 
 /// The channel: our end, and the child's, whose number stays clear of the standard streams.
@@ -162,8 +168,11 @@ fn channel() -> Result<(OwnedFd, OwnedFd), Errno> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    let theirs =
-        if theirs.as_raw_fd() < 3 { rustix::io::fcntl_dupfd_cloexec(&theirs, 3)? } else { theirs };
+    let theirs = if theirs.as_raw_fd() < 3 {
+        rustix::io::fcntl_dupfd_cloexec(&theirs, 3)?
+    } else {
+        theirs
+    };
     Ok((ours, theirs))
 }
 

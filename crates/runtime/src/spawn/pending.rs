@@ -23,7 +23,12 @@ pub struct Pending {
 
 impl Pending {
     pub(super) fn new(pid: i32, pidfd: OwnedFd, channel: OwnedFd, gated: bool) -> Self {
-        Self { pid, pidfd: Some(pidfd), channel, gated }
+        Self {
+            pid,
+            pidfd: Some(pidfd),
+            channel,
+            gated,
+        }
     }
 
     /// Its number in the caller's pid namespace.
@@ -45,7 +50,8 @@ impl Pending {
             Some(pidfd) => sys::process::network_namespace(pidfd.as_fd(), self.pid),
             None => Err(Errno::SRCH),
         };
-        namespace.map_err(|errno| Fault::indexed(Step::JoinNamespace, libc::CLONE_NEWNET as u32, errno))
+        namespace
+            .map_err(|errno| Fault::indexed(Step::JoinNamespace, libc::CLONE_NEWNET as u32, errno))
     }
 
     /// Writes the maps of its user namespace, and raises hard limits that it could not raise from within.
@@ -86,7 +92,11 @@ impl Pending {
             }
         }
         let pidfd = self.pidfd.take().ok_or(at(Errno::SRCH))?;
-        Ok(Spawned { pid: self.pid, pidfd, console })
+        Ok(Spawned {
+            pid: self.pid,
+            pidfd,
+            console,
+        })
     }
 }
 

@@ -16,7 +16,15 @@ use crate::walk::Supply;
 impl<'a> Supply<'a> {
     /// Nothing but descriptors.
     pub(super) fn plain(slots: &'a [OwnedFd], stdio: Stdio<'a>, channel: OwnedFd) -> Self {
-        Self { slots, root: None, sources: Vec::new(), nodes: Vec::new(), stdio, channel, gated: false }
+        Self {
+            slots,
+            root: None,
+            sources: Vec::new(),
+            nodes: Vec::new(),
+            stdio,
+            channel,
+            gated: false,
+        }
     }
 
     /// Opens the paths of the caller's mount namespace that the plan names: here, because the child is not to depend on
@@ -30,16 +38,18 @@ impl<'a> Supply<'a> {
         let plan = &prepared.plan;
         let mut supply = Self::plain(slots, stdio, channel);
         if let Some(RootSource::Path(path)) = &plan.root {
-            supply.root = Some(clone_path(path, true).map_err(|errno| Fault::new(Step::RootSource, errno))?);
+            supply.root =
+                Some(clone_path(path, true).map_err(|errno| Fault::new(Step::RootSource, errno))?);
         }
         supply.sources = bind_sources(plan)?;
         if prepared.binds_devices() {
             for (index, device) in plan.devices.iter().enumerate() {
                 let node = match device.bind {
                     Some(_) => None,
-                    None => Some(clone_path(&device.path, false).map_err(|errno| {
-                        Fault::indexed(Step::Device, index as u32, errno)
-                    })?),
+                    None => Some(
+                        clone_path(&device.path, false)
+                            .map_err(|errno| Fault::indexed(Step::Device, index as u32, errno))?,
+                    ),
                 };
                 supply.nodes.push(node);
             }
@@ -55,7 +65,11 @@ fn bind_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Fault> {
             .map_err(|errno| Fault::indexed(Step::MountSource, index as u32, errno)),
         MountKind::Fs { .. } | MountKind::Detached(_) => Ok(None),
     };
-    if plan.mounts.iter().any(|mount| matches!(mount.kind, MountKind::Bind { .. })) {
+    if plan
+        .mounts
+        .iter()
+        .any(|mount| matches!(mount.kind, MountKind::Bind { .. }))
+    {
         return plan.mounts.iter().enumerate().map(open).collect();
     }
     Ok(Vec::new())

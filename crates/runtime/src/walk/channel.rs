@@ -9,7 +9,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
 use super::At;
@@ -52,21 +53,35 @@ pub(super) fn await_go(channel: BorrowedFd<'_>) -> Result<(), Fault> {
 }
 
 /// Sends the caller its side of the terminal.
-pub(super) fn send_terminal(channel: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<(), Fault> {
+pub(super) fn send_terminal(
+    channel: BorrowedFd<'_>,
+    terminal: BorrowedFd<'_>,
+) -> Result<(), Fault> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let terminals = [terminal];
     ancillary.push(SendAncillaryMessage::ScmRights(&terminals));
     let byte = [TERMINAL];
-    rustix::net::sendmsg(channel, &[IoSlice::new(&byte)], &mut ancillary, SendFlags::NOSIGNAL)
-        .map(drop)
-        .at(Step::Terminal)
+    rustix::net::sendmsg(
+        channel,
+        &[IoSlice::new(&byte)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )
+    .map(drop)
+    .at(Step::Terminal)
 }
 
 /// Whether the caller has closed its end: it is gone, or this process is no longer wanted.
 pub(super) fn is_abandoned(channel: BorrowedFd<'_>) -> bool {
-    let mut polled = [rustix::event::PollFd::from_borrowed_fd(channel, rustix::event::PollFlags::empty())];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [rustix::event::PollFd::from_borrowed_fd(
+        channel,
+        rustix::event::PollFlags::empty(),
+    )];
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(1..))
 }
 
@@ -93,10 +108,14 @@ pub(crate) fn receive(channel: BorrowedFd<'_>) -> Result<Message, Errno> {
         RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
-    let descriptor = descriptors.next().and_then(|mut descriptors| descriptors.next());
+    let descriptor = descriptors
+        .next()
+        .and_then(|mut descriptors| descriptors.next());
     match (bytes.get(..received).unwrap_or_default(), descriptor) {
         ([], _) => Ok(Message::End),
         ([TERMINAL], Some(descriptor)) => Ok(Message::Terminal(descriptor)),
-        (record, _) => Fault::from_record(record).map(Message::Fault).ok_or(Errno::PROTO),
+        (record, _) => Fault::from_record(record)
+            .map(Message::Fault)
+            .ok_or(Errno::PROTO),
     }
 }

@@ -18,7 +18,8 @@ impl Walk<'_> {
             let made = if prepared.binds_devices() {
                 self.bind_device(prepared, index, device)
             } else {
-                self.enter_folder(&mut folder, node).and_then(|folder| make_node(folder, node, device))
+                self.enter_folder(&mut folder, node)
+                    .and_then(|folder| make_node(folder, node, device))
             };
             made.at_index(Step::Device, index)?;
         }
@@ -29,7 +30,13 @@ impl Walk<'_> {
     fn bind_device(&self, prepared: &Prepared, index: usize, device: &Device) -> Result<(), Errno> {
         let source = match device.bind {
             Some(slot) => self.supply.slot(slot)?,
-            None => self.supply.nodes.get(index).and_then(Option::as_ref).map(AsFd::as_fd).ok_or(Errno::BADF)?,
+            None => self
+                .supply
+                .nodes
+                .get(index)
+                .and_then(Option::as_ref)
+                .map(AsFd::as_fd)
+                .ok_or(Errno::BADF)?,
         };
         let place = prepared.device_places.get(index).ok_or(Errno::INVAL)?;
         let target = place::find_or_make(self.root()?, place, TargetKind::File)?;
@@ -51,7 +58,11 @@ impl Walk<'_> {
     }
 
     /// Opens a node's folder, unless the one before was in the same.
-    fn enter_folder<'f>(&self, folder: &'f mut Option<OwnedFd>, node: &Node) -> Result<&'f OwnedFd, Errno> {
+    fn enter_folder<'f>(
+        &self,
+        folder: &'f mut Option<OwnedFd>,
+        node: &Node,
+    ) -> Result<&'f OwnedFd, Errno> {
         if !node.same_folder {
             *folder = None;
         }
@@ -82,5 +93,11 @@ fn make_node(folder: &OwnedFd, node: &Node, device: &Device) -> Result<(), Errno
         return Ok(());
     }
     let (owner, group) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-    rustix::fs::chownat(folder, &node.name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+    rustix::fs::chownat(
+        folder,
+        &node.name,
+        Some(owner),
+        Some(group),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
 }

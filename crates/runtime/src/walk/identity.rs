@@ -29,7 +29,10 @@ impl Walk<'_> {
         if self.process.uid != 0 && !self.process.no_new_privs && self.has_filter() {
             // The change of user cleared what is effective and kept what is permitted.
             let kept = process::capabilities().at(Step::Capabilities)?;
-            let raised = Capabilities { effective: kept.permitted, ..kept };
+            let raised = Capabilities {
+                effective: kept.permitted,
+                ..kept
+            };
             process::set_capabilities(raised).at(Step::Capabilities)?;
         }
         if self.process.die_with_parent {
@@ -55,8 +58,12 @@ impl Walk<'_> {
     }
 
     fn load_filter(&self) -> Result<(), Fault> {
-        let Some(seccomp) = &self.process.seccomp else { return Ok(()) };
-        process::load_filter(&self.program.filter, seccomp.flags).map(drop).at(Step::Seccomp)
+        let Some(seccomp) = &self.process.seccomp else {
+            return Ok(());
+        };
+        process::load_filter(&self.program.filter, seccomp.flags)
+            .map(drop)
+            .at(Step::Seccomp)
     }
 
     fn set_capabilities(&self) -> Result<(), Fault> {

@@ -53,7 +53,9 @@ impl Walk<'_> {
     /// Joins a keyring of the container's own, so that the caller's is out of reach. A kernel without keyrings has
     /// none to protect.
     pub(super) fn join_keyring(&self) -> Result<(), Fault> {
-        let Some(name) = &self.program.keyring else { return Ok(()) };
+        let Some(name) = &self.program.keyring else {
+            return Ok(());
+        };
         match process::join_session_keyring(name) {
             Ok(_) | Err(Errno::NOSYS) => Ok(()),
             Err(errno) => Err(Fault::new(Step::Keyring, errno)),

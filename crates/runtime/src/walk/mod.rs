@@ -52,7 +52,10 @@ pub(crate) struct Supply<'a> {
 
 impl Supply<'_> {
     fn slot(&self, slot: FdSlot) -> Result<BorrowedFd<'_>, Errno> {
-        self.slots.get(usize::from(slot.0)).map(AsFd::as_fd).ok_or(Errno::BADF)
+        self.slots
+            .get(usize::from(slot.0))
+            .map(AsFd::as_fd)
+            .ok_or(Errno::BADF)
     }
 }
 
@@ -88,7 +91,15 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(supply: &'a Supply<'a>, process: &'a ProcessPlan, program: &'a Program) -> Self {
-        Self { supply, process, program, root: None, procfs: None, devpts: None, terminal: None }
+        Self {
+            supply,
+            process,
+            program,
+            root: None,
+            procfs: None,
+            devpts: None,
+            terminal: None,
+        }
     }
 
     /// Writes this process, which has one thread, into the v1 groups.
@@ -142,6 +153,7 @@ impl Walk<'_> {
         self.host_names(plan)?;
         self.enter_root(prepared)?;
         self.mount_all(prepared)?;
+        self.leave_callers_root(prepared)?;
         self.make_devices(prepared)?;
         self.make_links(prepared)?;
         if plan.terminal {
@@ -155,7 +167,9 @@ impl Walk<'_> {
         self.prefer_to_be_killed()?;
         self.mask_paths(prepared)?;
         self.protect_paths(prepared)?;
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.process.umask.unwrap_or(0o022)));
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(
+            self.process.umask.unwrap_or(0o022),
+        ));
         // The working folder may have to be made: before the root becomes read-only.
         self.enter_working_folder()?;
         self.finish_read_only(prepared)?;
@@ -183,7 +197,9 @@ impl Walk<'_> {
         if plan.terminal {
             self.open_terminal(plan.console_size)?;
         }
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.process.umask.unwrap_or(0o022)));
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(
+            self.process.umask.unwrap_or(0o022),
+        ));
         self.enter_working_folder()?;
         self.finish(false, false)
     }

@@ -33,7 +33,13 @@ impl Walk<'_> {
         }
         let source = match &entry.kind {
             MountKind::Detached(slot) => self.supply.slot(*slot),
-            _ => self.supply.sources.get(index).and_then(Option::as_ref).map(AsFd::as_fd).ok_or(Errno::BADF),
+            _ => self
+                .supply
+                .sources
+                .get(index)
+                .and_then(Option::as_ref)
+                .map(AsFd::as_fd)
+                .ok_or(Errno::BADF),
         };
         let source = source.at_index(Step::MountSource, index)?;
         self.attach(root, index, entry, mount, source)
@@ -48,9 +54,10 @@ impl Walk<'_> {
         source: BorrowedFd<'_>,
     ) -> Result<(), Fault> {
         change_attributes(entry, mount, source).at_index(Step::MountAttributes, index)?;
-        let target =
-            place::find_or_make(root, &mount.target, mount.create).at_index(Step::MountTarget, index)?;
-        mount::attach(source, target.as_fd()).map_err(|errno| attach_error(errno, source, target.as_fd()))
+        let target = place::find_or_make(root, &mount.target, mount.create)
+            .at_index(Step::MountTarget, index)?;
+        mount::attach(source, target.as_fd())
+            .map_err(|errno| attach_error(errno, source, target.as_fd()))
             .at_index(Step::MountAttach, index)
     }
 }
@@ -70,14 +77,30 @@ fn make(filesystem: &Filesystem, attributes: u64) -> Result<OwnedFd, Errno> {
 
 /// Sets a bind mount's attributes (a new file system has them already) and the propagation, in as few calls as the
 /// depths of the two allow.
-fn change_attributes(entry: &MountEntry, mount: &Mount, source: BorrowedFd<'_>) -> Result<(), Errno> {
+fn change_attributes(
+    entry: &MountEntry,
+    mount: &Mount,
+    source: BorrowedFd<'_>,
+) -> Result<(), Errno> {
     let attrs = entry.attrs;
     let bind = mount.filesystem.is_none();
-    let mut change = Change { propagation: entry.propagation, recursive: bind, ..Default::default() };
+    let mut change = Change {
+        propagation: entry.propagation,
+        recursive: bind,
+        ..Default::default()
+    };
     if bind && (attrs.set | attrs.clear) != 0 {
-        let flags = Change { set: attrs.set, clear: attrs.clear, recursive: attrs.recursive, ..Default::default() };
+        let flags = Change {
+            set: attrs.set,
+            clear: attrs.clear,
+            recursive: attrs.recursive,
+            ..Default::default()
+        };
         if attrs.recursive || change.propagation.is_none() {
-            change = Change { propagation: entry.propagation, ..flags };
+            change = Change {
+                propagation: entry.propagation,
+                ..flags
+            };
         } else {
             mount::set_attributes(source, c"", &flags)?;
         }
@@ -90,9 +113,8 @@ fn change_attributes(entry: &MountEntry, mount: &Mount, source: BorrowedFd<'_>) 
 
 /// The kernel says EINVAL where one side is a folder and the other is not; ENOTDIR is what people know it by.
 fn attach_error(errno: Errno, source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Errno {
-    let is_folder = |fd| {
-        rustix::fs::fstat(fd).map(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
-    };
+    let is_folder =
+        |fd| rustix::fs::fstat(fd).map(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR);
     match (errno, is_folder(source), is_folder(target)) {
         (Errno::INVAL, Ok(source), Ok(target)) if source != target => Errno::NOTDIR,
         _ => errno,

@@ -26,7 +26,11 @@ pub(super) fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>,
 }
 
 /// Opens a place, and makes what is missing of it: folders of mode 0755, at the end what `kind` says.
-pub(super) fn find_or_make(root: BorrowedFd<'_>, place: &Place, kind: TargetKind) -> Result<OwnedFd, Errno> {
+pub(super) fn find_or_make(
+    root: BorrowedFd<'_>,
+    place: &Place,
+    kind: TargetKind,
+) -> Result<OwnedFd, Errno> {
     match sys::mount::place_in(root, &place.path, OFlags::empty()) {
         Err(Errno::NOENT) => make(root, place, kind),
         other => other,
@@ -41,7 +45,11 @@ fn make(root: BorrowedFd<'_>, place: &Place, kind: TargetKind) -> Result<OwnedFd
             Some(found) => found,
             None => {
                 let folder = reached.as_ref().map_or(root, AsFd::as_fd);
-                make_one(folder, name, if index == last { kind } else { TargetKind::Dir })?
+                make_one(
+                    folder,
+                    name,
+                    if index == last { kind } else { TargetKind::Dir },
+                )?
             }
         });
     }
@@ -50,7 +58,11 @@ fn make(root: BorrowedFd<'_>, place: &Place, kind: TargetKind) -> Result<OwnedFd
 
 /// Makes one entry of a folder and opens it. Something that appeared meanwhile is taken, a link is not followed: one
 /// that leads nowhere is an error.
-pub(super) fn make_one(folder: BorrowedFd<'_>, name: &CStr, kind: TargetKind) -> Result<OwnedFd, Errno> {
+pub(super) fn make_one(
+    folder: BorrowedFd<'_>,
+    name: &CStr,
+    kind: TargetKind,
+) -> Result<OwnedFd, Errno> {
     let made = match kind {
         TargetKind::Dir => rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(0o755)),
         TargetKind::File => {

@@ -44,7 +44,9 @@ impl Walk<'_> {
 
     /// Sets the process's inclination to be killed. A default of ours that is below what the caller may set stays.
     pub(super) fn prefer_to_be_killed(&mut self) -> Result<(), Fault> {
-        let Some((value, explicit)) = self.process.oom_score_adj else { return Ok(()) };
+        let Some((value, explicit)) = self.process.oom_score_adj else {
+            return Ok(());
+        };
         let mut digits = [0; 12];
         let text = decimal(value, &mut digits);
         let procfs = self.procfs().at(Step::OomScore)?;
@@ -72,15 +74,23 @@ impl Walk<'_> {
     }
 
     pub(super) fn protect_paths(&self, prepared: &Prepared) -> Result<(), Fault> {
-        let read_only = Change { set: attr::READ_ONLY, recursive: true, ..Default::default() };
+        let read_only = Change {
+            set: attr::READ_ONLY,
+            recursive: true,
+            ..Default::default()
+        };
         for (index, path) in prepared.readonly.iter().enumerate() {
             let protect = |root| {
-                let Some(target) = place::find(root, path)? else { return Ok(()) };
+                let Some(target) = place::find(root, path)? else {
+                    return Ok(());
+                };
                 let clone = mount::clone_tree(target.as_fd(), c"", true)?;
                 mount::set_attributes(clone.as_fd(), c"", &read_only)?;
                 mount::attach(clone.as_fd(), target.as_fd())
             };
-            self.root().and_then(protect).at_index(Step::ReadOnlyPath, index)?;
+            self.root()
+                .and_then(protect)
+                .at_index(Step::ReadOnlyPath, index)?;
         }
         Ok(())
     }
@@ -91,9 +101,10 @@ impl Masks {
         let stat = rustix::fs::fstat(target)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return match &self.empty {
-                Some(empty) => {
-                    mount::attach(mount::clone_tree(empty.as_fd(), c"", false)?.as_fd(), target)
-                }
+                Some(empty) => mount::attach(
+                    mount::clone_tree(empty.as_fd(), c"", false)?.as_fd(),
+                    target,
+                ),
                 None => {
                     // The first is mounted itself; clones need a mount that is in the tree.
                     let attributes = attr::READ_ONLY | attr::NO_SUID | attr::NO_DEV | attr::NO_EXEC;
@@ -113,7 +124,11 @@ impl Masks {
 /// The container's null device, which has to be one.
 fn find_null(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let null = mount::place_in(root, c"/dev/null", OFlags::NOFOLLOW)?;
-    if stdio::is_null_device(&rustix::fs::fstat(&null)?) { Ok(null) } else { Err(Errno::NXIO) }
+    if stdio::is_null_device(&rustix::fs::fstat(&null)?) {
+        Ok(null)
+    } else {
+        Err(Errno::NXIO)
+    }
 }
 
 /// A number's decimal digits, without a formatter.

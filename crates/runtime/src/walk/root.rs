@@ -11,13 +11,17 @@ use crate::plan::{NsMode, RootSource, attr};
 use crate::prepared::Prepared;
 
 impl Walk<'_> {
-    /// Makes the plan's root the process's. What is mounted afterwards is resolved within it.
+    /// Makes the plan's root the process's. What is mounted afterwards is resolved within it. The caller's root stays,
+    /// out of every path's reach: a user namespace may only mount a procfs or sysfs while it can see another.
     pub(super) fn enter_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
         let plan = &prepared.plan;
         if plan.namespaces.mount == NsMode::New {
             // What is mounted or unmounted here must not reach the namespace that this one is a copy of.
-            let change =
-                Change { propagation: Some(Propagation::Slave), recursive: true, ..Default::default() };
+            let change = Change {
+                propagation: Some(Propagation::Slave),
+                recursive: true,
+                ..Default::default()
+            };
             mount::set_attributes(CWD, c"/", &change).at(Step::Isolate)?;
         }
         let source = match &plan.root {
@@ -26,29 +30,49 @@ impl Walk<'_> {
                 return Ok(());
             }
             Some(RootSource::Mount(slot)) => self.supply.slot(*slot).at(Step::RootSource)?,
-            Some(RootSource::Path(_)) => {
-                self.supply.root.as_ref().map(AsFd::as_fd).ok_or(rustix::io::Errno::BADF).at(Step::RootSource)?
-            }
+            Some(RootSource::Path(_)) => self
+                .supply
+                .root
+                .as_ref()
+                .map(AsFd::as_fd)
+                .ok_or(rustix::io::Errno::BADF)
+                .at(Step::RootSource)?,
         };
-        // The new root is stacked upon the old, then the two change places and the old one, now on top, is dropped.
+        // The new root is stacked upon the old, then the two change places.
         mount::attach_at(source, CWD, c"/").at(Step::Root)?;
         rustix::process::fchdir(source).at(Step::Root)?;
         mount::pivot_to_working_folder().at(Step::Root)?;
-        mount::detach(c".").at(Step::Root)?;
-        rustix::process::chdir(c"/").at(Step::Root)?;
         let root = place::working_root().at(Step::Root)?;
         if let Some(propagation) = plan.root_propagation {
-            let change = Change { propagation: Some(propagation), ..Default::default() };
+            let change = Change {
+                propagation: Some(propagation),
+                ..Default::default()
+            };
             mount::set_attributes(root.as_fd(), c"", &change).at(Step::Root)?;
         }
         self.root = Some(root);
         Ok(())
     }
 
+    /// Drops the caller's root, which lies upon the new one since the two changed places.
+    pub(super) fn leave_callers_root(&self, prepared: &Prepared) -> Result<(), Fault> {
+        if prepared.plan.root.is_some() {
+            mount::detach(c".").at(Step::Root)?;
+        }
+        Ok(())
+    }
+
     /// What becomes read-only once everything within it is in place: new tmpfs mounts, and the root.
     pub(super) fn finish_read_only(&self, prepared: &Prepared) -> Result<(), Fault> {
-        let read_only = Change { set: attr::READ_ONLY, ..Default::default() };
-        let late = prepared.mounts.iter().enumerate().filter(|(_, mount)| mount.late_read_only);
+        let read_only = Change {
+            set: attr::READ_ONLY,
+            ..Default::default()
+        };
+        let late = prepared
+            .mounts
+            .iter()
+            .enumerate()
+            .filter(|(_, mount)| mount.late_read_only);
         for (index, mount) in late {
             let root = self.root().at(Step::Root)?;
             mount::place_in(root, &mount.target.path, rustix::fs::OFlags::empty())

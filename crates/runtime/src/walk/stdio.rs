@@ -50,9 +50,17 @@ impl Walk<'_> {
     /// Opens the container's null device, which has to be one.
     fn open_null(&self) -> Result<OwnedFd, Errno> {
         let null = sys::mount::open_in(self.root()?, c"/dev/null", OFlags::RDWR)?;
-        let null = if null.as_raw_fd() < 3 { above(null.as_fd())? } else { null };
+        let null = if null.as_raw_fd() < 3 {
+            above(null.as_fd())?
+        } else {
+            null
+        };
         let stat = rustix::fs::fstat(&null)?;
-        if is_null_device(&stat) { Ok(null) } else { Err(Errno::NXIO) }
+        if is_null_device(&stat) {
+            Ok(null)
+        } else {
+            Err(Errno::NXIO)
+        }
     }
 
     /// Gives terminal and pipes to the user, who could not open them again by /proc/self/fd otherwise.
@@ -64,7 +72,9 @@ impl Walk<'_> {
             // SAFETY: the numbers are the program's streams, which nothing closes before execve; one that is not open
             // only makes the calls fail.
             let stream = unsafe { BorrowedFd::borrow_raw(number) };
-            let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+            let Ok(stat) = rustix::fs::fstat(stream) else {
+                continue;
+            };
             if is_null_device(&stat) || stat.st_uid == self.process.uid {
                 continue;
             }
@@ -79,7 +89,8 @@ impl Walk<'_> {
 }
 
 pub(super) fn is_null_device(stat: &rustix::fs::Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == NULL_DEVICE
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == NULL_DEVICE
 }
 
 fn above(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {

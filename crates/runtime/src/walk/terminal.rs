@@ -40,7 +40,9 @@ impl Walk<'_> {
 
     /// Mounts the terminal at /dev/console.
     pub(super) fn bind_console(&self) -> Result<(), Fault> {
-        let Some(terminal) = &self.terminal else { return Ok(()) };
+        let Some(terminal) = &self.terminal else {
+            return Ok(());
+        };
         let root = self.root().at(Step::Console)?;
         let console = match place::find(root, c"/dev/console").at(Step::Console)? {
             Some(found) => found,

@@ -8,7 +8,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use runtime::plan::{
-    CapSets, MountAttrs, MountEntry, MountKind, Namespaces, NsMode, Plan, ProcessPlan, RootSource, TargetKind,
+    CapSets, MountAttrs, MountEntry, MountKind, Namespaces, NsMode, Plan, ProcessPlan, RootSource,
+    TargetKind,
 };
 use runtime::spawn::{Spawned, Stdio, Stream, spawn};
 use runtime::{Fault, Prepared};
@@ -17,32 +18,57 @@ use sys::process::Exit;
 /// All capabilities that this process has.
 pub fn all_caps() -> CapSets {
     let own = sys::process::capabilities().unwrap().permitted;
-    CapSets { bounding: own, effective: own, permitted: own, inheritable: 0, ambient: 0 }
+    CapSets {
+        bounding: own,
+        effective: own,
+        permitted: own,
+        inheritable: 0,
+        ambient: 0,
+    }
 }
 
 /// A root folder with a static busybox and the folders that a container needs.
 pub fn root() -> tempfile::TempDir {
-    let root = tempfile::Builder::new().prefix("wharf-runtime-").tempdir().unwrap();
+    let root = tempfile::Builder::new()
+        .prefix("wharf-runtime-")
+        .tempdir()
+        .unwrap();
     let at = |path: &str| root.path().join(path);
     for folder in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
         fs::create_dir(at(folder)).unwrap();
     }
     fs::copy("/bin/busybox", at("bin/busybox")).unwrap();
-    for name in ["sh", "cat", "ls", "stat", "id", "touch", "mount", "sleep", "hostname", "grep", "true", "tty", "stty"] {
+    for name in [
+        "sh", "cat", "ls", "stat", "id", "touch", "mount", "sleep", "hostname", "grep", "true",
+        "tty", "stty",
+    ] {
         symlink("busybox", at("bin").join(name)).unwrap();
     }
     fs::write(at("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
     root
 }
 
-pub fn fs_mount(target: &str, fstype: &str, attrs: MountAttrs, options: &[(&str, &str)]) -> MountEntry {
+pub fn fs_mount(
+    target: &str,
+    fstype: &str,
+    attrs: MountAttrs,
+    options: &[(&str, &str)],
+) -> MountEntry {
     let options = options.iter().map(|(key, value)| {
-        let value = if value.is_empty() { None } else { Some((*value).to_owned()) };
+        let value = if value.is_empty() {
+            None
+        } else {
+            Some((*value).to_owned())
+        };
         ((*key).to_owned(), value)
     });
     MountEntry {
         target: target.into(),
-        kind: MountKind::Fs { fstype: fstype.into(), source: String::new(), options: options.collect() },
+        kind: MountKind::Fs {
+            fstype: fstype.into(),
+            source: String::new(),
+            options: options.collect(),
+        },
         attrs,
         propagation: None,
         create_target: TargetKind::Dir,
@@ -68,7 +94,9 @@ pub fn plan(root: &Path, script: &str) -> Plan {
         readonly: runtime::defaults::readonly_paths(),
         hostname: Some("box".into()),
         process: ProcessPlan {
-            args: ["sh", "-c", script].map(|arg| arg.as_bytes().to_vec()).to_vec(),
+            args: ["sh", "-c", script]
+                .map(|arg| arg.as_bytes().to_vec())
+                .to_vec(),
             env: vec![b"PATH=/bin".to_vec()],
             caps: all_caps(),
             ..Default::default()
@@ -93,7 +121,15 @@ pub fn run_with(plan: Plan, fds: &[OwnedFd]) -> Result<Ended, Fault> {
     let prepared = Prepared::new(plan).expect("a plan that can be carried out");
     let (reader, writer) = std::io::pipe().unwrap();
     let out = Stream::Fd(writer.as_fd());
-    let spawned = spawn(&prepared, fds, Stdio { stdin: Stream::Null, stdout: out, stderr: out })?;
+    let spawned = spawn(
+        &prepared,
+        fds,
+        Stdio {
+            stdin: Stream::Null,
+            stdout: out,
+            stderr: out,
+        },
+    )?;
     drop(writer);
     Ok(end(spawned, reader))
 }
@@ -102,6 +138,8 @@ pub fn run_with(plan: Plan, fds: &[OwnedFd]) -> Result<Ended, Fault> {
 pub fn end(spawned: Spawned, mut reader: impl Read) -> Ended {
     let mut output = String::new();
     reader.read_to_string(&mut output).unwrap();
-    let exit = sys::process::wait(spawned.pidfd.as_fd(), true).unwrap().unwrap();
+    let exit = sys::process::wait(spawned.pidfd.as_fd(), true)
+        .unwrap()
+        .unwrap();
     Ended { output, exit }
 }
