@@ -1,1 +1,28 @@
+//! The command line: docker's verbs, flags, columns and exit statuses, over the public API alone.
 //!
+//! Every flag is a value ([`flag::Flag`]) and every verb too ([`verb::Verb`]): the parser, the
+//! help texts and the tests read the same tables. One thread, one connection a request, nothing
+//! started that the verb does not need: a command is over in a millisecond.
+
+mod commands;
+mod connection;
+mod failure;
+mod flag;
+mod help;
+mod host;
+mod parse;
+mod session;
+mod verb;
+
+use std::ffi::OsString;
+
+/// Runs one command of the client; `args` are those behind the program's name.
+///
+/// Returns the exit status. Everything that went wrong has been told on standard error.
+pub fn main(args: Vec<OsString>) -> u8 {
+    let args = args
+        .into_iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    session::run(args)
+}

@@ -1,0 +1,137 @@
+//! Help texts, made from the tables of verbs and flags.
+
+use std::fmt::Write;
+
+use crate::commands;
+use crate::flag::{Flag, Kind, Support};
+use crate::verb::Verb;
+
+/// Verbs that a newcomer needs first, in the order in which they are needed.
+const COMMON: &[&str] = &["run", "exec", "ps", "pull", "images", "version", "info"];
+
+/// The usage line of a verb: `Usage:  wharf run [OPTIONS] IMAGE [COMMAND] [ARG...]`.
+pub(crate) fn usage(program: &str, verb: &Verb) -> String {
+    format!("Usage:  {program} {} {}", verb.paths[0], verb.usage)
+        .trim_end()
+        .to_owned()
+}
+
+/// The whole help text of a verb.
+pub(crate) fn of_verb(program: &str, verb: &Verb) -> String {
+    let mut text = format!("{}\n\n{}\n", usage(program, verb), verb.about);
+    if verb.paths.len() > 1 {
+        let names: Vec<_> = verb
+            .paths
+            .iter()
+            .rev()
+            .map(|path| format!("{program} {path}"))
+            .collect();
+        let _ = write!(text, "\nAliases:\n  {}\n", names.join(", "));
+    }
+    let flags: Vec<_> = verb
+        .flags
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|flag| flag.support == Support::Yes)
+        .collect();
+    if !flags.is_empty() {
+        text.push_str("\nOptions:\n");
+        let left: Vec<_> = flags.iter().map(|flag| column(flag)).collect();
+        let width = left.iter().map(String::len).max().unwrap_or(0);
+        for (flag, left) in flags.iter().zip(&left) {
+            let _ = writeln!(text, "  {left:<width$}   {}", flag.help);
+        }
+    }
+    text
+}
+
+/// `-e, --env list`, with room where the letter would be.
+fn column(flag: &Flag) -> String {
+    let short = flag
+        .short
+        .map_or("    ".to_owned(), |short| format!("-{short}, "));
+    match flag.kind {
+        Kind::Bool => format!("{short}--{}", flag.name),
+        Kind::One(shown) | Kind::List(shown) => format!("{short}--{} {shown}", flag.name),
+    }
+}
+
+/// The text of `wharf` and `wharf --help`.
+pub(crate) fn of_program(program: &str) -> String {
+    let mut text = format!(
+        "Usage:  {program} [OPTIONS] COMMAND\n\nContainers that start in milliseconds\n\nCommon Commands:\n"
+    );
+    let single = || {
+        commands::ALL.iter().flat_map(|verb| {
+            verb.paths
+                .iter()
+                .filter(|path| !path.contains(' '))
+                .map(move |path| (*path, *verb))
+        })
+    };
+    for name in COMMON {
+        if let Some((path, verb)) = single().find(|(path, _)| path == name) {
+            let _ = writeln!(text, "  {path:<11} {}", verb.about);
+        }
+    }
+    text.push_str("\nManagement Commands:\n");
+    for group in commands::groups() {
+        let _ = writeln!(text, "  {:<11} {}", group, group_about(group));
+    }
+    text.push_str("\nCommands:\n");
+    let mut rest: Vec<_> = single()
+        .filter(|(path, _)| !COMMON.contains(path))
+        .collect();
+    rest.sort_by_key(|(path, _)| *path);
+    for (path, verb) in rest {
+        let _ = writeln!(text, "  {path:<11} {}", verb.about);
+    }
+    text.push_str("\nGlobal Options:\n");
+    for flag in crate::session::GLOBAL {
+        let _ = writeln!(text, "  {:<20} {}", column(flag), flag.help);
+    }
+    let _ = write!(
+        text,
+        "\nRun '{program} COMMAND --help' for more information on a command.\n"
+    );
+    text
+}
+
+/// The text of a group such as `container`.
+pub(crate) fn of_group(program: &str, group: &str) -> String {
+    let mut text = format!(
+        "Usage:  {program} {group} COMMAND\n\n{}\n\nCommands:\n",
+        group_about(group)
+    );
+    let prefix = format!("{group} ");
+    let mut rows: Vec<_> = commands::ALL
+        .iter()
+        .filter_map(|verb| {
+            verb.paths
+                .iter()
+                .find_map(|path| Some((path.strip_prefix(prefix.as_str())?, verb.about)))
+        })
+        .collect();
+    rows.sort_unstable();
+    for (name, about) in rows {
+        let _ = writeln!(text, "  {name:<11} {about}");
+    }
+    let _ = write!(
+        text,
+        "\nRun '{program} {group} COMMAND --help' for more information on a command.\n"
+    );
+    text
+}
+
+fn group_about(group: &str) -> &'static str {
+    match group {
+        "container" => "Manage containers",
+        "image" => "Manage images",
+        "network" => "Manage networks",
+        "system" => "Manage the engine",
+        "volume" => "Manage volumes",
+        "context" => "Manage contexts",
+        _ => "",
+    }
+}

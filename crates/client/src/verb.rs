@@ -1,0 +1,37 @@
+//! A verb as a value, and the table of all.
+
+use crate::failure::Failure;
+use crate::flag::Flag;
+use crate::parse::Parsed;
+use crate::session::Session;
+
+/// How many arguments a verb takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// None.
+    Nothing,
+    /// This many.
+    Exactly(usize),
+    /// This many or more.
+    AtLeast(usize),
+    /// This many or fewer.
+    AtMost(usize),
+}
+
+/// One command of the client.
+pub(crate) struct Verb {
+    /// Every path by which it is reached, the one that messages name first: `["ps", "container ls"]`.
+    pub(crate) paths: &'static [&'static str],
+    /// What stands behind the path in usage lines.
+    pub(crate) usage: &'static str,
+    /// One line for lists and help.
+    pub(crate) about: &'static str,
+    /// Its flags, in the order of the help text.
+    pub(crate) flags: &'static [&'static [Flag]],
+    /// Whether flags may stand behind arguments.
+    pub(crate) interspersed: bool,
+    /// How many arguments it takes.
+    pub(crate) takes: Takes,
+    /// Does it.
+    pub(crate) run: fn(&Session, &Parsed) -> Result<u8, Failure>,
+}
