@@ -1,0 +1,233 @@
+//! One request on its way to a handler.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use engine::{Engine, Filters};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+
+use crate::failure::Failure;
+use crate::query::Query;
+use crate::version::Version;
+
+/// A body of JSON is refused above this size.
+const MAX_JSON: usize = 4 << 20;
+/// A body of JSON must be complete within this time.
+const JSON_TIMEOUT: Duration = Duration::from_secs(60);
+/// The rest of a body that nobody reads is taken up to this size, so that the client gets to see the answer.
+const MAX_DRAIN: u64 = 1 << 30;
+/// And within this time.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pieces of a body on their way to a reader.
+const BODY_QUEUE: usize = 8;
+
+/// What every request needs to know of the server.
+pub(crate) struct Context {
+    /// The engine.
+    pub(crate) engine: Engine,
+    /// Value of the header `Server`.
+    pub(crate) server: http::HeaderValue,
+}
+
+/// One request.
+pub(crate) struct Call {
+    /// The server.
+    pub(crate) context: Arc<Context>,
+    /// The version that the client speaks.
+    pub(crate) version: Version,
+    /// Parts of the path that the route leaves open, in their order.
+    pub(crate) captures: Vec<String>,
+    /// The query.
+    pub(crate) query: Query,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// The body.
+    pub(crate) body: Incoming,
+}
+
+impl Call {
+    /// The engine.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.context.engine
+    }
+
+    /// The open part of the path: an id or name.
+    pub(crate) fn name(&self) -> &str {
+        self.captures.first().map_or("", String::as_str)
+    }
+
+    /// The filters of the query.
+    pub(crate) fn filters(&self) -> Result<Filters, Failure> {
+        match self.query.get("filters") {
+            None | Some("") => Ok(Filters::default()),
+            Some(text) => crate::filters::parse(text),
+        }
+    }
+
+    /// The bytes of a body of JSON; empty when there is none.
+    pub(crate) async fn json_bytes(&mut self) -> Result<Bytes, Failure> {
+        let text = tokio::time::timeout(JSON_TIMEOUT, collect(&mut self.body))
+            .await
+            .map_err(|_| {
+                Failure::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the request's body did not arrive in time",
+                )
+            })??;
+        if !text.is_empty() {
+            self.check_content_type()?;
+        }
+        Ok(text)
+    }
+
+    /// A body of JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        let text = self.json_bytes().await?;
+        parse_object(&text, |text| serde_json::from_slice(text))
+    }
+
+    /// A body of JSON that may be missing.
+    pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
+        &mut self,
+    ) -> Result<T, Failure> {
+        let text = self.json_bytes().await?;
+        if text.is_empty() {
+            return Ok(T::default());
+        }
+        parse_object(&text, |text| serde_json::from_slice(text))
+    }
+
+    /// Refuses a body that its client calls something else than JSON.
+    fn check_content_type(&self) -> Result<(), Failure> {
+        let Some(value) = self.headers.get(CONTENT_TYPE) else {
+            return Ok(());
+        };
+        let text = value.to_str().unwrap_or("");
+        let kind = text.split(';').next().unwrap_or("").trim();
+        if kind.eq_ignore_ascii_case("application/json") {
+            return Ok(());
+        }
+        Err(Failure::bad_request(format!(
+            "unsupported Content-Type header ({text}): must be 'application/json'"
+        )))
+    }
+
+    /// Takes the rest of the body and forgets it.
+    pub(crate) async fn drain(&mut self) {
+        drain(&mut self.body).await;
+    }
+
+    /// The body as a blocking reader. What the reader leaves is drained.
+    pub(crate) fn into_reader(self) -> BodyReader {
+        let (sender, receiver) = tokio::sync::mpsc::channel(BODY_QUEUE);
+        let mut body = self.body;
+        tokio::spawn(async move {
+            while let Some(piece) = next_data(&mut body).await {
+                let failed = piece.is_err();
+                if sender.send(piece).await.is_err() {
+                    drain(&mut body).await;
+                    break;
+                }
+                if failed {
+                    break;
+                }
+            }
+        });
+        BodyReader {
+            receiver,
+            piece: Bytes::new(),
+        }
+    }
+}
+
+/// Reads an object. Docker's bodies are objects, and a list is not taken for one.
+pub(crate) fn parse_object<T>(
+    text: &[u8],
+    parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
+) -> Result<T, Failure> {
+    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Err(Failure::bad_request(
+            "invalid JSON: got EOF while reading request body",
+        )),
+        Some(b'{') => {
+            parse(text).map_err(|error| Failure::bad_request(format!("invalid JSON: {error}")))
+        }
+        Some(_) => Err(Failure::bad_request("invalid JSON: an object is expected")),
+    }
+}
+
+async fn collect(body: &mut Incoming) -> Result<Bytes, Failure> {
+    let mut all = BytesMut::new();
+    while let Some(piece) = next_data(body).await {
+        let piece = piece.map_err(|error| {
+            Failure::bad_request(format!("cannot read the request's body: {error}"))
+        })?;
+        if all.is_empty() && body.is_end_stream() && piece.len() <= MAX_JSON {
+            return Ok(piece);
+        }
+        if all.len() + piece.len() > MAX_JSON {
+            return Err(Failure::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the request's body is larger than 4 MiB",
+            ));
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all.freeze())
+}
+
+async fn drain(body: &mut Incoming) {
+    let taking = async {
+        let mut taken = 0;
+        while let Some(Ok(piece)) = next_data(body).await {
+            taken += piece.len() as u64;
+            if taken > MAX_DRAIN {
+                break;
+            }
+        }
+    };
+    // What is not taken in time is left: the connection is then closed after the answer.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, taking).await;
+}
+
+async fn next_data(body: &mut Incoming) -> Option<io::Result<Bytes>> {
+    loop {
+        let frame =
+            std::future::poll_fn(|context| std::pin::Pin::new(&mut *body).poll_frame(context))
+                .await?;
+        match frame {
+            Ok(frame) => {
+                if let Ok(data) = frame.into_data() {
+                    return Some(Ok(data));
+                }
+            }
+            Err(error) => return Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, error))),
+        }
+    }
+}
+
+/// A request's body for code that blocks.
+pub(crate) struct BodyReader {
+    receiver: tokio::sync::mpsc::Receiver<io::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl io::Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                None => return Ok(0),
+                Some(piece) => self.piece = piece?,
+            }
+        }
+        let count = buffer.len().min(self.piece.len());
+        buffer[..count].copy_from_slice(&self.piece.split_to(count));
+        Ok(count)
+    }
+}

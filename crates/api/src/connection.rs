@@ -1,0 +1,137 @@
+//! One connection: requests in HTTP, until it ends or becomes a stream.
+//!
+//! hyper speaks HTTP here. What it can not do is to leave HTTP with an answer of 200, which clients that send no
+//! `Upgrade` header expect. So both kinds of hijack are done below it: the handler's answer never reaches hyper; the
+//! connection is taken apart into the socket and the bytes that were read past the request, the head of the answer
+//! is written here, and the socket leaves for good.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, watch};
+
+use crate::call::Context;
+use crate::dispatch;
+use crate::peer::{Peer, Phase, Stream};
+use crate::reply::{Body, Hijack, Reply};
+
+/// The head of a request may have this size.
+const MAX_HEADER: usize = 64 << 10;
+/// And must be complete within this time, counted from the end of the last answer.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
+/// The head of a hijacked answer must be taken by the client within this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection on its way out of HTTP.
+struct Departure {
+    hijack: Hijack,
+    upgrade: bool,
+}
+
+/// Serves one client until it goes, its connection becomes a stream, or the server closes.
+pub(crate) async fn serve(
+    stream: Stream,
+    context: Arc<Context>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let phase = Arc::new(Phase::default());
+    let (departures, mut departing) = mpsc::channel(1);
+    let service = service_fn({
+        let phase = phase.clone();
+        move |request| answer(context.clone(), phase.clone(), departures.clone(), request)
+    });
+    let mut connection = http1::Builder::new()
+        .title_case_headers(true)
+        .max_header_size(MAX_HEADER)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(Peer::new(stream, phase.clone())), service);
+
+    let mut open = true;
+    let departure = loop {
+        tokio::select! {
+            biased;
+            Some(departure) = departing.recv() => break departure,
+            served = &mut connection => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            _ = closing.changed(), if open => {
+                open = false;
+                if phase.streams() {
+                    return;
+                }
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    let parts = connection.into_parts();
+    depart(
+        parts.io.into_inner().into_stream(),
+        parts.read_buf,
+        departure,
+    )
+    .await;
+}
+
+/// Answers one request. A request that becomes a stream is never answered to hyper: this future then stays pending
+/// until the connection is taken apart.
+async fn answer(
+    context: Arc<Context>,
+    phase: Arc<Phase>,
+    departures: mpsc::Sender<Departure>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let busy = phase.begin();
+    let upgrade = request.headers().contains_key(http::header::UPGRADE);
+    match dispatch::dispatch(&context, &phase, request).await {
+        Reply::Http(response) => {
+            phase.answer(response.body().streams());
+            Ok(response.map(|body| body.holding(busy)))
+        }
+        Reply::Hijack(hijack) => {
+            // The channel holds one, and there is one: nothing else is answered on this connection.
+            let _ = departures.try_send(Departure { hijack, upgrade });
+            std::future::pending().await
+        }
+    }
+}
+
+/// Writes the head of the answer and gives the socket away.
+async fn depart(mut stream: Stream, read_past: Bytes, departure: Departure) {
+    let Hijack {
+        ticket,
+        content_type,
+    } = departure.hijack;
+    let head = match departure.upgrade {
+        true => format!(
+            "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        ),
+        false => format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n"),
+    };
+    match tokio::time::timeout(HEAD_TIMEOUT, stream.write_all(head.as_bytes())).await {
+        Ok(Ok(())) => {}
+        // The ticket is dropped, which withdraws the attachment.
+        Ok(Err(error)) => return tracing::debug!(%error, "client went before its stream began"),
+        Err(_) => return tracing::debug!("client does not take the head of its stream"),
+    }
+    let delivered = match stream.into_fd() {
+        Ok(socket) => ticket.deliver(socket, read_past.to_vec()).await,
+        Err(error) => {
+            return tracing::warn!(%error, "cannot take the client's socket out of the event loop");
+        }
+    };
+    if let Err(error) = delivered {
+        tracing::debug!(%error, "stream was not delivered");
+    }
+}

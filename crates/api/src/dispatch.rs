@@ -1,0 +1,133 @@
+//! From a request to its answer: version, route, handler, headers.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use api_types::texts;
+use http::header::{CONNECTION, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::call::{Call, Context};
+use crate::failure::Failure;
+use crate::peer::Phase;
+use crate::query::{Query, decode};
+use crate::reply::{Body, JSON, RAW_STREAM, Reply, whole};
+use crate::route::{Answer, Route, find};
+use crate::routes::ROUTES;
+use crate::version::{Prefix, split_prefix};
+
+/// Names of the headers that every answer has.
+const API_VERSION: HeaderName = HeaderName::from_static("api-version");
+const EXPERIMENTAL: HeaderName = HeaderName::from_static("docker-experimental");
+const OS_TYPE: HeaderName = HeaderName::from_static("ostype");
+
+/// Answers one request.
+pub(crate) async fn dispatch(
+    context: &Arc<Context>,
+    phase: &Phase,
+    request: Request<Incoming>,
+) -> Reply {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let reply = match route(&request) {
+        Ok((route, call)) => {
+            phase.hijack(route.hijacks);
+            let reply = guarded((route.handler)(call(context.clone(), request))).await;
+            reply.unwrap_or_else(|failure| Reply::Http(failed(&failure, route.hijacks)))
+        }
+        Err(failure) => Reply::Http(failed(&failure, false)),
+    };
+    match reply {
+        Reply::Http(mut response) => {
+            tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+            add_headers(&mut response, context);
+            Reply::Http(response)
+        }
+        Reply::Hijack(hijack) => {
+            tracing::debug!(%method, path, "becomes a stream");
+            Reply::Hijack(hijack)
+        }
+    }
+}
+
+/// Finds the route of a request, and what makes the call out of it.
+fn route(
+    request: &Request<Incoming>,
+) -> Result<
+    (
+        &'static Route,
+        impl FnOnce(Arc<Context>, Request<Incoming>) -> Call + use<>,
+    ),
+    Failure,
+> {
+    let path = decode(request.uri().path(), false)
+        .ok_or_else(|| Failure::bad_request("the request's path is not well encoded"))?;
+    let (version, rest) = match split_prefix(&path) {
+        Prefix::Spoken(version, rest) => (Ok(version), rest),
+        Prefix::Refused(sentence, rest) => (Err(Failure::bad_request(sentence)), rest),
+    };
+    let (route, captures) = find(ROUTES, request.method(), rest)
+        .ok_or_else(|| Failure::not_found(texts::PAGE_NOT_FOUND))?;
+    let version = version?;
+    if !route.spoken_by(version) {
+        return Err(Failure::not_found(texts::PAGE_NOT_FOUND));
+    }
+    let call = move |context, request: Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        Call {
+            context,
+            version,
+            captures,
+            query: Query::parse(head.uri.query()),
+            headers: head.headers,
+            body,
+        }
+    };
+    Ok((route, call))
+}
+
+/// Runs a handler; its panic is the failure of this one request.
+async fn guarded(mut answer: Answer) -> Result<Reply, Failure> {
+    std::future::poll_fn(move |context| {
+        catch_unwind(AssertUnwindSafe(|| Pin::new(&mut answer).poll(context))).unwrap_or_else(
+            |_| {
+                Poll::Ready(Err(Failure::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal fault while answering",
+                )))
+            },
+        )
+    })
+    .await
+}
+
+/// The answer of a failed request. Where a stream was expected, it is plain text and the connection ends, since more
+/// of what the client sends is not HTTP.
+fn failed(failure: &Failure, hijacks: bool) -> Response<Body> {
+    match failure.status() {
+        StatusCode::NOT_MODIFIED => {
+            let mut response = Response::new(Body::whole(Vec::new()));
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        }
+        status if hijacks => {
+            let mut response = whole(status, RAW_STREAM, format!("{}\r\n", failure.message()));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+        status => whole(status, JSON, failure.body()),
+    }
+}
+
+fn add_headers(response: &mut Response<Body>, context: &Context) {
+    let headers = response.headers_mut();
+    headers.insert(API_VERSION, HeaderValue::from_static(texts::API_VERSION));
+    headers.insert(EXPERIMENTAL, HeaderValue::from_static("false"));
+    headers.insert(OS_TYPE, HeaderValue::from_static("linux"));
+    headers.insert(http::header::SERVER, context.server.clone());
+}

@@ -1,0 +1,255 @@
+//! Images.
+
+use api_types::AuthConfig;
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use engine::ImageListOptions;
+use http::StatusCode;
+use types::Reference;
+
+use super::Handled;
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::reply;
+use crate::shape::{self, Kind};
+use crate::transfer;
+use crate::version::Version;
+
+/// Base 64, with or without padding.
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
+/// `GET /images/json`
+pub(crate) async fn list(call: Call) -> Handled {
+    let mut filters = call.filters()?;
+    if let Some(name) = call
+        .query
+        .text("filter")
+        .filter(|_| call.version <= Version(40))
+    {
+        filters.add("reference", name);
+    }
+    let options = ImageListOptions {
+        all: call.query.flag("all"),
+        digests: call.query.flag("digests"),
+        shared_size: call.query.flag("shared-size") && call.version >= Version(42),
+        filters,
+    };
+    let images = call.engine().image_list(options).await?;
+    shape::json(StatusCode::OK, Kind::ImageList, call.version, &images)
+}
+
+/// `POST /images/create`: a pull.
+pub(crate) async fn pull(mut call: Call) -> Handled {
+    let Some(name) = call.query.text("fromImage") else {
+        call.drain().await;
+        return Err(Failure::not_built(
+            "importing a root file system (docker import)",
+        ));
+    };
+    let reference = pull_reference(&name, call.query.get("tag").unwrap_or(""))?;
+    let platform = call
+        .query
+        .text("platform")
+        .filter(|_| call.version >= Version(32));
+    let auth = credentials(&call)?;
+    let engine = call.engine().clone();
+    transfer::progress(|progress| {
+        Box::pin(async move { engine.pull(&reference, platform, auth, progress).await })
+    })
+    .await
+}
+
+/// The one image to pull. Name and tag (or digest) come apart or together.
+fn pull_reference(name: &str, tag: &str) -> Result<String, Failure> {
+    let joined = match tag {
+        "" => name.to_owned(),
+        digest if digest.contains(':') => format!("{}@{digest}", without_tag(name)),
+        tag => format!("{}:{tag}", without_tag(name)),
+    };
+    let reference = Reference::parse_normalized(&joined)
+        .map_err(|error| Failure::bad_request(error.to_string()))?;
+    if reference.tag().is_none() && reference.digest().is_none() {
+        return Err(Failure::not_built(&format!(
+            "pulling every tag of {name} at once (name one, such as {name}:latest)"
+        )));
+    }
+    Ok(joined)
+}
+
+/// A name without its tag: a colon after the last slash begins one.
+fn without_tag(name: &str) -> &str {
+    let path = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[path..].find(':') {
+        Some(colon) => &name[..path + colon],
+        None => name,
+    }
+}
+
+/// The credentials for the registry, if the client sent any.
+fn credentials(call: &Call) -> Result<Option<AuthConfig>, Failure> {
+    let Some(value) = call
+        .headers
+        .get("x-registry-auth")
+        .filter(|value| !value.is_empty())
+    else {
+        return Ok(None);
+    };
+    let invalid =
+        |why: String| Failure::bad_request(format!("invalid X-Registry-Auth header: {why}"));
+    let bytes = GeneralPurpose::new(&URL_SAFE, LENIENT)
+        .decode(value.as_bytes())
+        .or_else(|_| GeneralPurpose::new(&STANDARD, LENIENT).decode(value.as_bytes()))
+        .map_err(|error| invalid(error.to_string()))?;
+    let auth: AuthConfig =
+        serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    Ok((auth != AuthConfig::default()).then_some(auth))
+}
+
+/// `POST /images/load`
+pub(crate) async fn load(call: Call) -> Handled {
+    refuse(&call, "platform", "loading for one platform (--platform)")?;
+    let quiet = call.query.flag("quiet");
+    let engine = call.engine().clone();
+    let archive = Box::new(call.into_reader());
+    transfer::progress(|progress| {
+        Box::pin(async move { engine.load(archive, quiet, progress).await })
+    })
+    .await
+}
+
+/// `GET /images/get`
+pub(crate) async fn save(call: Call) -> Handled {
+    let names = call
+        .query
+        .all("names")
+        .flat_map(|names| names.split(','))
+        .map(str::to_owned)
+        .collect();
+    save_names(&call, names).await
+}
+
+/// `GET /images/{name}/get`
+pub(crate) async fn save_one(call: Call) -> Handled {
+    let names = vec![call.name().to_owned()];
+    save_names(&call, names).await
+}
+
+async fn save_names(call: &Call, names: Vec<String>) -> Handled {
+    refuse(call, "platform", "saving for one platform (--platform)")?;
+    if names.iter().all(String::is_empty) {
+        return Err(Failure::bad_request(
+            "no images to save: give at least one name",
+        ));
+    }
+    let engine = call.engine().clone();
+    transfer::archive(|writer| Box::pin(async move { engine.save(names, writer).await })).await
+}
+
+/// `GET /images/{name}/json`
+pub(crate) async fn inspect(call: Call) -> Handled {
+    refuse(
+        &call,
+        "platform",
+        "inspecting an image for one platform (--platform)",
+    )?;
+    let image = call.engine().image_inspect(call.name()).await?;
+    shape::json(StatusCode::OK, Kind::Image, call.version, &image)
+}
+
+/// `GET /images/{name}/history`
+pub(crate) async fn history(call: Call) -> Handled {
+    refuse(
+        &call,
+        "platform",
+        "an image's history for one platform (--platform)",
+    )?;
+    reply::json(
+        StatusCode::OK,
+        &call.engine().image_history(call.name()).await?,
+    )
+}
+
+/// `POST /images/{name}/tag`
+pub(crate) async fn tag(call: Call) -> Handled {
+    let repository = call.query.get("repo").unwrap_or("");
+    call.engine()
+        .image_tag(call.name(), repository, call.query.text("tag"))
+        .await?;
+    Ok(reply::empty(StatusCode::CREATED))
+}
+
+/// `DELETE /images/{name}`
+pub(crate) async fn remove(call: Call) -> Handled {
+    refuse(
+        &call,
+        "platforms",
+        "removing one platform of an image (--platform)",
+    )?;
+    let (force, no_prune) = (call.query.flag("force"), call.query.flag("noprune"));
+    reply::json(
+        StatusCode::OK,
+        &call
+            .engine()
+            .image_remove(call.name(), force, no_prune)
+            .await?,
+    )
+}
+
+/// `POST /images/prune`
+pub(crate) async fn prune(call: Call) -> Handled {
+    reply::json(
+        StatusCode::OK,
+        &call.engine().prune_images(call.filters()?).await?,
+    )
+}
+
+/// `POST /images/{name}/push` and other operations upon one image that are not built: first, is there such an image?
+pub(crate) async fn not_built(call: Call, what: &str) -> Handled {
+    call.engine().image_inspect(call.name()).await?;
+    Err(Failure::not_built(what))
+}
+
+/// Refuses a parameter that is not built, by name.
+fn refuse(call: &Call, parameter: &str, what: &str) -> Result<(), Failure> {
+    match call.query.text(parameter) {
+        None => Ok(()),
+        Some(_) => Err(Failure::not_built(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_and_tag_come_apart_or_together() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (name, tag, whole) in [
+            ("debian", "12", "debian:12".to_owned()),
+            ("debian:12", "", "debian:12".to_owned()),
+            ("localhost:5000/a/b", "c", "localhost:5000/a/b:c".to_owned()),
+            ("debian:11", "12", "debian:12".to_owned()),
+            ("debian", &digest, format!("debian@{digest}")),
+        ] {
+            assert_eq!(pull_reference(name, tag).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn all_tags_at_once_are_refused_by_name() {
+        assert_eq!(
+            pull_reference("debian", "").unwrap_err().status(),
+            StatusCode::NOT_IMPLEMENTED
+        );
+        assert_eq!(
+            pull_reference("localhost:5000/a", "").unwrap_err().status(),
+            StatusCode::NOT_IMPLEMENTED
+        );
+        assert_eq!(
+            pull_reference("Debian", "x").unwrap_err().status(),
+            StatusCode::BAD_REQUEST
+        );
+    }
+}
