@@ -1,1 +1,48 @@
+//! The bridge network: a namespace and an address for each container, published ports, and the texts of
+//! the files by which containers find names.
 //!
+//! [`Network`] is the only actor. It speaks netlink and nothing else: no program is executed. Everything
+//! happens in the network namespace of the thread that calls [`Network::open`]; later calls come from
+//! threads in that namespace too. Packets are translated by one nftables table in which published ports
+//! are elements of maps ([`nft`]), and tracked connections are forgotten where a port or an address
+//! changes its owner ([`conntrack`]).
+//!
+//! IPv4 for now. Addresses of hosts are [`std::net::IpAddr`] in the interface, so IPv6 widens it.
+
+#![warn(missing_docs)]
+
+mod address;
+mod bridge;
+mod conntrack;
+mod endpoint;
+mod error;
+pub mod files;
+mod link;
+mod netlink;
+mod network;
+mod nft;
+mod port;
+mod publish;
+mod recover;
+mod reservation;
+mod sandbox;
+mod setting;
+mod subnet;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use bridge::BridgeInfo;
+pub use endpoint::{Endpoint, MacAddr};
+pub use error::{BRIDGE_PORTS, NetworkError};
+pub use network::{Attached, NetConfig, Network, Notes};
+pub use nft::DroppingChain;
+pub use port::{Binding, HostPort, PortMapping, Protocol, ProtocolError, Published};
+pub use recover::Live;
+pub use sandbox::{Sandbox, loopback_only};
+pub use subnet::{HostAddress, HostAddressError, Subnet};
+
+/// Takes a lock. What is behind locks here is right after each statement, so a thread that panicked
+/// elsewhere while it held one left nothing half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

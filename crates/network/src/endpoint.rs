@@ -1,0 +1,55 @@
+//! What a container has on the bridge network.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use types::ContainerId;
+
+/// An Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl MacAddr {
+    /// The address that a container with this IPv4 address has: `02:42` and the address's four bytes.
+    ///
+    /// The same address always comes with the same MAC, so no neighbour's cache is wrong after a reuse.
+    pub fn of_ipv4(address: Ipv4Addr) -> Self {
+        let [a, b, c, d] = address.octets();
+        Self([0x02, 0x42, a, b, c, d])
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// A container's connection to the bridge. Plain values: a row of the store can hold them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whose it is.
+    pub container: ContainerId,
+    /// The container's address.
+    pub address: Ipv4Addr,
+    /// Length of the subnet's prefix, in bits.
+    pub prefix: u8,
+    /// The bridge's address: the container's default gateway.
+    pub gateway: Ipv4Addr,
+    /// Ethernet address of `eth0` inside.
+    pub mac: MacAddr,
+    /// Name of the veth's end on the host.
+    pub veth: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mac_follows_from_the_address() {
+        let mac = MacAddr::of_ipv4(Ipv4Addr::new(172, 17, 0, 2));
+        assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
+    }
+}

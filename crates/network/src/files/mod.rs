@@ -1,0 +1,1 @@
+//! The files by which programs in a container find names.

@@ -1,0 +1,389 @@
+//! The network of one engine: its bridge, its table, its addresses.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+
+use types::{ContainerId, InstanceId};
+
+use crate::address::Addresses;
+use crate::bridge::{self, BridgeInfo, HostView};
+use crate::conntrack::{self, ForgetError, Show};
+use crate::endpoint::{Endpoint, MacAddr};
+use crate::error::NetworkError;
+use crate::link::{self, Change};
+use crate::lock;
+use crate::netlink::{Batch, Refused, Socket};
+use crate::nft::{self, DroppingChain, TableShape};
+use crate::port::Ports;
+use crate::sandbox::{Sandbox, veth_prefix};
+use crate::setting::switch_on;
+use crate::subnet::HostAddress;
+
+/// What the administrator decides about the network.
+#[derive(Debug, Clone)]
+pub struct NetConfig {
+    /// Part of the name of everything that is made.
+    pub instance: InstanceId,
+    /// A bridge that exists, to be used instead of one's own.
+    pub bridge: Option<String>,
+    /// The address that one's own bridge shall have.
+    pub bip: Option<HostAddress>,
+    /// How many sandboxes [`Network::tend`] keeps ready.
+    pub stock: usize,
+}
+
+/// What opening the network changed on the host that an administrator should read in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notes {
+    /// `net.ipv4.ip_forward` was off and is on now.
+    pub forwarding_switched_on: bool,
+    /// The bridge was made, not found.
+    pub bridge_made: bool,
+}
+
+/// A container's connection and its namespace.
+#[derive(Debug)]
+pub struct Attached {
+    /// What to write down.
+    pub endpoint: Endpoint,
+    /// The container's network namespace. The veth lives as long as any copy of it, or a process inside.
+    pub netns: OwnedFd,
+}
+
+/// The bridge network of one engine. All methods may be called from several threads at once.
+#[derive(Debug)]
+pub struct Network {
+    pub(crate) bridge: BridgeInfo,
+    pub(crate) shape: TableShape,
+    pub(crate) veth_prefix: String,
+    pub(crate) route: Mutex<Socket>,
+    /// The one netfilter socket for the daemon's life: closing one after a deletion takes 11 ms.
+    pub(crate) netfilter: Mutex<Socket>,
+    pub(crate) addresses: Mutex<Addresses>,
+    pub(crate) ports: Mutex<Ports>,
+    stock: Mutex<VecDeque<Sandbox>>,
+    stock_size: usize,
+    notes: Notes,
+}
+
+impl Network {
+    /// Finds or makes the bridge and the firewall's table, and switches forwarding on.
+    ///
+    /// A table that stands is left as it is, so that published ports go on: [`Network::recover`] brings it
+    /// up to date.
+    ///
+    /// # Errors
+    /// Those of the configuration ([`NetworkError::NoSuchBridge`] and its like), of the host
+    /// ([`NetworkError::NoFreeSubnet`]) and of the kernel ([`NetworkError::MissingFeature`]).
+    pub fn open(config: NetConfig) -> Result<Self, NetworkError> {
+        let mut route = Socket::route().map_err(|source| NetworkError::Socket { source })?;
+        let mut netfilter = Socket::netfilter().map_err(netfilter_missing)?;
+        let host = HostView::look(&mut route)?;
+        let plan = bridge::plan(
+            &host,
+            &config.instance,
+            config.bridge.as_deref(),
+            config.bip,
+        )?;
+        let bridge = bridge::apply(&plan, &config.instance, &mut route)?;
+        let forwarding_switched_on = switch_on("/proc/sys/net/ipv4/ip_forward")?;
+        let localnet = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", bridge.name);
+        switch_on(&localnet)?;
+
+        let shape = TableShape {
+            table: format!("wharf-{}", config.instance),
+            bridge: bridge.name.clone(),
+            subnet: bridge.subnet,
+        };
+        if !nft::table_exists(&mut netfilter, &shape.table)? {
+            let batch = nft::install(&shape, std::iter::empty());
+            netfilter
+                .perform(batch)
+                .map_err(|refused| table_refused(&shape.table, refused))?;
+        }
+        Ok(Self {
+            addresses: Mutex::new(Addresses::new(bridge.subnet, bridge.gateway)),
+            ports: Mutex::default(),
+            veth_prefix: veth_prefix(&config.instance),
+            route: Mutex::new(route),
+            netfilter: Mutex::new(netfilter),
+            stock: Mutex::default(),
+            stock_size: config.stock,
+            notes: Notes {
+                forwarding_switched_on,
+                bridge_made: plan.makes_bridge(),
+            },
+            shape,
+            bridge,
+        })
+    }
+
+    /// What [`Network::open`] changed on the host.
+    pub fn notes(&self) -> Notes {
+        self.notes
+    }
+
+    /// The bridge in use.
+    pub fn bridge_info(&self) -> &BridgeInfo {
+        &self.bridge
+    }
+
+    /// Makes a sandbox that belongs to nobody yet. [`Network::take_sandbox`] is the one that uses the
+    /// stock.
+    ///
+    /// # Errors
+    /// [`NetworkError::Namespace`], [`NetworkError::Link`], [`NetworkError::MissingFeature`].
+    pub fn new_sandbox(&self) -> Result<Sandbox, NetworkError> {
+        Sandbox::make(&self.route, &self.veth_prefix)
+    }
+
+    /// Puts a veth into a namespace that somebody else made, such as a container's own user namespace's.
+    ///
+    /// # Errors
+    /// As [`Network::new_sandbox`].
+    pub fn adopt(&self, netns: OwnedFd) -> Result<Sandbox, NetworkError> {
+        Sandbox::adopt(&self.route, &self.veth_prefix, netns)
+    }
+
+    /// A sandbox out of the stock, or a new one when the stock is empty.
+    ///
+    /// # Errors
+    /// As [`Network::new_sandbox`].
+    pub fn take_sandbox(&self) -> Result<Sandbox, NetworkError> {
+        let ready = lock(&self.stock).pop_front();
+        match ready {
+            Some(sandbox) => Ok(sandbox),
+            None => self.new_sandbox(),
+        }
+    }
+
+    /// Does what nobody waits for: fills the stock up and lets addresses that were given back rest until
+    /// no connection remembers them. To be called when the engine is idle, after starts and removals.
+    ///
+    /// # Errors
+    /// As [`Network::new_sandbox`], and [`NetworkError::Conntrack`]. What was not done is done next time.
+    pub fn tend(&self) -> Result<(), NetworkError> {
+        self.settle_addresses()?;
+        while lock(&self.stock).len() < self.stock_size {
+            let sandbox = self.new_sandbox()?;
+            lock(&self.stock).push_back(sandbox);
+        }
+        Ok(())
+    }
+
+    /// Makes the sandbox the container's: an address (this one, or the next), the default route, a port
+    /// of the bridge.
+    ///
+    /// # Errors
+    /// [`NetworkError::SubnetExhausted`], [`NetworkError::AddressTaken`],
+    /// [`NetworkError::AddressOutside`], [`NetworkError::BridgeFull`], [`NetworkError::Link`]. Nothing
+    /// is left behind then; the sandbox is gone too.
+    pub fn attach(
+        &self,
+        mut sandbox: Sandbox,
+        container: &ContainerId,
+        address: Option<Ipv4Addr>,
+    ) -> Result<Attached, NetworkError> {
+        let address = self.take_address(address)?;
+        self.connect(&mut sandbox, address)
+            .inspect_err(|_| lock(&self.addresses).release(address))?;
+        Ok(Attached {
+            endpoint: Endpoint {
+                container: container.clone(),
+                address,
+                prefix: self.bridge.subnet.prefix(),
+                gateway: self.bridge.gateway,
+                mac: MacAddr::of_ipv4(address),
+                veth: sandbox.veth,
+            },
+            netns: sandbox.netns,
+        })
+    }
+
+    /// Frees what others can see: the container's published ports, its tracked UDP flows, its address. The
+    /// veth goes with the last descriptor of the namespace. Detaching twice is harmless.
+    ///
+    /// # Errors
+    /// [`NetworkError::Firewall`], [`NetworkError::Conntrack`]: the ports may still be translated.
+    pub fn detach(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        let unpublished = self.unpublish(endpoint);
+        lock(&self.addresses).release(endpoint.address);
+        unpublished
+    }
+
+    /// Chains of other tables that drop what they do not accept when it is forwarded: containers reach
+    /// nobody, and nobody them, through such a chain.
+    ///
+    /// # Errors
+    /// [`NetworkError::List`].
+    pub fn dropping_chains(&self) -> Result<Vec<DroppingChain>, NetworkError> {
+        Ok(nft::dropping_chains(&mut lock(&self.netfilter))?)
+    }
+
+    /// Removes the table and the engine's own bridge. For an engine whose containers are all gone.
+    ///
+    /// # Errors
+    /// [`NetworkError::Firewall`], [`NetworkError::Link`]; the other part is removed all the same.
+    pub fn tear_down(self) -> Result<(), NetworkError> {
+        lock(&self.stock).clear();
+        let mut netfilter = lock(&self.netfilter);
+        let table = match nft::table_exists(&mut netfilter, &self.shape.table) {
+            Ok(true) => self.perform_in_table(&mut netfilter, nft::remove(&self.shape.table)),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if self.bridge.own {
+            let mut batch = Batch::new();
+            link::delete(&mut batch, "remove the bridge", self.bridge.index);
+            match lock(&self.route).perform(batch) {
+                Err(refused) if refused.errno() != libc::ENODEV => {
+                    return Err(NetworkError::link(&self.bridge.name, refused));
+                }
+                _ => {}
+            }
+        }
+        table
+    }
+
+    fn take_address(&self, wanted: Option<Ipv4Addr>) -> Result<Ipv4Addr, NetworkError> {
+        if let Some(address) = wanted {
+            lock(&self.addresses).claim(address)?;
+            return Ok(address);
+        }
+        if let Some(address) = lock(&self.addresses).take() {
+            return Ok(address);
+        }
+        self.settle_addresses()?;
+        lock(&self.addresses)
+            .take()
+            .ok_or(NetworkError::SubnetExhausted {
+                subnet: self.bridge.subnet,
+            })
+    }
+
+    /// Gives the namespace its address before the host's end comes up: the bridge's port then forwards at
+    /// once.
+    fn connect(&self, sandbox: &mut Sandbox, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let index = sandbox.inside_index;
+        let mut batch = Batch::new();
+        let inside = Change {
+            up: true,
+            mac: Some(MacAddr::of_ipv4(address)),
+            ..Change::default()
+        };
+        link::change(&mut batch, "set the link up", index, &inside);
+        link::add_address(&mut batch, index, address, self.bridge.subnet);
+        link::add_default_route(&mut batch, index, self.bridge.gateway);
+        sandbox
+            .inside
+            .perform(batch)
+            .map_err(|refused| NetworkError::link(crate::sandbox::INSIDE, refused))?;
+
+        let mut batch = Batch::new();
+        let port = Change {
+            up: true,
+            master: Some(self.bridge.index),
+            ..Change::default()
+        };
+        link::change(&mut batch, "join the bridge", sandbox.veth_index, &port);
+        lock(&self.route)
+            .perform(batch)
+            .map_err(|refused| match refused.errno() {
+                libc::EXFULL => NetworkError::BridgeFull {
+                    bridge: self.bridge.name.clone(),
+                },
+                _ => NetworkError::link(&sandbox.veth, refused),
+            })
+    }
+
+    /// Forgets the connections of addresses that were given back, which makes them free.
+    fn settle_addresses(&self) -> Result<(), NetworkError> {
+        let resting = lock(&self.addresses).resting();
+        if resting.is_empty() {
+            return Ok(());
+        }
+        self.forget(Show::All, |flow| {
+            resting.contains(&flow.original.source) || resting.contains(&flow.reply.source)
+        })?;
+        lock(&self.addresses).settle(&resting);
+        Ok(())
+    }
+
+    pub(crate) fn forget(
+        &self,
+        show: Show,
+        which: impl Fn(&conntrack::Flow) -> bool,
+    ) -> Result<usize, NetworkError> {
+        conntrack::forget(&mut lock(&self.netfilter), show, which).map_err(conntrack_refused)
+    }
+
+    pub(crate) fn perform_in_table(
+        &self,
+        netfilter: &mut Socket,
+        batch: Batch,
+    ) -> Result<(), NetworkError> {
+        netfilter
+            .perform(batch)
+            .map_err(|refused| table_refused(&self.shape.table, refused))
+    }
+
+    /// The host's own IPv4 addresses.
+    pub(crate) fn is_local(&self) -> Result<impl Fn(Ipv4Addr) -> bool, NetworkError> {
+        let addresses = link::list_addresses(&mut lock(&self.route))?;
+        let own: Vec<_> = addresses.into_iter().map(|(_, own, _)| own).collect();
+        Ok(move |address: Ipv4Addr| address.is_loopback() || own.contains(&address))
+    }
+}
+
+fn netfilter_missing(source: std::io::Error) -> NetworkError {
+    match source.raw_os_error() {
+        Some(libc::EPROTONOSUPPORT) => NetworkError::MissingFeature {
+            feature: "CONFIG_NETFILTER_NETLINK",
+            source,
+        },
+        _ => NetworkError::Socket { source },
+    }
+}
+
+/// A kernel without nftables or one of its parts answers with these numbers.
+fn table_refused(table: &str, refused: Refused) -> NetworkError {
+    let feature = match (refused.errno(), refused.what) {
+        (libc::EINVAL | libc::EOPNOTSUPP | libc::EAFNOSUPPORT, "make the table") => {
+            "CONFIG_NF_TABLES_INET"
+        }
+        (libc::ENOENT | libc::EOPNOTSUPP, "make a chain") => "CONFIG_NFT_NAT",
+        (libc::ENOENT, what) if what.starts_with("translate") => "CONFIG_NFT_FIB_INET",
+        (libc::ENOENT, what) if what.starts_with("masquerade") => "CONFIG_NFT_MASQ",
+        (libc::ENOENT, what) if what.starts_with("accept") => "CONFIG_NFT_CT",
+        _ => {
+            return NetworkError::Firewall {
+                action: refused.what,
+                table: table.to_owned(),
+                source: refused.source,
+            };
+        }
+    };
+    NetworkError::MissingFeature {
+        feature,
+        source: refused.source,
+    }
+}
+
+fn conntrack_refused(error: ForgetError) -> NetworkError {
+    match error {
+        ForgetError::List(error) => error.into(),
+        ForgetError::Refused(refused) => NetworkError::Conntrack {
+            source: refused.source,
+        },
+    }
+}
+
+/// The IPv4 address in `address`, or a refusal by name.
+pub(crate) fn ipv4(address: IpAddr) -> Result<Ipv4Addr, NetworkError> {
+    match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err(NetworkError::Ipv6 { address }),
+    }
+}

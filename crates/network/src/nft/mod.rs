@@ -1,0 +1,47 @@
+//! The firewall's table of this engine, over nftables' netlink interface
+//! (linux/netfilter/nf_tables.h).
+//!
+//! One table, `inet wharf-INSTANCE`, holds everything. Its rules never change while it stands; published
+//! ports are elements of two maps, so a change costs the same with one port and with a thousand.
+
+mod forward;
+mod rule;
+mod table;
+
+pub use forward::DroppingChain;
+pub(crate) use forward::{dropping_chains, table_exists};
+pub(crate) use table::{TableShape, add_ports, install, remove, remove_ports};
+
+use crate::netlink::Writer;
+
+/// `NFNL_SUBSYS_NFTABLES << 8`: goes with each message kind.
+const SUBSYSTEM: u16 = 10 << 8;
+const NEW_TABLE: u16 = SUBSYSTEM;
+const GET_TABLE: u16 = SUBSYSTEM | 1;
+const DELETE_TABLE: u16 = SUBSYSTEM | 2;
+const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+const GET_CHAIN: u16 = SUBSYSTEM | 4;
+const NEW_RULE: u16 = SUBSYSTEM | 6;
+const NEW_SET: u16 = SUBSYSTEM | 9;
+const NEW_ELEMENT: u16 = SUBSYSTEM | 12;
+const DELETE_ELEMENT: u16 = SUBSYSTEM | 14;
+
+/// Families of tables (`NFPROTO_*`).
+const UNSPECIFIED: u8 = 0;
+const INET: u8 = 1;
+const IPV4: u8 = 2;
+
+/// Hooks of a packet's way (`NF_INET_*`).
+const PREROUTING: u32 = 0;
+const FORWARD: u32 = 2;
+const OUTPUT: u32 = 3;
+const POSTROUTING: u32 = 4;
+
+/// Verdicts (`NF_DROP`, `NF_ACCEPT`).
+const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
+
+/// `struct nfgenmsg` of a family.
+fn header(writer: &mut Writer, family: u8) {
+    writer.raw(&[family, 0, 0, 0]);
+}

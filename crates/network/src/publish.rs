@@ -1,0 +1,247 @@
+//! Ports of containers on the host's addresses.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::conntrack::Show;
+use crate::endpoint::Endpoint;
+use crate::error::NetworkError;
+use crate::link;
+use crate::lock;
+use crate::netlink::{Batch, Socket};
+use crate::network::{Network, ipv4};
+use crate::nft;
+use crate::port::{Binding, HostPort, PortMapping, Ports, Protocol, Published};
+use crate::reservation::reserve;
+use crate::setting::ephemeral_ports;
+
+/// The longest wait for the reservation of a port that a container of this engine had a moment ago.
+const HANDOVER: Duration = Duration::from_millis(200);
+const HANDOVER_STEP: Duration = Duration::from_millis(1);
+
+impl Network {
+    /// Publishes ports of a container: all of them, or none when one fails.
+    ///
+    /// They are reached on the host's address (each of them, loopback too, when none is named) from
+    /// outside, from the host, from other containers and from the container itself. Flows that began
+    /// before are translated from now on as well.
+    ///
+    /// # Errors
+    /// [`NetworkError::PortAllocated`] when a container of this engine has the port,
+    /// [`NetworkError::PortRefused`] when somebody else does or the address is not the host's,
+    /// [`NetworkError::NoFreePort`] for a range, [`NetworkError::Ipv6`], [`NetworkError::Firewall`].
+    pub fn publish(
+        &self,
+        endpoint: &Endpoint,
+        mappings: &[PortMapping],
+    ) -> Result<Vec<Published>, NetworkError> {
+        if mappings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ports = lock(&self.ports);
+        let mut published = Vec::with_capacity(mappings.len());
+        let done = self
+            .choose_all(&mut ports, endpoint, mappings, &mut published)
+            .and_then(|()| self.translate(&ports, endpoint, &published));
+        if let Err(error) = done {
+            ports.remove(&endpoint.container, |binding| {
+                published.iter().any(|p: &Published| p.binding == *binding)
+            });
+            return Err(error);
+        }
+        drop(ports);
+        self.forget_untranslated(&published)?;
+        Ok(published)
+    }
+
+    /// Takes the container's published ports back: no new connection reaches it once this returns.
+    ///
+    /// # Errors
+    /// [`NetworkError::Firewall`], [`NetworkError::Conntrack`].
+    pub fn unpublish(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        let mut ports = lock(&self.ports);
+        let removed = ports.remove(&endpoint.container, |_| true);
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let elements = removed.iter().map(|(binding, address)| (binding, *address));
+        let mut batch = Batch::transaction();
+        nft::remove_ports(&mut batch, &self.shape.table, elements);
+        self.change_table(&ports, batch)?;
+        drop(ports);
+        if removed.iter().any(|(b, _)| b.protocol == Protocol::Udp) {
+            let show = Show::AnsweredBy(endpoint.address);
+            self.forget(show, |flow| {
+                flow.reply.source == endpoint.address
+                    && flow.original.protocol == Protocol::Udp.number()
+                    && flow.is_translated()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Picks and reserves a host port for each mapping.
+    fn choose_all(
+        &self,
+        ports: &mut Ports,
+        endpoint: &Endpoint,
+        mappings: &[PortMapping],
+        published: &mut Vec<Published>,
+    ) -> Result<(), NetworkError> {
+        for mapping in mappings {
+            ipv4(mapping.host_ip)?;
+            let (host_port, reservation) = choose(ports, mapping)?;
+            let binding = Binding {
+                protocol: mapping.protocol,
+                host_ip: mapping.host_ip,
+                host_port,
+                container_port: mapping.container_port,
+            };
+            ports.add(&endpoint.container, endpoint.address, binding);
+            published.push(Published {
+                binding,
+                reservation,
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes the firewall translate the ports.
+    fn translate(
+        &self,
+        ports: &Ports,
+        endpoint: &Endpoint,
+        published: &[Published],
+    ) -> Result<(), NetworkError> {
+        let mut reflect = Batch::new();
+        link::allow_hairpin(&mut reflect, &endpoint.veth);
+        lock(&self.route)
+            .perform(reflect)
+            .map_err(|refused| NetworkError::link(&endpoint.veth, refused))?;
+        let elements = published.iter().map(|p| (&p.binding, endpoint.address));
+        let mut batch = Batch::transaction();
+        nft::add_ports(&mut batch, &self.shape.table, elements);
+        self.change_table(ports, batch)
+    }
+
+    /// Changes elements of the table. A table that somebody flushed meanwhile, as reloads of a host's
+    /// firewall do, is made again with all ports.
+    fn change_table(&self, ports: &Ports, batch: Batch) -> Result<(), NetworkError> {
+        let mut netfilter = lock(&self.netfilter);
+        match self.perform_in_table(&mut netfilter, batch) {
+            Err(NetworkError::Firewall { source, .. })
+                if source.raw_os_error() == Some(libc::ENOENT) =>
+            {
+                self.reinstall(&mut netfilter, ports)
+            }
+            done => done,
+        }
+    }
+
+    /// Makes the table anew with all ports, in one transaction.
+    pub(crate) fn reinstall(
+        &self,
+        netfilter: &mut Socket,
+        ports: &Ports,
+    ) -> Result<(), NetworkError> {
+        let batch = nft::install(&self.shape, ports.all());
+        self.perform_in_table(netfilter, batch)
+    }
+
+    /// Forgets UDP flows to these ports that were tracked before they were translated.
+    fn forget_untranslated(&self, published: &[Published]) -> Result<(), NetworkError> {
+        for Published { binding, .. } in published {
+            if binding.protocol != Protocol::Udp {
+                continue;
+            }
+            let is_local = self.is_local()?;
+            let show = Show::ToPort(binding.protocol.number(), binding.host_port);
+            self.forget(show, |flow| {
+                let to = flow.original.destination;
+                flow.original.protocol == binding.protocol.number()
+                    && flow.original.destination_port == binding.host_port
+                    && !flow.is_translated()
+                    && covers(binding.host_ip, to)
+                    && is_local(to)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn covers(host_ip: IpAddr, address: Ipv4Addr) -> bool {
+    host_ip.is_unspecified() || host_ip == IpAddr::V4(address)
+}
+
+/// The first port that suits the mapping and could be reserved.
+fn choose(ports: &mut Ports, mapping: &PortMapping) -> Result<(u16, OwnedFd), NetworkError> {
+    let PortMapping {
+        protocol, host_ip, ..
+    } = *mapping;
+    let range = match mapping.host_port {
+        HostPort::Any => ephemeral_ports(),
+        HostPort::Exactly(port) => (port, port),
+        HostPort::FirstOf(first, last) => (first, last),
+    };
+    let only = range.0 == range.1;
+    for port in ports.candidates(mapping, range) {
+        if ports.is_taken(protocol, host_ip, port) {
+            if only {
+                return Err(NetworkError::PortAllocated {
+                    host_ip,
+                    port,
+                    protocol,
+                });
+            }
+            continue;
+        }
+        let patient = only && ports.was_just_released(protocol, port);
+        match reserve_patiently(protocol, host_ip, port, patient) {
+            Ok(reservation) => {
+                ports.found(mapping, port);
+                return Ok((port, reservation));
+            }
+            Err(error) if !only && error.raw_os_error() == Some(libc::EADDRINUSE) => {}
+            Err(source) => {
+                return Err(NetworkError::PortRefused {
+                    host_ip,
+                    port,
+                    protocol,
+                    source,
+                });
+            }
+        }
+    }
+    Err(NetworkError::NoFreePort {
+        host_ip,
+        protocol,
+        first: range.0,
+        last: range.1,
+    })
+}
+
+/// Reserves a port. When this engine gave it back a moment ago, the old reservation may be in the hands
+/// of a process that is just ending: it is waited for.
+fn reserve_patiently(
+    protocol: Protocol,
+    host_ip: IpAddr,
+    port: u16,
+    patient: bool,
+) -> io::Result<OwnedFd> {
+    let start = Instant::now();
+    loop {
+        match reserve(protocol, host_ip, port) {
+            Err(error)
+                if patient
+                    && error.raw_os_error() == Some(libc::EADDRINUSE)
+                    && start.elapsed() < HANDOVER =>
+            {
+                thread::sleep(HANDOVER_STEP);
+            }
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A network namespace with a veth in it, ready for a container.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use sys::namespace::{current_netns, in_new_netns, with_netns};
+
+use crate::error::NetworkError;
+use crate::link::{self, Change};
+use crate::lock;
+use crate::netlink::{Batch, Socket};
+
+/// The container's name for its end of the veth.
+pub(crate) const INSIDE: &str = "eth0";
+
+/// The loopback link is the first one of every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// A prepared network namespace: `lo` is up, `eth0` is there without an address, its other end waits on
+/// the host, not yet a port of the bridge. Belongs to no container, so it can be made ahead.
+///
+/// Dropping it drops all of it: the kernel takes the veth away with the namespace.
+#[derive(Debug)]
+pub struct Sandbox {
+    pub(crate) netns: OwnedFd,
+    /// Speaks about links inside the namespace without anybody going there.
+    pub(crate) inside: Socket,
+    pub(crate) inside_index: u32,
+    pub(crate) veth: String,
+    pub(crate) veth_index: u32,
+}
+
+impl Sandbox {
+    /// The network namespace.
+    pub fn netns(&self) -> BorrowedFd<'_> {
+        self.netns.as_fd()
+    }
+
+    /// Makes a namespace and a veth from `host`'s namespace into it, the host's end named by `prefix` and
+    /// chance.
+    pub(crate) fn make(host: &Mutex<Socket>, prefix: &str) -> Result<Self, NetworkError> {
+        let (netns, inside) = namespace_with_loopback()?;
+        Self::connect(host, prefix, netns, inside)
+    }
+
+    /// The same for a namespace that somebody else made.
+    pub(crate) fn adopt(
+        host: &Mutex<Socket>,
+        prefix: &str,
+        netns: OwnedFd,
+    ) -> Result<Self, NetworkError> {
+        let inside = with_netns(netns.as_fd(), open_inside)
+            .and_then(|opened| opened)
+            .map_err(|source| NetworkError::Namespace {
+                action: "enter",
+                source,
+            })?;
+        let inside = loopback_up(inside)?;
+        Self::connect(host, prefix, netns, inside)
+    }
+
+    fn connect(
+        host: &Mutex<Socket>,
+        prefix: &str,
+        netns: OwnedFd,
+        inside: Socket,
+    ) -> Result<Self, NetworkError> {
+        let veth = veth_name(prefix)?;
+        let mut batch = Batch::new();
+        link::add_veth(&mut batch, &veth, netns.as_fd());
+        let missing = |source| NetworkError::Link {
+            action: "find the veth",
+            object: veth.clone(),
+            source,
+        };
+        let mut host = lock(host);
+        host.perform(batch)
+            .map_err(|refused| match refused.errno() {
+                libc::EOPNOTSUPP => NetworkError::MissingFeature {
+                    feature: "CONFIG_VETH",
+                    source: refused.source,
+                },
+                _ => NetworkError::link(&veth, refused),
+            })?;
+        let veth_index = host.index_of(&veth).map_err(missing)?;
+        drop(host);
+        let inside_index = inside.index_of(INSIDE).map_err(missing)?;
+        Ok(Self {
+            netns,
+            inside,
+            inside_index,
+            veth,
+            veth_index,
+        })
+    }
+}
+
+/// A network namespace with nothing but `lo`, which is up: what `--network none` gives.
+///
+/// # Errors
+/// [`NetworkError::Namespace`] and [`NetworkError::Link`].
+pub fn loopback_only() -> Result<OwnedFd, NetworkError> {
+    Ok(namespace_with_loopback()?.0)
+}
+
+fn namespace_with_loopback() -> Result<(OwnedFd, Socket), NetworkError> {
+    let (netns, inside) = in_new_netns(|| Ok((current_netns()?, open_inside()?)))
+        .and_then(|made| made)
+        .map_err(|source| NetworkError::Namespace {
+            action: "make",
+            source,
+        })?;
+    Ok((netns, loopback_up(inside)?))
+}
+
+/// For a thread inside the namespace. Links made from now on have no IPv6 there, as long as the bridge
+/// has none: an address that reaches nobody makes programs wait.
+fn open_inside() -> io::Result<Socket> {
+    match fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {} // written, or a kernel without IPv6
+    }
+    Socket::small_route()
+}
+
+fn loopback_up(mut inside: Socket) -> Result<Socket, NetworkError> {
+    let up = Change {
+        up: true,
+        ..Change::default()
+    };
+    let mut batch = Batch::new();
+    link::change(&mut batch, "set the link up", LOOPBACK, &up);
+    inside
+        .perform(batch)
+        .map_err(|refused| NetworkError::link("lo", refused))?;
+    Ok(inside)
+}
+
+/// Beginning of the name of each veth of an instance: `wh` and four digits of its id.
+pub(crate) fn veth_prefix(instance: &types::InstanceId) -> String {
+    format!("wh{}", instance.as_str().get(..4).unwrap_or_default())
+}
+
+/// A name that nobody has: the prefix and 36 random bits, 15 characters in all.
+fn veth_name(prefix: &str) -> Result<String, NetworkError> {
+    let mut random = [0; 8];
+    getrandom(&mut random, GetRandomFlags::empty()).map_err(|error| NetworkError::Link {
+        action: "draw a name",
+        object: "a veth".to_owned(),
+        source: error.into(),
+    })?;
+    let bits = u64::from_ne_bytes(random) & 0xf_ffff_ffff;
+    Ok(format!("{prefix}{bits:09x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_the_kernel_and_differ() {
+        let prefix = veth_prefix(&"0a1b2c3d".parse().unwrap());
+        let one = veth_name(&prefix).unwrap();
+        assert_eq!(one.len(), 15); // IFNAMSIZ less the closing zero
+        assert!(one.starts_with("wh0a1b"));
+        assert_ne!(one, veth_name(&prefix).unwrap());
+    }
+}
