@@ -6,6 +6,7 @@
 
 mod commands;
 mod connection;
+mod container;
 mod failure;
 mod flag;
 mod help;

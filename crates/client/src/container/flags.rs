@@ -1,0 +1,368 @@
+//! The flags of `run` and `create`, and of `exec`.
+//!
+//! `docs/flags.md` lists each with its test, or as refused; a test compares that table with this
+//! one.
+
+use crate::flag::Flag;
+
+/// Flags that `run` and `create` share.
+pub(crate) const CONTAINER: &[Flag] = &[
+    Flag::list(
+        "add-host",
+        "list",
+        "Add a custom host-to-IP mapping (host:ip)",
+    ),
+    Flag::list("annotation", "map", "Add an annotation to the container").refused(),
+    Flag::list("attach", "list", "Attach to STDIN, STDOUT or STDERR").letter('a'),
+    Flag::one(
+        "blkio-weight",
+        "uint16",
+        "Block IO weight, between 10 and 1000",
+    )
+    .refused(),
+    Flag::list("blkio-weight-device", "list", "Block IO weight of a device").refused(),
+    Flag::list("cap-add", "list", "Add Linux capabilities"),
+    Flag::list("cap-drop", "list", "Drop Linux capabilities"),
+    Flag::one(
+        "cgroup-parent",
+        "string",
+        "Parent cgroup of the container's",
+    ),
+    Flag::one(
+        "cgroupns",
+        "string",
+        "Cgroup namespace to use (host|private)",
+    ),
+    Flag::one("cidfile", "string", "Write the container ID to the file"),
+    Flag::one("cpu-count", "int", "CPU count (Windows only)").refused(),
+    Flag::one("cpu-percent", "int", "CPU percent (Windows only)").refused(),
+    Flag::one(
+        "cpu-period",
+        "int",
+        "CPU period of the fair scheduler, in microseconds",
+    ),
+    Flag::one(
+        "cpu-quota",
+        "int",
+        "CPU quota of the fair scheduler, in microseconds a period",
+    ),
+    Flag::one(
+        "cpu-rt-period",
+        "int",
+        "CPU real-time period, in microseconds",
+    )
+    .refused(),
+    Flag::one(
+        "cpu-rt-runtime",
+        "int",
+        "CPU real-time runtime, in microseconds",
+    )
+    .refused(),
+    Flag::one("cpu-shares", "int", "CPU shares (relative weight)").letter('c'),
+    Flag::one("cpus", "decimal", "Number of CPUs"),
+    Flag::one(
+        "cpuset-cpus",
+        "string",
+        "CPUs in which to allow execution (0-3, 0,1)",
+    ),
+    Flag::one(
+        "cpuset-mems",
+        "string",
+        "Memory nodes in which to allow execution (0-3, 0,1)",
+    ),
+    Flag::list("device", "list", "Add a host device to the container"),
+    Flag::list(
+        "device-cgroup-rule",
+        "list",
+        "Add a rule to the allowed devices",
+    )
+    .refused(),
+    Flag::list("device-read-bps", "list", "Limit read rate from a device").refused(),
+    Flag::list(
+        "device-read-iops",
+        "list",
+        "Limit reads a second from a device",
+    )
+    .refused(),
+    Flag::list("device-write-bps", "list", "Limit write rate to a device").refused(),
+    Flag::list(
+        "device-write-iops",
+        "list",
+        "Limit writes a second to a device",
+    )
+    .refused(),
+    Flag::switch(
+        "disable-content-trust",
+        "Skip image verification: there is none",
+    ),
+    Flag::list("dns", "list", "Set custom DNS servers"),
+    Flag::list("dns-option", "list", "Set DNS options"),
+    Flag::list("dns-search", "list", "Set custom DNS search domains"),
+    Flag::one("domainname", "string", "Container NIS domain name"),
+    Flag::one(
+        "entrypoint",
+        "string",
+        "Overwrite the default ENTRYPOINT of the image",
+    ),
+    Flag::list("env", "list", "Set environment variables").letter('e'),
+    Flag::list(
+        "env-file",
+        "list",
+        "Read in a file of environment variables",
+    ),
+    Flag::list("expose", "list", "Expose a port or a range of ports"),
+    Flag::list("gpus", "gpu-request", "GPU devices to add to the container").refused(),
+    Flag::list("group-add", "list", "Add additional groups to join"),
+    Flag::one("health-cmd", "string", "Command to run to check health").refused(),
+    Flag::one(
+        "health-interval",
+        "duration",
+        "Time between running the check",
+    )
+    .refused(),
+    Flag::one(
+        "health-retries",
+        "int",
+        "Consecutive failures needed to report unhealthy",
+    )
+    .refused(),
+    Flag::one(
+        "health-start-interval",
+        "duration",
+        "Time between checks during the start period",
+    )
+    .refused(),
+    Flag::one(
+        "health-start-period",
+        "duration",
+        "Start period before retries count",
+    )
+    .refused(),
+    Flag::one(
+        "health-timeout",
+        "duration",
+        "Maximum time to allow one check to run",
+    )
+    .refused(),
+    Flag::one("hostname", "string", "Container host name").letter('h'),
+    Flag::switch(
+        "init",
+        "Run an init that forwards signals and reaps processes",
+    ),
+    Flag::switch("interactive", "Keep STDIN open even if not attached").letter('i'),
+    Flag::one(
+        "io-maxbandwidth",
+        "bytes",
+        "Maximum IO bandwidth of the system drive (Windows only)",
+    )
+    .refused(),
+    Flag::one(
+        "io-maxiops",
+        "uint",
+        "Maximum IOps of the system drive (Windows only)",
+    )
+    .refused(),
+    Flag::one("ip", "string", "IPv4 address (e.g., 172.30.100.104)").refused(),
+    Flag::one("ip6", "string", "IPv6 address (e.g., 2001:db8::33)").refused(),
+    Flag::one("ipc", "string", "IPC mode to use"),
+    Flag::one(
+        "isolation",
+        "string",
+        "Container isolation technology (Windows only)",
+    )
+    .refused(),
+    Flag::one("kernel-memory", "bytes", "Kernel memory limit").refused(),
+    Flag::list("label", "list", "Set meta data on a container").letter('l'),
+    Flag::list(
+        "label-file",
+        "list",
+        "Read in a line delimited file of labels",
+    ),
+    Flag::list("link", "list", "Add link to another container").refused(),
+    Flag::list(
+        "link-local-ip",
+        "list",
+        "Container IPv4/IPv6 link-local addresses",
+    )
+    .refused(),
+    Flag::one("log-driver", "string", "Logging driver for the container"),
+    Flag::list("log-opt", "list", "Log driver options"),
+    Flag::one(
+        "mac-address",
+        "string",
+        "Container MAC address (e.g., 92:d0:c6:0a:29:33)",
+    )
+    .refused(),
+    Flag::one("memory", "bytes", "Memory limit").letter('m'),
+    Flag::one("memory-reservation", "bytes", "Memory soft limit"),
+    Flag::one(
+        "memory-swap",
+        "bytes",
+        "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
+    ),
+    Flag::one(
+        "memory-swappiness",
+        "int",
+        "Tune container memory swappiness (0 to 100)",
+    ),
+    Flag::list(
+        "mount",
+        "mount",
+        "Attach a filesystem mount to the container",
+    ),
+    Flag::one("name", "string", "Assign a name to the container"),
+    Flag::list("network", "network", "Connect a container to a network"),
+    Flag::list(
+        "network-alias",
+        "list",
+        "Add network-scoped alias for the container",
+    )
+    .refused(),
+    Flag::switch(
+        "no-healthcheck",
+        "Disable any container-specified HEALTHCHECK",
+    ),
+    Flag::switch("oom-kill-disable", "Disable OOM Killer"),
+    Flag::one(
+        "oom-score-adj",
+        "int",
+        "Tune host's OOM preferences (-1000 to 1000)",
+    ),
+    Flag::one("pid", "string", "PID namespace to use"),
+    Flag::one(
+        "pids-limit",
+        "int",
+        "Tune container pids limit (set -1 for unlimited)",
+    ),
+    Flag::one(
+        "platform",
+        "string",
+        "Set platform if server is multi-platform capable",
+    ),
+    Flag::switch("privileged", "Give extended privileges to this container"),
+    Flag::list(
+        "publish",
+        "list",
+        "Publish a container's port(s) to the host",
+    )
+    .letter('p'),
+    Flag::switch("publish-all", "Publish all exposed ports to random ports").letter('P'),
+    Flag::one(
+        "pull",
+        "string",
+        "Pull image before running (\"always\", \"missing\", \"never\")",
+    ),
+    Flag::switch("quiet", "Suppress the pull output").letter('q'),
+    Flag::switch(
+        "read-only",
+        "Mount the container's root filesystem as read only",
+    ),
+    Flag::one(
+        "restart",
+        "string",
+        "Restart policy to apply when a container exits",
+    ),
+    Flag::switch(
+        "rm",
+        "Remove the container and its anonymous volumes when it exits",
+    ),
+    Flag::one("runtime", "string", "Runtime to use for this container").refused(),
+    Flag::list("security-opt", "list", "Security Options"),
+    Flag::one("shm-size", "bytes", "Size of /dev/shm"),
+    Flag::one("stop-signal", "string", "Signal to stop the container"),
+    Flag::one(
+        "stop-timeout",
+        "int",
+        "Timeout (in seconds) to stop a container",
+    ),
+    Flag::list(
+        "storage-opt",
+        "list",
+        "Storage driver options for the container",
+    )
+    .refused(),
+    Flag::list("sysctl", "map", "Sysctl options"),
+    Flag::list("tmpfs", "list", "Mount a tmpfs directory"),
+    Flag::switch("tty", "Allocate a pseudo-TTY").letter('t'),
+    Flag::list("ulimit", "ulimit", "Ulimit options"),
+    Flag::switch(
+        "use-api-socket",
+        "Bind mount the engine's API socket and credentials",
+    )
+    .refused(),
+    Flag::one(
+        "user",
+        "string",
+        "Username or UID (format: <name|uid>[:<group|gid>])",
+    )
+    .letter('u'),
+    Flag::one("userns", "string", "User namespace to use"),
+    Flag::one("uts", "string", "UTS namespace to use"),
+    Flag::list("volume", "list", "Bind mount a volume").letter('v'),
+    Flag::one(
+        "volume-driver",
+        "string",
+        "Optional volume driver for the container",
+    ),
+    Flag::list(
+        "volumes-from",
+        "list",
+        "Mount volumes from the specified container(s)",
+    )
+    .refused(),
+    Flag::one(
+        "workdir",
+        "string",
+        "Working directory inside the container",
+    )
+    .letter('w'),
+];
+
+/// Flags of `run` alone.
+pub(crate) const RUN: &[Flag] = &[
+    Flag::switch(
+        "detach",
+        "Run container in background and print container ID",
+    )
+    .letter('d'),
+    Flag::one(
+        "detach-keys",
+        "string",
+        "Override the key sequence for detaching a container",
+    ),
+    Flag::switch(
+        "sig-proxy",
+        "Proxy received signals to the process (default true)",
+    ),
+];
+
+/// Flags of `exec`.
+pub(crate) const EXEC: &[Flag] = &[
+    Flag::switch("detach", "Detached mode: run command in the background").letter('d'),
+    Flag::one(
+        "detach-keys",
+        "string",
+        "Override the key sequence for detaching a container",
+    ),
+    Flag::list("env", "list", "Set environment variables").letter('e'),
+    Flag::list(
+        "env-file",
+        "list",
+        "Read in a file of environment variables",
+    ),
+    Flag::switch("interactive", "Keep STDIN open even if not attached").letter('i'),
+    Flag::switch("privileged", "Give extended privileges to the command"),
+    Flag::switch("tty", "Allocate a pseudo-TTY").letter('t'),
+    Flag::one(
+        "user",
+        "string",
+        "Username or UID (format: \"<name|uid>[:<group|gid>]\")",
+    )
+    .letter('u'),
+    Flag::one(
+        "workdir",
+        "string",
+        "Working directory inside the container",
+    )
+    .letter('w'),
+];
