@@ -55,8 +55,8 @@ fn reserve_beside_old_connections(address: &SocketAddr) -> io::Result<OwnedFd> {
     let socket = open(SocketType::STREAM, address)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, address)?;
-    sockopt::set_socket_reuseaddr(&socket, false)?;
     listen(&socket, 0)?;
+    sockopt::set_socket_reuseaddr(&socket, false)?;
     shutdown(&socket, Shutdown::Both)?;
     Ok(socket)
 }

@@ -1,1 +1,8 @@
-//! The files by which programs in a container find names.
+//! The files by which programs in a container find names: pure texts, written by whoever makes the
+//! container.
+
+mod hosts;
+mod resolv;
+
+pub use hosts::{ExtraHost, ExtraHostError, HOST_GATEWAY, hostname, hosts, hosts_like_host};
+pub use resolv::{DnsSettings, host_resolv_conf, resolv_conf, resolv_conf_like_host};

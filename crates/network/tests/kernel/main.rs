@@ -2,3 +2,5 @@
 
 mod attach;
 mod host;
+mod publish;
+mod recover;

@@ -1,0 +1,191 @@
+//! /etc/hosts and /etc/hostname of a container.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+/// The lines that every container's file begins with: those of Docker's engine, which images expect.
+const WITH_IPV6: &str = "\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+
+/// The name in `--add-host NAME:host-gateway` that stands for an address of the host.
+pub const HOST_GATEWAY: &str = "host-gateway";
+
+/// A name that `--add-host` adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraHost {
+    /// The name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// Why an `--add-host` value is none. The sentences are Docker's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExtraHostError {
+    /// Neither `NAME:ADDRESS` nor `NAME=ADDRESS`.
+    #[error("bad format for add-host: {value:?}")]
+    Form {
+        /// What was given.
+        value: String,
+    },
+    /// What should be an address is none.
+    #[error("invalid IP address in add-host: {address:?}")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// `host-gateway` was asked for, and no address of the host is known.
+    #[error("unable to derive the IP value for host-gateway")]
+    NoGateway,
+}
+
+impl ExtraHost {
+    /// Reads `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address in brackets or not; `gateway` is what
+    /// `host-gateway` stands for.
+    ///
+    /// # Errors
+    /// One variant each for a wrong form, a wrong address, and a gateway that is not known.
+    pub fn parse(value: &str, gateway: Option<IpAddr>) -> Result<Self, ExtraHostError> {
+        let form = || ExtraHostError::Form {
+            value: value.to_owned(),
+        };
+        let at = value.find(['=', ':']).ok_or_else(form)?;
+        let (name, address) = (&value[..at], &value[at + 1..]);
+        if name.is_empty() || address.is_empty() || name.contains(char::is_whitespace) {
+            return Err(form());
+        }
+        if address == HOST_GATEWAY {
+            let address = gateway.ok_or(ExtraHostError::NoGateway)?;
+            return Ok(Self {
+                name: name.to_owned(),
+                address,
+            });
+        }
+        let bare = address
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(address);
+        match bare.parse() {
+            Ok(address) => Ok(Self {
+                name: name.to_owned(),
+                address,
+            }),
+            Err(_) => Err(ExtraHostError::Address {
+                address: address.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The text of /etc/hosts: the standard names, those of `--add-host`, then the container's own at its
+/// addresses, if it has any.
+pub fn hosts(
+    host_name: &str,
+    domain_name: &str,
+    addresses: &[IpAddr],
+    extra: &[ExtraHost],
+) -> String {
+    let mut text = WITH_IPV6.to_owned();
+    let mut line = |address: &IpAddr, names: std::fmt::Arguments<'_>| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{address}\t{names}");
+    };
+    for ExtraHost { name, address } in extra {
+        line(address, format_args!("{name}"));
+    }
+    for address in addresses {
+        match domain_name {
+            "" => line(address, format_args!("{host_name}")),
+            domain => line(address, format_args!("{host_name}.{domain} {host_name}")),
+        }
+    }
+    text
+}
+
+/// The text of /etc/hosts for a container in the host's network: the host's own, and `--add-host`.
+pub fn hosts_like_host(host: &str, extra: &[ExtraHost]) -> String {
+    let mut text = host.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    for ExtraHost { name, address } in extra {
+        let _ = writeln!(text, "{address}\t{name}");
+    }
+    text
+}
+
+/// The text of /etc/hostname.
+pub fn hostname(host_name: &str) -> String {
+    format!("{host_name}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn own_name_comes_last() {
+        let extra = [ExtraHost::parse("db:10.0.0.7", None).unwrap()];
+        let text = hosts("c0ffee", "", &[ip("172.17.0.2")], &extra);
+        let expected = format!("{WITH_IPV6}10.0.0.7\tdb\n172.17.0.2\tc0ffee\n");
+        assert_eq!(text, expected);
+        assert_eq!(hosts("x", "", &[], &[]), WITH_IPV6);
+    }
+
+    #[test]
+    fn a_domain_makes_the_full_name_the_first() {
+        let text = hosts("web", "example.org", &[ip("172.17.0.2")], &[]);
+        assert!(
+            text.ends_with("172.17.0.2\tweb.example.org web\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_host_s_own_file_is_kept_as_it_is() {
+        let extra = [ExtraHost::parse("db=10.0.0.7", None).unwrap()];
+        let text = hosts_like_host("127.0.0.1 localhost", &extra);
+        assert_eq!(text, "127.0.0.1 localhost\n10.0.0.7\tdb\n");
+    }
+
+    #[test]
+    fn added_hosts_are_read() {
+        let gateway = Some(ip("172.17.0.1"));
+        for (value, name, address) in [
+            ("db:10.0.0.7", "db", "10.0.0.7"),
+            ("db=10.0.0.7", "db", "10.0.0.7"),
+            ("db:::1", "db", "::1"),
+            ("db:[::1]", "db", "::1"),
+            ("up:host-gateway", "up", "172.17.0.1"),
+        ] {
+            let parsed = ExtraHost::parse(value, gateway).unwrap();
+            assert_eq!((parsed.name.as_str(), parsed.address), (name, ip(address)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_added_host_is_refused_in_docker_s_words() {
+        let refuse = |value| ExtraHost::parse(value, None).unwrap_err().to_string();
+        assert_eq!(refuse("db"), "bad format for add-host: \"db\"");
+        assert_eq!(refuse(":1.2.3.4"), "bad format for add-host: \":1.2.3.4\"");
+        assert_eq!(
+            refuse("a b:1.2.3.4"),
+            "bad format for add-host: \"a b:1.2.3.4\""
+        );
+        assert_eq!(
+            refuse("db:1.2.3"),
+            "invalid IP address in add-host: \"1.2.3\""
+        );
+        assert!(refuse("db:host-gateway").contains("host-gateway"));
+    }
+}
