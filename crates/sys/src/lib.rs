@@ -4,10 +4,11 @@
 //! raw numbers stay inside their module.
 
 pub mod beneath;
+pub mod bpf;
 pub mod fdpass;
+pub mod fork;
+pub mod inherited;
 pub mod mount;
 pub mod namespace;
 pub mod process;
-pub mod inherited;
-pub mod bpf;
 pub mod writeback;

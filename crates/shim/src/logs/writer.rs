@@ -1,0 +1,353 @@
+//! The writing side: lines into files, files by size.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{PIECE, json};
+use crate::clock;
+
+/// How much is gathered before it is written, in bytes; a line may exceed it.
+const GATHERED: usize = 32 << 10;
+
+/// Which output a byte came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Stream::Stdout => 0,
+            Stream::Stderr => 1,
+        }
+    }
+
+    fn name(self) -> &'static [u8] {
+        match self {
+            Stream::Stdout => b"stdout",
+            Stream::Stderr => b"stderr",
+        }
+    }
+}
+
+/// A line whose end has not come yet.
+#[derive(Debug, Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    /// When the first piece of this line was written, if one was.
+    since: Option<u64>,
+}
+
+/// A log in the format of docker's json-file driver.
+///
+/// Whatever fails (a full disk) costs lines, which are counted, never the container's progress.
+#[derive(Debug)]
+pub(crate) struct JsonFile {
+    folder: OwnedFd,
+    name: String,
+    max_size: u64,
+    max_files: u32,
+    attrs: Vec<u8>,
+    file: Option<File>,
+    size: u64,
+    partial: [Partial; 2],
+    gathered: Vec<u8>,
+    gathered_lines: u64,
+    lost: u64,
+}
+
+impl JsonFile {
+    /// A log that begins at the end of `name` in `folder`.
+    pub(crate) fn new(folder: OwnedFd, name: String, max_size: u64, max_files: u32, attrs: Vec<u8>) -> Self {
+        let mut log = JsonFile {
+            folder,
+            name,
+            max_size,
+            max_files: max_files.max(1),
+            attrs,
+            file: None,
+            size: 0,
+            partial: [Partial::default(), Partial::default()],
+            gathered: Vec::new(),
+            gathered_lines: 0,
+            lost: 0,
+        };
+        log.reopen();
+        log
+    }
+
+    /// How many lines could not be written.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Opens the newest file by its name again.
+    pub(crate) fn reopen(&mut self) {
+        // A failure is tried again at the next line.
+        self.file = None;
+        let _ = self.open();
+    }
+
+    fn open(&mut self) -> io::Result<&mut File> {
+        if self.file.is_none() {
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let mode = Mode::from_raw_mode(0o640);
+            let file = File::from(rustix::fs::openat(&self.folder, self.name.as_str(), flags, mode)?);
+            self.size = file.metadata()?.len();
+            self.file = Some(file);
+        }
+        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Takes output as it comes and writes every line that is complete.
+    pub(crate) fn write(&mut self, stream: Stream, mut bytes: &[u8]) {
+        let now = clock::now();
+        let mut stamp = Vec::with_capacity(32);
+        clock::write_rfc3339(now, &mut stamp);
+        while !bytes.is_empty() {
+            let room = PIECE - self.partial[stream.index()].bytes.len();
+            let end = bytes.iter().take(room).position(|&byte| byte == b'\n');
+            let taken = end.unwrap_or(room.min(bytes.len()));
+            let (line, rest) = bytes.split_at(taken);
+            match end {
+                Some(_) => {
+                    self.line(stream, line, true, now, &stamp);
+                    bytes = &rest[1..];
+                }
+                None if taken == room => {
+                    self.line(stream, line, false, now, &stamp);
+                    bytes = rest;
+                }
+                None => {
+                    self.partial[stream.index()].bytes.extend_from_slice(line);
+                    bytes = rest;
+                }
+            }
+        }
+        self.flush();
+    }
+
+    /// Writes what waits for the end of its line, because none will come.
+    pub(crate) fn finish(&mut self) {
+        let now = clock::now();
+        let mut stamp = Vec::with_capacity(32);
+        clock::write_rfc3339(now, &mut stamp);
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            if !self.partial[stream.index()].bytes.is_empty() {
+                self.line(stream, b"", false, now, &stamp);
+            }
+            self.partial[stream.index()] = Partial::default();
+        }
+        self.flush();
+        self.gathered = Vec::new();
+    }
+
+    /// Gathers one object: what waited and `end`, as a whole line or as a piece of one.
+    fn line(&mut self, stream: Stream, end: &[u8], whole: bool, now: u64, stamp: &[u8]) {
+        if self.max_size > 0 && self.size + self.gathered.len() as u64 >= self.max_size {
+            self.flush();
+            self.rotate();
+        }
+        let partial = &mut self.partial[stream.index()];
+        let out = &mut self.gathered;
+        out.extend_from_slice(b"{\"log\":\"");
+        if partial.bytes.is_empty() {
+            json::escape(end, out);
+        } else {
+            // Escaped as one: a character may lie across both.
+            partial.bytes.extend_from_slice(end);
+            json::escape(&partial.bytes, out);
+        }
+        if whole {
+            out.extend_from_slice(b"\\n");
+        }
+        out.extend_from_slice(b"\",\"stream\":\"");
+        out.extend_from_slice(stream.name());
+        out.push(b'"');
+        if !self.attrs.is_empty() {
+            out.extend_from_slice(b",\"attrs\":");
+            out.extend_from_slice(&self.attrs);
+        }
+        out.extend_from_slice(b",\"time\":\"");
+        match partial.since {
+            Some(since) => clock::write_rfc3339(since, out),
+            None => out.extend_from_slice(stamp),
+        }
+        out.extend_from_slice(b"\"}\n");
+        partial.bytes.clear();
+        partial.since = if whole { None } else { Some(partial.since.unwrap_or(now)) };
+        self.gathered_lines += 1;
+        if self.gathered.len() >= GATHERED {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.gathered);
+        if self.append(&bytes).is_err() {
+            self.lost += self.gathered_lines;
+        }
+        self.gathered = bytes;
+        self.gathered.clear();
+        self.gathered_lines = 0;
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let before = {
+            self.open()?;
+            self.size
+        };
+        let file = self.open()?;
+        let written = file.write_all(bytes);
+        match written {
+            Ok(()) => self.size += bytes.len() as u64,
+            // Half a line would spoil the next one.
+            Err(_) => file.set_len(before)?,
+        }
+        written
+    }
+
+    /// Closes the newest file and begins another; the oldest one goes.
+    fn rotate(&mut self) {
+        if self.max_files == 1 {
+            if let Ok(file) = self.open()
+                && file.set_len(0).is_ok()
+            {
+                self.size = 0;
+            }
+            return;
+        }
+        for number in (1..self.max_files).rev() {
+            let newer = if number == 1 { self.name.clone() } else { format!("{}.{}", self.name, number - 1) };
+            let older = format!("{}.{number}", self.name);
+            match rustix::fs::renameat(&self.folder, newer.as_str(), &self.folder, older.as_str()) {
+                Err(rustix::io::Errno::NOENT) | Ok(()) => {}
+                // Without a new name the file is written on; it is tried again at the next line.
+                Err(_) => return,
+            }
+        }
+        self.reopen();
+    }
+
+    /// Removes every file of the log.
+    #[cfg(test)]
+    fn remove(&self) {
+        for number in 0..self.max_files {
+            let name = if number == 0 { self.name.clone() } else { format!("{}.{number}", self.name) };
+            let _ = rustix::fs::unlinkat(&self.folder, name, rustix::fs::AtFlags::empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_in(folder: &std::path::Path, max_size: u64, max_files: u32) -> JsonFile {
+        let folder = File::open(folder).unwrap();
+        JsonFile::new(folder.into(), "x-json.log".to_owned(), max_size, max_files, Vec::new())
+    }
+
+    /// The lines of a file without their times.
+    fn lines(folder: &std::path::Path, name: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        text.lines()
+            .map(|line| {
+                let (front, time) = line.split_once(",\"time\":\"").unwrap();
+                let time = time.strip_suffix("\"}").unwrap();
+                assert!(clock::parse_rfc3339(time.as_bytes()).is_some());
+                front.to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_line_is_an_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log_in(folder.path(), 0, 1);
+        log.write(Stream::Stdout, b"one\ntw");
+        log.write(Stream::Stderr, b"err\n");
+        log.write(Stream::Stdout, b"o\n\nrest");
+        log.finish();
+        assert_eq!(lines(folder.path(), "x-json.log"), [
+            r#"{"log":"one\n","stream":"stdout""#,
+            r#"{"log":"err\n","stream":"stderr""#,
+            r#"{"log":"two\n","stream":"stdout""#,
+            r#"{"log":"\n","stream":"stdout""#,
+            r#"{"log":"rest","stream":"stdout""#,
+        ]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_into_pieces_that_share_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log_in(folder.path(), 0, 1);
+        let long = vec![b'x'; 2 * PIECE + 5];
+        for part in long.chunks(1000) {
+            log.write(Stream::Stdout, part);
+        }
+        log.write(Stream::Stdout, b"\n");
+        let text = std::fs::read_to_string(folder.path().join("x-json.log")).unwrap();
+        let times: Vec<&str> = text.lines().map(|line| line.split_once("\"time\"").unwrap().1).collect();
+        assert_eq!(times.len(), 3);
+        assert!(times.iter().all(|time| *time == times[0]));
+        let lengths: Vec<usize> =
+            lines(folder.path(), "x-json.log").iter().map(|line| line.matches('x').count()).collect();
+        assert_eq!(lengths, [PIECE, PIECE, 5]);
+        assert!(text.ends_with("\"}\n") && text.lines().next().unwrap().contains("x\",\"stream\""));
+    }
+
+    #[test]
+    fn files_are_closed_by_size_and_the_oldest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log_in(folder.path(), 1000, 3);
+        for n in 0..200 {
+            log.write(Stream::Stdout, format!("line {n}\n").as_bytes());
+        }
+        let mut names: Vec<String> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["x-json.log", "x-json.log.1", "x-json.log.2"]);
+        for name in &names[1..] {
+            let length = std::fs::metadata(folder.path().join(name)).unwrap().len();
+            assert!((1000..1100).contains(&length), "{length}");
+        }
+        let mut all: Vec<String> = names.iter().rev().flat_map(|name| lines(folder.path(), name)).collect();
+        assert!(all.pop().unwrap().contains("line 199"));
+        log.remove();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_single_file_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log_in(folder.path(), 1000, 1);
+        for n in 0..100 {
+            log.write(Stream::Stdout, format!("line {n}\n").as_bytes());
+        }
+        assert!(std::fs::metadata(folder.path().join("x-json.log")).unwrap().len() < 1100);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_counts_what_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("x-json.log")).unwrap();
+        let mut log = log_in(folder.path(), 0, 1);
+        log.write(Stream::Stdout, b"a\nb\n");
+        assert_eq!(log.lost(), 2);
+        std::fs::remove_dir(folder.path().join("x-json.log")).unwrap();
+        log.write(Stream::Stdout, b"c\n");
+        assert_eq!((log.lost(), lines(folder.path(), "x-json.log").len()), (2, 1));
+    }
+}

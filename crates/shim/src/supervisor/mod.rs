@@ -1,0 +1,351 @@
+//! The shim itself: one container's supervisor, a single thread around one epoll descriptor.
+
+mod birth;
+mod client;
+mod daemons;
+mod input;
+mod lifecycle;
+mod mounts;
+mod policy;
+mod poll;
+mod remains;
+mod requests;
+mod session;
+mod slots;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use runtime::Prepared;
+use runtime::plan::Plan;
+use sys::fdpass::Wait;
+use types::ContainerId;
+
+use crate::clock;
+use crate::journal::Journal;
+use crate::logs::{JsonFile, Stream};
+use crate::protocol::transport::{self, Packet};
+use crate::protocol::{
+    Answer, Attachment, Backend, Event, EventKind, Header, LastExit, Launch, LogConfig, Message, Phase, Refusal,
+};
+use birth::Half;
+use daemons::Daemons;
+use mounts::Mounts;
+use policy::Restarts;
+use poll::{EventFlags, Poll, Token};
+use session::{CHUNK, Manners, Session, Sink};
+use slots::Slots;
+
+/// Why a session is there.
+#[derive(Debug)]
+enum Role {
+    /// It is the container's own process.
+    Main,
+    /// It is a further process that somebody asked for.
+    Exec(ContainerId),
+}
+
+/// A session, and whether its end has been told.
+#[derive(Debug)]
+struct Entry {
+    role: Role,
+    session: Session,
+    told: bool,
+}
+
+/// The present run of the container.
+#[derive(Debug, Default)]
+struct Run {
+    pid: u32,
+    start_ticks: u64,
+    /// In nanoseconds since 1970.
+    started: u64,
+    since: Option<Instant>,
+}
+
+/// Everything that a shim knows.
+#[derive(Debug)]
+struct Supervisor {
+    config: Config,
+    prepared: Prepared,
+    fds: Vec<OwnedFd>,
+    /// The mounts for later starts, if there may be any.
+    mounts: Option<Mounts>,
+    cgroups: Vec<OwnedFd>,
+    oom_events: Option<std::fs::File>,
+    ooms_seen: u64,
+    poll: Poll,
+    daemons: Daemons,
+    journal: Journal,
+    log: Option<JsonFile>,
+    /// What outputs and clients are read into.
+    buffer: Vec<u8>,
+    phase: Phase,
+    half: Option<Half>,
+    /// Clients of a start that waits to proceed.
+    early_clients: Vec<(OwnedFd, Attachment)>,
+    run: Run,
+    /// A start that was written down and not told yet.
+    start_event: Option<Event>,
+    last_exit: Option<LastExit>,
+    restarts: Restarts,
+    restart_at: Option<Instant>,
+    stop_intent: bool,
+    kill_at: Option<Instant>,
+    sessions: Vec<Entry>,
+    next_session: u32,
+    released: bool,
+}
+
+/// What of the launch is needed as long as the shim lives.
+#[derive(Debug)]
+struct Config {
+    manners: Manners,
+    open_stdin: bool,
+    stop_signal: u8,
+}
+
+/// What a session's bytes go through: the log, for the container's own process.
+struct Outlet<'a> {
+    log: Option<&'a mut JsonFile>,
+    detached: Vec<u64>,
+}
+
+impl Sink for Outlet<'_> {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        if let Some(log) = &mut self.log {
+            log.write(stream, bytes);
+        }
+    }
+
+    fn detached(&mut self, token: u64) {
+        self.detached.push(token);
+    }
+}
+
+/// Runs the container that `packet` describes, until nothing is left to do for it.
+pub(crate) fn main(packet: Packet) -> ExitCode {
+    let mut descriptors = packet.descriptors;
+    // The launch comes with the daemon's connection last.
+    let Some(connection) = descriptors.pop() else {
+        return ExitCode::FAILURE;
+    };
+    // It cannot lead a group yet: it was just forked.
+    let _ = rustix::process::setsid();
+    let _ = sys::process::set_name(c"wharf-shim");
+    // The launcher leaves its children to the kernel; a shim waits for its own. The number is a signal's.
+    let _ = sys::fork::default_signal(libc::SIGCHLD);
+    match Supervisor::new(&packet.body, descriptors, &connection) {
+        Ok((mut supervisor, launch)) => {
+            supervisor.start_first(launch);
+            supervisor.serve()
+        }
+        Err(refusal) => {
+            let answer = Message::Answer(Answer { number: 0, result: Err(refusal) });
+            let header = Header { kind: answer.kind(), number: 0 };
+            // A daemon that is gone needs no answer.
+            let _ = transport::send(connection.as_fd(), header, &answer.encode(), &[], Wait::Never);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::Invalid { text: text.to_owned() }
+}
+
+fn system<E: Into<std::io::Error>>(action: &'static str) -> impl FnOnce(E) -> Refusal {
+    move |error| Refusal::System {
+        action: action.to_owned(),
+        errno: error.into().raw_os_error().unwrap_or(libc::EIO),
+    }
+}
+
+impl Supervisor {
+    /// Understands a launch and takes its descriptors over. Nothing runs yet.
+    fn new(
+        body: &[u8],
+        descriptors: Vec<OwnedFd>,
+        connection: &OwnedFd,
+    ) -> Result<(Self, Opening), Refusal> {
+        let mut launch = Launch::decode(body).map_err(|error| birth::invalid(&error))?;
+        if launch.backend != Backend::Own {
+            return Err(Refusal::Unsupported { what: "a foreign runtime".to_owned() });
+        }
+        let plan = Plan::decode(&launch.plan).map_err(|error| birth::invalid(&error))?;
+        launch.plan = Vec::new();
+        if plan.terminal != launch.tty {
+            return Err(invalid("launch and plan differ about the terminal"));
+        }
+        let prepared = Prepared::new(plan).map_err(|error| birth::invalid(&error))?;
+        let connection = rustix::io::fcntl_dupfd_cloexec(connection, 3)
+            .map_err(system("copy the connection's descriptor"))?;
+        let mut slots = Slots::new(descriptors);
+        let journal = Journal::open(slots.take(launch.journal)?.into()).map_err(system("open the journal"))?;
+        let daemons = Daemons::new(slots.take(launch.listener)?, connection);
+        let log = open_log(&launch.log, &mut slots)?;
+        let cgroups = launch.cgroups.iter().map(|&slot| slots.take(slot)).collect::<Result<_, _>>()?;
+        let oom_events = launch.oom_events.map(|slot| slots.take(slot)).transpose()?;
+        let mut attachments = Vec::with_capacity(launch.attachments.len());
+        for attachment in std::mem::take(&mut launch.attachments) {
+            attachments.push((slots.take(attachment.socket)?, attachment));
+        }
+        let supervisor = Supervisor {
+            config: Config {
+                manners: Manners {
+                    tty: launch.tty,
+                    input_ends: launch.stdin_once,
+                    detach_keys: launch.detach_keys,
+                },
+                open_stdin: launch.open_stdin,
+                stop_signal: launch.stop_signal,
+            },
+            prepared,
+            fds: slots.finish().map_err(system("copy a descriptor"))?,
+            mounts: None,
+            cgroups,
+            oom_events: oom_events.map(Into::into),
+            ooms_seen: 0,
+            poll: Poll::new().map_err(system("make an epoll descriptor"))?,
+            daemons,
+            journal,
+            log,
+            buffer: vec![0; CHUNK],
+            phase: Phase::Starting,
+            half: None,
+            early_clients: Vec::new(),
+            start_event: None,
+            run: Run::default(),
+            last_exit: None,
+            restarts: Restarts::new(launch.restart),
+            restart_at: None,
+            stop_intent: false,
+            kill_at: None,
+            sessions: Vec::new(),
+            next_session: 0,
+            released: false,
+        };
+        Ok((supervisor, Opening { two_phase: launch.two_phase, attachments }))
+    }
+
+    /// Serves everybody until nothing is left to do.
+    fn serve(&mut self) -> ExitCode {
+        self.daemons.listen(&self.poll);
+        while !self.is_over() {
+            let Ok(events) = self.poll.wait(self.deadline()) else {
+                return ExitCode::FAILURE;
+            };
+            for (token, flags) in events {
+                self.dispatch(token, flags);
+            }
+            self.expire();
+            self.advance();
+            self.daemons.settle(&self.poll);
+        }
+        ExitCode::SUCCESS
+    }
+
+    /// The container has exited for good, everything is out, and nobody needs the root mount any more.
+    fn is_over(&self) -> bool {
+        self.phase == Phase::Exited
+            && self.sessions.is_empty()
+            && (self.released || self.daemons.is_empty())
+    }
+
+    fn dispatch(&mut self, token: Token, flags: EventFlags) {
+        match token {
+            Token::Listener => self.daemons.accept(&self.poll),
+            Token::Daemon(number) => {
+                if flags.contains(EventFlags::OUT) {
+                    self.daemons.flush(number);
+                }
+                while let Some(packet) = self.daemons.receive(number) {
+                    self.request(number, packet);
+                }
+            }
+            Token::Process(session) => self.reap(session),
+            Token::Input(session) => self.with(session, |session, poll, _, _| session.input_ready(poll)),
+            Token::Output(session, stream) => self.with(session, |session, poll, buffer, sink| {
+                session.output_ready(poll, stream, buffer, sink);
+            }),
+            Token::Client(session, client) => self.with(session, |session, poll, buffer, sink| {
+                session.client_ready(poll, client, flags, buffer, sink);
+            }),
+        }
+    }
+
+    /// Does something with a session, if it is still there, and tells of clients that left.
+    fn with(
+        &mut self,
+        number: u32,
+        action: impl FnOnce(&mut Session, &Poll, &mut [u8], &mut dyn Sink),
+    ) {
+        let Some(entry) = self.sessions.iter_mut().find(|entry| entry.session.number == number) else {
+            return;
+        };
+        let log = match entry.role {
+            Role::Main => self.log.as_mut(),
+            Role::Exec(_) => None,
+        };
+        let mut outlet = Outlet { log, detached: Vec::new() };
+        action(&mut entry.session, &self.poll, &mut self.buffer, &mut outlet);
+        let exec = match &entry.role {
+            Role::Exec(id) => Some(id.clone()),
+            Role::Main => None,
+        };
+        for token in outlet.detached {
+            let kind = EventKind::Detached { token, exec: exec.clone() };
+            self.daemons.tell(Event { sequence: 0, time: clock::now(), kind });
+        }
+    }
+
+    fn main_session(&self) -> Option<&Entry> {
+        self.sessions.iter().find(|entry| matches!(entry.role, Role::Main) && !entry.told)
+    }
+
+    fn exec_session(&self, id: &ContainerId) -> Option<&Entry> {
+        self.sessions.iter().find(|entry| matches!(&entry.role, Role::Exec(other) if other == id) && !entry.told)
+    }
+
+    /// When something is due even if nothing becomes ready.
+    fn deadline(&self) -> Option<Instant> {
+        let sessions = self.sessions.iter().filter_map(|entry| entry.session.deadline());
+        sessions.chain(self.restart_at).chain(self.kill_at).min()
+    }
+
+    /// Does what is due.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        for entry in &mut self.sessions {
+            if entry.session.deadline().is_some_and(|deadline| deadline <= now) {
+                entry.session.expire(&self.poll, now);
+            }
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            self.kill();
+        }
+        if self.restart_at.is_some_and(|at| at <= now) {
+            self.restart_at = None;
+            self.start_again();
+        }
+    }
+}
+
+/// What is needed only for the first start.
+#[derive(Debug)]
+struct Opening {
+    two_phase: bool,
+    attachments: Vec<(OwnedFd, Attachment)>,
+}
+
+fn open_log(config: &LogConfig, slots: &mut Slots) -> Result<Option<JsonFile>, Refusal> {
+    match config {
+        LogConfig::None => Ok(None),
+        LogConfig::JsonFile { folder, name, max_size, max_files, attrs } => {
+            let folder = slots.take(*folder)?;
+            Ok(Some(JsonFile::new(folder, name.clone(), *max_size, *max_files, attrs.clone())))
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What daemons ask for.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use types::ContainerId;
+
+use super::birth::{self, Shape};
+use super::session::Manners;
+use super::slots::Slots;
+use super::{Entry, Role, Supervisor, invalid, system};
+use crate::protocol::transport::Packet;
+use crate::protocol::{
+    Attachment, Exec, ExecStatus, Phase, Refusal, Reply, Request, Status, StopRequest,
+};
+
+impl Supervisor {
+    /// Carries out one request and answers it.
+    pub(super) fn request(&mut self, daemon: u32, packet: Packet) {
+        let number = packet.header.number;
+        let result = match Request::decode(packet.header.kind, &packet.body) {
+            Ok(request) => self.carry_out(request, packet.descriptors),
+            Err(crate::protocol::WireError::Kind { kind }) => {
+                Err(Refusal::Unsupported { what: format!("requests of kind {kind}") })
+            }
+            Err(error) => Err(birth::invalid(&error)),
+        };
+        self.daemons.answer(daemon, number, result, Vec::new());
+    }
+
+    fn carry_out(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<Reply, Refusal> {
+        match request {
+            Request::Proceed => return self.proceed(),
+            Request::Exec(exec) => return self.exec(&exec, descriptors),
+            Request::Status => return Ok(Reply::Status(Box::new(self.status()))),
+            Request::Signal { signal, exec } => self.signal(signal, exec.as_ref())?,
+            Request::StopIntent(wanted) => {
+                self.stop_intent = wanted;
+                if wanted {
+                    self.cancel_restart();
+                }
+            }
+            Request::Stop(stop) => self.stop(stop)?,
+            Request::Resize { exec, rows, columns } => self.resize(exec.as_ref(), rows, columns)?,
+            Request::Attach(attachment) => self.attach(*attachment, descriptors)?,
+            Request::CloseStdin { exec } => {
+                let number = self.find(exec.as_ref())?.session.number;
+                self.with(number, |session, poll, _, _| session.close_input(poll));
+            }
+            Request::ReopenLogs => {
+                if let Some(log) = &mut self.log {
+                    log.reopen();
+                }
+            }
+            Request::UpdatePolicy(policy) => self.restarts.policy = policy,
+            Request::SetHealth(_) => {
+                return Err(Refusal::Unsupported { what: "health checks".to_owned() });
+            }
+            Request::Acknowledge { sequence } => self.journal.acknowledge(sequence),
+            Request::Release => self.release()?,
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The session of the container, or of an exec.
+    fn find(&self, exec: Option<&ContainerId>) -> Result<&Entry, Refusal> {
+        match exec {
+            None => self.main_session().ok_or(Refusal::NotRunning),
+            Some(id) => self.exec_session(id).ok_or(Refusal::NoSuchExec),
+        }
+    }
+
+    fn signal(&self, signal: u8, exec: Option<&ContainerId>) -> Result<(), Refusal> {
+        let entry = self.find(exec)?;
+        if entry.session.ended().is_some() {
+            return Err(Refusal::NotRunning);
+        }
+        sys::process::pidfd_send_signal(entry.session.pidfd(), signal.into())
+            .map_err(system("send the signal"))
+    }
+
+    fn stop(&mut self, stop: StopRequest) -> Result<(), Refusal> {
+        self.stop_intent = true;
+        match self.phase {
+            Phase::Restarting => {
+                self.cancel_restart();
+                Ok(())
+            }
+            Phase::Prepared => {
+                self.abandon();
+                Ok(())
+            }
+            Phase::Exited | Phase::Starting => Err(Refusal::NotRunning),
+            Phase::Running => {
+                if let Some(grace) = stop.grace {
+                    self.kill_at = Some(Instant::now() + Duration::from_millis(grace));
+                }
+                match self.signal(stop.signal.unwrap_or(self.config.stop_signal), None) {
+                    // It has just ended; the event follows.
+                    Err(Refusal::NotRunning) => Ok(()),
+                    other => other,
+                }
+            }
+        }
+    }
+
+    fn resize(&self, exec: Option<&ContainerId>, rows: u16, columns: u16) -> Result<(), Refusal> {
+        match self.find(exec)?.session.resize(rows, columns) {
+            None => Err(Refusal::Without { what: "terminal".to_owned() }),
+            Some(done) => done.map_err(system("set the terminal's size")),
+        }
+    }
+
+    fn attach(&mut self, attachment: Attachment, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
+        let socket = Slots::new(descriptors).take(attachment.socket)?;
+        if self.phase == Phase::Prepared {
+            self.early_clients.push((socket, attachment));
+            return Ok(());
+        }
+        let entry = self.find(None)?;
+        if entry.session.ended().is_some() {
+            return Err(Refusal::NotRunning);
+        }
+        let number = entry.session.number;
+        self.attach_all(number, vec![(socket, attachment)]);
+        Ok(())
+    }
+
+    fn exec(&mut self, exec: &Exec, descriptors: Vec<OwnedFd>) -> Result<Reply, Refusal> {
+        if self.exec_session(&exec.id).is_some() {
+            return Err(Refusal::ExecExists);
+        }
+        let main = self.main_session().ok_or(Refusal::NotRunning)?;
+        if main.session.ended().is_some() {
+            return Err(Refusal::NotRunning);
+        }
+        let mut slots = Slots::new(descriptors);
+        let mut clients = Vec::with_capacity(exec.attachments.len());
+        for attachment in &exec.attachments {
+            clients.push((slots.take(attachment.socket)?, attachment.clone()));
+        }
+        let shape = Shape {
+            tty: exec.tty,
+            input: exec.open_stdin,
+            // Without clients nobody would ever read what it writes.
+            outputs: !clients.is_empty(),
+        };
+        let cgroup = &self.prepared.plan().cgroup;
+        let born = birth::further(main.session.pidfd(), &exec.plan, cgroup, &self.fds, shape)?;
+        let pid = born.pid;
+        let manners = Manners { tty: exec.tty, input_ends: true, detach_keys: exec.detach_keys.clone() };
+        let number = self.add_session(Role::Exec(exec.id.clone()), born, manners);
+        self.attach_all(number, clients);
+        Ok(Reply::ExecStarted { pid })
+    }
+
+    fn release(&mut self) -> Result<(), Refusal> {
+        if self.phase == Phase::Prepared {
+            self.abandon();
+        }
+        if self.phase != Phase::Exited {
+            return Err(invalid("the container has not exited for good"));
+        }
+        self.released = true;
+        // Clients that have not read everything yet are served on, without the container's files.
+        self.fds.clear();
+        self.mounts = None;
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let execs = self.sessions.iter().filter(|entry| !entry.told).filter_map(|entry| match &entry.role {
+            Role::Exec(id) => Some(ExecStatus { id: id.clone(), pid: entry.session.pid }),
+            Role::Main => None,
+        });
+        let attached = self.main_session().map_or(0, |entry| entry.session.attached());
+        Status {
+            phase: self.phase,
+            pid: self.run.pid,
+            start_ticks: self.run.start_ticks,
+            started: self.run.started,
+            last_exit: self.last_exit,
+            restarts: self.restarts.count(),
+            stop_intent: self.stop_intent,
+            policy: self.restarts.policy,
+            execs: execs.collect(),
+            health: None,
+            sequence: self.journal.sequence(),
+            attached: u32::try_from(attached).unwrap_or(u32::MAX),
+            lost_lines: self.log.as_ref().map_or(0, |log| log.lost()),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The launcher and its shims, driven as a daemon drives them. Needs root, and busybox as a static program.
+//!
+//! The program is its own launcher: with the argument `launcher` it takes that role. So it has a `main`, and
+//! finds its cases in a table.
+
+mod daemon;
+mod exits;
+mod streams;
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::Instant;
+
+type Case = (&'static str, fn());
+
+fn cases() -> Vec<Case> {
+    [exits::CASES, streams::CASES].concat()
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|role| role == "launcher") {
+        return shim::launcher::main();
+    }
+    let filters: Vec<&String> = arguments.iter().filter(|text| !text.starts_with('-')).collect();
+    let mut failed = 0;
+    for (name, case) in cases() {
+        if arguments.iter().any(|argument| argument == "--list") {
+            println!("{name}: test");
+            continue;
+        }
+        if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
+            continue;
+        }
+        let begun = Instant::now();
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(case));
+        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("test {name} ... {word} ({} ms)", begun.elapsed().as_millis());
+        failed += usize::from(outcome.is_err());
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
