@@ -87,6 +87,58 @@ pub fn file_system(
     }
 }
 
+/// /sys/fs/cgroup where version 2 rules alone: read-only, rooted at the process's cgroup namespace.
+pub fn cgroup_unified() -> MountEntry {
+    let attrs = MountAttrs::NO_SUID_NO_DEV_NO_EXEC.read_only();
+    file_system("/sys/fs/cgroup", "cgroup2", attrs, &[])
+}
+
+/// /sys/fs/cgroup where version 1 has controllers: a read-only tmpfs with a folder for each hierarchy.
+///
+/// `hierarchies` are (folder's name, what is mounted there): the container's group, as [`MountKind::Bind`] or
+/// [`MountKind::Detached`]; with a cgroup namespace of its own [`cgroup_hierarchy`].
+pub fn cgroup_hierarchies(hierarchies: Vec<(String, MountKind)>) -> Vec<MountEntry> {
+    let attrs = MountAttrs::NO_SUID_NO_DEV_NO_EXEC.read_only();
+    let mut mounts = vec![file_system(
+        "/sys/fs/cgroup",
+        "tmpfs",
+        attrs,
+        &[("mode", "755")],
+    )];
+    mounts.extend(hierarchies.into_iter().map(|(name, kind)| MountEntry {
+        target: format!("/sys/fs/cgroup/{name}"),
+        kind,
+        attrs,
+        propagation: None,
+        create_target: TargetKind::Dir,
+    }));
+    mounts
+}
+
+/// A version 1 hierarchy as the process's cgroup namespace shows it; `controllers` as in its mount options, for
+/// instance `cpu` and `cpuacct`, or `name=systemd`.
+pub fn cgroup_hierarchy(controllers: &[&str]) -> MountKind {
+    let option = |controller: &&str| match controller.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => ((*controller).to_owned(), None),
+    };
+    let options = controllers.iter().map(option).collect();
+    MountKind::Fs {
+        fstype: "cgroup".to_owned(),
+        source: String::new(),
+        options,
+    }
+}
+
+/// What changes for a privileged container: nothing is read-only, and no path is hidden or protected.
+pub fn privileged_mounts() -> Vec<MountEntry> {
+    let mut mounts = mounts();
+    for mount in &mut mounts {
+        mount.attrs.set &= !attr::READ_ONLY;
+    }
+    mounts
+}
+
 /// The device nodes that every container has.
 pub fn devices() -> Vec<Device> {
     let nodes = [

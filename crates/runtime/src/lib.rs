@@ -13,6 +13,7 @@ pub mod plan;
 mod prepared;
 pub mod seccomp;
 pub mod spawn;
+pub mod users;
 mod walk;
 
 pub use fault::{Fault, Step};

@@ -33,6 +33,9 @@ pub struct PreparedExec {
     pub(crate) program: Program,
 }
 
+/// File systems at most that have to be made early in a user namespace.
+pub(crate) const MAX_REVEALING: usize = 4;
+
 /// A path within the container, and how to make it.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -68,6 +71,8 @@ pub(crate) struct Mount {
     /// For a new file system: type and options.
     pub(crate) filesystem: Option<Filesystem>,
     pub(crate) role: Role,
+    /// In a user namespace, for a file system that it may only mount while it sees another: its place among those.
+    pub(crate) revealing: Option<usize>,
     /// The attributes of a new file system's mount, without what comes late.
     pub(crate) attributes: u64,
     /// Becomes read-only when everything has been mounted.
@@ -127,7 +132,7 @@ impl Prepared {
             list.iter().map(|item| text(what, item)).collect()
         };
         Ok(Self {
-            mounts: plan.mounts.iter().map(mount).collect::<Result<_, _>>()?,
+            mounts: mounts(&plan)?,
             devices,
             device_places,
             links,
@@ -177,6 +182,11 @@ fn refuse(plan: &Plan) -> Result<(), PlanError> {
     if plan.namespaces.time == NsMode::New {
         return Err(PlanError::Unsupported {
             what: "a new time namespace",
+        });
+    }
+    if matches!(plan.namespaces.user, NsMode::Join(_)) {
+        return Err(PlanError::Unsupported {
+            what: "a first process in an existing user namespace",
         });
     }
     if matches!(plan.namespaces.mount, NsMode::Join(_)) && plan.root.is_some() {
@@ -272,6 +282,32 @@ fn node<'p>(what: &'static str, path: &'p str, last: &mut &'p str) -> Result<Nod
     })
 }
 
+fn mounts(plan: &Plan) -> Result<Vec<Mount>, PlanError> {
+    let mut mounts = plan
+        .mounts
+        .iter()
+        .map(mount)
+        .collect::<Result<Vec<_>, _>>()?;
+    if plan.namespaces.user == NsMode::New {
+        let is_revealing = |mount: &&mut Mount| {
+            let fstype = mount
+                .filesystem
+                .as_ref()
+                .map(|filesystem| filesystem.fstype.as_c_str());
+            fstype.is_some_and(|fstype| fstype == c"proc" || fstype == c"sysfs")
+        };
+        for (place, mount) in mounts.iter_mut().filter(is_revealing).enumerate() {
+            if place == MAX_REVEALING {
+                return Err(PlanError::Unsupported {
+                    what: "a user namespace with more than four mounts of proc and sysfs",
+                });
+            }
+            mount.revealing = Some(place);
+        }
+    }
+    Ok(mounts)
+}
+
 fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
     let mut role = Role::Plain;
     let mut filesystem = None;
@@ -310,6 +346,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         target: place_below("mount target", &entry.target)?,
         filesystem,
         role,
+        revealing: None,
         attributes,
         late_read_only,
         create: entry.create_target,
@@ -453,7 +490,7 @@ mod tests {
         };
         assert!(matches!(Prepared::new(plan), Err(PlanError::Path { .. })));
         let plan = Plan {
-            sysctls: vec![("net.ipv4../x".into(), "1".into())],
+            sysctls: vec![("net/../x".into(), "1".into())],
             ..base()
         };
         assert!(matches!(Prepared::new(plan), Err(PlanError::Path { .. })));

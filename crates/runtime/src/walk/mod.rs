@@ -26,7 +26,7 @@ use rustix::io::Errno;
 
 use crate::fault::{Fault, Step};
 use crate::plan::{CgroupEntry, FdSlot, NsMode, ProcessPlan};
-use crate::prepared::{Prepared, PreparedExec, Program};
+use crate::prepared::{MAX_REVEALING, Prepared, PreparedExec, Program};
 use crate::spawn::Stdio;
 
 pub(crate) use channel::{Message, receive, send_go};
@@ -87,6 +87,8 @@ struct Walk<'a> {
     devpts: Option<OwnedFd>,
     /// The program's side of the terminal.
     terminal: Option<OwnedFd>,
+    /// File systems that had to be made before the caller's were out of sight.
+    revealing: [Option<OwnedFd>; MAX_REVEALING],
 }
 
 impl<'a> Walk<'a> {
@@ -99,6 +101,7 @@ impl<'a> Walk<'a> {
             procfs: None,
             devpts: None,
             terminal: None,
+            revealing: [const { None }; MAX_REVEALING],
         }
     }
 
@@ -151,9 +154,9 @@ impl Walk<'_> {
         sys::process::lead_session().at(Step::Session)?;
         rustix::process::umask(rustix::fs::Mode::empty());
         self.host_names(plan)?;
+        self.make_revealing(prepared)?;
         self.enter_root(prepared)?;
         self.mount_all(prepared)?;
-        self.leave_callers_root(prepared)?;
         self.make_devices(prepared)?;
         self.make_links(prepared)?;
         if plan.terminal {

@@ -11,6 +11,21 @@ use crate::plan::{MountEntry, MountKind};
 use crate::prepared::{Filesystem, Mount, Prepared, Role};
 
 impl Walk<'_> {
+    /// Makes the procfs and sysfs mounts of a user namespace, which the kernel allows only while others can be seen:
+    /// before the caller's root is dropped.
+    pub(super) fn make_revealing(&mut self, prepared: &Prepared) -> Result<(), Fault> {
+        for (index, mount) in prepared.mounts.iter().enumerate() {
+            let (Some(place), Some(filesystem)) = (mount.revealing, &mount.filesystem) else {
+                continue;
+            };
+            let made = make(filesystem, mount.attributes).at_index(Step::MountFilesystem, index)?;
+            if let Some(place) = self.revealing.get_mut(place) {
+                *place = Some(made);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn mount_all(&mut self, prepared: &Prepared) -> Result<(), Fault> {
         let entries = prepared.plan.mounts.iter().zip(&prepared.mounts);
         for (index, (entry, mount)) in entries.enumerate() {
@@ -20,9 +35,17 @@ impl Walk<'_> {
     }
 
     fn mount_one(&mut self, index: usize, entry: &MountEntry, mount: &Mount) -> Result<(), Fault> {
-        let root = self.root().at(Step::Root)?;
         if let Some(filesystem) = &mount.filesystem {
-            let made = make(filesystem, mount.attributes).at_index(Step::MountFilesystem, index)?;
+            let ready = mount
+                .revealing
+                .and_then(|place| self.revealing.get_mut(place)?.take());
+            let made = match ready {
+                Some(made) => made,
+                None => {
+                    make(filesystem, mount.attributes).at_index(Step::MountFilesystem, index)?
+                }
+            };
+            let root = self.root().at(Step::Root)?;
             self.attach(root, index, entry, mount, made.as_fd())?;
             match mount.role {
                 Role::Proc => self.procfs = Some(made),
@@ -42,6 +65,7 @@ impl Walk<'_> {
                 .ok_or(Errno::BADF),
         };
         let source = source.at_index(Step::MountSource, index)?;
+        let root = self.root().at(Step::Root)?;
         self.attach(root, index, entry, mount, source)
     }
 

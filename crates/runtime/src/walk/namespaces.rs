@@ -7,11 +7,10 @@ use crate::fault::{Fault, Step};
 use crate::plan::{Namespaces, NsMode, Plan};
 
 impl Walk<'_> {
-    /// Joins the namespaces that the plan names. The user namespace is first: the rights in the others follow from it.
-    /// (A pid namespace is entered by the caller, for its children.)
+    /// Joins the namespaces that the plan names. (A pid namespace is entered by the caller, for its children; a user
+    /// namespace only by a process that joins all.)
     pub(super) fn join_namespaces(&self, namespaces: &Namespaces) -> Result<(), Fault> {
         let joins = [
-            (namespaces.user, libc::CLONE_NEWUSER),
             (namespaces.net, libc::CLONE_NEWNET),
             (namespaces.ipc, libc::CLONE_NEWIPC),
             (namespaces.uts, libc::CLONE_NEWUTS),

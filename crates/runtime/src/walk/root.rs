@@ -11,18 +11,18 @@ use crate::plan::{NsMode, RootSource, attr};
 use crate::prepared::Prepared;
 
 impl Walk<'_> {
-    /// Makes the plan's root the process's. What is mounted afterwards is resolved within it. The caller's root stays,
-    /// out of every path's reach: a user namespace may only mount a procfs or sysfs while it can see another.
+    /// Makes the plan's root the process's. What is mounted afterwards is resolved within it.
     pub(super) fn enter_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
         let plan = &prepared.plan;
+        // What is mounted or unmounted here must not reach the namespace that this one is a copy of, nor the mounts
+        // that the new root was cloned from.
+        let slave = Change {
+            propagation: Some(Propagation::Slave),
+            recursive: true,
+            ..Default::default()
+        };
         if plan.namespaces.mount == NsMode::New {
-            // What is mounted or unmounted here must not reach the namespace that this one is a copy of.
-            let change = Change {
-                propagation: Some(Propagation::Slave),
-                recursive: true,
-                ..Default::default()
-            };
-            mount::set_attributes(CWD, c"/", &change).at(Step::Isolate)?;
+            mount::set_attributes(CWD, c"/", &slave).at(Step::Isolate)?;
         }
         let source = match &plan.root {
             None => {
@@ -38,10 +38,13 @@ impl Walk<'_> {
                 .ok_or(rustix::io::Errno::BADF)
                 .at(Step::RootSource)?,
         };
-        // The new root is stacked upon the old, then the two change places.
+        mount::set_attributes(source, c"", &slave).at(Step::Isolate)?;
+        // The new root is stacked upon the old, then the two change places and the old one, now on top, is dropped: before
+        // any path is resolved, since `..` at the root would lead onto it.
         mount::attach_at(source, CWD, c"/").at(Step::Root)?;
         rustix::process::fchdir(source).at(Step::Root)?;
         mount::pivot_to_working_folder().at(Step::Root)?;
+        mount::detach(c".").at(Step::Root)?;
         let root = place::working_root().at(Step::Root)?;
         if let Some(propagation) = plan.root_propagation {
             let change = Change {
@@ -51,14 +54,6 @@ impl Walk<'_> {
             mount::set_attributes(root.as_fd(), c"", &change).at(Step::Root)?;
         }
         self.root = Some(root);
-        Ok(())
-    }
-
-    /// Drops the caller's root, which lies upon the new one since the two changed places.
-    pub(super) fn leave_callers_root(&self, prepared: &Prepared) -> Result<(), Fault> {
-        if prepared.plan.root.is_some() {
-            mount::detach(c".").at(Step::Root)?;
-        }
         Ok(())
     }
 
