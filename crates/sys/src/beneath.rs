@@ -7,6 +7,7 @@
 //!
 //! [`Root`] holds the descriptor and the [`Rule`]; deep trees are walked by [`tree`] with few descriptors.
 
+mod trail;
 pub mod tree;
 mod xattr;
 
@@ -20,6 +21,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timestamps, Uid};
 use rustix::io::Errno;
 
+pub use trail::{OPEN_LEVELS, Trail};
 pub use xattr::{MAX_XATTR_LIST, MAX_XATTR_VALUE, Xattrs};
 
 /// How many symbolic links that point to nothing yet `mkdir_all` completes before it gives up, as the kernel's own

@@ -1,8 +1,7 @@
 //! Walks and removals of trees of any depth with few descriptors.
 //!
 //! A container may nest folders by the ten thousand. So a walk neither recurses nor holds a descriptor for each level:
-//! only the deepest [`OPEN_LEVELS`] stay open, and a level above is found again through `..`, which must be the same
-//! inode as before.
+//! a [`Trail`] keeps the deepest ones open and finds those above again.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -10,11 +9,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-/// So many levels of a tree are open at a time.
-pub const OPEN_LEVELS: usize = 32;
+use super::trail::{Trail, open_folder, reopen};
+
 /// Bytes for the entries of one getdents64 call.
 const ENTRIES_BUFFER: usize = 32 * 1024;
 /// So many sub-folders of one folder a removal remembers before it removes them and reads the folder again.
@@ -67,41 +66,41 @@ pub enum Order {
 /// # Errors
 /// What the visitor gave; ESTALE when a folder on the way back up has been moved.
 pub fn walk(top: BorrowedFd<'_>, order: Order, visitor: &mut dyn Visitor) -> io::Result<()> {
-    let mut levels = Levels::new(top)?;
+    let mut trail = Trail::new(top)?;
     let mut waiting: Vec<std::vec::IntoIter<Entry>> =
-        vec![list(&levels, order, visitor)?.into_iter()];
+        vec![list(&trail, order, visitor)?.into_iter()];
     let mut names: Vec<Entry> = Vec::new();
     while let Some(entries) = waiting.last_mut() {
         let Some(entry) = entries.next() else {
             waiting.pop();
             if let Some(name) = names.pop() {
-                levels.ascend()?;
-                visitor.left(levels.current()?, &name)?;
+                trail.ascend()?;
+                visitor.left(current(&trail)?, &name)?;
             }
             continue;
         };
         // Unsorted walks told of everything while reading and kept only the folders to enter.
-        if order == Order::Sorted && visitor.entry(levels.current()?, &entry)? == Descend::No {
+        if order == Order::Sorted && visitor.entry(current(&trail)?, &entry)? == Descend::No {
             continue;
         }
         if entry.kind != FileType::Directory {
             continue;
         }
-        match levels.descend(&entry.name) {
+        match trail.descend(&entry.name) {
             Ok(()) => {}
             Err(Errno::XDEV | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             Err(errno) => return Err(errno.into()),
         }
-        visitor.entered(levels.current()?)?;
-        waiting.push(list(&levels, order, visitor)?.into_iter());
+        visitor.entered(current(&trail)?)?;
+        waiting.push(list(&trail, order, visitor)?.into_iter());
         names.push(entry);
     }
     Ok(())
 }
 
 /// Reads the current folder: all entries sorted, or only the folders that the visitor wants entered.
-fn list(levels: &Levels, order: Order, visitor: &mut dyn Visitor) -> io::Result<Vec<Entry>> {
-    let dir = levels.current()?;
+fn list(trail: &Trail, order: Order, visitor: &mut dyn Visitor) -> io::Result<Vec<Entry>> {
+    let dir = current(trail)?;
     let mut kept = Vec::new();
     read_entries(dir, |entry| {
         let keep = match order {
@@ -119,6 +118,11 @@ fn list(levels: &Levels, order: Order, visitor: &mut dyn Visitor) -> io::Result<
         kept.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
     Ok(kept)
+}
+
+/// The folder that a walk is in, which is always there.
+fn current(trail: &Trail) -> io::Result<BorrowedFd<'_>> {
+    Ok(trail.current().ok_or(Errno::BADF)?)
 }
 
 /// Whether to read further entries.
@@ -207,29 +211,29 @@ pub fn remove(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
 
 /// Removes everything below `top`, which stays. See [`remove`].
 pub fn remove_contents(top: BorrowedFd<'_>) -> io::Result<()> {
-    let mut levels = Levels::new(top)?;
-    let mut pending = vec![unlink_files(levels.current()?)?];
+    let mut trail = Trail::new(top)?;
+    let mut pending = vec![unlink_files(current(&trail)?)?];
     let mut names: Vec<CString> = Vec::new();
     while let Some((folders, state)) = pending.last_mut() {
         if let Some(folder) = folders.pop() {
-            match levels.descend(&folder) {
+            match trail.descend(&folder) {
                 Ok(()) => {}
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(errno.into()),
             }
             names.push(folder);
-            pending.push(unlink_files(levels.current()?)?);
+            pending.push(unlink_files(current(&trail)?)?);
         } else if *state == Reading::Stop {
             // Something was removed since, so this comes to an end.
-            let again = unlink_files(levels.current()?)?;
+            let again = unlink_files(current(&trail)?)?;
             if let Some(last) = pending.last_mut() {
                 *last = again;
             }
         } else {
             pending.pop();
             if let Some(name) = names.pop() {
-                levels.ascend()?;
-                remove_folder(levels.current()?, &name)?;
+                trail.ascend()?;
+                remove_folder(current(&trail)?, &name)?;
             }
         }
     }
@@ -263,92 +267,6 @@ fn remove_folder(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     match fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
-    }
-}
-
-/// The same folder for reading, with a position of its own; `dir` may be an O_PATH descriptor.
-fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    fs::openat(
-        dir,
-        c".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-}
-
-/// Opens a sub-folder that is no link and no mount.
-fn open_folder(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags =
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOATIME;
-    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-    match fs::openat2(dir, name, flags, Mode::empty(), resolve) {
-        // Only a file's owner may leave its access time alone.
-        Err(Errno::PERM) => fs::openat2(dir, name, flags - OFlags::NOATIME, Mode::empty(), resolve),
-        other => other,
-    }
-}
-
-/// The folders from the top of a walk down to the current one.
-struct Levels {
-    top: OwnedFd,
-    below: Vec<Level>,
-}
-
-struct Level {
-    /// Absent while the walk is far below.
-    fd: Option<OwnedFd>,
-    inode: (u64, u64),
-}
-
-impl Levels {
-    fn new(top: BorrowedFd<'_>) -> io::Result<Self> {
-        Ok(Self {
-            top: reopen(top)?,
-            below: Vec::new(),
-        })
-    }
-
-    fn current(&self) -> io::Result<BorrowedFd<'_>> {
-        match self.below.last() {
-            None => Ok(self.top.as_fd()),
-            Some(level) => Ok(level.fd.as_ref().ok_or(Errno::BADF)?.as_fd()),
-        }
-    }
-
-    fn descend(&mut self, name: &CStr) -> Result<(), Errno> {
-        let fd = match self.below.last() {
-            None => open_folder(self.top.as_fd(), name)?,
-            Some(level) => open_folder(level.fd.as_ref().ok_or(Errno::BADF)?.as_fd(), name)?,
-        };
-        let stat = fs::fstat(&fd)?;
-        self.below.push(Level {
-            fd: Some(fd),
-            inode: (stat.st_dev, stat.st_ino),
-        });
-        if let Some(far) = self.below.len().checked_sub(OPEN_LEVELS + 1) {
-            self.below[far].fd = None;
-        }
-        Ok(())
-    }
-
-    fn ascend(&mut self) -> io::Result<()> {
-        let Some(left) = self.below.pop() else {
-            return Ok(());
-        };
-        let Some(above) = self.below.last_mut() else {
-            return Ok(());
-        };
-        if above.fd.is_none() {
-            let below = left.fd.ok_or(Errno::BADF)?;
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = fs::openat(&below, c"..", flags, Mode::empty())?;
-            let stat = fs::fstat(&fd)?;
-            if (stat.st_dev, stat.st_ino) != above.inode {
-                return Err(Errno::STALE.into());
-            }
-            above.fd = Some(fd);
-        }
-        Ok(())
     }
 }
 
