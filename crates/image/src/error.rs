@@ -39,6 +39,16 @@ pub enum ImageError {
         /// What came.
         actual: Digest,
     },
+    /// Content is shorter or longer than its manifest says.
+    #[error("blob {digest} has {actual} bytes instead of {expected}")]
+    SizeMismatch {
+        /// The blob.
+        digest: Digest,
+        /// What was promised.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
     /// Content is longer than was announced or than anyone may ask us to hold.
     #[error("{what} is larger than {limit} bytes")]
     TooLarge {

@@ -139,6 +139,14 @@ fn found(
             let (expected, actual) = (layer.digest, facts.digest);
             return Err(ImageError::DigestMismatch { expected, actual });
         }
+        if facts.size != layer.size {
+            let (digest, expected, actual) = (layer.digest, layer.size, facts.size);
+            return Err(ImageError::SizeMismatch {
+                digest,
+                expected,
+                actual,
+            });
+        }
         names.push(name);
     }
     let descriptor = Descriptor {

@@ -1,0 +1,674 @@
+//! Pulls from a real registry filled by other tools, and from servers that behave badly.
+
+mod fixture;
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fixture::server::{CuttingProxy, Fake, http};
+use fixture::{Recorder, Registry, content_digest, names, noise, oci, run, umoci_layout};
+use image::registry::{Client, ClientOptions, Credentials, PullRequest, Pulled, Timeouts};
+use image::{ContentStore, ImageError, words};
+use types::{Digest, Reference};
+
+fn client() -> Client {
+    Client::new(ClientOptions::default())
+}
+
+/// A client that loses patience soon.
+fn hasty() -> Client {
+    let soon = Duration::from_millis(300);
+    Client::new(ClientOptions {
+        timeouts: Timeouts {
+            connect: soon,
+            headers: soon,
+            idle: soon,
+        },
+        attempts: 2,
+        ..ClientOptions::default()
+    })
+}
+
+fn request(reference: &Reference) -> PullRequest {
+    PullRequest {
+        reference: reference.clone(),
+        platform: None,
+        credentials: None,
+    }
+}
+
+async fn pull(
+    client: &Client,
+    reference: &Reference,
+    store: &ContentStore,
+) -> Result<(Pulled, Arc<Recorder>), ImageError> {
+    let recorder = Arc::new(Recorder::default());
+    let pulled = client
+        .pull(request(reference), store, recorder.clone())
+        .await?;
+    Ok((pulled, recorder))
+}
+
+/// Pulls into a fresh store and expects a refusal that leaves no blob.
+async fn refused(client: &Client, request: PullRequest) -> String {
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let error = client
+        .pull(request, &store, Arc::new(Recorder::default()))
+        .await
+        .unwrap_err();
+    assert_eq!(store.list().unwrap(), [], "{error}");
+    error.to_string()
+}
+
+fn check_image(pulled: &Pulled, store: &ContentStore) {
+    assert_eq!(pulled.layers.len(), 3);
+    for (layer, diff_id) in pulled.layers.iter().zip(pulled.config.diff_ids()) {
+        assert_eq!(content_digest(store.blob(&layer.digest).unwrap()), *diff_id);
+    }
+    for digest in [
+        pulled.config.digest(),
+        pulled.manifest_descriptor.digest,
+        pulled.target.digest,
+    ] {
+        assert!(store.contains(&digest));
+    }
+}
+
+/// Sends a manifest to a registry, which skopeo cannot do for lists.
+fn put_manifest(port: u16, path: &str, media_type: &str, body: &str) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let length = body.len();
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn images_of_every_form_are_pulled_and_layers_handed_over() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start(temp.path());
+    registry.push(&oci(&layout), "app:oci", &[]);
+    registry.push(&oci(&layout), "app:docker", &["--format", "v2s2"]);
+    registry.push(
+        &oci(&layout),
+        "app:zstd",
+        &["--dest-compress-format", "zstd"],
+    );
+    let id = fixture::skopeo_config_digest(&oci(&layout));
+    for tag in ["oci", "docker", "zstd"] {
+        let root = temp.path().join(tag);
+        let store = ContentStore::open(&root).unwrap();
+        let client = client();
+        let reference = registry.reference(&format!("app:{tag}"));
+        let (pulled, recorder) = pull(&client, &reference, &store).await.unwrap();
+        check_image(&pulled, &store);
+        if tag == "oci" {
+            assert_eq!(pulled.config.digest(), id);
+        }
+        assert_eq!(recorder.words(tag), ["Pulling from app"]);
+        let mut ready = std::mem::take(&mut *recorder.ready.lock().unwrap());
+        ready.sort_by_key(|(index, ..)| *index);
+        let chain = pulled.config.chain_ids();
+        assert_eq!(ready.len(), 3);
+        for ((index, layer, chain_id, content), wanted) in ready.into_iter().zip(chain) {
+            assert_eq!(layer, pulled.layers[index]);
+            assert_eq!(chain_id, wanted);
+            assert_eq!(content_digest(content), layer.diff_id);
+            assert_eq!(
+                recorder.words(&layer.digest.short()),
+                [
+                    words::PULLING_FS_LAYER,
+                    words::DOWNLOADING,
+                    words::VERIFYING,
+                    words::DOWNLOAD_COMPLETE,
+                ]
+            );
+        }
+        assert_eq!(names(&root.join("ingest")), Vec::<String>::new());
+
+        // By digest, with everything there and unpacked: no layer is handed over.
+        let by_digest = reference.with_digest(pulled.target.digest);
+        let recorder = Arc::new(Recorder {
+            unpacked: true,
+            ..Recorder::default()
+        });
+        let again = client
+            .pull(request(&by_digest), &store, recorder.clone())
+            .await
+            .unwrap();
+        assert_eq!(again.target, pulled.target);
+        assert!(recorder.ready.lock().unwrap().is_empty());
+        let top = pulled.layers[2].digest.short();
+        assert_eq!(
+            recorder.words(&top),
+            [words::PULLING_FS_LAYER, words::ALREADY_EXISTS]
+        );
+        let resolved = client.resolve(&reference, None).await.unwrap();
+        assert_eq!(resolved, pulled.target);
+    }
+}
+
+#[tokio::test]
+async fn the_platform_is_chosen_from_a_list() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start(temp.path());
+    registry.push(&oci(&layout), "app:one", &["--format", "v2s2"]);
+    let name = format!("docker://127.0.0.1:{}/app:one", registry.port);
+    let raw = run("skopeo", &["inspect", "--raw", "--tls-verify=false", &name]);
+    let (digest, size) = (Digest::sha256(raw.as_bytes()), raw.len());
+    let kind = "application/vnd.docker.distribution.manifest";
+    let entry = |arch: &str, variant: &str| {
+        format!(
+            "{{\"mediaType\":\"{kind}.v2+json\",\"digest\":\"{digest}\",\"size\":{size},\
+             \"platform\":{{\"os\":\"linux\",\"architecture\":\"{arch}\"{variant}}}}}"
+        )
+    };
+    let list = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{kind}.list.v2+json\",\"manifests\":[{},{}]}}",
+        entry("amd64", ""),
+        entry("arm64", ",\"variant\":\"v8\"")
+    );
+    put_manifest(
+        registry.port,
+        "/v2/app/manifests/list",
+        &format!("{kind}.list.v2+json"),
+        &list,
+    );
+    let reference = registry.reference("app:list");
+    let store = ContentStore::open(&temp.path().join("store")).unwrap();
+    let wish = |platform: &str| PullRequest {
+        platform: Some(platform.parse().unwrap()),
+        ..request(&reference)
+    };
+    let silent = || Arc::new(Recorder::default());
+    let pulled = client()
+        .pull(wish("linux/amd64"), &store, silent())
+        .await
+        .unwrap();
+    check_image(&pulled, &store);
+    assert_eq!(pulled.target.digest, Digest::sha256(list.as_bytes()));
+    assert_eq!(pulled.manifest_descriptor.digest, digest);
+    assert_eq!(
+        refused(&client(), wish("linux/s390x")).await,
+        "no matching manifest for linux/s390x in the manifest list entries"
+    );
+    // The list lies about arm64: the configuration says amd64.
+    let told = refused(&client(), wish("linux/arm64")).await;
+    assert!(told.ends_with(
+        "its platform (linux/amd64) does not match the specified platform (linux/arm64)"
+    ));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_in_docker_s_words() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start(temp.path());
+    registry.push(&oci(&layout), "app:v1", &[]);
+    let at = format!("127.0.0.1:{}", registry.port);
+    for name in ["app:nope", "nope:latest"] {
+        assert_eq!(
+            refused(&client(), request(&registry.reference(name))).await,
+            format!("manifest for {at}/{name} not found: manifest unknown: manifest unknown")
+        );
+    }
+    let digest = Digest::sha256(b"nothing");
+    let by_digest = registry.reference(&format!("app@{digest}"));
+    assert_eq!(
+        refused(&client(), request(&by_digest)).await,
+        format!("manifest for {at}/app@{digest} not found: manifest unknown: manifest unknown")
+    );
+    let port = registry.port;
+    drop(registry);
+    let gone: Reference = format!("127.0.0.1:{port}/app:v1").parse().unwrap();
+    assert_eq!(
+        refused(&client(), request(&gone)).await,
+        format!("Get \"http://{at}/v2/\": dial tcp {at}: connect: connection refused")
+    );
+    let secure: Reference = "reg.invalid/app".parse().unwrap();
+    let told = refused(&client(), request(&secure)).await;
+    assert!(told.contains("https"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_transfer_is_continued_within_one_pull() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start(temp.path());
+    registry.push(&oci(&layout), "app:v1", &[]);
+    let proxy = CuttingProxy::start(registry.port, 1, || {});
+    let store = ContentStore::open(&temp.path().join("store")).unwrap();
+    let (pulled, _) = pull(&client(), &proxy.reference("app:v1"), &store)
+        .await
+        .unwrap();
+    check_image(&pulled, &store);
+    let whole: u64 = pulled.layers.iter().map(|layer| layer.size).sum();
+    assert!(
+        proxy.bytes() <= whole * 112 / 100,
+        "{} of {whole}",
+        proxy.bytes()
+    );
+}
+
+/// The process that `a_killed_pull_is_continued` kills; does nothing by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by another test, which kills it"]
+async fn child_that_pulls() {
+    let variable = |name: &str| std::env::var(name).expect("set by the parent");
+    let store = ContentStore::open(Path::new(&variable("IMAGE_TEST_STORE"))).unwrap();
+    let reference = variable("IMAGE_TEST_REFERENCE").parse().unwrap();
+    pull(&client(), &reference, &store).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_pull_is_continued() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start(temp.path());
+    registry.push(&oci(&layout), "app:v1", &[]);
+    let (told, cut) = std::sync::mpsc::channel();
+    let (go_on, killed) = std::sync::mpsc::channel::<()>();
+    let (told, killed) = (std::sync::Mutex::new(told), std::sync::Mutex::new(killed));
+    // The connection stays open, silent, until the child is dead: the child cannot resume.
+    let proxy = CuttingProxy::start(registry.port, 1, move || {
+        told.lock().unwrap().send(()).unwrap();
+        let _ = killed.lock().unwrap().recv();
+    });
+    let root = temp.path().join("store");
+    let reference = proxy.reference("app:v1");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "child_that_pulls"])
+        .env("IMAGE_TEST_STORE", &root)
+        .env("IMAGE_TEST_REFERENCE", reference.to_string())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    cut.recv_timeout(Duration::from_secs(30)).unwrap();
+    // What the proxy sent may still be on its way; wait until the child's file stops growing.
+    let ingest = root.join("ingest");
+    let largest = || {
+        let entries = fs::read_dir(&ingest).unwrap();
+        entries
+            .map(|e| e.unwrap().metadata().unwrap().len())
+            .max()
+            .unwrap_or(0)
+    };
+    let started = Instant::now();
+    while largest() < 2_600_000 && started.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    go_on.send(()).unwrap();
+    let store = ContentStore::open(&root).unwrap();
+    assert_eq!(store.list().unwrap(), []);
+    let (pulled, _) = pull(&client(), &reference, &store).await.unwrap();
+    check_image(&pulled, &store);
+    assert_eq!(names(&ingest), Vec::<String>::new());
+    let whole: u64 = pulled.layers.iter().map(|layer| layer.size).sum();
+    assert!(
+        proxy.bytes() <= whole * 112 / 100,
+        "{} of {whole}",
+        proxy.bytes()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_partial_file_is_fetched_anew() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start(temp.path());
+    registry.push(&oci(&layout), "app:v1", &[]);
+    let reference = registry.reference("app:v1");
+    let first = ContentStore::open(&temp.path().join("first")).unwrap();
+    let (pulled, _) = pull(&client(), &reference, &first).await.unwrap();
+    for length in [1000, 10_000_000] {
+        let root = temp.path().join(format!("store{length}"));
+        let store = ContentStore::open(&root).unwrap();
+        let partial = root.join("ingest").join(pulled.layers[0].digest.hex());
+        fs::write(&partial, noise(1, length)).unwrap();
+        let (again, _) = pull(&client(), &reference, &store).await.unwrap();
+        check_image(&again, &store);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pulls_of_the_same_image_share_their_blobs() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start(temp.path());
+    registry.push(&oci(&layout), "app:v1", &[]);
+    let proxy = CuttingProxy::start(registry.port, 0, || {});
+    let store = ContentStore::open(&temp.path().join("store")).unwrap();
+    let reference = proxy.reference("app:v1");
+    let client = client();
+    let (one, two, three) = tokio::join!(
+        pull(&client, &reference, &store),
+        pull(&client, &reference, &store),
+        pull(&client, &reference, &store)
+    );
+    let (pulled, _) = one.unwrap();
+    check_image(&pulled, &store);
+    for (pulled, recorder) in [two.unwrap(), three.unwrap()] {
+        assert_eq!(recorder.ready.lock().unwrap().len(), 3);
+        check_image(&pulled, &store);
+    }
+    let whole: u64 = pulled.layers.iter().map(|layer| layer.size).sum();
+    assert!(
+        proxy.bytes() <= whole + whole / 10,
+        "{} of {whole}",
+        proxy.bytes()
+    );
+}
+
+#[tokio::test]
+async fn servers_that_are_no_registries_get_a_sentence() {
+    let page = Fake::start(|_| http("200 OK", &[("Content-Type", "text/html")], b"<html>hi"));
+    let told = refused(&hasty(), request(&page.reference("x"))).await;
+    assert!(told.contains("a web page instead of a manifest"), "{told}");
+
+    let missing = Fake::start(|_| http("404 Not Found", &[], b"<html>no such page</html>"));
+    let told = refused(&hasty(), request(&missing.reference("x"))).await;
+    assert!(
+        told.starts_with("error parsing HTTP 404 response body: "),
+        "{told}"
+    );
+
+    let noise = Fake::start(|_| b"\x16\x03\x01\x02 no HTTP at all\r\n\r\n".to_vec());
+    let told = refused(&hasty(), request(&noise.reference("x"))).await;
+    let at = format!("127.0.0.1:{}", noise.port);
+    let start = format!("Get \"http://{at}/v2/\": net/http: HTTP/1.x transport connection broken");
+    assert!(told.starts_with(&start), "{told}");
+
+    let unwell = Fake::start(|_| http("500 Internal Server Error", &[], b"oops"));
+    let told = refused(&hasty(), request(&unwell.reference("x"))).await;
+    assert_eq!(
+        told,
+        "received unexpected HTTP status: 500 Internal Server Error"
+    );
+
+    let huge = Fake::serve(|_, mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'['; 65536]).is_ok() {}
+    });
+    let told = refused(&hasty(), request(&huge.reference("x"))).await;
+    assert!(told.contains("is larger than"), "{told}");
+}
+
+#[tokio::test]
+async fn a_registry_that_hangs_is_left() {
+    let silent = Fake::serve(|_, stream| {
+        // Holds the connection until the client gives up.
+        let _ = std::io::Read::read(&mut &stream, &mut [0]);
+    });
+    let started = Instant::now();
+    let told = refused(&hasty(), request(&silent.reference("x"))).await;
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let url = format!("http://127.0.0.1:{}/v2/", silent.port);
+    assert_eq!(
+        told,
+        format!(
+            "Get \"{url}\": net/http: request canceled (Client.Timeout exceeded while awaiting \
+             headers)"
+        )
+    );
+}
+
+/// A registry of one image, whose layer is served by a function.
+struct OneImage {
+    manifest: Vec<u8>,
+    config: Vec<u8>,
+    layer: Vec<u8>,
+}
+
+impl OneImage {
+    fn new() -> OneImage {
+        let layer = noise(2, 50_000);
+        let digest = Digest::sha256(&layer);
+        let config = format!(
+            "{{\"os\":\"linux\",\"architecture\":\"amd64\",\
+             \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"{digest}\"]}}}}"
+        )
+        .into_bytes();
+        let manifest = format!(
+            "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\
+             \"config\":{{\"digest\":\"{}\",\"size\":{}}},\
+             \"layers\":[{{\"digest\":\"{digest}\",\"size\":{}}}]}}",
+            Digest::sha256(&config),
+            config.len(),
+            layer.len()
+        );
+        OneImage {
+            manifest: manifest.into_bytes(),
+            config,
+            layer,
+        }
+    }
+
+    /// The body for a path; `None` for the layer's.
+    fn body(&self, path: &str) -> Option<Vec<u8>> {
+        match path {
+            "/v2/" => Some(b"{}".to_vec()),
+            path if path.contains("/manifests/") => Some(self.manifest.clone()),
+            path if path.ends_with(&Digest::sha256(&self.config).to_string()) => {
+                Some(self.config.clone())
+            }
+            _ => None,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn layers_that_are_not_what_was_promised_are_refused() {
+    type Answer = fn(&OneImage) -> Vec<u8>;
+    let cases: [(Answer, &str); 3] = [
+        (
+            |image| {
+                let mut other = image.layer.clone();
+                other[40_000] ^= 1;
+                http("200 OK", &[], &other)
+            },
+            "filesystem layer verification failed for digest sha256:",
+        ),
+        (
+            |image| http("200 OK", &[], &[&image.layer[..], b"more"].concat()),
+            "the answer is larger than 50000 bytes",
+        ),
+        (
+            |image| http("200 OK", &[], &image.layer[..100]),
+            "download failed after attempts=2: Get \"http://127.0.0.1:",
+        ),
+    ];
+    for (answer, sentence) in cases {
+        let image = OneImage::new();
+        let fake = Fake::start(move |seen| match image.body(&seen.path) {
+            Some(body) => http("200 OK", &[], &body),
+            None => answer(&image),
+        });
+        let told = refused(&hasty(), request(&fake.reference("x"))).await;
+        assert!(told.contains(sentence), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_without_ranges_is_survived() {
+    let image = OneImage::new();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let fake = Fake::serve(move |seen, mut stream| {
+        let _ = match image.body(&seen.path) {
+            Some(body) => stream.write_all(&http("200 OK", &[], &body)),
+            None => {
+                let whole = http("200 OK", &[], &image.layer);
+                let cut = first.swap(false, std::sync::atomic::Ordering::SeqCst);
+                let end = if cut {
+                    whole.len() - 10_000
+                } else {
+                    whole.len()
+                };
+                stream.write_all(&whole[..end])
+            }
+        };
+    });
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let (pulled, _) = pull(&hasty(), &fake.reference("x"), &store).await.unwrap();
+    assert!(store.contains(&pulled.layers[0].digest));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_fetched_and_credentials_stay_at_home() {
+    let image = Arc::new(OneImage::new());
+    let elsewhere = {
+        let image = Arc::clone(&image);
+        Fake::start(move |_| http("200 OK", &[], &image.layer))
+    };
+    let realm = Fake::start(|_| http("200 OK", &[], b"{\"token\":\"secret-token\"}"));
+    let realm_url = format!("http://127.0.0.1:{}/token", realm.port);
+    let blob_url = format!("http://127.0.0.1:{}/blob", elsewhere.port);
+    let registry = Fake::start(move |seen| {
+        if seen.header("authorization") != Some("Bearer secret-token") {
+            let challenge = format!("Bearer realm=\"{realm_url}\",service=\"reg\"");
+            return http("401 Unauthorized", &[("WWW-Authenticate", &challenge)], b"");
+        }
+        match image.body(&seen.path) {
+            Some(body) => http("200 OK", &[], &body),
+            None => http("307 Temporary Redirect", &[("Location", &blob_url)], b""),
+        }
+    });
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let credentials = Credentials {
+        username: "user".to_owned(),
+        password: "pass".to_owned(),
+        ..Credentials::default()
+    };
+    let request = PullRequest {
+        credentials: Some(credentials),
+        ..request(&registry.reference("a/x"))
+    };
+    hasty()
+        .pull(request, &store, Arc::new(Recorder::default()))
+        .await
+        .unwrap();
+    assert_eq!(
+        realm.paths(),
+        ["/token?account=user&scope=repository%3Aa%2Fx%3Apull&service=reg"]
+    );
+    let asked = realm.seen.lock().unwrap()[0].clone();
+    assert_eq!(asked.header("authorization"), Some("Basic dXNlcjpwYXNz"));
+    let redirected = elsewhere.seen.lock().unwrap().clone();
+    assert_eq!(redirected.len(), 1);
+    assert_eq!(redirected[0].header("authorization"), None);
+}
+
+#[tokio::test]
+async fn refusals_name_the_login() {
+    let basic = Fake::start(|_| {
+        http(
+            "401 Unauthorized",
+            &[("WWW-Authenticate", "Basic realm=\"x\"")],
+            b"",
+        )
+    });
+    let told = refused(&hasty(), request(&basic.reference("x"))).await;
+    assert!(
+        told.ends_with("/v2/x/manifests/latest\": no basic auth credentials"),
+        "{told}"
+    );
+    let denied = Fake::start(|seen| {
+        match seen.path.as_str() {
+        "/v2/" => http("200 OK", &[], b"{}"),
+        _ => http(
+            "403 Forbidden",
+            &[],
+            b"{\"errors\":[{\"code\":\"DENIED\",\"message\":\"requested access to the resource is denied\"}]}",
+        ),
+    }
+    });
+    let at = format!("127.0.0.1:{}", denied.port);
+    assert_eq!(
+        refused(&hasty(), request(&denied.reference("x"))).await,
+        format!(
+            "pull access denied for {at}/x, repository does not exist or may require 'docker \
+             login': denied: requested access to the resource is denied"
+        )
+    );
+    let circle = Fake::start(|_| http("302 Found", &[("Location", "/v2/x/manifests/latest")], b""));
+    let told = refused(&hasty(), request(&circle.reference("x"))).await;
+    assert!(told.ends_with("stopped after 10 redirects"), "{told}");
+}
+
+#[tokio::test]
+async fn images_with_too_many_layers_are_refused() {
+    let digest = Digest::sha256(b"");
+    let layers = vec![format!("{{\"digest\":\"{digest}\",\"size\":0}}"); 129].join(",");
+    let manifest =
+        format!("{{\"config\":{{\"digest\":\"{digest}\",\"size\":0}},\"layers\":[{layers}]}}");
+    let fake = Fake::start(move |_| http("200 OK", &[], manifest.as_bytes()));
+    assert_eq!(
+        refused(&hasty(), request(&fake.reference("x"))).await,
+        "max depth exceeded: the image has 129 layers, at most 128 are possible"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_told_and_given_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("small");
+    fs::create_dir(&root).unwrap();
+    let mounted = run_mount(&root);
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start(temp.path());
+    registry.push(&oci(&layout), "app:v1", &[]);
+    let store = ContentStore::open(&root).unwrap();
+    let error = pull(&client(), &registry.reference("app:v1"), &store)
+        .await
+        .map(|_| ())
+        .unwrap_err();
+    assert!(error.is_disk_full(), "{error}");
+    assert!(
+        error.to_string().contains("No space left on device"),
+        "{error}"
+    );
+    assert_eq!(store.list().unwrap(), []);
+    let big = names(&root.join("ingest"));
+    assert!(big.len() <= 2, "{big:?}");
+    drop(mounted);
+}
+
+/// A tmpfs of 1 MiB, gone when this is.
+struct Mounted(std::path::PathBuf);
+
+fn run_mount(target: &Path) -> Mounted {
+    run(
+        "mount",
+        &[
+            "-t",
+            "tmpfs",
+            "-o",
+            "size=1m",
+            "tmpfs",
+            target.to_str().unwrap(),
+        ],
+    );
+    Mounted(target.to_owned())
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run("umount", &["-l", self.0.to_str().unwrap()]);
+    }
+}
