@@ -351,7 +351,9 @@ fn shares_divide_a_processor_that_two_want() {
     for group in [low, high] {
         group.kill().unwrap();
     }
-    shells.map(Shell::finish);
+    for shell in shells {
+        shell.finish();
+    }
 }
 
 #[test]

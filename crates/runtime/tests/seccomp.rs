@@ -33,7 +33,7 @@ fn try_calls(profile: &Profile, caps: CapSet) -> Seen {
         Seen {
             inet: opened(AddressFamily::INET),
             vsock: opened(AddressFamily::VSOCK),
-            alg: opened(AddressFamily::ALG),
+            alg: opened(AddressFamily::from_raw(38)),
             new_uts: unshare(libc::CLONE_NEWUTS).err(),
             mount: rustix::mount::unmount("/no/such/place", rustix::mount::UnmountFlags::empty()).err(),
         }
@@ -83,7 +83,8 @@ fn every_action_is_carried_out() {
     let under = |action| run_under(&without(&["uname"], action), script).0;
     assert_eq!(under(Action::Allow), "Linux\n0\n");
     assert_eq!(under(Action::Log), "Linux\n0\n");
-    assert!(under(Action::Errno(libc::EIO as u16)).contains("I/O error") || under(Action::Errno(5)).ends_with("1\n"));
+    let failed = under(Action::Errno(libc::EIO as u16));
+    assert!(!failed.starts_with("Linux") && failed.ends_with("1\n"), "{failed:?}");
     // A shell reports death by signal 31, SIGSYS, as 128 + 31.
     for action in [Action::KillProcess, Action::KillThread, Action::Trap] {
         let said = under(action);
@@ -91,21 +92,6 @@ fn every_action_is_carried_out() {
     }
     // Without a tracer the call does not exist.
     assert!(!under(Action::Trace(1)).starts_with("Linux"));
-}
-
-#[test]
-fn calls_that_the_profile_is_too_old_for_do_not_exist() {
-    let mut old = default_profile();
-    for rule in &mut old.rules {
-        rule.names.retain(|name| name != "uname" && !young(name));
-    }
-    // uname is older than the newest call that the profile still names, so it is denied, not missing.
-    let (said, _) = run_under(&old, "busybox uname -s 2>&1; echo $?");
-    assert!(!said.starts_with("Linux") && said.ends_with("1\n"), "{said:?}");
-}
-
-fn young(name: &str) -> bool {
-    ["openat2", "faccessat2", "clone3", "close_range"].contains(&name)
 }
 
 #[test]

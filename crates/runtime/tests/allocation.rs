@@ -1,0 +1,142 @@
+//! Between clone and execve nothing allocates: an allocator that kills every process but the test's own proves it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use runtime::plan::{ExecPlan, IdMap, NsMode, Plan, ProcessPlan, Rlimit, Seccomp};
+use runtime::spawn::{Spawned, Stdio, exec, spawn};
+use runtime::{Prepared, PreparedExec, Step};
+use support::{all_caps, plan, root};
+use sys::process::{CloneArgs, Cloned, Exit};
+
+/// The process that may allocate; 0 while all may.
+static ALLOWED: AtomicI32 = AtomicI32::new(0);
+
+struct Guard;
+
+fn check() {
+    let allowed = ALLOWED.load(Ordering::Relaxed);
+    // SAFETY: getpid and abort take nothing.
+    unsafe {
+        if allowed != 0 && libc::getpid() != allowed {
+            libc::abort();
+        }
+    }
+}
+
+// SAFETY: all is left to the system's allocator.
+unsafe impl GlobalAlloc for Guard {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        check();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        check();
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static GUARD: Guard = Guard;
+
+fn wait(spawned: &Spawned) -> Exit {
+    sys::process::wait(spawned.pidfd.as_fd(), true).unwrap().unwrap()
+}
+
+/// A plan in which every step has something to do.
+fn everything(root: &std::path::Path) -> Plan {
+    let mut plan = plan(root, "exit 5");
+    plan.mounts.push(support::fs_mount("/new/folder", "tmpfs", Default::default(), &[("size", "1m")]));
+    plan.sysctls = vec![("kernel.msgmax".into(), "4711".into())];
+    plan.root_readonly = true;
+    plan.namespaces.cgroup = NsMode::New;
+    plan.domainname = Some("home".into());
+    plan.process = ProcessPlan {
+        cwd: "/made/here".into(),
+        create_cwd: true,
+        groups: vec![1, 2, 3],
+        rlimits: vec![Rlimit { resource: libc::RLIMIT_CORE, soft: 0, hard: 0, explicit: true }],
+        oom_score_adj: Some((100, true)),
+        keyring: Some("_ses.allocation".into()),
+        // Allow all.
+        seccomp: Some(Seccomp { program: vec![(6, 0, 0, libc::SECCOMP_RET_ALLOW)], flags: 0 }),
+        ..plan.process
+    };
+    plan
+}
+
+#[test]
+fn the_walk_does_not_allocate() {
+    ALLOWED.store(std::process::id() as i32, Ordering::Relaxed);
+    the_allocator_kills_children();
+    let root = root();
+    std::fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for (terminal, init, uid) in [(false, false, 0), (true, false, 1000), (true, true, 0)] {
+        let mut plan = everything(root.path());
+        plan.terminal = terminal;
+        plan.console_bind = terminal;
+        plan.console_size = Some((24, 80));
+        plan.init = init;
+        plan.process.uid = uid;
+        let spawned = spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap();
+        assert_eq!(wait(&spawned), Exit::Code(5), "terminal {terminal}, init {init}, user {uid}");
+    }
+    a_fault_does_not_allocate(root.path());
+    joining_does_not_allocate(root.path());
+    a_user_namespace_does_not_allocate(root.path());
+}
+
+fn the_allocator_kills_children() {
+    // SAFETY: the child breaks the rule on purpose and does nothing else.
+    match unsafe { sys::process::clone(&CloneArgs::default()) }.unwrap() {
+        Cloned::Child => {
+            std::hint::black_box(vec![0u8; 100]);
+            sys::process::exit(0)
+        }
+        Cloned::Parent { pidfd, .. } => {
+            assert_eq!(sys::process::wait(pidfd.as_fd(), true), Ok(Some(Exit::Signal(libc::SIGABRT))));
+        }
+    }
+}
+
+fn a_fault_does_not_allocate(root: &std::path::Path) {
+    let mut plan = everything(root);
+    plan.process.args = vec![b"nope".to_vec()];
+    assert_eq!(spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap_err().step, Step::Lookup);
+}
+
+fn joining_does_not_allocate(root: &std::path::Path) {
+    let target = spawn(&Prepared::new(plan(root, "sleep 1000")).unwrap(), &[], Stdio::default()).unwrap();
+    for terminal in [false, true] {
+        let process = ProcessPlan {
+            args: ["sh", "-c", "exit 6"].map(Into::into).to_vec(),
+            env: vec![b"PATH=/bin".to_vec()],
+            caps: all_caps(),
+            oom_score_adj: Some((50, false)),
+            ..Default::default()
+        };
+        let exec_plan = PreparedExec::new(ExecPlan { process, terminal, ..Default::default() }).unwrap();
+        let spawned = exec(target.pidfd.as_fd(), &exec_plan, &[], Stdio::default()).unwrap();
+        assert_eq!(wait(&spawned), Exit::Code(6));
+    }
+    sys::process::pidfd_send_signal(target.pidfd.as_fd(), libc::SIGKILL).unwrap();
+    wait(&target);
+}
+
+fn a_user_namespace_does_not_allocate(root: &std::path::Path) {
+    for path in [root.to_owned(), root.join("dev")] {
+        std::os::unix::fs::chown(path, Some(300_000), Some(300_000)).unwrap();
+    }
+    let mut plan = plan(root, "exit 7");
+    plan.namespaces.user = NsMode::New;
+    plan.uid_map = vec![IdMap { inside: 0, outside: 300_000, count: 65_536 }];
+    plan.gid_map = plan.uid_map.clone();
+    let spawned = spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap();
+    assert_eq!(wait(&spawned), Exit::Code(7));
+}
