@@ -7,12 +7,19 @@
 mod commands;
 mod connection;
 mod container;
+mod detach;
 mod failure;
 mod flag;
+mod frames;
 mod help;
 mod host;
 mod parse;
+mod progress;
+mod query;
 mod session;
+mod stream;
+mod terminal;
+mod units;
 mod verb;
 
 use std::ffi::OsString;

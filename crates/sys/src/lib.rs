@@ -11,4 +11,5 @@ pub mod inherited;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+pub mod signals;
 pub mod writeback;

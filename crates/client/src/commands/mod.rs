@@ -2,10 +2,12 @@
 
 use crate::verb::Verb;
 
+pub(crate) mod pull;
+mod run;
 mod version;
 
 /// Every verb.
-pub(crate) static ALL: &[&Verb] = &[&version::VERSION];
+pub(crate) static ALL: &[&Verb] = &[&pull::PULL, &run::RUN, &version::VERSION];
 
 /// The first words of paths with two: `container`, `image`, ….
 pub(crate) fn groups() -> impl Iterator<Item = &'static str> {

@@ -1,0 +1,132 @@
+//! `pull`, and the progress of everything that transfers layers.
+
+use std::io::{BufRead, BufReader, Write};
+
+use serde_json::Value;
+
+use crate::connection::Body;
+use crate::failure::Failure;
+use crate::flag::Flag;
+use crate::parse::Parsed;
+use crate::progress::Progress;
+use crate::query::Query;
+use crate::session::Session;
+use crate::verb::{Takes, Verb};
+
+const FLAGS: &[Flag] = &[
+    Flag::switch("all-tags", "Download all tagged images in the repository")
+        .letter('a')
+        .refused(),
+    Flag::switch(
+        "disable-content-trust",
+        "Skip image verification: there is none",
+    ),
+    Flag::one(
+        "platform",
+        "string",
+        "Set platform if server is multi-platform capable",
+    ),
+    Flag::switch("quiet", "Suppress verbose output").letter('q'),
+];
+
+pub(super) static PULL: Verb = Verb {
+    paths: &["pull", "image pull"],
+    usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+    about: "Download an image from a registry",
+    flags: &[FLAGS],
+    interspersed: true,
+    takes: Takes::Exactly(1),
+    run,
+};
+
+fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let quiet = parsed.switch("quiet");
+    let name = &parsed.args[0];
+    let reference = types::Reference::parse_normalized(name)
+        .map_err(|error| Failure::Invalid(error.to_string()))?;
+    if !quiet && reference.tag().is_none() && reference.digest().is_none() {
+        println!("Using default tag: latest");
+    }
+    pull(
+        session,
+        name,
+        &crate::container::create::platform(parsed),
+        quiet,
+        &mut std::io::stdout(),
+    )?;
+    println!("{}", reference.with_default_tag());
+    Ok(0)
+}
+
+/// Pulls an image and tells its progress to `out`.
+///
+/// # Errors
+/// What the name, the engine or the registry said.
+pub(crate) fn pull(
+    session: &Session,
+    name: &str,
+    platform: &str,
+    quiet: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let reference = types::Reference::parse_normalized(name)
+        .map_err(|error| Failure::Invalid(error.to_string()))?;
+    let reference = reference.with_default_tag();
+    let tag = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, Some(tag)) => tag.to_owned(),
+        (None, None) => "latest".to_owned(),
+    };
+    let query = Query::new("/images/create")
+        .with("fromImage", &reference.without_tag().to_string())
+        .with("tag", &tag)
+        .with_some("platform", platform);
+    let answer = session
+        .send("POST", query.text(), Body::Empty, Vec::new())?
+        .successful()?;
+    messages(BufReader::new(answer), quiet, out)
+}
+
+/// Shows a stream of progress messages, one JSON document a line, to its end.
+///
+/// # Errors
+/// The message of the first error among them, or a stream that breaks off.
+pub(crate) fn messages(
+    mut lines: impl BufRead,
+    quiet: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    const LINE_LIMIT: u64 = 1 << 20;
+    let mut progress = Progress::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let broken = |source| Failure::Connection {
+            doing: "read the progress".to_owned(),
+            source,
+        };
+        let number = std::io::Read::take(&mut lines, LINE_LIMIT)
+            .read_until(b'\n', &mut line)
+            .map_err(broken)?;
+        if number == 0 {
+            return Ok(());
+        }
+        let Ok(message) = serde_json::from_slice::<Value>(&line) else {
+            continue;
+        };
+        if let Some(error) = message["errorDetail"]["message"]
+            .as_str()
+            .or(message["error"].as_str())
+        {
+            return Err(Failure::Daemon {
+                status: 500,
+                message: error.to_owned(),
+            });
+        }
+        if !quiet {
+            progress
+                .show(&message, out)
+                .map_err(Failure::local("cannot write the progress"))?;
+        }
+    }
+}

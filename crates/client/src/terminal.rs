@@ -1,0 +1,40 @@
+//! The person's terminal: its size, and raw mode for as long as it is needed.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// Whether a stream is a terminal.
+pub(crate) fn is_terminal(stream: impl AsFd) -> bool {
+    isatty(stream)
+}
+
+/// Rows and columns of the terminal that output goes to; `None` when it is not one.
+pub(crate) fn size() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// Raw mode, until dropped.
+pub(crate) struct Raw {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl Raw {
+    /// Puts the terminal of standard input into raw mode. `None` when it is no terminal.
+    pub(crate) fn enter() -> Option<Self> {
+        let terminal = rustix::stdio::stdin().try_clone_to_owned().ok()?;
+        let before = tcgetattr(&terminal).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(&terminal, OptionalActions::Now, &raw).ok()?;
+        Some(Raw { terminal, before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
