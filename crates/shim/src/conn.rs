@@ -32,7 +32,11 @@ pub struct Delivery {
 
 impl ShimConn {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        ShimConn { socket, next: AtomicU32::new(1), inbox: Mutex::new(Inbox::default()) }
+        ShimConn {
+            socket,
+            next: AtomicU32::new(1),
+            inbox: Mutex::new(Inbox::default()),
+        }
     }
 
     /// Connects to the shim that listens at `name` in `folder`.
@@ -43,14 +47,21 @@ impl ShimConn {
     pub fn connect(folder: BorrowedFd<'_>, name: &str) -> Result<Self, ShimError> {
         fdpass::connect_at(folder, name)
             .map(ShimConn::new)
-            .map_err(|source| ShimError::Io { action: "connect to the container's supervisor", source })
+            .map_err(|source| ShimError::Io {
+                action: "connect to the container's supervisor",
+                source,
+            })
     }
 
     /// Sends a request; its number comes back in the answer.
     ///
     /// # Errors
     /// [`ShimError::would_block`] when the shim does not read; nothing was sent then.
-    pub fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<u32, ShimError> {
+    pub fn send(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<u32, ShimError> {
         let number = loop {
             // 0 is the launch's number, so it is skipped when the counter comes round.
             match self.next.fetch_add(1, Ordering::Relaxed) {
@@ -58,8 +69,17 @@ impl ShimConn {
                 number => break number,
             }
         };
-        let header = Header { kind: request.kind(), number };
-        transport::send(self.socket.as_fd(), header, &request.encode(), descriptors, Wait::Never)?;
+        let header = Header {
+            kind: request.kind(),
+            number,
+        };
+        transport::send(
+            self.socket.as_fd(),
+            header,
+            &request.encode(),
+            descriptors,
+            Wait::Never,
+        )?;
         Ok(number)
     }
 
@@ -80,10 +100,18 @@ impl ShimConn {
     }
 
     fn recv_as(&self, wait: Wait) -> Result<Delivery, ShimError> {
-        let mut inbox = self.inbox.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let packet = inbox.recv(self.socket.as_fd(), wait)?.ok_or(ShimError::Closed)?;
+        let mut inbox = self
+            .inbox
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let packet = inbox
+            .recv(self.socket.as_fd(), wait)?
+            .ok_or(ShimError::Closed)?;
         let message = Message::decode(packet.header.kind, packet.header.number, &packet.body)?;
-        Ok(Delivery { message, descriptors: packet.descriptors })
+        Ok(Delivery {
+            message,
+            descriptors: packet.descriptors,
+        })
     }
 }
 

@@ -27,7 +27,9 @@ fn parse_key(key: &str) -> Result<u8, KeyError> {
         (b"DEL", _) => Ok(127),
         (_, Some([letter @ b'a'..=b'z'])) => Ok(letter - b'a' + 1),
         (_, Some([sign @ (b'@' | b'['..=b'_')])) => Ok(sign - b'@'),
-        _ => Err(KeyError { key: key.to_owned() }),
+        _ => Err(KeyError {
+            key: key.to_owned(),
+        }),
     }
 }
 
@@ -85,13 +87,17 @@ mod tests {
     #[test]
     fn dockers_notation() {
         assert_eq!(parse_keys("ctrl-p,ctrl-q").unwrap(), DEFAULT_KEYS);
-        assert_eq!(parse_keys("a,ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_,DEL").unwrap(), [
-            b'a', 0, 27, 28, 29, 30, 31, 127
-        ]);
+        assert_eq!(
+            parse_keys("a,ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_,DEL").unwrap(),
+            [b'a', 0, 27, 28, 29, 30, 31, 127]
+        );
         for wrong in ["", "ctrl-", "ctrl-A", "ab", "ctrl-p,", "ctrl-ab", "ctrl-`"] {
             assert!(parse_keys(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(parse_keys("ctrl-p,xy").unwrap_err().to_string(), "Unknown character: 'xy'");
+        assert_eq!(
+            parse_keys("ctrl-p,xy").unwrap_err().to_string(),
+            "Unknown character: 'xy'"
+        );
     }
 
     fn scan(keys: &[u8], pieces: &[&[u8]]) -> (Vec<u8>, bool) {
@@ -108,9 +114,18 @@ mod tests {
     #[test]
     fn keys_are_found_across_pieces_and_never_passed_on() {
         assert_eq!(scan(&[16, 17], &[b"ab\x10\x11cd"]), (b"ab".to_vec(), true));
-        assert_eq!(scan(&[16, 17], &[b"ab\x10", b"\x11"]), (b"ab".to_vec(), true));
-        assert_eq!(scan(&[16, 17], &[b"ab\x10", b"c"]), (b"ab\x10c".to_vec(), false));
-        assert_eq!(scan(&[16, 17], &[b"\x10\x10\x11"]), (b"\x10\x10\x11".to_vec(), false));
+        assert_eq!(
+            scan(&[16, 17], &[b"ab\x10", b"\x11"]),
+            (b"ab".to_vec(), true)
+        );
+        assert_eq!(
+            scan(&[16, 17], &[b"ab\x10", b"c"]),
+            (b"ab\x10c".to_vec(), false)
+        );
+        assert_eq!(
+            scan(&[16, 17], &[b"\x10\x10\x11"]),
+            (b"\x10\x10\x11".to_vec(), false)
+        );
         assert_eq!(scan(&[], &[b"\x10\x11"]), (b"\x10\x11".to_vec(), false));
         assert_eq!(scan(b"aab", &[b"aaab"]), (b"aaab".to_vec(), false));
     }

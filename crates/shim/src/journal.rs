@@ -38,7 +38,9 @@ pub struct Contents {
 /// As pread(2); a file longer than [`LIMIT`] is read up to there.
 pub fn read(file: &File) -> io::Result<Contents> {
     let mut contents = Contents::default();
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(LIMIT).min(LIMIT);
+    let length = usize::try_from(file.metadata()?.len())
+        .unwrap_or(LIMIT)
+        .min(LIMIT);
     let mut buffer = [0; STEP];
     let mut offset = 0;
     while offset < length {
@@ -75,8 +77,13 @@ impl Journal {
     /// Takes over a journal, empty or not, and makes sure that it has room.
     pub(crate) fn open(file: File) -> io::Result<Self> {
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        let mut journal =
-            Journal { file, places: Vec::new(), next_place: 0, sequence: 0, acknowledged: 0 };
+        let mut journal = Journal {
+            file,
+            places: Vec::new(),
+            next_place: 0,
+            sequence: 0,
+            acknowledged: 0,
+        };
         if length > 0 {
             journal.resume(length.min(LIMIT))?;
         }
@@ -89,7 +96,8 @@ impl Journal {
     fn resume(&mut self, length: usize) -> io::Result<()> {
         let mut record = [0; RECORD];
         for place in 0..length / RECORD {
-            self.file.read_exact_at(&mut record, (place * RECORD) as u64)?;
+            self.file
+                .read_exact_at(&mut record, (place * RECORD) as u64)?;
             let sequence = decode(&record).map_or(0, |event| event.sequence);
             self.places.push(sequence);
             if sequence > self.sequence {
@@ -115,7 +123,11 @@ impl Journal {
     /// A record that cannot be written does not stop anything: the event is still told.
     pub(crate) fn record(&mut self, time: u64, kind: EventKind) -> Event {
         self.sequence += 1;
-        let event = Event { sequence: self.sequence, time, kind };
+        let event = Event {
+            sequence: self.sequence,
+            time,
+            kind,
+        };
         let place = self.free_place();
         if let Some(bytes) = encode(&event) {
             // Preallocated memory of a tmpfs: a write within it fails only with the machine.
@@ -141,7 +153,11 @@ impl Journal {
         if end * RECORD < LIMIT && self.grow().is_ok() {
             return end;
         }
-        let oldest = self.places.iter().enumerate().min_by_key(|(_, sequence)| **sequence);
+        let oldest = self
+            .places
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, sequence)| **sequence);
         oldest.map_or(0, |(place, _)| place)
     }
 
@@ -161,19 +177,40 @@ impl Journal {
 /// Magic, checksum of what follows, sequence, time, kind, length of the text, four numbers, the text.
 fn encode(event: &Event) -> Option<[u8; RECORD]> {
     let (kind, numbers, text): (u8, [u64; 4], &str) = match &event.kind {
-        EventKind::Started { pid, start_ticks, restarts } => {
-            (1, [u64::from(*pid), *start_ticks, u64::from(*restarts), 0], "")
-        }
+        EventKind::Started {
+            pid,
+            start_ticks,
+            restarts,
+        } => (
+            1,
+            [u64::from(*pid), *start_ticks, u64::from(*restarts), 0],
+            "",
+        ),
         EventKind::StartFailed { exit_code, text } => (2, [u64::from(*exit_code), 0, 0, 0], text),
-        EventKind::Exited { code, signal, oom, restart } => {
+        EventKind::Exited {
+            code,
+            signal,
+            oom,
+            restart,
+        } => {
             let (outlook, delay) = restart.parts();
-            (3, [u64::from(*code) | u64::from(*signal) << 8, u64::from(*oom), outlook, delay], "")
+            (
+                3,
+                [
+                    u64::from(*code) | u64::from(*signal) << 8,
+                    u64::from(*oom),
+                    outlook,
+                    delay,
+                ],
+                "",
+            )
         }
         EventKind::RestartCancelled => (4, [0; 4], ""),
         EventKind::ExecExited { id, code } => (5, [u64::from(*code), 0, 0, 0], id.as_str()),
-        EventKind::Health { state, failing_streak } => {
-            (6, [state.number(), u64::from(*failing_streak), 0, 0], "")
-        }
+        EventKind::Health {
+            state,
+            failing_streak,
+        } => (6, [state.number(), u64::from(*failing_streak), 0, 0], ""),
         EventKind::Detached { .. } => return None,
     };
     let text = &text.as_bytes()[..text.floor_char_boundary(TEXT)];
@@ -207,7 +244,11 @@ fn decode(record: &[u8]) -> Option<Event> {
     let text = record.get(64..64 + usize::from(record[25]))?;
     let text = std::str::from_utf8(text).ok()?;
     let kind = event_kind(record[24], numbers, text)?;
-    Some(Event { sequence: number(8)?, time: number(16)?, kind })
+    Some(Event {
+        sequence: number(8)?,
+        time: number(16)?,
+        kind,
+    })
 }
 
 fn event_kind(kind: u8, numbers: [u64; 4], text: &str) -> Option<EventKind> {
@@ -218,7 +259,10 @@ fn event_kind(kind: u8, numbers: [u64; 4], text: &str) -> Option<EventKind> {
             start_ticks: b,
             restarts: u32::try_from(c).ok()?,
         },
-        2 => EventKind::StartFailed { exit_code: u8::try_from(a).ok()?, text: text.to_owned() },
+        2 => EventKind::StartFailed {
+            exit_code: u8::try_from(a).ok()?,
+            text: text.to_owned(),
+        },
         3 => EventKind::Exited {
             code: (a & 0xff) as u8,
             signal: u8::try_from(a >> 8).ok()?,
@@ -226,7 +270,10 @@ fn event_kind(kind: u8, numbers: [u64; 4], text: &str) -> Option<EventKind> {
             restart: RestartOutlook::from_parts(c, d)?,
         },
         4 => EventKind::RestartCancelled,
-        5 => EventKind::ExecExited { id: text.parse().ok()?, code: u8::try_from(a).ok()? },
+        5 => EventKind::ExecExited {
+            id: text.parse().ok()?,
+            code: u8::try_from(a).ok()?,
+        },
         6 => EventKind::Health {
             state: HealthState::from_number(a)?,
             failing_streak: u32::try_from(b).ok()?,
@@ -249,13 +296,20 @@ mod tests {
     use super::*;
 
     fn started(restarts: u32) -> EventKind {
-        EventKind::Started { pid: 42, start_ticks: 1 << 40, restarts }
+        EventKind::Started {
+            pid: 42,
+            start_ticks: 1 << 40,
+            restarts,
+        }
     }
 
     fn kinds() -> Vec<EventKind> {
         vec![
             started(0),
-            EventKind::StartFailed { exit_code: 127, text: "é".repeat(40) },
+            EventKind::StartFailed {
+                exit_code: 127,
+                text: "é".repeat(40),
+            },
             EventKind::Exited {
                 code: 137,
                 signal: 9,
@@ -263,8 +317,14 @@ mod tests {
                 restart: RestartOutlook::After { delay: 100 },
             },
             EventKind::RestartCancelled,
-            EventKind::ExecExited { id: "ab".repeat(32).parse().unwrap(), code: 3 },
-            EventKind::Health { state: HealthState::Unhealthy, failing_streak: 3 },
+            EventKind::ExecExited {
+                id: "ab".repeat(32).parse().unwrap(),
+                code: 3,
+            },
+            EventKind::Health {
+                state: HealthState::Unhealthy,
+                failing_streak: 3,
+            },
         ]
     }
 
@@ -272,11 +332,23 @@ mod tests {
     fn records_come_back_in_order() {
         let file = tempfile::tempfile().unwrap();
         let mut journal = Journal::open(file.try_clone().unwrap()).unwrap();
-        let mut told: Vec<Event> =
-            kinds().into_iter().zip(1000..).map(|(kind, time)| journal.record(time, kind)).collect();
-        told[1].kind = EventKind::StartFailed { exit_code: 127, text: "é".repeat(32) };
+        let mut told: Vec<Event> = kinds()
+            .into_iter()
+            .zip(1000..)
+            .map(|(kind, time)| journal.record(time, kind))
+            .collect();
+        told[1].kind = EventKind::StartFailed {
+            exit_code: 127,
+            text: "é".repeat(32),
+        };
         let contents = read(&file).unwrap();
-        assert_eq!(contents, Contents { events: told, torn: 0 });
+        assert_eq!(
+            contents,
+            Contents {
+                events: told,
+                torn: 0
+            }
+        );
         assert_eq!(file.metadata().unwrap().len(), STEP as u64);
     }
 
@@ -285,7 +357,13 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let mut journal = Journal::open(file.try_clone().unwrap()).unwrap();
         journal.record(1, started(0));
-        journal.record(2, EventKind::ExecExited { id: "cd".repeat(32).parse().unwrap(), code: 1 });
+        journal.record(
+            2,
+            EventKind::ExecExited {
+                id: "cd".repeat(32).parse().unwrap(),
+                code: 1,
+            },
+        );
         for cut in [1, 7, 30, RECORD - 1] {
             let mut record = [0; RECORD];
             file.read_exact_at(&mut record, RECORD as u64).unwrap();
@@ -293,7 +371,11 @@ mod tests {
             record[cut..].fill(0);
             file.write_all_at(&record, RECORD as u64).unwrap();
             let contents = read(&file).unwrap();
-            assert_eq!((contents.events.len(), contents.torn), (1, 1), "cut at {cut}");
+            assert_eq!(
+                (contents.events.len(), contents.torn),
+                (1, 1),
+                "cut at {cut}"
+            );
             file.write_all_at(&whole, RECORD as u64).unwrap();
         }
         assert_eq!(read(&file).unwrap().events.len(), 2);
@@ -318,7 +400,11 @@ mod tests {
         let events = read(&file).unwrap().events;
         let last = events.last().unwrap().sequence;
         assert_eq!(last, (3 * places + 1) as u64);
-        assert!(events.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+        assert!(
+            events
+                .windows(2)
+                .all(|pair| pair[0].sequence < pair[1].sequence)
+        );
     }
 
     #[test]

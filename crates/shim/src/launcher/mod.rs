@@ -56,9 +56,16 @@ impl Launcher {
     /// As [`Launcher::spawn`].
     pub fn spawn_as(arguments: &[&str]) -> Result<Self, ShimError> {
         let program = own_program()?;
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
         let running = Mutex::new(execute(program.as_fd(), &arguments)?);
-        Ok(Launcher { program, arguments, running })
+        Ok(Launcher {
+            program,
+            arguments,
+            running,
+        })
     }
 
     /// The launcher's process number.
@@ -80,13 +87,19 @@ impl Launcher {
         launch: &Launch,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<ShimConn, ShimError> {
-        let failed = |source| ShimError::Io { action: "make a connection to a new supervisor", source };
+        let failed = |source| ShimError::Io {
+            action: "make a connection to a new supervisor",
+            source,
+        };
         let (ours, theirs) = fdpass::pair().map_err(failed)?;
         let mut all = Vec::with_capacity(descriptors.len() + 1);
         all.extend_from_slice(descriptors);
         all.push(theirs.as_fd());
         let body = launch.encode();
-        let header = Header { kind: kind::LAUNCH, number: 0 };
+        let header = Header {
+            kind: kind::LAUNCH,
+            number: 0,
+        };
         let mut running = self.lock();
         let sent = transport::send(running.socket.as_fd(), header, &body, &all, Wait::Block);
         match sent {
@@ -104,13 +117,18 @@ impl Launcher {
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.running
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Drop for Launcher {
     fn drop(&mut self) {
-        let running = self.running.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let running = self
+            .running
+            .get_mut()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         // The launcher ends when its socket does.
         let _ = rustix::net::shutdown(&running.socket, rustix::net::Shutdown::Both);
         let _ = running.process.wait();
@@ -136,12 +154,18 @@ fn is_gone(error: &io::Error) -> bool {
 /// nowhere, or as a sealed copy in memory where the kernel (before 5.12) or the file's mount does not allow it.
 fn own_program() -> Result<OwnedFd, ShimError> {
     if let Ok(file) = mount::clone_tree(rustix::fs::CWD, c"/proc/self/exe", false) {
-        let change = mount::Change { set: attr::READ_ONLY, ..mount::Change::default() };
+        let change = mount::Change {
+            set: attr::READ_ONLY,
+            ..mount::Change::default()
+        };
         if mount::set_attributes(file.as_fd(), c"", &change).is_ok() {
             return Ok(file);
         }
     }
-    sealed_program().map_err(|source| ShimError::Io { action: "copy the program into memory", source })
+    sealed_program().map_err(|source| ShimError::Io {
+        action: "copy the program into memory",
+        source,
+    })
 }
 
 fn sealed_program() -> io::Result<OwnedFd> {
@@ -157,7 +181,10 @@ fn sealed_program() -> io::Result<OwnedFd> {
 }
 
 fn execute(program: BorrowedFd<'_>, arguments: &[String]) -> Result<Running, ShimError> {
-    let failed = |source| ShimError::Io { action: "execute the launcher", source };
+    let failed = |source| ShimError::Io {
+        action: "execute the launcher",
+        source,
+    };
     let (socket, theirs) = fdpass::pair().map_err(failed)?;
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     if let Some((name, rest)) = arguments.split_first() {
@@ -185,14 +212,24 @@ fn execute(program: BorrowedFd<'_>, arguments: &[String]) -> Result<Running, Shi
 
 /// Waits for the launcher's word that it is set up.
 fn greeting(socket: BorrowedFd<'_>) -> Result<(), ShimError> {
-    let failed = |source: io::Error| ShimError::Io { action: "wait for the launcher", source };
-    for timeout in [rustix::net::sockopt::Timeout::Recv, rustix::net::sockopt::Timeout::Send] {
+    let failed = |source: io::Error| ShimError::Io {
+        action: "wait for the launcher",
+        source,
+    };
+    for timeout in [
+        rustix::net::sockopt::Timeout::Recv,
+        rustix::net::sockopt::Timeout::Send,
+    ] {
         rustix::net::sockopt::set_socket_timeout(socket, timeout, Some(PATIENCE))
             .map_err(|errno| failed(errno.into()))?;
     }
-    let packet = Inbox::default().recv(socket, Wait::Block)?.ok_or(ShimError::Closed)?;
+    let packet = Inbox::default()
+        .recv(socket, Wait::Block)?
+        .ok_or(ShimError::Closed)?;
     match packet.body.as_slice() {
         [] if packet.header.kind == kind::HELLO => Ok(()),
-        text => Err(ShimError::Launcher { text: String::from_utf8_lossy(text).into_owned() }),
+        text => Err(ShimError::Launcher {
+            text: String::from_utf8_lossy(text).into_owned(),
+        }),
     }
 }

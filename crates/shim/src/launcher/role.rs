@@ -13,15 +13,24 @@ use crate::protocol::transport::{self, Inbox, Packet};
 use crate::protocol::{Answer, Header, Message, Refusal, kind};
 
 /// The signals that a terminal or an init sends around: launcher and shims end by their own rules.
-const IGNORED: [i32; 6] =
-    [libc::SIGCHLD, libc::SIGPIPE, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+const IGNORED: [i32; 6] = [
+    libc::SIGCHLD,
+    libc::SIGPIPE,
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+];
 
 /// The launcher's role: serves the socket that is its standard input until the daemon closes it.
 pub fn main() -> ExitCode {
     let Ok(socket) = take_standard_input() else {
         return ExitCode::FAILURE;
     };
-    let hello = Header { kind: kind::HELLO, number: 0 };
+    let hello = Header {
+        kind: kind::HELLO,
+        number: 0,
+    };
     let prepared = prepare();
     let words = match &prepared {
         Ok(()) => String::new(),
@@ -69,7 +78,11 @@ fn empty_namespace() -> Result<(), rustix::io::Errno> {
     mount::set_attributes(rustix::fs::CWD, c"/", &private)?;
     let proc = mount::clone_tree(rustix::fs::CWD, c"/proc", false)?;
     let options = [(c"mode", Some(c"0755")), (c"size", Some(c"64k"))];
-    let root = mount::detached(c"tmpfs", &options, attr::NO_DEV | attr::NO_EXEC | attr::NO_SUID)?;
+    let root = mount::detached(
+        c"tmpfs",
+        &options,
+        attr::NO_DEV | attr::NO_EXEC | attr::NO_SUID,
+    )?;
     for folder in [c"proc", c"root"] {
         rustix::fs::mkdirat(&root, folder, Mode::from_raw_mode(0o755))?;
     }
@@ -80,7 +93,10 @@ fn empty_namespace() -> Result<(), rustix::io::Errno> {
     mount::pivot_to_working_folder()?;
     mount::detach(c".")?;
     rustix::process::chdir("/")?;
-    let read_only = mount::Change { set: attr::READ_ONLY, ..mount::Change::default() };
+    let read_only = mount::Change {
+        set: attr::READ_ONLY,
+        ..mount::Change::default()
+    };
     mount::set_attributes(rustix::fs::CWD, c"/", &read_only)
 }
 
@@ -103,7 +119,9 @@ fn serve(socket: OwnedFd) -> ExitCode {
             Ok(None) => return ExitCode::SUCCESS,
             // A message that could not be taken over is lost with its descriptors; its sender sees its
             // connection end. An error of the socket itself comes again as its end.
-            Err(crate::ShimError::Io { source, .. }) if source.kind() == io::ErrorKind::NotConnected => {
+            Err(crate::ShimError::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotConnected =>
+            {
                 return ExitCode::FAILURE;
             }
             Err(_) => {}
@@ -120,12 +138,18 @@ fn refuse(packet: &Packet, error: &io::Error) {
         action: "fork the container's supervisor".to_owned(),
         errno: error.raw_os_error().unwrap_or(libc::EAGAIN),
     };
-    let message = Message::Answer(Answer { number: 0, result: Err(refusal) });
+    let message = Message::Answer(Answer {
+        number: 0,
+        result: Err(refusal),
+    });
     send_plainly(connection.as_fd(), &message);
 }
 
 fn send_plainly(connection: BorrowedFd<'_>, message: &Message) {
-    let header = Header { kind: message.kind(), number: message.number() };
+    let header = Header {
+        kind: message.kind(),
+        number: message.number(),
+    };
     // A daemon that is gone needs no answer.
     let _ = transport::send(connection, header, &message.encode(), &[], Wait::Never);
 }

@@ -69,9 +69,18 @@ mod tests {
     #[test]
     fn text_is_escaped_as_docker_does() {
         assert_eq!(escaped("plain é 漢".as_bytes()), "plain é 漢");
-        assert_eq!(escaped(b"a\"b\\c\n\r\t\x1b[0m"), r#"a\"b\\c\n\r\u0009\u001b[0m"#);
-        assert_eq!(escaped(b"<a href=\"x\">&"), r#"\u003ca href=\"x\"\u003e\u0026"#);
-        assert_eq!(escaped("x\u{2028}y\u{2029}\u{2027}".as_bytes()), "x\\u2028y\\u2029\u{2027}");
+        assert_eq!(
+            escaped(b"a\"b\\c\n\r\t\x1b[0m"),
+            r#"a\"b\\c\n\r\u0009\u001b[0m"#
+        );
+        assert_eq!(
+            escaped(b"<a href=\"x\">&"),
+            r#"\u003ca href=\"x\"\u003e\u0026"#
+        );
+        assert_eq!(
+            escaped("x\u{2028}y\u{2029}\u{2027}".as_bytes()),
+            "x\\u2028y\\u2029\u{2027}"
+        );
         assert_eq!(escaped(b"ok\xff\xc3"), "ok\\ufffd\\ufffd");
         assert_eq!(escaped(b"\xe2\x80"), "\\ufffd\\ufffd");
         assert_eq!(escaped(b""), "");

@@ -63,7 +63,13 @@ pub(crate) struct JsonFile {
 
 impl JsonFile {
     /// A log that begins at the end of `name` in `folder`.
-    pub(crate) fn new(folder: OwnedFd, name: String, max_size: u64, max_files: u32, attrs: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        folder: OwnedFd,
+        name: String,
+        max_size: u64,
+        max_files: u32,
+        attrs: Vec<u8>,
+    ) -> Self {
         let mut log = JsonFile {
             folder,
             name,
@@ -95,13 +101,24 @@ impl JsonFile {
 
     fn open(&mut self) -> io::Result<&mut File> {
         if self.file.is_none() {
-            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let flags = OFlags::CREATE
+                | OFlags::WRONLY
+                | OFlags::APPEND
+                | OFlags::CLOEXEC
+                | OFlags::NOFOLLOW;
             let mode = Mode::from_raw_mode(0o640);
-            let file = File::from(rustix::fs::openat(&self.folder, self.name.as_str(), flags, mode)?);
+            let file = File::from(rustix::fs::openat(
+                &self.folder,
+                self.name.as_str(),
+                flags,
+                mode,
+            )?);
             self.size = file.metadata()?.len();
             self.file = Some(file);
         }
-        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.file
+            .as_mut()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Takes output as it comes and writes every line that is complete.
@@ -180,7 +197,11 @@ impl JsonFile {
         }
         out.extend_from_slice(b"\"}\n");
         partial.bytes.clear();
-        partial.since = if whole { None } else { Some(partial.since.unwrap_or(now)) };
+        partial.since = if whole {
+            None
+        } else {
+            Some(partial.since.unwrap_or(now))
+        };
         self.gathered_lines += 1;
         if self.gathered.len() >= GATHERED {
             self.flush();
@@ -226,7 +247,11 @@ impl JsonFile {
             return;
         }
         for number in (1..self.max_files).rev() {
-            let newer = if number == 1 { self.name.clone() } else { format!("{}.{}", self.name, number - 1) };
+            let newer = if number == 1 {
+                self.name.clone()
+            } else {
+                format!("{}.{}", self.name, number - 1)
+            };
             let older = format!("{}.{number}", self.name);
             match rustix::fs::renameat(&self.folder, newer.as_str(), &self.folder, older.as_str()) {
                 Err(rustix::io::Errno::NOENT) | Ok(()) => {}
@@ -241,7 +266,11 @@ impl JsonFile {
     #[cfg(test)]
     fn remove(&self) {
         for number in 0..self.max_files {
-            let name = if number == 0 { self.name.clone() } else { format!("{}.{number}", self.name) };
+            let name = if number == 0 {
+                self.name.clone()
+            } else {
+                format!("{}.{number}", self.name)
+            };
             let _ = rustix::fs::unlinkat(&self.folder, name, rustix::fs::AtFlags::empty());
         }
     }
@@ -253,7 +282,13 @@ mod tests {
 
     fn log_in(folder: &std::path::Path, max_size: u64, max_files: u32) -> JsonFile {
         let folder = File::open(folder).unwrap();
-        JsonFile::new(folder.into(), "x-json.log".to_owned(), max_size, max_files, Vec::new())
+        JsonFile::new(
+            folder.into(),
+            "x-json.log".to_owned(),
+            max_size,
+            max_files,
+            Vec::new(),
+        )
     }
 
     /// The lines of a file without their times.
@@ -277,13 +312,16 @@ mod tests {
         log.write(Stream::Stderr, b"err\n");
         log.write(Stream::Stdout, b"o\n\nrest");
         log.finish();
-        assert_eq!(lines(folder.path(), "x-json.log"), [
-            r#"{"log":"one\n","stream":"stdout""#,
-            r#"{"log":"err\n","stream":"stderr""#,
-            r#"{"log":"two\n","stream":"stdout""#,
-            r#"{"log":"\n","stream":"stdout""#,
-            r#"{"log":"rest","stream":"stdout""#,
-        ]);
+        assert_eq!(
+            lines(folder.path(), "x-json.log"),
+            [
+                r#"{"log":"one\n","stream":"stdout""#,
+                r#"{"log":"err\n","stream":"stderr""#,
+                r#"{"log":"two\n","stream":"stdout""#,
+                r#"{"log":"\n","stream":"stdout""#,
+                r#"{"log":"rest","stream":"stdout""#,
+            ]
+        );
     }
 
     #[test]
@@ -296,11 +334,16 @@ mod tests {
         }
         log.write(Stream::Stdout, b"\n");
         let text = std::fs::read_to_string(folder.path().join("x-json.log")).unwrap();
-        let times: Vec<&str> = text.lines().map(|line| line.split_once("\"time\"").unwrap().1).collect();
+        let times: Vec<&str> = text
+            .lines()
+            .map(|line| line.split_once("\"time\"").unwrap().1)
+            .collect();
         assert_eq!(times.len(), 3);
         assert!(times.iter().all(|time| *time == times[0]));
-        let lengths: Vec<usize> =
-            lines(folder.path(), "x-json.log").iter().map(|line| line.matches('x').count()).collect();
+        let lengths: Vec<usize> = lines(folder.path(), "x-json.log")
+            .iter()
+            .map(|line| line.matches('x').count())
+            .collect();
         assert_eq!(lengths, [PIECE, PIECE, 5]);
         assert!(text.ends_with("\"}\n") && text.lines().next().unwrap().contains("x\",\"stream\""));
     }
@@ -322,7 +365,11 @@ mod tests {
             let length = std::fs::metadata(folder.path().join(name)).unwrap().len();
             assert!((1000..1100).contains(&length), "{length}");
         }
-        let mut all: Vec<String> = names.iter().rev().flat_map(|name| lines(folder.path(), name)).collect();
+        let mut all: Vec<String> = names
+            .iter()
+            .rev()
+            .flat_map(|name| lines(folder.path(), name))
+            .collect();
         assert!(all.pop().unwrap().contains("line 199"));
         log.remove();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -335,7 +382,12 @@ mod tests {
         for n in 0..100 {
             log.write(Stream::Stdout, format!("line {n}\n").as_bytes());
         }
-        assert!(std::fs::metadata(folder.path().join("x-json.log")).unwrap().len() < 1100);
+        assert!(
+            std::fs::metadata(folder.path().join("x-json.log"))
+                .unwrap()
+                .len()
+                < 1100
+        );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -348,6 +400,9 @@ mod tests {
         assert_eq!(log.lost(), 2);
         std::fs::remove_dir(folder.path().join("x-json.log")).unwrap();
         log.write(Stream::Stdout, b"c\n");
-        assert_eq!((log.lost(), lines(folder.path(), "x-json.log").len()), (2, 1));
+        assert_eq!(
+            (log.lost(), lines(folder.path(), "x-json.log").len()),
+            (2, 1)
+        );
     }
 }

@@ -192,8 +192,13 @@ impl Message {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         match self {
-            Message::Answer(Answer { result: Ok(reply), .. }) => w.nested(1, |w| reply.write(w)),
-            Message::Answer(Answer { result: Err(refusal), .. }) => {
+            Message::Answer(Answer {
+                result: Ok(reply), ..
+            }) => w.nested(1, |w| reply.write(w)),
+            Message::Answer(Answer {
+                result: Err(refusal),
+                ..
+            }) => {
                 w.nested(2, |w| refusal.write(w));
             }
             Message::Event(event) => event.write(&mut w),
@@ -203,7 +208,10 @@ impl Message {
 
     pub(crate) fn decode(kind: u16, number: u32, body: &[u8]) -> Result<Self, WireError> {
         match kind {
-            kind::ANSWER => Ok(Message::Answer(Answer { number, result: read_result(body)? })),
+            kind::ANSWER => Ok(Message::Answer(Answer {
+                number,
+                result: read_result(body)?,
+            })),
             kind::EVENT => Ok(Message::Event(Event::read(body)?)),
             kind => Err(WireError::Kind { kind }),
         }
@@ -230,7 +238,11 @@ impl Reply {
                 w.number(1, 2);
                 w.number(2, u64::from(*pid));
             }
-            Reply::Started { pid, start_ticks, time } => {
+            Reply::Started {
+                pid,
+                start_ticks,
+                time,
+            } => {
                 w.number(1, 3);
                 w.number(2, u64::from(*pid));
                 w.number(3, *start_ticks);
@@ -263,7 +275,11 @@ impl Reply {
         match which {
             1 => Ok(Reply::Done),
             2 => Ok(Reply::Prepared { pid }),
-            3 => Ok(Reply::Started { pid, start_ticks, time }),
+            3 => Ok(Reply::Started {
+                pid,
+                start_ticks,
+                time,
+            }),
             4 => Ok(Reply::ExecStarted { pid }),
             5 => Ok(Reply::Status(status.ok_or(WireError::Missing { tag: 5 })?)),
             _ => Err(WireError::Field { tag: 1 }),
@@ -274,7 +290,13 @@ impl Reply {
 impl Refusal {
     fn write(&self, w: &mut Writer) {
         let (which, text) = match self {
-            Refusal::Fault { text, exit_code, step, errno, index } => {
+            Refusal::Fault {
+                text,
+                exit_code,
+                step,
+                errno,
+                index,
+            } => {
                 w.number(3, u64::from(*exit_code));
                 w.number(4, u64::from(*step));
                 w.signed(5, *errno);
@@ -312,14 +334,23 @@ impl Refusal {
             }
         }
         Ok(match which {
-            1 => Refusal::Fault { text, exit_code, step, errno, index },
+            1 => Refusal::Fault {
+                text,
+                exit_code,
+                step,
+                errno,
+                index,
+            },
             2 => Refusal::NotRunning,
             3 => Refusal::NoSuchExec,
             4 => Refusal::ExecExists,
             5 => Refusal::Without { what: text },
             6 => Refusal::Unsupported { what: text },
             7 => Refusal::Invalid { text },
-            8 => Refusal::System { action: text, errno },
+            8 => Refusal::System {
+                action: text,
+                errno,
+            },
             _ => return Err(WireError::Field { tag: 1 }),
         })
     }
@@ -330,7 +361,11 @@ impl Event {
         w.number(1, self.sequence);
         w.number(2, self.time);
         match &self.kind {
-            EventKind::Started { pid, start_ticks, restarts } => {
+            EventKind::Started {
+                pid,
+                start_ticks,
+                restarts,
+            } => {
                 w.number(3, 1);
                 w.number(4, u64::from(*pid));
                 w.number(5, *start_ticks);
@@ -341,7 +376,12 @@ impl Event {
                 w.number(4, u64::from(*exit_code));
                 w.content(8, text.as_bytes());
             }
-            EventKind::Exited { code, signal, oom, restart } => {
+            EventKind::Exited {
+                code,
+                signal,
+                oom,
+                restart,
+            } => {
                 let (outlook, delay) = restart.parts();
                 w.number(3, 3);
                 w.number(4, u64::from(*code));
@@ -356,7 +396,10 @@ impl Event {
                 w.number(4, u64::from(*code));
                 w.content(8, id.as_str().as_bytes());
             }
-            EventKind::Health { state, failing_streak } => {
+            EventKind::Health {
+                state,
+                failing_streak,
+            } => {
                 w.number(3, 6);
                 w.number(4, state.number());
                 w.number(5, u64::from(*failing_streak));
@@ -386,7 +429,11 @@ impl Event {
             }
         }
         let kind = event_kind(which, numbers, text)?;
-        Ok(Event { sequence, time, kind })
+        Ok(Event {
+            sequence,
+            time,
+            kind,
+        })
     }
 }
 

@@ -213,7 +213,8 @@ impl Launch {
 
     pub(crate) fn decode(body: &[u8]) -> Result<Self, WireError> {
         let mut container = None;
-        let nobody = ContainerId::try_from("0".repeat(64)).map_err(|_| WireError::Missing { tag: 1 })?;
+        let nobody =
+            ContainerId::try_from("0".repeat(64)).map_err(|_| WireError::Missing { tag: 1 })?;
         let mut launch = Launch::new(nobody, Vec::new(), NO_SLOT, NO_SLOT);
         for field in Fields::new(body) {
             let field = field?;
@@ -240,7 +241,9 @@ impl Launch {
             11 => self.detach_keys = field.content(NAME_LIMIT)?,
             12 => {
                 if self.attachments.len() == ATTACHMENT_LIMIT {
-                    return Err(WireError::Limit { what: "attachments" });
+                    return Err(WireError::Limit {
+                        what: "attachments",
+                    });
                 }
                 self.attachments.push(Attachment::read(field.nested())?);
             }
@@ -248,7 +251,9 @@ impl Launch {
             14 => self.listener = slot(field)?,
             15 => {
                 if self.cgroups.len() == ATTACHMENT_LIMIT {
-                    return Err(WireError::Limit { what: "control groups" });
+                    return Err(WireError::Limit {
+                        what: "control groups",
+                    });
                 }
                 self.cgroups.push(slot(field)?);
             }
@@ -315,7 +320,14 @@ impl RestartPolicy {
 
 impl LogConfig {
     fn write(&self, w: &mut Writer) {
-        if let LogConfig::JsonFile { folder, name, max_size, max_files, attrs } = self {
+        if let LogConfig::JsonFile {
+            folder,
+            name,
+            max_size,
+            max_files,
+            attrs,
+        } = self
+        {
             w.optional(1, Some(folder.0.into()));
             w.content(2, name.as_bytes());
             w.number(3, *max_size);
@@ -344,7 +356,13 @@ impl LogConfig {
         if name.is_empty() || name.contains(['/', '\0']) {
             return Err(WireError::Field { tag: 2 });
         }
-        Ok(LogConfig::JsonFile { folder, name, max_size, max_files, attrs })
+        Ok(LogConfig::JsonFile {
+            folder,
+            name,
+            max_size,
+            max_files,
+            attrs,
+        })
     }
 }
 

@@ -100,7 +100,11 @@ struct Small {
 
 impl Small {
     fn read(body: &[u8]) -> Result<Self, WireError> {
-        let mut small = Small { exec: None, first: None, second: None };
+        let mut small = Small {
+            exec: None,
+            first: None,
+            second: None,
+        };
         for field in Fields::new(body) {
             let field = field?;
             match field.tag {
@@ -152,7 +156,11 @@ impl Request {
                 w.optional(2, stop.signal.map(u64::from));
                 w.optional(3, stop.grace);
             }
-            Request::Resize { exec, rows, columns } => {
+            Request::Resize {
+                exec,
+                rows,
+                columns,
+            } => {
                 write_id(&mut w, exec.as_ref());
                 w.number(2, u64::from(*rows));
                 w.number(3, u64::from(*columns));
@@ -185,7 +193,10 @@ impl Request {
             kind::STOP => {
                 let small = Small::read(body)?;
                 let signal = small.first.map(|signal| narrow(signal, 2)).transpose()?;
-                Request::Stop(StopRequest { signal, grace: small.second })
+                Request::Stop(StopRequest {
+                    signal,
+                    grace: small.second,
+                })
             }
             kind::RESIZE => {
                 let small = Small::read(body)?;
@@ -196,7 +207,9 @@ impl Request {
                 }
             }
             kind::ATTACH => Request::Attach(Box::new(Attachment::read(Fields::new(body))?)),
-            kind::CLOSE_STDIN => Request::CloseStdin { exec: Small::read(body)?.exec },
+            kind::CLOSE_STDIN => Request::CloseStdin {
+                exec: Small::read(body)?.exec,
+            },
             kind::REOPEN_LOGS => Request::ReopenLogs,
             kind::UPDATE_POLICY => Request::UpdatePolicy(RestartPolicy::read(Fields::new(body))?),
             kind::SET_HEALTH => Request::SetHealth(read_health(body)?),
@@ -246,13 +259,22 @@ impl Exec {
                 4 => open_stdin = field.flag()?,
                 5 => detach_keys = field.content(255)?,
                 6 if attachments.len() == ATTACHMENT_LIMIT => {
-                    return Err(WireError::Limit { what: "attachments" });
+                    return Err(WireError::Limit {
+                        what: "attachments",
+                    });
                 }
                 6 => attachments.push(Attachment::read(field.nested())?),
                 _ => {}
             }
         }
         let id = id.ok_or(WireError::Missing { tag: ID_TAG })?;
-        Ok(Exec { id, plan, tty, open_stdin, detach_keys, attachments })
+        Ok(Exec {
+            id,
+            plan,
+            tty,
+            open_stdin,
+            detach_keys,
+            attachments,
+        })
     }
 }

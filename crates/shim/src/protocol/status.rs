@@ -228,7 +228,10 @@ impl ExecStatus {
                 _ => {}
             }
         }
-        Ok(ExecStatus { id: id.ok_or(WireError::Missing { tag: 1 })?, pid })
+        Ok(ExecStatus {
+            id: id.ok_or(WireError::Missing { tag: 1 })?,
+            pid,
+        })
     }
 }
 
@@ -276,7 +279,9 @@ impl HealthStatus {
                 }
                 2 => health.failing_streak = field.narrow()?,
                 3 if health.results.len() == HEALTH_RESULTS => {
-                    return Err(WireError::Limit { what: "health results" });
+                    return Err(WireError::Limit {
+                        what: "health results",
+                    });
                 }
                 3 => health.results.push(HealthResult::read(field.nested())?),
                 _ => {}

@@ -34,7 +34,10 @@ fn health() -> Health {
 fn launch() -> Launch {
     Launch {
         two_phase: true,
-        restart: RestartPolicy { kind: RestartKind::OnFailure, max_retries: 5 },
+        restart: RestartPolicy {
+            kind: RestartKind::OnFailure,
+            max_retries: 5,
+        },
         stop_signal: 3,
         log: LogConfig::JsonFile {
             folder: Slot(0),
@@ -67,17 +70,36 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Proceed,
         Request::Exec(Box::new(exec)),
-        Request::Signal { signal: 0, exec: None },
-        Request::Signal { signal: 64, exec: Some(id('c')) },
+        Request::Signal {
+            signal: 0,
+            exec: None,
+        },
+        Request::Signal {
+            signal: 64,
+            exec: Some(id('c')),
+        },
         Request::StopIntent(true),
         Request::StopIntent(false),
-        Request::Stop(StopRequest { signal: Some(15), grace: Some(0) }),
-        Request::Stop(StopRequest { signal: None, grace: None }),
-        Request::Resize { exec: Some(id('d')), rows: 24, columns: 80 },
+        Request::Stop(StopRequest {
+            signal: Some(15),
+            grace: Some(0),
+        }),
+        Request::Stop(StopRequest {
+            signal: None,
+            grace: None,
+        }),
+        Request::Resize {
+            exec: Some(id('d')),
+            rows: 24,
+            columns: 80,
+        },
         Request::Attach(Box::new(attachment())),
         Request::CloseStdin { exec: None },
         Request::ReopenLogs,
-        Request::UpdatePolicy(RestartPolicy { kind: RestartKind::UnlessStopped, max_retries: 0 }),
+        Request::UpdatePolicy(RestartPolicy {
+            kind: RestartKind::UnlessStopped,
+            max_retries: 0,
+        }),
         Request::SetHealth(Some(Box::new(health()))),
         Request::SetHealth(None),
         Request::Status,
@@ -87,17 +109,33 @@ fn requests() -> Vec<Request> {
 }
 
 fn status() -> Status {
-    let result = HealthResult { start: 1, end: 2, exit_code: -1, output: b"out".to_vec() };
+    let result = HealthResult {
+        start: 1,
+        end: 2,
+        exit_code: -1,
+        output: b"out".to_vec(),
+    };
     Status {
         phase: Phase::Restarting,
         pid: 77,
         start_ticks: 1 << 33,
         started: 5,
-        last_exit: Some(LastExit { code: 137, signal: 9, oom: true, time: 6 }),
+        last_exit: Some(LastExit {
+            code: 137,
+            signal: 9,
+            oom: true,
+            time: 6,
+        }),
         restarts: 8,
         stop_intent: true,
-        policy: RestartPolicy { kind: RestartKind::Always, max_retries: 0 },
-        execs: vec![ExecStatus { id: id('e'), pid: 78 }],
+        policy: RestartPolicy {
+            kind: RestartKind::Always,
+            max_retries: 0,
+        },
+        execs: vec![ExecStatus {
+            id: id('e'),
+            pid: 78,
+        }],
         health: Some(HealthStatus {
             state: HealthState::Unhealthy,
             failing_streak: 3,
@@ -111,25 +149,51 @@ fn status() -> Status {
 
 fn messages() -> Vec<Message> {
     let refusals = vec![
-        Refusal::Fault { text: "exec: no".to_owned(), exit_code: 127, step: 45, errno: 2, index: 1 },
+        Refusal::Fault {
+            text: "exec: no".to_owned(),
+            exit_code: 127,
+            step: 45,
+            errno: 2,
+            index: 1,
+        },
         Refusal::NotRunning,
         Refusal::NoSuchExec,
         Refusal::ExecExists,
-        Refusal::Without { what: "terminal".to_owned() },
-        Refusal::Unsupported { what: "that".to_owned() },
-        Refusal::Invalid { text: "no".to_owned() },
-        Refusal::System { action: "fork".to_owned(), errno: 11 },
+        Refusal::Without {
+            what: "terminal".to_owned(),
+        },
+        Refusal::Unsupported {
+            what: "that".to_owned(),
+        },
+        Refusal::Invalid {
+            text: "no".to_owned(),
+        },
+        Refusal::System {
+            action: "fork".to_owned(),
+            errno: 11,
+        },
     ];
     let replies = vec![
         Reply::Done,
         Reply::Prepared { pid: 1 },
-        Reply::Started { pid: 2, start_ticks: 3, time: 4 },
+        Reply::Started {
+            pid: 2,
+            start_ticks: 3,
+            time: 4,
+        },
         Reply::ExecStarted { pid: 5 },
         Reply::Status(Box::new(status())),
     ];
     let kinds = vec![
-        EventKind::Started { pid: 1, start_ticks: 2, restarts: 3 },
-        EventKind::StartFailed { exit_code: 126, text: "no".to_owned() },
+        EventKind::Started {
+            pid: 1,
+            start_ticks: 2,
+            restarts: 3,
+        },
+        EventKind::StartFailed {
+            exit_code: 126,
+            text: "no".to_owned(),
+        },
         EventKind::Exited {
             code: 1,
             signal: 0,
@@ -137,14 +201,35 @@ fn messages() -> Vec<Message> {
             restart: RestartOutlook::ByDaemon { delay: 100 },
         },
         EventKind::RestartCancelled,
-        EventKind::ExecExited { id: id('f'), code: 255 },
-        EventKind::Health { state: HealthState::Healthy, failing_streak: 0 },
-        EventKind::Detached { token: 3, exec: Some(id('0')) },
-        EventKind::Detached { token: 0, exec: None },
+        EventKind::ExecExited {
+            id: id('f'),
+            code: 255,
+        },
+        EventKind::Health {
+            state: HealthState::Healthy,
+            failing_streak: 0,
+        },
+        EventKind::Detached {
+            token: 3,
+            exec: Some(id('0')),
+        },
+        EventKind::Detached {
+            token: 0,
+            exec: None,
+        },
     ];
-    let answers = refusals.into_iter().map(Err).chain(replies.into_iter().map(Ok));
+    let answers = refusals
+        .into_iter()
+        .map(Err)
+        .chain(replies.into_iter().map(Ok));
     let answers = answers.map(|result| Message::Answer(Answer { number: 12, result }));
-    let events = kinds.into_iter().map(|kind| Message::Event(Event { sequence: 5, time: 6, kind }));
+    let events = kinds.into_iter().map(|kind| {
+        Message::Event(Event {
+            sequence: 5,
+            time: 6,
+            kind,
+        })
+    });
     answers.chain(events).collect()
 }
 
@@ -154,10 +239,16 @@ fn every_message_comes_back() {
     let plain = Launch::new(id('1'), vec![], Slot(0), Slot(1));
     assert_eq!(Launch::decode(&plain.encode()), Ok(plain));
     for request in requests() {
-        assert_eq!(Request::decode(request.kind(), &request.encode()), Ok(request));
+        assert_eq!(
+            Request::decode(request.kind(), &request.encode()),
+            Ok(request)
+        );
     }
     for message in messages() {
-        assert_eq!(Message::decode(message.kind(), message.number(), &message.encode()), Ok(message));
+        assert_eq!(
+            Message::decode(message.kind(), message.number(), &message.encode()),
+            Ok(message)
+        );
     }
 }
 
@@ -172,20 +263,29 @@ fn with_unknown_field(mut body: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn unknown_fields_are_skipped() {
-    assert_eq!(Launch::decode(&with_unknown_field(launch().encode())), Ok(launch()));
+    assert_eq!(
+        Launch::decode(&with_unknown_field(launch().encode())),
+        Ok(launch())
+    );
     for request in requests() {
         let body = with_unknown_field(request.encode());
         assert_eq!(Request::decode(request.kind(), &body), Ok(request));
     }
     for message in messages() {
         let body = with_unknown_field(message.encode());
-        assert_eq!(Message::decode(message.kind(), message.number(), &body), Ok(message));
+        assert_eq!(
+            Message::decode(message.kind(), message.number(), &body),
+            Ok(message)
+        );
     }
 }
 
 #[test]
 fn another_major_version_is_refused_and_another_minor_is_not() {
-    let header = Header { kind: 27, number: 1 };
+    let header = Header {
+        kind: 27,
+        number: 1,
+    };
     let mut bytes = header.encode();
     bytes[6] = 200;
     assert_eq!(Header::decode(&bytes), Ok((header, &[][..])));
@@ -233,7 +333,11 @@ fn random_and_damaged_bytes_are_refused_or_understood() {
     let bodies = requests()
         .iter()
         .map(|request| (request.kind(), request.encode()))
-        .chain(messages().iter().map(|message| (message.kind(), message.encode())))
+        .chain(
+            messages()
+                .iter()
+                .map(|message| (message.kind(), message.encode())),
+        )
         .chain([(kind::LAUNCH, launch().encode())])
         .collect::<Vec<_>>();
     for (kind, body) in bodies {

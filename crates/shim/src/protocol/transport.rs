@@ -33,9 +33,15 @@ pub(crate) fn send(
     wait: Wait,
 ) -> Result<(), ShimError> {
     if body.len() > BODY_LIMIT || descriptors.len() >= DESCRIPTOR_LIMIT {
-        return Err(WireError::Limit { what: "a body's length or its descriptors" }.into());
+        return Err(WireError::Limit {
+            what: "a body's length or its descriptors",
+        }
+        .into());
     }
-    let failed = |source| ShimError::Io { action: "send a message", source };
+    let failed = |source| ShimError::Io {
+        action: "send a message",
+        source,
+    };
     if body.len() <= INLINE_LIMIT && descriptors.len() <= MAX_DESCRIPTORS {
         let front = header.encode();
         let parts = [IoSlice::new(&front), IoSlice::new(body)];
@@ -54,7 +60,10 @@ pub(crate) fn send(
     let mut rest = all.as_slice();
     while rest.len() > MAX_DESCRIPTORS {
         let (now, later) = rest.split_at(MAX_DESCRIPTORS);
-        let ahead = Header { kind: kind::DESCRIPTORS, number: header.number };
+        let ahead = Header {
+            kind: kind::DESCRIPTORS,
+            number: header.number,
+        };
         fdpass::send(socket, &[IoSlice::new(&ahead.encode())], now, wait).map_err(failed)?;
         rest = later;
     }
@@ -76,14 +85,20 @@ impl Inbox {
         socket: BorrowedFd<'_>,
         wait: Wait,
     ) -> Result<Option<Packet>, ShimError> {
-        let failed = |source| ShimError::Io { action: "receive a message", source };
+        let failed = |source| ShimError::Io {
+            action: "receive a message",
+            source,
+        };
         loop {
             let length = fdpass::next_length(socket, wait).map_err(failed)?;
             if length == 0 {
                 return Ok(None);
             }
             if length > HEADER_LENGTH + INLINE_LIMIT {
-                return Err(WireError::Limit { what: "a message's length" }.into());
+                return Err(WireError::Limit {
+                    what: "a message's length",
+                }
+                .into());
             }
             let mut message = vec![0; length];
             let received = fdpass::recv(socket, &mut message, Wait::Never).map_err(failed)?;
@@ -104,7 +119,10 @@ impl Inbox {
         self.ahead.extend(descriptors);
         if self.ahead.len() > DESCRIPTOR_LIMIT {
             self.ahead.clear();
-            return Err(WireError::Limit { what: "descriptors" }.into());
+            return Err(WireError::Limit {
+                what: "descriptors",
+            }
+            .into());
         }
         if header.kind == kind::DESCRIPTORS {
             return Ok(None);
@@ -116,9 +134,16 @@ impl Inbox {
         } else {
             header.kind &= !BODY_IN_FILE;
             let file = descriptors.pop().ok_or(WireError::Truncated)?;
-            read_body(file).map_err(|source| ShimError::Io { action: "read a message's body", source })?
+            read_body(file).map_err(|source| ShimError::Io {
+                action: "read a message's body",
+                source,
+            })?
         };
-        Ok(Some(Packet { header, body, descriptors }))
+        Ok(Some(Packet {
+            header,
+            body,
+            descriptors,
+        }))
     }
 }
 
@@ -126,7 +151,10 @@ fn read_body(file: OwnedFd) -> io::Result<Vec<u8>> {
     let file = File::from(file);
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     if length > BODY_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the body is too long"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the body is too long",
+        ));
     }
     let mut body = vec![0; length];
     file.read_exact_at(&mut body, 0)?;

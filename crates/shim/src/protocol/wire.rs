@@ -147,7 +147,9 @@ impl<'a> Field<'a> {
     /// Bytes of at most `limit`.
     pub(crate) fn content(&self, limit: usize) -> Result<Vec<u8>, WireError> {
         if self.value.len() > limit {
-            return Err(WireError::Limit { what: "a field's length" });
+            return Err(WireError::Limit {
+                what: "a field's length",
+            });
         }
         Ok(self.value.to_vec())
     }
@@ -206,7 +208,13 @@ fn split_field(bytes: &[u8]) -> Option<(Field<'_>, &[u8])> {
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let (value, rest) = rest.split_at_checked(length)?;
-    Some((Field { tag: u16::from_le_bytes(*tag), value }, rest))
+    Some((
+        Field {
+            tag: u16::from_le_bytes(*tag),
+            value,
+        },
+        rest,
+    ))
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
-use rustix::pipe::PipeFlags;
 use runtime::plan::{CgroupEntry, ExecPlan, Plan};
 use runtime::spawn::{self, Pending, Spawned, Stdio, Stream};
 use runtime::{Fault, Prepared, PreparedExec};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 
 use super::session::Newborn;
 use crate::protocol::Refusal;
@@ -29,7 +29,10 @@ struct Streams {
 }
 
 fn system(action: &str, errno: Errno) -> Refusal {
-    Refusal::System { action: action.to_owned(), errno: errno.raw_os_error() }
+    Refusal::System {
+        action: action.to_owned(),
+        errno: errno.raw_os_error(),
+    }
 }
 
 /// A pipe whose one end, the supervisor's, does not block. (The other end is an open file of its own.)
@@ -38,7 +41,8 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Refusal> {
 }
 
 fn unblock(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
-    rustix::fs::fcntl_setfl(&fd, OFlags::NONBLOCK).map_err(|errno| system("set up a stream", errno))?;
+    rustix::fs::fcntl_setfl(&fd, OFlags::NONBLOCK)
+        .map_err(|errno| system("set up a stream", errno))?;
     Ok(fd)
 }
 
@@ -68,7 +72,11 @@ impl Streams {
             Some(fd) => Stream::Fd(fd.as_fd()),
             None => Stream::Null,
         };
-        Stdio { stdin: stream(0), stdout: stream(1), stderr: stream(2) }
+        Stdio {
+            stdin: stream(0),
+            stdout: stream(1),
+            stderr: stream(2),
+        }
     }
 
     /// The process is made: its own ends are closed here.
@@ -116,14 +124,24 @@ impl Half {
 
     /// Lets it go on to its program.
     pub(super) fn proceed(self, plan: &Plan) -> Result<Newborn, Refusal> {
-        let Half { pending, streams, shape } = self;
-        let spawned = pending.proceed().map_err(|fault| refusal(&fault, fault.describe(plan)))?;
+        let Half {
+            pending,
+            streams,
+            shape,
+        } = self;
+        let spawned = pending
+            .proceed()
+            .map_err(|fault| refusal(&fault, fault.describe(plan)))?;
         streams.newborn(spawned, shape)
     }
 }
 
 /// Starts a container's first process.
-pub(super) fn first(prepared: &Prepared, fds: &[OwnedFd], shape: Shape) -> Result<Newborn, Refusal> {
+pub(super) fn first(
+    prepared: &Prepared,
+    fds: &[OwnedFd],
+    shape: Shape,
+) -> Result<Newborn, Refusal> {
     let streams = Streams::new(shape)?;
     let spawned = spawn::spawn(prepared, fds, streams.stdio())
         .map_err(|fault| refusal(&fault, fault.describe(prepared.plan())))?;
@@ -131,11 +149,19 @@ pub(super) fn first(prepared: &Prepared, fds: &[OwnedFd], shape: Shape) -> Resul
 }
 
 /// Starts a container's first process as far as its namespaces.
-pub(super) fn first_half(prepared: &Prepared, fds: &[OwnedFd], shape: Shape) -> Result<Half, Refusal> {
+pub(super) fn first_half(
+    prepared: &Prepared,
+    fds: &[OwnedFd],
+    shape: Shape,
+) -> Result<Half, Refusal> {
     let streams = Streams::new(shape)?;
     let pending = spawn::begin(prepared, fds, streams.stdio())
         .map_err(|fault| refusal(&fault, fault.describe(prepared.plan())))?;
-    Ok(Half { pending, streams, shape })
+    Ok(Half {
+        pending,
+        streams,
+        shape,
+    })
 }
 
 /// Starts a further process beside `target`. An empty cgroup entry in the plan means that of the container.
@@ -151,7 +177,9 @@ pub(super) fn further(
         plan.cgroup = cgroup.clone();
     }
     if plan.terminal != shape.tty {
-        return Err(Refusal::Invalid { text: "request and plan differ about the terminal".to_owned() });
+        return Err(Refusal::Invalid {
+            text: "request and plan differ about the terminal".to_owned(),
+        });
     }
     let prepared = PreparedExec::new(plan).map_err(|error| invalid(&error))?;
     let streams = Streams::new(shape)?;
@@ -161,7 +189,9 @@ pub(super) fn further(
 }
 
 pub(super) fn invalid(error: &dyn std::error::Error) -> Refusal {
-    Refusal::Invalid { text: error.to_string() }
+    Refusal::Invalid {
+        text: error.to_string(),
+    }
 }
 
 pub(super) fn refusal(fault: &Fault, text: String) -> Refusal {

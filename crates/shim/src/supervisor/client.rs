@@ -158,8 +158,9 @@ impl Client {
         if self.input_ended {
             return Sent::Nothing;
         }
-        let answer =
-            rustix::io::retry_on_intr(|| rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT));
+        let answer = rustix::io::retry_on_intr(|| {
+            rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT)
+        });
         match answer {
             Ok((0, _)) => {
                 self.input_ended = true;

@@ -49,8 +49,13 @@ impl Daemon {
     fn flush(&mut self) {
         while let Some(message) = self.waiting.front() {
             let descriptors: Vec<_> = message.descriptors.iter().map(AsFd::as_fd).collect();
-            let sent =
-                transport::send(self.socket.as_fd(), message.header, &message.body, &descriptors, Wait::Never);
+            let sent = transport::send(
+                self.socket.as_fd(),
+                message.header,
+                &message.body,
+                &descriptors,
+                Wait::Never,
+            );
             match sent {
                 Ok(()) => drop(self.waiting.pop_front()),
                 Err(error) if error.would_block() => return,
@@ -84,8 +89,12 @@ pub(super) struct Daemons {
 impl Daemons {
     /// Nobody is waited for before [`Daemons::listen`].
     pub(super) fn new(listener: OwnedFd, first: OwnedFd) -> Self {
-        let mut daemons =
-            Daemons { listener, listening: Watch::new(Token::Listener), all: Vec::new(), next: 0 };
+        let mut daemons = Daemons {
+            listener,
+            listening: Watch::new(Token::Listener),
+            all: Vec::new(),
+            next: 0,
+        };
         daemons.add(first);
         daemons
     }
@@ -107,7 +116,8 @@ impl Daemons {
     pub(super) const FIRST: u32 = 0;
 
     pub(super) fn listen(&mut self, poll: &Poll) {
-        self.listening.set(poll, &self.listener, Some(EventFlags::IN));
+        self.listening
+            .set(poll, &self.listener, Some(EventFlags::IN));
         self.settle(poll);
     }
 
@@ -158,18 +168,32 @@ impl Daemons {
     ) {
         let message = Message::Answer(Answer { number, result });
         if let Some(daemon) = self.all.iter_mut().find(|each| each.number == daemon) {
-            let header = Header { kind: message.kind(), number };
-            daemon.send(Waiting { header, body: message.encode(), descriptors });
+            let header = Header {
+                kind: message.kind(),
+                number,
+            };
+            daemon.send(Waiting {
+                header,
+                body: message.encode(),
+                descriptors,
+            });
         }
     }
 
     /// Tells everybody.
     pub(super) fn tell(&mut self, event: Event) {
         let message = Message::Event(event);
-        let header = Header { kind: message.kind(), number: 0 };
+        let header = Header {
+            kind: message.kind(),
+            number: 0,
+        };
         let body = message.encode();
         for daemon in &mut self.all {
-            daemon.send(Waiting { header, body: body.clone(), descriptors: Vec::new() });
+            daemon.send(Waiting {
+                header,
+                body: body.clone(),
+                descriptors: Vec::new(),
+            });
         }
     }
 

@@ -19,7 +19,13 @@ pub(super) struct Input {
 impl Input {
     /// `fd` must not block.
     pub(super) fn new(session: u32, fd: Option<OwnedFd>) -> Self {
-        Input { fd, watch: Watch::new(Token::Input(session)), pending: Vec::new(), written: 0, ending: false }
+        Input {
+            fd,
+            watch: Watch::new(Token::Input(session)),
+            pending: Vec::new(),
+            written: 0,
+            ending: false,
+        }
     }
 
     /// Whether something is there that reads, as far as is known.

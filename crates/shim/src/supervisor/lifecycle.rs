@@ -23,14 +23,16 @@ impl Supervisor {
     pub(super) fn start_first(&mut self, opening: Opening) {
         if let Err(refusal) = self.try_first(opening) {
             self.start_failed(&refusal);
-            self.daemons.answer(Daemons::FIRST, LAUNCH, Err(refusal), Vec::new());
+            self.daemons
+                .answer(Daemons::FIRST, LAUNCH, Err(refusal), Vec::new());
         }
     }
 
     fn try_first(&mut self, opening: Opening) -> Result<(), Refusal> {
         if self.restarts.policy.kind != RestartKind::No {
-            self.mounts =
-                Some(Mounts::keep(self.prepared.plan(), &self.fds).map_err(system("keep the mounts"))?);
+            self.mounts = Some(
+                Mounts::keep(self.prepared.plan(), &self.fds).map_err(system("keep the mounts"))?,
+            );
             self.supply_mounts()?;
         }
         if opening.two_phase {
@@ -42,12 +44,14 @@ impl Supervisor {
             self.half = Some(half);
             self.phase = Phase::Prepared;
             self.early_clients = opening.attachments;
-            self.daemons.answer(Daemons::FIRST, LAUNCH, Ok(reply), vec![namespace]);
+            self.daemons
+                .answer(Daemons::FIRST, LAUNCH, Ok(reply), vec![namespace]);
             return Ok(());
         }
         let born = birth::first(&self.prepared, &self.fds, self.shape())?;
         let (session, reply) = self.started(born);
-        self.daemons.answer(Daemons::FIRST, LAUNCH, Ok(reply), Vec::new());
+        self.daemons
+            .answer(Daemons::FIRST, LAUNCH, Ok(reply), Vec::new());
         self.tell_start();
         self.attach_all(session, opening.attachments);
         Ok(())
@@ -83,12 +87,18 @@ impl Supervisor {
     }
 
     fn shape(&self) -> Shape {
-        Shape { tty: self.config.manners.tty, input: self.config.open_stdin, outputs: true }
+        Shape {
+            tty: self.config.manners.tty,
+            input: self.config.open_stdin,
+            outputs: true,
+        }
     }
 
     fn supply_mounts(&mut self) -> Result<(), Refusal> {
         match &self.mounts {
-            Some(mounts) => mounts.supply(&mut self.fds).map_err(system("clone the mounts")),
+            Some(mounts) => mounts
+                .supply(&mut self.fds)
+                .map_err(system("clone the mounts")),
             None => Ok(()),
         }
     }
@@ -100,10 +110,26 @@ impl Supervisor {
         let start_ticks = start_ticks(pid);
         let time = clock::now();
         self.phase = Phase::Running;
-        self.run = Run { pid, start_ticks, started: time, since: Some(Instant::now()) };
-        let kind = EventKind::Started { pid, start_ticks, restarts: self.restarts.count() };
+        self.run = Run {
+            pid,
+            start_ticks,
+            started: time,
+            since: Some(Instant::now()),
+        };
+        let kind = EventKind::Started {
+            pid,
+            start_ticks,
+            restarts: self.restarts.count(),
+        };
         self.start_event = Some(self.journal.record(time, kind));
-        (number, Reply::Started { pid, start_ticks, time })
+        (
+            number,
+            Reply::Started {
+                pid,
+                start_ticks,
+                time,
+            },
+        )
     }
 
     /// Tells of the start that was written down last.
@@ -117,13 +143,19 @@ impl Supervisor {
         let number = self.next_session;
         self.next_session += 1;
         let session = Session::new(number, &self.poll, born, manners);
-        self.sessions.push(Entry { role, session, told: false });
+        self.sessions.push(Entry {
+            role,
+            session,
+            told: false,
+        });
         number
     }
 
     pub(super) fn attach_all(&mut self, session: u32, attachments: Vec<(OwnedFd, Attachment)>) {
         for (socket, attachment) in attachments {
-            self.with(session, |session, poll, _, sink| session.attach(poll, socket, &attachment, sink));
+            self.with(session, |session, poll, _, sink| {
+                session.attach(poll, socket, &attachment, sink)
+            });
         }
     }
 
@@ -134,7 +166,10 @@ impl Supervisor {
             _ => 125,
         };
         self.phase = Phase::Exited;
-        self.record(EventKind::StartFailed { exit_code, text: refusal.to_string() });
+        self.record(EventKind::StartFailed {
+            exit_code,
+            text: refusal.to_string(),
+        });
     }
 
     /// Writes an event down, then tells everybody.
@@ -172,7 +207,9 @@ impl Supervisor {
         if is_main && self.prepared.plan().namespaces.pid != NsMode::New {
             self.kill();
         }
-        self.with(number, |session, poll, buffer, sink| session.drain(poll, buffer, sink));
+        self.with(number, |session, poll, buffer, sink| {
+            session.drain(poll, buffer, sink)
+        });
     }
 
     /// Kills everything in the container.
@@ -197,11 +234,16 @@ impl Supervisor {
         for number in complete {
             self.complete(number);
         }
-        self.sessions.retain(|entry| !entry.told || !entry.session.is_empty());
+        self.sessions
+            .retain(|entry| !entry.told || !entry.session.is_empty());
     }
 
     fn complete(&mut self, number: u32) {
-        let Some(entry) = self.sessions.iter_mut().find(|entry| entry.session.number == number) else {
+        let Some(entry) = self
+            .sessions
+            .iter_mut()
+            .find(|entry| entry.session.number == number)
+        else {
             return;
         };
         entry.told = true;
@@ -211,12 +253,19 @@ impl Supervisor {
         match &entry.role {
             Role::Main => self.exited(ended),
             Role::Exec(id) => {
-                let kind = EventKind::ExecExited { id: id.clone(), code: ended.code() };
+                let kind = EventKind::ExecExited {
+                    id: id.clone(),
+                    code: ended.code(),
+                };
                 self.record(kind);
             }
         }
         // The record is written and told: now the clients may know.
-        if let Some(entry) = self.sessions.iter_mut().find(|entry| entry.session.number == number) {
+        if let Some(entry) = self
+            .sessions
+            .iter_mut()
+            .find(|entry| entry.session.number == number)
+        {
             entry.session.finish(&self.poll);
         }
     }
@@ -227,8 +276,14 @@ impl Supervisor {
             log.finish();
         }
         let oom = self.was_out_of_memory();
-        let ran = self.run.since.map_or(Duration::ZERO, |since| since.elapsed());
-        let restart = match self.restarts.after_exit(ended.code(), ran, self.stop_intent) {
+        let ran = self
+            .run
+            .since
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        let restart = match self
+            .restarts
+            .after_exit(ended.code(), ran, self.stop_intent)
+        {
             None => RestartOutlook::None,
             Some(delay) => {
                 let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -241,12 +296,29 @@ impl Supervisor {
                 }
             }
         };
-        self.phase = if self.restart_at.is_some() { Phase::Restarting } else { Phase::Exited };
+        self.phase = if self.restart_at.is_some() {
+            Phase::Restarting
+        } else {
+            Phase::Exited
+        };
         self.kill_at = None;
         self.run = Run::default();
         let (code, signal) = (ended.code(), ended.signal());
-        self.last_exit = Some(LastExit { code, signal, oom, time: ended.time });
-        let event = self.journal.record(ended.time, EventKind::Exited { code, signal, oom, restart });
+        self.last_exit = Some(LastExit {
+            code,
+            signal,
+            oom,
+            time: ended.time,
+        });
+        let event = self.journal.record(
+            ended.time,
+            EventKind::Exited {
+                code,
+                signal,
+                oom,
+                restart,
+            },
+        );
         self.daemons.tell(event);
     }
 
@@ -274,7 +346,10 @@ fn start_ticks(pid: u32) -> u64 {
         .and_then(|mut file| std::io::Read::read(&mut file, &mut text))
         .unwrap_or(0);
     // The name in parentheses may hold anything.
-    let after_name = text[..length].rsplit(|&byte| byte == b')').next().unwrap_or_default();
+    let after_name = text[..length]
+        .rsplit(|&byte| byte == b')')
+        .next()
+        .unwrap_or_default();
     let field = after_name.split(|&byte| byte == b' ').nth(20);
     let digits = field.and_then(|digits| std::str::from_utf8(digits).ok());
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)

@@ -27,7 +27,8 @@ use crate::journal::Journal;
 use crate::logs::{JsonFile, Stream};
 use crate::protocol::transport::{self, Packet};
 use crate::protocol::{
-    Answer, Attachment, Backend, Event, EventKind, Header, LastExit, Launch, LogConfig, Message, Phase, Refusal,
+    Answer, Attachment, Backend, Event, EventKind, Header, LastExit, Launch, LogConfig, Message,
+    Phase, Refusal,
 };
 use birth::Half;
 use daemons::Daemons;
@@ -142,17 +143,31 @@ pub(crate) fn main(packet: Packet) -> ExitCode {
             supervisor.serve()
         }
         Err(refusal) => {
-            let answer = Message::Answer(Answer { number: 0, result: Err(refusal) });
-            let header = Header { kind: answer.kind(), number: 0 };
+            let answer = Message::Answer(Answer {
+                number: 0,
+                result: Err(refusal),
+            });
+            let header = Header {
+                kind: answer.kind(),
+                number: 0,
+            };
             // A daemon that is gone needs no answer.
-            let _ = transport::send(connection.as_fd(), header, &answer.encode(), &[], Wait::Never);
+            let _ = transport::send(
+                connection.as_fd(),
+                header,
+                &answer.encode(),
+                &[],
+                Wait::Never,
+            );
             ExitCode::FAILURE
         }
     }
 }
 
 fn invalid(text: &str) -> Refusal {
-    Refusal::Invalid { text: text.to_owned() }
+    Refusal::Invalid {
+        text: text.to_owned(),
+    }
 }
 
 fn system<E: Into<std::io::Error>>(action: &'static str) -> impl FnOnce(E) -> Refusal {
@@ -171,7 +186,9 @@ impl Supervisor {
     ) -> Result<(Self, Opening), Refusal> {
         let mut launch = Launch::decode(body).map_err(|error| birth::invalid(&error))?;
         if launch.backend != Backend::Own {
-            return Err(Refusal::Unsupported { what: "a foreign runtime".to_owned() });
+            return Err(Refusal::Unsupported {
+                what: "a foreign runtime".to_owned(),
+            });
         }
         let plan = Plan::decode(&launch.plan).map_err(|error| birth::invalid(&error))?;
         launch.plan = Vec::new();
@@ -182,10 +199,15 @@ impl Supervisor {
         let connection = rustix::io::fcntl_dupfd_cloexec(connection, 3)
             .map_err(system("copy the connection's descriptor"))?;
         let mut slots = Slots::new(descriptors);
-        let journal = Journal::open(slots.take(launch.journal)?.into()).map_err(system("open the journal"))?;
+        let journal = Journal::open(slots.take(launch.journal)?.into())
+            .map_err(system("open the journal"))?;
         let daemons = Daemons::new(slots.take(launch.listener)?, connection);
         let log = open_log(&launch.log, &mut slots)?;
-        let cgroups = launch.cgroups.iter().map(|&slot| slots.take(slot)).collect::<Result<_, _>>()?;
+        let cgroups = launch
+            .cgroups
+            .iter()
+            .map(|&slot| slots.take(slot))
+            .collect::<Result<_, _>>()?;
         let oom_events = launch.oom_events.map(|slot| slots.take(slot)).transpose()?;
         let mut attachments = Vec::with_capacity(launch.attachments.len());
         for attachment in std::mem::take(&mut launch.attachments) {
@@ -226,7 +248,13 @@ impl Supervisor {
             next_session: 0,
             released: false,
         };
-        Ok((supervisor, Opening { two_phase: launch.two_phase, attachments }))
+        Ok((
+            supervisor,
+            Opening {
+                two_phase: launch.two_phase,
+                attachments,
+            },
+        ))
     }
 
     /// Serves everybody until nothing is left to do.
@@ -265,7 +293,9 @@ impl Supervisor {
                 }
             }
             Token::Process(session) => self.reap(session),
-            Token::Input(session) => self.with(session, |session, poll, _, _| session.input_ready(poll)),
+            Token::Input(session) => {
+                self.with(session, |session, poll, _, _| session.input_ready(poll))
+            }
             Token::Output(session, stream) => self.with(session, |session, poll, buffer, sink| {
                 session.output_ready(poll, stream, buffer, sink);
             }),
@@ -281,36 +311,62 @@ impl Supervisor {
         number: u32,
         action: impl FnOnce(&mut Session, &Poll, &mut [u8], &mut dyn Sink),
     ) {
-        let Some(entry) = self.sessions.iter_mut().find(|entry| entry.session.number == number) else {
+        let Some(entry) = self
+            .sessions
+            .iter_mut()
+            .find(|entry| entry.session.number == number)
+        else {
             return;
         };
         let log = match entry.role {
             Role::Main => self.log.as_mut(),
             Role::Exec(_) => None,
         };
-        let mut outlet = Outlet { log, detached: Vec::new() };
-        action(&mut entry.session, &self.poll, &mut self.buffer, &mut outlet);
+        let mut outlet = Outlet {
+            log,
+            detached: Vec::new(),
+        };
+        action(
+            &mut entry.session,
+            &self.poll,
+            &mut self.buffer,
+            &mut outlet,
+        );
         let exec = match &entry.role {
             Role::Exec(id) => Some(id.clone()),
             Role::Main => None,
         };
         for token in outlet.detached {
-            let kind = EventKind::Detached { token, exec: exec.clone() };
-            self.daemons.tell(Event { sequence: 0, time: clock::now(), kind });
+            let kind = EventKind::Detached {
+                token,
+                exec: exec.clone(),
+            };
+            self.daemons.tell(Event {
+                sequence: 0,
+                time: clock::now(),
+                kind,
+            });
         }
     }
 
     fn main_session(&self) -> Option<&Entry> {
-        self.sessions.iter().find(|entry| matches!(entry.role, Role::Main) && !entry.told)
+        self.sessions
+            .iter()
+            .find(|entry| matches!(entry.role, Role::Main) && !entry.told)
     }
 
     fn exec_session(&self, id: &ContainerId) -> Option<&Entry> {
-        self.sessions.iter().find(|entry| matches!(&entry.role, Role::Exec(other) if other == id) && !entry.told)
+        self.sessions
+            .iter()
+            .find(|entry| matches!(&entry.role, Role::Exec(other) if other == id) && !entry.told)
     }
 
     /// When something is due even if nothing becomes ready.
     fn deadline(&self) -> Option<Instant> {
-        let sessions = self.sessions.iter().filter_map(|entry| entry.session.deadline());
+        let sessions = self
+            .sessions
+            .iter()
+            .filter_map(|entry| entry.session.deadline());
         sessions.chain(self.restart_at).chain(self.kill_at).min()
     }
 
@@ -318,7 +374,11 @@ impl Supervisor {
     fn expire(&mut self) {
         let now = Instant::now();
         for entry in &mut self.sessions {
-            if entry.session.deadline().is_some_and(|deadline| deadline <= now) {
+            if entry
+                .session
+                .deadline()
+                .is_some_and(|deadline| deadline <= now)
+            {
                 entry.session.expire(&self.poll, now);
             }
         }
@@ -343,9 +403,21 @@ struct Opening {
 fn open_log(config: &LogConfig, slots: &mut Slots) -> Result<Option<JsonFile>, Refusal> {
     match config {
         LogConfig::None => Ok(None),
-        LogConfig::JsonFile { folder, name, max_size, max_files, attrs } => {
+        LogConfig::JsonFile {
+            folder,
+            name,
+            max_size,
+            max_files,
+            attrs,
+        } => {
             let folder = slots.take(*folder)?;
-            Ok(Some(JsonFile::new(folder, name.clone(), *max_size, *max_files, attrs.clone())))
+            Ok(Some(JsonFile::new(
+                folder,
+                name.clone(),
+                *max_size,
+                *max_files,
+                attrs.clone(),
+            )))
         }
     }
 }

@@ -8,9 +8,9 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
+use runtime::plan::{MountKind, Plan, RootSource};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use runtime::plan::{MountKind, Plan, RootSource};
 use sys::mount::{self, attr};
 
 use crate::protocol::Slot;
@@ -44,8 +44,12 @@ fn mount_slots(plan: &Plan) -> Vec<usize> {
         _ => None,
     });
     let devices = plan.devices.iter().filter_map(|device| device.bind);
-    let mut slots: Vec<usize> =
-        root.into_iter().chain(mounts).chain(devices).map(|Slot(slot)| slot.into()).collect();
+    let mut slots: Vec<usize> = root
+        .into_iter()
+        .chain(mounts)
+        .chain(devices)
+        .map(|Slot(slot)| slot.into())
+        .collect();
     slots.sort_unstable();
     slots.dedup();
     slots
@@ -58,7 +62,11 @@ impl Mounts {
         for slot in mount_slots(plan) {
             let original = fds.get(slot).ok_or(Errno::BADF)?;
             let mount = rustix::io::fcntl_dupfd_cloexec(original, 3)?;
-            kept.push(Kept { slot, mount, place: None });
+            kept.push(Kept {
+                slot,
+                mount,
+                place: None,
+            });
         }
         let mut mounts = Mounts { kept };
         let clonable = mounts
@@ -87,7 +95,11 @@ impl Mounts {
     fn attach_all(&mut self) -> Result<(), Errno> {
         sys::process::unshare(libc::CLONE_NEWNS)?;
         let options = [(c"mode", Some(c"0700")), (c"size", Some(c"1m"))];
-        let room = mount::detached(c"tmpfs", &options, attr::NO_DEV | attr::NO_EXEC | attr::NO_SUID)?;
+        let room = mount::detached(
+            c"tmpfs",
+            &options,
+            attr::NO_DEV | attr::NO_EXEC | attr::NO_SUID,
+        )?;
         mount::attach_at(room.as_fd(), CWD, FOLDER)?;
         for kept in &mut self.kept {
             let name = kept.slot.to_string();

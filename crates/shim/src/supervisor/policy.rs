@@ -20,7 +20,10 @@ pub(super) struct Restarts {
 
 impl Restarts {
     pub(super) fn new(policy: RestartPolicy) -> Self {
-        Restarts { policy, ..Restarts::default() }
+        Restarts {
+            policy,
+            ..Restarts::default()
+        }
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -38,13 +41,16 @@ impl Restarts {
                 RestartKind::No => false,
                 RestartKind::Always | RestartKind::UnlessStopped => true,
                 RestartKind::OnFailure => {
-                    code != 0 && (self.policy.max_retries == 0 || self.count < self.policy.max_retries)
+                    code != 0
+                        && (self.policy.max_retries == 0 || self.count < self.policy.max_retries)
                 }
             };
         if !due {
             return None;
         }
-        let delay = self.delay.map_or(FIRST_DELAY, |last| (last * 2).min(LAST_DELAY));
+        let delay = self
+            .delay
+            .map_or(FIRST_DELAY, |last| (last * 2).min(LAST_DELAY));
         self.delay = Some(delay);
         self.count = self.count.saturating_add(1);
         Some(delay)
@@ -67,22 +73,41 @@ mod tests {
         let delays: Vec<u128> = (0..12)
             .map(|_| restarts.after_exit(0, SHORT, false).unwrap().as_millis())
             .collect();
-        assert_eq!(delays, [
-            100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000
-        ]);
+        assert_eq!(
+            delays,
+            [
+                100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000
+            ]
+        );
         assert_eq!(restarts.after_exit(1, LONG_RUN, false), Some(FIRST_DELAY));
         assert_eq!(restarts.count(), 13);
     }
 
     #[test]
     fn each_policy() {
-        assert_eq!(restarts(RestartKind::No, 0).after_exit(1, SHORT, false), None);
-        assert!(restarts(RestartKind::UnlessStopped, 0).after_exit(0, SHORT, false).is_some());
-        assert_eq!(restarts(RestartKind::OnFailure, 0).after_exit(0, SHORT, false), None);
+        assert_eq!(
+            restarts(RestartKind::No, 0).after_exit(1, SHORT, false),
+            None
+        );
+        assert!(
+            restarts(RestartKind::UnlessStopped, 0)
+                .after_exit(0, SHORT, false)
+                .is_some()
+        );
+        assert_eq!(
+            restarts(RestartKind::OnFailure, 0).after_exit(0, SHORT, false),
+            None
+        );
         let mut twice = restarts(RestartKind::OnFailure, 2);
-        let tries: Vec<bool> = (0..4).map(|_| twice.after_exit(3, SHORT, false).is_some()).collect();
+        let tries: Vec<bool> = (0..4)
+            .map(|_| twice.after_exit(3, SHORT, false).is_some())
+            .collect();
         assert_eq!(tries, [true, true, false, false]);
-        for kind in [RestartKind::Always, RestartKind::UnlessStopped, RestartKind::OnFailure] {
+        for kind in [
+            RestartKind::Always,
+            RestartKind::UnlessStopped,
+            RestartKind::OnFailure,
+        ] {
             assert_eq!(restarts(kind, 0).after_exit(137, SHORT, true), None);
         }
     }

@@ -54,7 +54,14 @@ impl Token {
             2 => Some(Token::Daemon(session)),
             3 => Some(Token::Process(session)),
             4 => Some(Token::Input(session)),
-            5 => Some(Token::Output(session, if item == 0 { Stream::Stdout } else { Stream::Stderr })),
+            5 => Some(Token::Output(
+                session,
+                if item == 0 {
+                    Stream::Stdout
+                } else {
+                    Stream::Stderr
+                },
+            )),
             6 => Some(Token::Client(session, item)),
             _ => None,
         }
@@ -72,7 +79,9 @@ pub(super) struct Poll {
 
 impl Poll {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Poll { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
+        Ok(Poll {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        })
     }
 
     /// Waits until something is ready or the deadline has come.
@@ -80,10 +89,18 @@ impl Poll {
         let timeout = deadline.map(|deadline| {
             // A millisecond more than none: the kernel may wake a moment early, and would be asked again.
             let left = deadline.saturating_duration_since(Instant::now());
-            timespec(if left.is_zero() { left } else { left + Duration::from_millis(1) })
+            timespec(if left.is_zero() {
+                left
+            } else {
+                left + Duration::from_millis(1)
+            })
         });
         let mut events = Vec::with_capacity(BATCH);
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+        match epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            timeout.as_ref(),
+        ) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -116,7 +133,10 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(token: Token) -> Self {
-        Watch { token, interest: None }
+        Watch {
+            token,
+            interest: None,
+        }
     }
 
     /// Waits for `interest` from now on. With no flags only the peer's end is told, with `None` nothing.

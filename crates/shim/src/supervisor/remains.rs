@@ -39,7 +39,11 @@ fn kill_listed(group: BorrowedFd<'_>) {
             return;
         }
         let mut alive = false;
-        for pid in list.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|&pid| pid > 1) {
+        for pid in list
+            .lines()
+            .filter_map(|line| line.parse::<i32>().ok())
+            .filter(|&pid| pid > 1)
+        {
             // One that is dead but not yet collected stays on the list.
             alive |= sys::process::kill(pid, libc::SIGKILL).is_ok();
         }
@@ -57,8 +61,11 @@ pub(super) fn oom_kills(file: &std::fs::File) -> u64 {
 }
 
 fn count(text: &[u8]) -> u64 {
-    let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "));
-    line.and_then(|number| std::str::from_utf8(number).ok()?.trim().parse().ok()).unwrap_or(0)
+    let line = text
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"oom_kill "));
+    line.and_then(|number| std::str::from_utf8(number).ok()?.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -67,7 +74,10 @@ mod tests {
 
     #[test]
     fn the_count_is_found_in_both_versions() {
-        assert_eq!(count(b"low 0\nhigh 0\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n"), 2);
+        assert_eq!(
+            count(b"low 0\nhigh 0\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n"),
+            2
+        );
         assert_eq!(count(b"oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), 1);
         assert_eq!(count(b"oom_kill_disable 0\nunder_oom 0\n"), 0);
     }

@@ -20,9 +20,9 @@ impl Supervisor {
         let number = packet.header.number;
         let result = match Request::decode(packet.header.kind, &packet.body) {
             Ok(request) => self.carry_out(request, packet.descriptors),
-            Err(crate::protocol::WireError::Kind { kind }) => {
-                Err(Refusal::Unsupported { what: format!("requests of kind {kind}") })
-            }
+            Err(crate::protocol::WireError::Kind { kind }) => Err(Refusal::Unsupported {
+                what: format!("requests of kind {kind}"),
+            }),
             Err(error) => Err(birth::invalid(&error)),
         };
         self.daemons.answer(daemon, number, result, Vec::new());
@@ -41,7 +41,11 @@ impl Supervisor {
                 }
             }
             Request::Stop(stop) => self.stop(stop)?,
-            Request::Resize { exec, rows, columns } => self.resize(exec.as_ref(), rows, columns)?,
+            Request::Resize {
+                exec,
+                rows,
+                columns,
+            } => self.resize(exec.as_ref(), rows, columns)?,
             Request::Attach(attachment) => self.attach(*attachment, descriptors)?,
             Request::CloseStdin { exec } => {
                 let number = self.find(exec.as_ref())?.session.number;
@@ -54,7 +58,9 @@ impl Supervisor {
             }
             Request::UpdatePolicy(policy) => self.restarts.policy = policy,
             Request::SetHealth(_) => {
-                return Err(Refusal::Unsupported { what: "health checks".to_owned() });
+                return Err(Refusal::Unsupported {
+                    what: "health checks".to_owned(),
+                });
             }
             Request::Acknowledge { sequence } => self.journal.acknowledge(sequence),
             Request::Release => self.release()?,
@@ -106,7 +112,9 @@ impl Supervisor {
 
     fn resize(&self, exec: Option<&ContainerId>, rows: u16, columns: u16) -> Result<(), Refusal> {
         match self.find(exec)?.session.resize(rows, columns) {
-            None => Err(Refusal::Without { what: "terminal".to_owned() }),
+            None => Err(Refusal::Without {
+                what: "terminal".to_owned(),
+            }),
             Some(done) => done.map_err(system("set the terminal's size")),
         }
     }
@@ -148,7 +156,11 @@ impl Supervisor {
         let cgroup = &self.prepared.plan().cgroup;
         let born = birth::further(main.session.pidfd(), &exec.plan, cgroup, &self.fds, shape)?;
         let pid = born.pid;
-        let manners = Manners { tty: exec.tty, input_ends: true, detach_keys: exec.detach_keys.clone() };
+        let manners = Manners {
+            tty: exec.tty,
+            input_ends: true,
+            detach_keys: exec.detach_keys.clone(),
+        };
         let number = self.add_session(Role::Exec(exec.id.clone()), born, manners);
         self.attach_all(number, clients);
         Ok(Reply::ExecStarted { pid })
@@ -169,11 +181,20 @@ impl Supervisor {
     }
 
     fn status(&self) -> Status {
-        let execs = self.sessions.iter().filter(|entry| !entry.told).filter_map(|entry| match &entry.role {
-            Role::Exec(id) => Some(ExecStatus { id: id.clone(), pid: entry.session.pid }),
-            Role::Main => None,
-        });
-        let attached = self.main_session().map_or(0, |entry| entry.session.attached());
+        let execs =
+            self.sessions
+                .iter()
+                .filter(|entry| !entry.told)
+                .filter_map(|entry| match &entry.role {
+                    Role::Exec(id) => Some(ExecStatus {
+                        id: id.clone(),
+                        pid: entry.session.pid,
+                    }),
+                    Role::Main => None,
+                });
+        let attached = self
+            .main_session()
+            .map_or(0, |entry| entry.session.attached());
         Status {
             phase: self.phase,
             pid: self.run.pid,

@@ -103,7 +103,10 @@ impl Session {
     pub(super) fn new(number: u32, poll: &Poll, born: Newborn, manners: Manners) -> Self {
         let [stdout, stderr] = born.outputs;
         let output = |fd: Option<OwnedFd>, stream| {
-            fd.map(|fd| Output { fd, watch: Watch::new(Token::Output(number, stream)) })
+            fd.map(|fd| Output {
+                fd,
+                watch: Watch::new(Token::Output(number, stream)),
+            })
         };
         let mut session = Session {
             number,
@@ -113,13 +116,18 @@ impl Session {
             process: Watch::new(Token::Process(number)),
             ended: None,
             input: Input::new(number, born.input),
-            outputs: [output(stdout, Stream::Stdout), output(stderr, Stream::Stderr)],
+            outputs: [
+                output(stdout, Stream::Stdout),
+                output(stderr, Stream::Stderr),
+            ],
             console: born.console,
             clients: Vec::new(),
             next_client: 0,
             drain_until: None,
         };
-        session.process.set(poll, &session.pidfd, Some(EventFlags::IN));
+        session
+            .process
+            .set(poll, &session.pidfd, Some(EventFlags::IN));
         session.settle(poll);
         session
     }
@@ -139,7 +147,10 @@ impl Session {
 
     /// How many clients are served.
     pub(super) fn attached(&self) -> usize {
-        self.clients.iter().filter(|client| client.is_open()).count()
+        self.clients
+            .iter()
+            .filter(|client| client.is_open())
+            .count()
     }
 
     /// The process has ended and all its output was read.
@@ -162,7 +173,10 @@ impl Session {
     ) {
         // Detaching by keys is for terminals: elsewhere every byte is input.
         let keys = if self.manners.tty {
-            attachment.detach_keys.clone().unwrap_or_else(|| self.manners.detach_keys.clone())
+            attachment
+                .detach_keys
+                .clone()
+                .unwrap_or_else(|| self.manners.detach_keys.clone())
         } else {
             Vec::new()
         };
@@ -206,7 +220,11 @@ impl Session {
         buffer: &mut [u8],
         sink: &mut dyn Sink,
     ) {
-        let Some(place) = self.clients.iter().position(|client| client.number == number) else {
+        let Some(place) = self
+            .clients
+            .iter()
+            .position(|client| client.number == number)
+        else {
             return;
         };
         let mut client = self.clients.swap_remove(place);
@@ -230,12 +248,16 @@ impl Session {
     ) {
         let feeding = client.is_open() && client.feeds;
         match client.read(buffer) {
-            Sent::Bytes(length) if feeding => self.input_from(poll, client, &buffer[..length], sink),
+            Sent::Bytes(length) if feeding => {
+                self.input_from(poll, client, &buffer[..length], sink)
+            }
             // Whoever gives no input may send what it likes.
             Sent::Bytes(_) => {}
             Sent::End if feeding => self.input_ended(poll, client),
             Sent::End => {}
-            Sent::Nothing if flags.intersects(EventFlags::HUP | EventFlags::ERR) => client.hang_up(),
+            Sent::Nothing if flags.intersects(EventFlags::HUP | EventFlags::ERR) => {
+                client.hang_up()
+            }
             Sent::Nothing => {}
         }
     }
@@ -265,13 +287,25 @@ impl Session {
     }
 
     /// An output has something, or its end.
-    pub(super) fn output_ready(&mut self, poll: &Poll, stream: Stream, buffer: &mut [u8], sink: &mut dyn Sink) {
+    pub(super) fn output_ready(
+        &mut self,
+        poll: &Poll,
+        stream: Stream,
+        buffer: &mut [u8],
+        sink: &mut dyn Sink,
+    ) {
         self.read_output(poll, stream, buffer, sink);
         self.settle(poll);
     }
 
     /// Reads once; false when there was nothing now or for ever.
-    fn read_output(&mut self, poll: &Poll, stream: Stream, buffer: &mut [u8], sink: &mut dyn Sink) -> bool {
+    fn read_output(
+        &mut self,
+        poll: &Poll,
+        stream: Stream,
+        buffer: &mut [u8],
+        sink: &mut dyn Sink,
+    ) -> bool {
         if self.is_blocked(stream) {
             return false;
         }
@@ -282,7 +316,11 @@ impl Session {
             Ok(length) if length > 0 => {
                 let bytes = &buffer[..length];
                 sink.output(stream, bytes);
-                for client in self.clients.iter_mut().filter(|client| client.takes(stream)) {
+                for client in self
+                    .clients
+                    .iter_mut()
+                    .filter(|client| client.takes(stream))
+                {
                     client.send(stream, bytes);
                 }
                 true
@@ -305,8 +343,14 @@ impl Session {
     /// A client that does not read holds the process up, as in docker. Once the process has ended, what is left
     /// is bounded, and is read.
     fn is_blocked(&self, stream: Stream) -> bool {
-        let limit = if self.ended.is_some() { DRAIN_BACKLOG } else { 0 };
-        self.clients.iter().any(|client| client.takes(stream) && client.backlog() > limit)
+        let limit = if self.ended.is_some() {
+            DRAIN_BACKLOG
+        } else {
+            0
+        };
+        self.clients
+            .iter()
+            .any(|client| client.takes(stream) && client.backlog() > limit)
     }
 
     /// The process's descriptor is ready: true if it has ended.
@@ -321,7 +365,10 @@ impl Session {
             Err(_) => Exit::Signal(libc::SIGKILL),
         };
         self.process.set(poll, &self.pidfd, None);
-        self.ended = Some(Ended { exit, time: clock::now() });
+        self.ended = Some(Ended {
+            exit,
+            time: clock::now(),
+        });
         self.drain_until = Some(Instant::now() + DRAIN);
         self.input.close(poll);
         true
@@ -356,7 +403,12 @@ impl Session {
     /// Sets the terminal's size.
     pub(super) fn resize(&self, rows: u16, columns: u16) -> Option<Result<(), Errno>> {
         let console = self.console.as_ref()?;
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         Some(rustix::termios::tcsetwinsize(console, size))
     }
 

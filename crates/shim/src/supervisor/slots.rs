@@ -14,15 +14,19 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new(descriptors: Vec<OwnedFd>) -> Self {
-        Slots { table: descriptors.into_iter().map(Some).collect() }
+        Slots {
+            table: descriptors.into_iter().map(Some).collect(),
+        }
     }
 
     /// Takes the descriptor out of its slot.
     pub(super) fn take(&mut self, slot: Slot) -> Result<OwnedFd, Refusal> {
         let entry = self.table.get_mut(usize::from(slot.0));
-        entry.and_then(Option::take).ok_or_else(|| Refusal::Invalid {
-            text: format!("slot {} holds no descriptor, or is used twice", slot.0),
-        })
+        entry
+            .and_then(Option::take)
+            .ok_or_else(|| Refusal::Invalid {
+                text: format!("slot {} holds no descriptor, or is used twice", slot.0),
+            })
     }
 
     /// What was not taken, each still in its slot. Gaps hold the null device; there are none if what is taken
@@ -31,8 +35,17 @@ impl Slots {
         while let Some(None) = self.table.last() {
             self.table.pop();
         }
-        let filler = || rustix::fs::open("/proc/self/fd/0", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        self.table.into_iter().map(|entry| entry.map_or_else(filler, Ok)).collect()
+        let filler = || {
+            rustix::fs::open(
+                "/proc/self/fd/0",
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        };
+        self.table
+            .into_iter()
+            .map(|entry| entry.map_or_else(filler, Ok))
+            .collect()
     }
 }
 
@@ -42,7 +55,9 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     fn descriptors(count: usize) -> Vec<OwnedFd> {
-        (0..count).map(|_| std::fs::File::open("/").unwrap().into()).collect()
+        (0..count)
+            .map(|_| std::fs::File::open("/").unwrap().into())
+            .collect()
     }
 
     #[test]
@@ -62,7 +77,10 @@ mod tests {
         let taken = [slots.take(Slot(0)).unwrap(), slots.take(Slot(3)).unwrap()];
         let left = slots.finish().unwrap();
         assert_eq!(left.len(), 3);
-        assert_eq!([left[1].as_raw_fd(), left[2].as_raw_fd()], [numbers[1], numbers[2]]);
+        assert_eq!(
+            [left[1].as_raw_fd(), left[2].as_raw_fd()],
+            [numbers[1], numbers[2]]
+        );
         drop(taken);
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use runtime::plan::{ExecPlan, NsMode, Plan, ProcessPlan, RootSource};
 use shim::launcher::Launcher;
 use shim::protocol::{
-    Answer, Attachment, Event, EventKind, Framing, Launch, LogConfig, Message, Refusal, Reply, Request,
-    Slot, Status,
+    Answer, Attachment, Event, EventKind, Framing, Launch, LogConfig, Message, Refusal, Reply,
+    Request, Slot, Status,
 };
 use shim::{Delivery, ShimConn};
 use types::ContainerId;
@@ -62,7 +62,12 @@ impl Container {
         let logs = File::open(folder.path().join("logs")).unwrap();
         let root = File::open(&root).unwrap();
         let mount = sys::mount::clone_tree(root.as_fd(), c"", false).unwrap();
-        let mut launch = Launch::new(ContainerId::random().unwrap(), Vec::new(), JOURNAL, LISTENER);
+        let mut launch = Launch::new(
+            ContainerId::random().unwrap(),
+            Vec::new(),
+            JOURNAL,
+            LISTENER,
+        );
         launch.log = LogConfig::JsonFile {
             folder: LOGS,
             name: "x-json.log".to_owned(),
@@ -86,6 +91,11 @@ impl Container {
     /// A file below the container's root, as the host sees it.
     pub(crate) fn in_root(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join("root").join(name)
+    }
+
+    /// The descriptors by slot.
+    pub(crate) fn descriptors(&self) -> &[OwnedFd] {
+        &self.fds
     }
 
     /// Adds a descriptor; its slot.
@@ -125,9 +135,14 @@ impl Container {
         self.launch.plan = self.plan.encode();
         let fds: Vec<BorrowedFd<'_>> = self.fds.iter().map(AsFd::as_fd).collect();
         let conn = launcher.launch(&self.launch, &fds).unwrap();
-        // The shim has its own copies now; ours would keep clients' sockets open.
-        self.fds.truncate(4);
-        let mut running = Running { conn, events: Vec::new(), folder: self.folder.path().to_owned(), pid: 0 };
+        // The shim has its own copies now; ours would keep the sockets open.
+        self.fds.clear();
+        let mut running = Running {
+            conn,
+            events: Vec::new(),
+            folder: self.folder.path().to_owned(),
+            pid: 0,
+        };
         match running.answer(0)? {
             Reply::Started { pid, .. } | Reply::Prepared { pid } => running.pid = pid,
             other => panic!("{other:?}"),
@@ -137,7 +152,14 @@ impl Container {
 }
 
 pub(crate) fn client(socket: Slot, stdin: bool, framing: Framing) -> Attachment {
-    Attachment { stdin, stdout: true, stderr: true, framing, token: 7, ..Attachment::new(socket) }
+    Attachment {
+        stdin,
+        stdout: true,
+        stderr: true,
+        framing,
+        token: 7,
+        ..Attachment::new(socket)
+    }
 }
 
 fn make_root(root: &Path) {
@@ -145,21 +167,29 @@ fn make_root(root: &Path) {
         std::fs::create_dir_all(root.join(folder)).unwrap();
     }
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    for name in ["sh", "cat", "echo", "sleep", "true", "head", "stty", "printf", "kill", "seq", "id", "yes"] {
+    for name in [
+        "sh", "cat", "echo", "sleep", "true", "head", "stty", "printf", "kill", "seq", "id", "yes",
+    ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
     }
 }
 
 pub(crate) fn process(arguments: &[&str]) -> ProcessPlan {
     ProcessPlan {
-        args: arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
+        args: arguments
+            .iter()
+            .map(|argument| argument.as_bytes().to_vec())
+            .collect(),
         env: vec![b"PATH=/bin".to_vec()],
         ..ProcessPlan::default()
     }
 }
 
 pub(crate) fn exec_plan(arguments: &[&str]) -> ExecPlan {
-    ExecPlan { process: process(arguments), ..ExecPlan::default() }
+    ExecPlan {
+        process: process(arguments),
+        ..ExecPlan::default()
+    }
 }
 
 fn plan(arguments: &[&str]) -> Plan {
@@ -198,7 +228,24 @@ impl Running {
         let folder = container.folder().to_owned();
         let place = File::open(&folder).unwrap();
         let conn = ShimConn::connect(place.as_fd(), "sock").unwrap();
-        Running { conn, events: Vec::new(), folder, pid: 0 }
+        Running {
+            conn,
+            events: Vec::new(),
+            folder,
+            pid: 0,
+        }
+    }
+
+    /// The shim's process: the parent of the first one.
+    pub(crate) fn shim(&self) -> u32 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields
+            .split_ascii_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     fn receive(&mut self) -> Option<Delivery> {
@@ -229,7 +276,11 @@ impl Running {
         self.ask_with(request, &[])
     }
 
-    pub(crate) fn ask_with(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Refusal> {
+    pub(crate) fn ask_with(
+        &mut self,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Reply, Refusal> {
         let number = self.conn.send(request, fds).unwrap();
         self.answer(number)
     }
@@ -283,7 +334,11 @@ impl Running {
         let file = File::open(self.folder.join("journal")).unwrap();
         let contents = shim::journal::read(&file).unwrap();
         assert_eq!(contents.torn, 0);
-        contents.events.into_iter().map(|event| event.kind).collect()
+        contents
+            .events
+            .into_iter()
+            .map(|event| event.kind)
+            .collect()
     }
 
     /// The log's text, as it lies there.
@@ -294,9 +349,19 @@ impl Running {
 
 pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) {
     let left = deadline.saturating_duration_since(Instant::now());
-    assert!(!left.is_zero(), "nothing came on descriptor {}", fd.as_raw_fd());
-    let timeout = rustix::event::Timespec { tv_sec: left.as_secs() as i64 + 1, tv_nsec: 0 };
-    let mut fds = [rustix::event::PollFd::from_borrowed_fd(fd, rustix::event::PollFlags::IN)];
+    assert!(
+        !left.is_zero(),
+        "nothing came on descriptor {}",
+        fd.as_raw_fd()
+    );
+    let timeout = rustix::event::Timespec {
+        tv_sec: left.as_secs() as i64 + 1,
+        tv_nsec: 0,
+    };
+    let mut fds = [rustix::event::PollFd::from_borrowed_fd(
+        fd,
+        rustix::event::PollFlags::IN,
+    )];
     let _ = rustix::event::poll(&mut fds, Some(&timeout));
 }
 
@@ -315,9 +380,17 @@ pub(crate) fn read_until(client: &mut UnixStream, wanted: &str) -> String {
     let mut buffer = [0; 4096];
     while !String::from_utf8_lossy(&all).contains(wanted) {
         let length = client.read(&mut buffer).unwrap_or_else(|error| {
-            panic!("{error} while waiting for {wanted:?} after {:?}", String::from_utf8_lossy(&all))
+            panic!(
+                "{error} while waiting for {wanted:?} after {:?}",
+                String::from_utf8_lossy(&all)
+            )
         });
-        assert_ne!(length, 0, "the end came after {:?}", String::from_utf8_lossy(&all));
+        assert_ne!(
+            length,
+            0,
+            "the end came after {:?}",
+            String::from_utf8_lossy(&all)
+        );
         all.extend_from_slice(&buffer[..length]);
     }
     String::from_utf8(all).unwrap()

@@ -4,7 +4,9 @@
 //! finds its cases in a table.
 
 mod daemon;
+mod execs;
 mod exits;
+mod speed;
 mod streams;
 
 use std::panic::AssertUnwindSafe;
@@ -14,7 +16,7 @@ use std::time::Instant;
 type Case = (&'static str, fn());
 
 fn cases() -> Vec<Case> {
-    [exits::CASES, streams::CASES].concat()
+    [exits::CASES, streams::CASES, execs::CASES].concat()
 }
 
 fn main() -> ExitCode {
@@ -22,7 +24,14 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|role| role == "launcher") {
         return shim::launcher::main();
     }
-    let filters: Vec<&String> = arguments.iter().filter(|text| !text.starts_with('-')).collect();
+    if arguments.first().is_some_and(|wish| wish == "speed") {
+        speed::report();
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = arguments
+        .iter()
+        .filter(|text| !text.starts_with('-'))
+        .collect();
     let mut failed = 0;
     for (name, case) in cases() {
         if arguments.iter().any(|argument| argument == "--list") {
@@ -35,8 +44,15 @@ fn main() -> ExitCode {
         let begun = Instant::now();
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(case));
         let word = if outcome.is_ok() { "ok" } else { "FAILED" };
-        println!("test {name} ... {word} ({} ms)", begun.elapsed().as_millis());
+        println!(
+            "test {name} ... {word} ({} ms)",
+            begun.elapsed().as_millis()
+        );
         failed += usize::from(outcome.is_err());
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
