@@ -9,6 +9,7 @@
 
 mod trail;
 pub mod tree;
+mod usage;
 mod xattr;
 
 use std::ffi::{CStr, OsStr, OsString};
@@ -22,6 +23,7 @@ use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat,
 use rustix::io::Errno;
 
 pub use trail::{OPEN_LEVELS, Trail};
+pub use usage::{Usage, usage};
 pub use xattr::{MAX_XATTR_LIST, MAX_XATTR_VALUE, Xattrs};
 
 /// How many symbolic links that point to nothing yet `mkdir_all` completes before it gives up, as the kernel's own

@@ -6,10 +6,10 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{self, AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 
 use super::trail::{Trail, open_folder, reopen};
@@ -41,8 +41,8 @@ pub enum Descend {
 pub trait Visitor {
     /// An entry; for a folder the answer says whether to go in. The entry may be gone already in a live tree.
     fn entry(&mut self, dir: BorrowedFd<'_>, entry: &Entry) -> io::Result<Descend>;
-    /// A folder was entered: `dir` is the folder itself.
-    fn entered(&mut self, _dir: BorrowedFd<'_>) -> io::Result<()> {
+    /// The folder of `entry` was entered: `dir` is the folder itself.
+    fn entered(&mut self, _dir: BorrowedFd<'_>, _entry: &Entry) -> io::Result<()> {
         Ok(())
     }
     /// A folder that had been entered is complete: `dir` is the one above.
@@ -91,7 +91,7 @@ pub fn walk(top: BorrowedFd<'_>, order: Order, visitor: &mut dyn Visitor) -> io:
             Err(Errno::XDEV | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             Err(errno) => return Err(errno.into()),
         }
-        visitor.entered(current(&trail)?)?;
+        visitor.entered(current(&trail)?, &entry)?;
         waiting.push(list(&trail, order, visitor)?.into_iter());
         names.push(entry);
     }
@@ -274,6 +274,8 @@ fn remove_folder(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use rustix::fs::{Mode, OFlags};
+    use std::os::fd::OwnedFd;
     use std::path::PathBuf;
 
     pub(crate) struct Scratch(pub(crate) PathBuf);
@@ -317,7 +319,7 @@ mod tests {
             self.entries += 1;
             Ok(Descend::Yes)
         }
-        fn entered(&mut self, dir: BorrowedFd<'_>) -> io::Result<()> {
+        fn entered(&mut self, dir: BorrowedFd<'_>, _: &Entry) -> io::Result<()> {
             use std::os::fd::AsRawFd;
             self.descriptors = self.descriptors.max(dir.as_raw_fd() as usize);
             self.depth += 1;
