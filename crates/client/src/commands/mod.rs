@@ -2,12 +2,30 @@
 
 use crate::verb::Verb;
 
+mod each;
 pub(crate) mod pull;
 mod run;
+mod start;
 mod version;
 
 /// Every verb.
-pub(crate) static ALL: &[&Verb] = &[&pull::PULL, &run::RUN, &version::VERSION];
+pub(crate) static ALL: &[&Verb] = &[
+    &each::KILL,
+    &each::PAUSE,
+    &each::RENAME,
+    &each::RESTART,
+    &each::RM,
+    &each::STOP,
+    &each::UNPAUSE,
+    &each::WAIT,
+    &pull::PULL,
+    &run::RUN,
+    &start::ATTACH,
+    &start::CREATE,
+    &start::EXEC,
+    &start::START,
+    &version::VERSION,
+];
 
 /// The first words of paths with two: `container`, `image`, ….
 pub(crate) fn groups() -> impl Iterator<Item = &'static str> {

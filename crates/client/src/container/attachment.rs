@@ -125,11 +125,19 @@ impl Waiting {
         })
     }
 
-    /// The exit status of the process.
+    /// The exit status of the process, as a process of this host can give it.
+    ///
+    /// # Errors
+    /// As [`Waiting::code`].
+    pub(crate) fn status(self) -> Result<u8, Failure> {
+        self.code().map(status)
+    }
+
+    /// The exit code that the engine tells.
     ///
     /// # Errors
     /// [`Failure::Connection`] when the answer breaks off: the daemon went away.
-    pub(crate) fn status(mut self) -> Result<u8, Failure> {
+    pub(crate) fn code(mut self) -> Result<i64, Failure> {
         let mut body = Vec::new();
         let broken = |source| Failure::Connection {
             doing: format!("POST \"{}{}\"", self.host, self.path),
@@ -145,7 +153,7 @@ impl Waiting {
                 "error waiting for container: {message}"
             )));
         }
-        Ok(status(body["StatusCode"].as_i64().unwrap_or(125)))
+        Ok(body["StatusCode"].as_i64().unwrap_or(125))
     }
 }
 

@@ -1,0 +1,224 @@
+//! Verbs that do one thing to each container that is named: `stop`, `kill`, `rm`, `pause`, ….
+
+use crate::connection::Body;
+use crate::container::attachment::Waiting;
+use crate::failure::Failure;
+use crate::flag::Flag;
+use crate::parse::Parsed;
+use crate::query::{Query, encode};
+use crate::session::{Session, tell};
+use crate::verb::{Takes, Verb};
+
+const SIGNAL: Flag = Flag::one("signal", "string", "Signal to send to the container").letter('s');
+const TIME: Flag = Flag::one(
+    "time",
+    "int",
+    "Seconds to wait before killing the container",
+)
+.letter('t');
+const TIMEOUT: Flag = Flag::one(
+    "timeout",
+    "int",
+    "Seconds to wait before killing the container",
+);
+
+const SIGNAL_AND_TIME: &[Flag] = &[SIGNAL, TIME, TIMEOUT];
+
+pub(super) static STOP: Verb = verb(
+    &["stop", "container stop"],
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "Stop one or more running containers",
+    &[SIGNAL_AND_TIME],
+    |session, parsed| each(session, parsed, |name| signalled(parsed, name, "stop")),
+);
+
+pub(super) static RESTART: Verb = verb(
+    &["restart", "container restart"],
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "Restart one or more containers",
+    &[SIGNAL_AND_TIME],
+    |session, parsed| each(session, parsed, |name| signalled(parsed, name, "restart")),
+);
+
+pub(super) static KILL: Verb = verb(
+    &["kill", "container kill"],
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "Kill one or more running containers",
+    &[&[SIGNAL]],
+    |session, parsed| each(session, parsed, |name| signalled(parsed, name, "kill")),
+);
+
+pub(super) static PAUSE: Verb = verb(
+    &["pause", "container pause"],
+    "CONTAINER [CONTAINER...]",
+    "Pause all processes within one or more containers",
+    &[],
+    |session, parsed| each(session, parsed, |name| Query::new(path(name, "pause"))),
+);
+
+pub(super) static UNPAUSE: Verb = verb(
+    &["unpause", "container unpause"],
+    "CONTAINER [CONTAINER...]",
+    "Unpause all processes within one or more containers",
+    &[],
+    |session, parsed| each(session, parsed, |name| Query::new(path(name, "unpause"))),
+);
+
+const RM_FLAGS: &[Flag] = &[
+    Flag::switch(
+        "force",
+        "Force the removal of a running container (uses SIGKILL)",
+    )
+    .letter('f'),
+    Flag::switch("link", "Remove the specified link")
+        .letter('l')
+        .refused(),
+    Flag::switch(
+        "volumes",
+        "Remove anonymous volumes associated with the container",
+    )
+    .letter('v'),
+];
+
+pub(super) static RM: Verb = verb(
+    &["rm", "container rm", "container remove"],
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "Remove one or more containers",
+    &[RM_FLAGS],
+    remove,
+);
+
+pub(super) static WAIT: Verb = verb(
+    &["wait", "container wait"],
+    "CONTAINER [CONTAINER...]",
+    "Block until one or more containers stop, then print their exit codes",
+    &[],
+    wait,
+);
+
+pub(super) static RENAME: Verb = Verb {
+    paths: &["rename", "container rename"],
+    usage: "CONTAINER NEW_NAME",
+    about: "Rename a container",
+    flags: &[],
+    interspersed: true,
+    takes: Takes::Exactly(2),
+    run: rename,
+};
+
+const fn verb(
+    paths: &'static [&'static str],
+    usage: &'static str,
+    about: &'static str,
+    flags: &'static [&'static [Flag]],
+    run: fn(&Session, &Parsed) -> Result<u8, Failure>,
+) -> Verb {
+    Verb {
+        paths,
+        usage,
+        about,
+        flags,
+        interspersed: true,
+        takes: Takes::AtLeast(1),
+        run,
+    }
+}
+
+fn path(name: &str, action: &str) -> String {
+    format!("/containers/{}/{action}", encode(name))
+}
+
+fn signalled(parsed: &Parsed, name: &str, action: &str) -> Query {
+    let seconds = parsed
+        .one("timeout")
+        .or_else(|| parsed.one("time"))
+        .unwrap_or_default();
+    Query::new(path(name, action))
+        .with_some("signal", parsed.one("signal").unwrap_or_default())
+        .with_some("t", seconds)
+}
+
+/// Posts to each name in turn and prints the names for which it worked.
+///
+/// # Errors
+/// Status 1 when one failed; each failure has been told by then.
+fn each(session: &Session, parsed: &Parsed, query: impl Fn(&str) -> Query) -> Result<u8, Failure> {
+    for_each(&parsed.args, |name| {
+        session.post(query(name).text(), None)?;
+        println!("{name}");
+        Ok(())
+    })
+}
+
+/// Does something for every name, whatever became of the others.
+///
+/// # Errors
+/// A daemon that is not there, at once; else status 1 when one failed.
+pub(super) fn for_each(
+    names: &[String],
+    mut act: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let mut failed = false;
+    for name in names {
+        match act(name) {
+            Ok(()) => {}
+            Err(failure @ Failure::NoDaemon { .. }) => return Err(failure),
+            Err(failure) => {
+                tell(&failure.to_string());
+                failed = true;
+            }
+        }
+    }
+    Ok(u8::from(failed))
+}
+
+fn remove(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let force = parsed.switch("force");
+    for_each(&parsed.args, |name| {
+        let trimmed = name.trim_matches('/');
+        let query = Query::new(format!("/containers/{}", encode(trimmed)))
+            .with_switch("force", force)
+            .with_switch("v", parsed.switch("volumes"));
+        match session.delete(query.text()) {
+            // What is gone already is what --force asks for; docker tells it and goes on.
+            Err(failure) if force && failure.status() == Some(404) => {
+                tell(&failure.to_string());
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+            Ok(_) => {
+                println!("{name}");
+                Ok(())
+            }
+        }
+    })
+}
+
+fn wait(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    for_each(&parsed.args, |name| {
+        let code = Waiting::begin(session, &encode(name), "not-running")?.code()?;
+        println!("{code}");
+        Ok(())
+    })
+}
+
+fn rename(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let [old, new] = parsed.args.as_slice() else {
+        return Ok(1);
+    };
+    if old.trim().is_empty() || new.trim().is_empty() {
+        return Err(Failure::Invalid(
+            "Error: Neither old nor new names may be empty".to_owned(),
+        ));
+    }
+    let query = Query::new(path(old, "rename")).with("name", new);
+    match session
+        .send("POST", query.text(), Body::Empty, Vec::new())?
+        .successful()
+    {
+        Ok(_) => Ok(0),
+        Err(failure) => Err(Failure::Invalid(format!(
+            "{failure}\nfailed to rename container named {old}"
+        ))),
+    }
+}
