@@ -72,14 +72,17 @@ impl Call {
 
     /// The bytes of a body of JSON; empty when there is none.
     pub(crate) async fn json_bytes(&mut self) -> Result<Bytes, Failure> {
-        let text = tokio::time::timeout(JSON_TIMEOUT, collect(&mut self.body))
-            .await
-            .map_err(|_| {
-                Failure::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the request's body did not arrive in time",
-                )
-            })??;
+        let text = match tokio::time::timeout(JSON_TIMEOUT, collect(&mut self.body)).await {
+            Ok(Ok(text)) => text,
+            Ok(Err(failure)) => {
+                self.drain().await;
+                return Err(failure);
+            }
+            Err(_) => {
+                let sentence = "the request's body did not arrive in time";
+                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, sentence));
+            }
+        };
         if !text.is_empty() {
             self.check_content_type()?;
         }

@@ -115,6 +115,7 @@ pub(crate) async fn archive(
     let mut sending = Sending {
         work: Some(start(Box::new(writer))),
         pieces,
+        failed: None,
     };
     let mut first = match std::future::poll_fn(|context| sending.poll_next(context)).await {
         Some(Err(error)) => return Err(error.into()),
@@ -136,21 +137,21 @@ pub(crate) async fn archive(
 struct Sending {
     work: Option<Work>,
     pieces: mpsc::Receiver<Bytes>,
+    failed: Option<EngineError>,
 }
 
 impl Sending {
+    /// The next piece; what went wrong comes after the last one.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, EngineError>>> {
         if let Some(work) = &mut self.work
             && let Poll::Ready(ended) = work.as_mut().poll(context)
         {
             self.work = None;
-            if let Err(error) = ended {
-                return Poll::Ready(Some(Err(error)));
-            }
+            self.failed = ended.err();
         }
         match self.pieces.poll_recv(context) {
             Poll::Ready(Some(piece)) => Poll::Ready(Some(Ok(piece))),
-            Poll::Ready(None) if self.work.is_none() => Poll::Ready(None),
+            Poll::Ready(None) if self.work.is_none() => Poll::Ready(self.failed.take().map(Err)),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }

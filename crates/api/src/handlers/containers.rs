@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use api_types::{ContainerCreate, ContainerCreated};
 use bytes::Bytes;
 use engine::{
-    AttachOptions, CreateRequest, ListOptions, LogChunk, LogStream, LogsOptions, RemoveOptions,
-    StreamKind, WaitCondition, WaitHandle,
+    AttachOptions, ListOptions, LogChunk, LogStream, LogsOptions, RemoveOptions, StreamKind,
+    WaitCondition, WaitHandle,
 };
 use http::StatusCode;
 
@@ -57,14 +57,9 @@ pub(crate) async fn create(mut call: Call) -> Handled {
         .query
         .text("platform")
         .filter(|_| call.version >= Version(41));
-    let request = CreateRequest {
-        config: body.config,
-        host_config: body.host_config,
-        networking: body.networking_config,
-    };
     let created = call
         .engine()
-        .create(call.query.text("name"), request, platform)
+        .create(call.query.text("name"), body, platform)
         .await?;
     reply::json(
         StatusCode::CREATED,
