@@ -8,7 +8,9 @@
 //! The crate knows nothing of images, blobs or containers; numbers come from the caller, who knows which are in use.
 //! Everything is synchronous and may be called from several threads.
 
+mod changes;
 mod error;
+mod export;
 mod init;
 mod mount;
 mod store;
@@ -17,7 +19,9 @@ mod unpack;
 mod usage;
 mod whiteout;
 
+pub use changes::{Change, ChangeKind};
 pub use error::SnapshotError;
+pub use export::export;
 pub use mount::{MAX_LAYERS, MountOptions};
 pub use store::{LayerStore, Recovered};
 pub use unpack::{Limits, Unpacked};

@@ -22,6 +22,7 @@ use rustix::mount::{
     mount_change, open_tree, unmount,
 };
 use sys::beneath::{Root, Rule};
+use sys::mount::{Change, Propagation, attr, clone_tree, set_attributes};
 
 use crate::SnapshotError;
 use crate::store::{CONTENT, LayerStore};
@@ -31,7 +32,7 @@ use crate::store::{CONTENT, LayerStore};
 pub const MAX_LAYERS: usize = 127;
 
 /// A container's own folders.
-const UPPER: &str = "upper";
+pub(crate) const UPPER: &str = "upper";
 const WORK: &str = "work";
 /// Overlayfs leaves this behind when it was mounted volatile, and refuses to mount again while it is there.
 const VOLATILE_MARK: &str = "work/work/incompat/volatile";
@@ -100,6 +101,10 @@ impl LayerStore {
             });
         }
         let lower = self.lower(layers, options.init)?;
+        if let ([only], None) = (&lower[..], container) {
+            // An overlay without an upper folder has at least two lower ones; one alone needs none.
+            return self.only(only);
+        }
         let stack = Stack {
             layers: self.dir(),
             lower: &lower,
@@ -114,6 +119,28 @@ impl LayerStore {
             _ => Err(fault),
         });
         mounted.map_err(|fault| self.explain(fault, layers))
+    }
+
+    /// A mount of one folder, never writable: layers do not change.
+    fn only(&self, lower: &str) -> Result<OwnedFd, SnapshotError> {
+        let path = std::ffi::CString::new(lower).map_err(|_| at("open_tree")(Errno::INVAL))?;
+        let tree = clone_tree(self.dir(), &path, false).map_err(|errno| {
+            let number = lower
+                .split('/')
+                .next()
+                .and_then(|number| number.parse().ok());
+            match (errno, number) {
+                (Errno::NOENT, Some(layer)) => SnapshotError::Missing { layer },
+                _ => at("open_tree")(errno),
+            }
+        })?;
+        let change = Change {
+            set: attr::READ_ONLY,
+            propagation: Some(Propagation::Private),
+            ..Change::default()
+        };
+        set_attributes(tree.as_fd(), c"", &change).map_err(at("mount_setattr"))?;
+        Ok(tree)
     }
 
     /// As [`LayerStore::mount`], by the way that kernels before 6.5 need: public so that it is tested on others too.

@@ -8,12 +8,16 @@ mod header;
 mod pax;
 mod reader;
 mod sparse;
+mod writer;
 
 pub use entry::{Content, Device, Entry, Kind, Time};
 pub use reader::Archive;
+pub use writer::Writer;
 
 /// Bytes of a header and the unit of content.
 pub const BLOCK: usize = 512;
+/// Bytes of an archive's end: two blocks of zeros.
+pub const END: usize = 2 * BLOCK;
 /// The longest extended header or GNU long name that is read: names end at 4,096 bytes, extended attributes at
 /// 64 KiB each.
 pub const MAX_EXTENDED: u64 = 1024 * 1024;
