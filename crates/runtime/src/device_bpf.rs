@@ -44,10 +44,15 @@ const EXIT: u8 = 0x95;
 /// Makes `rules` the device rules of the group whose folder is `group`, in place of earlier ones in one step.
 ///
 /// An error names what failed: `load`, `list` or `attach`.
-pub(crate) fn apply(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), (&'static str, io::Error)> {
+pub(crate) fn apply(
+    group: BorrowedFd<'_>,
+    rules: &[DeviceRule],
+) -> Result<(), (&'static str, io::Error)> {
     let program = loaded(rules).map_err(|error| ("load", error))?;
     let former = DeviceProgram::attached(group).map_err(|error| ("list", error))?;
-    program.attach(group, former.last()).map_err(|error| ("attach", error))
+    program
+        .attach(group, former.last())
+        .map_err(|error| ("attach", error))
 }
 
 fn loaded(rules: &[DeviceRule]) -> io::Result<Arc<DeviceProgram>> {
@@ -65,7 +70,12 @@ fn loaded(rules: &[DeviceRule]) -> io::Result<Arc<DeviceProgram>> {
 }
 
 fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
-    Instruction { code, registers: source << 4 | destination, offset, immediate }
+    Instruction {
+        code,
+        registers: source << 4 | destination,
+        offset,
+        immediate,
+    }
 }
 
 /// The program: the rules from the last to the first, each a few tests that jump to the next rule, and denial
@@ -90,16 +100,23 @@ fn assemble(rules: &[DeviceRule]) -> Vec<Instruction> {
             }
         }
     }
-    program.extend([instruction(SET, RESULT, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
+    program.extend([
+        instruction(SET, RESULT, 0, 0, 0),
+        instruction(EXIT, 0, 0, 0, 0),
+    ]);
     program
 }
 
 /// One rule. An allowing one matches when it covers all that is asked for, a denying one when it covers any.
 fn decide(program: &mut Vec<Instruction>, rule: &DeviceRule, kind: i32) {
     let mut block = vec![instruction(IF_NOT_EQUAL, TYPE, 0, 0, kind)];
-    let access = [(rule.access.mknod, ACCESS_MKNOD), (rule.access.read, ACCESS_READ), (rule.access.write, ACCESS_WRITE)]
-        .iter()
-        .fold(0, |mask, (set, bit)| if *set { mask | bit } else { mask });
+    let access = [
+        (rule.access.mknod, ACCESS_MKNOD),
+        (rule.access.read, ACCESS_READ),
+        (rule.access.write, ACCESS_WRITE),
+    ]
+    .iter()
+    .fold(0, |mask, (set, bit)| if *set { mask | bit } else { mask });
     if access != ACCESS_ALL {
         block.push(instruction(COPY, SCRATCH, ACCESS, 0, 0));
         block.push(instruction(AND, SCRATCH, 0, 0, access));
@@ -111,7 +128,13 @@ fn decide(program: &mut Vec<Instruction>, rule: &DeviceRule, kind: i32) {
     }
     for (register, number) in [(MAJOR, rule.major), (MINOR, rule.minor)] {
         if let Some(number) = number {
-            block.push(instruction(IF_NOT_EQUAL, register, 0, 0, number.cast_signed()));
+            block.push(instruction(
+                IF_NOT_EQUAL,
+                register,
+                0,
+                0,
+                number.cast_signed(),
+            ));
         }
     }
     block.push(instruction(SET, RESULT, 0, 0, i32::from(rule.allow)));
@@ -137,7 +160,12 @@ mod tests {
         let mut registers = [0u64; 11];
         let mut at = 0;
         loop {
-            let Instruction { code, registers: pair, offset, immediate } = program[at];
+            let Instruction {
+                code,
+                registers: pair,
+                offset,
+                immediate,
+            } = program[at];
             let (to, from) = (usize::from(pair & 15), usize::from(pair >> 4));
             let constant = i64::from(immediate).cast_unsigned();
             at += 1;
@@ -180,16 +208,32 @@ mod tests {
         let rw = ACCESS_READ | ACCESS_WRITE;
         assert!(ask(&program, TYPE_CHAR, rw, 1, 3), "null");
         assert!(ask(&program, TYPE_CHAR, rw, 136, 77), "a terminal");
-        assert!(ask(&program, TYPE_CHAR, ACCESS_MKNOD, 200, 1) && ask(&program, TYPE_BLOCK, ACCESS_MKNOD, 8, 0));
+        assert!(
+            ask(&program, TYPE_CHAR, ACCESS_MKNOD, 200, 1)
+                && ask(&program, TYPE_BLOCK, ACCESS_MKNOD, 8, 0)
+        );
         assert!(!ask(&program, TYPE_CHAR, ACCESS_READ, 1, 1), "mem");
-        assert!(!ask(&program, TYPE_BLOCK, ACCESS_READ, 1, 3), "a disk with null's number");
-        assert!(!ask(&program, TYPE_BLOCK, ACCESS_READ | ACCESS_MKNOD, 8, 0), "more than is allowed");
+        assert!(
+            !ask(&program, TYPE_BLOCK, ACCESS_READ, 1, 3),
+            "a disk with null's number"
+        );
+        assert!(
+            !ask(&program, TYPE_BLOCK, ACCESS_READ | ACCESS_MKNOD, 8, 0),
+            "more than is allowed"
+        );
     }
 
     #[test]
     fn the_last_matching_rule_decides() {
-        let rule = |text: &str, allow| DeviceRule { allow, ..DeviceRule::parse(text).unwrap() };
-        let program = assemble(&[rule("a *:* rwm", true), rule("c 1:* w", false), rule("c 1:3 rwm", true)]);
+        let rule = |text: &str, allow| DeviceRule {
+            allow,
+            ..DeviceRule::parse(text).unwrap()
+        };
+        let program = assemble(&[
+            rule("a *:* rwm", true),
+            rule("c 1:* w", false),
+            rule("c 1:3 rwm", true),
+        ]);
         assert!(ask(&program, TYPE_CHAR, ACCESS_READ, 1, 1));
         assert!(!ask(&program, TYPE_CHAR, ACCESS_WRITE, 1, 1));
         assert!(!ask(&program, TYPE_CHAR, ACCESS_READ | ACCESS_WRITE, 1, 1));
@@ -200,8 +244,16 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_the_programs() {
-        let deny = DeviceRule { allow: false, ..DeviceRule::allow_char(1, None, Access::MKNOD) };
-        for rules in [vec![], default_device_rules(), vec![deny], vec![DeviceRule::parse("a *:* rwm").unwrap()]] {
+        let deny = DeviceRule {
+            allow: false,
+            ..DeviceRule::allow_char(1, None, Access::MKNOD)
+        };
+        for rules in [
+            vec![],
+            default_device_rules(),
+            vec![deny],
+            vec![DeviceRule::parse("a *:* rwm").unwrap()],
+        ] {
             DeviceProgram::load(&assemble(&rules)).unwrap();
         }
     }

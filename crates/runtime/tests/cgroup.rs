@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use runtime::Prepared;
 use runtime::cgroup::{
-    Access, CgroupError, DeviceRule, Group, Layout, Parent, Resources, clear_by_descriptor, default_device_rules,
-    kill_by_descriptor, oom_kills_by_descriptor,
+    Access, CgroupError, DeviceRule, Group, Layout, Parent, Resources, clear_by_descriptor,
+    default_device_rules, kill_by_descriptor, oom_kills_by_descriptor,
 };
 use runtime::plan::{CgroupEntry, FdSlot};
 use runtime::spawn::{Spawned, Stdio, Stream, spawn};
@@ -394,10 +394,21 @@ fn devices_are_denied_unless_allowed() {
         "the new rules take the old ones' place"
     );
 
-    let rules = ["c *:* m", "c 1:3 rwm"].map(|rule| DeviceRule::parse(rule).unwrap()).to_vec();
-    group.set(&Resources { devices: Some(rules), ..Default::default() }).unwrap();
+    let rules = ["c *:* m", "c 1:3 rwm"]
+        .map(|rule| DeviceRule::parse(rule).unwrap())
+        .to_vec();
+    group
+        .set(&Resources {
+            devices: Some(rules),
+            ..Default::default()
+        })
+        .unwrap();
     let script = "(busybox mknod /tmp/x b 7 7) 2>&1 | grep -c permitted; (cat < /dev/zero) 2>&1 | grep -c permitted";
-    assert_eq!(run(&group, script), "1\n1\n", "a disk's node, and opening what has no rule");
+    assert_eq!(
+        run(&group, script),
+        "1\n1\n",
+        "a disk's node, and opening what has no rule"
+    );
 
     let privileged = tree.group("all", &Resources::default());
     assert_eq!(
@@ -458,7 +469,9 @@ fn a_cleared_group_can_be_entered_again() {
     let group = tree.group("churn", &Resources::default());
     // In the unified folder with its freezer, and in one that has neither that nor `cgroup.kill`.
     let mut ways = vec![group.kill_fd().unwrap()];
-    let older = folders(&group.path()).into_iter().find(|folder| !folder.join("cgroup.kill").exists());
+    let older = folders(&group.path())
+        .into_iter()
+        .find(|folder| !folder.join("cgroup.kill").exists());
     ways.extend(older.map(|folder| OwnedFd::from(std::fs::File::open(folder).unwrap())));
     for way in ways {
         let mut shell = Shell::start(&group, CHURN);
@@ -545,4 +558,3 @@ fn a_parent_with_groups_stays() {
     assert!(parent.remove().unwrap());
     assert!(folders(path.split('/').next().unwrap()).is_empty());
 }
-

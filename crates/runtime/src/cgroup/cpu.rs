@@ -14,8 +14,14 @@ const STAT: &str = "cpu.stat";
 /// The kernel's period in microseconds where none is given.
 const USUAL_PERIOD: u64 = 100_000;
 
-pub(super) const DRIVER: Driver =
-    Driver { controller: Controller::Cpu, wanted, apply_v1, apply_v2, read_v1, read_v2 };
+pub(super) const DRIVER: Driver = Driver {
+    controller: Controller::Cpu,
+    wanted,
+    apply_v1,
+    apply_v2,
+    read_v1,
+    read_v2,
+};
 
 /// Used processor time, which version 1 has in a controller of its own.
 pub(super) const ACCOUNTING: Driver = Driver {
@@ -45,7 +51,13 @@ fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
     if let Some(shares) = resources.cpu_shares {
         folder.write(V1_SHARES, &shares.to_string())?;
     }
-    let quota = resources.cpu_quota.map(|quota| if quota > 0 { quota.to_string() } else { "-1".to_owned() });
+    let quota = resources.cpu_quota.map(|quota| {
+        if quota > 0 {
+            quota.to_string()
+        } else {
+            "-1".to_owned()
+        }
+    });
     let period = resources.cpu_period.map(|period| period.to_string());
     match (quota, period) {
         (None, None) => Ok(()),
@@ -73,7 +85,12 @@ fn apply_v2(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
         Some(quota) if quota > 0 => quota.to_string(),
         Some(_) => "max".to_owned(),
         // Only the period changes, and the file takes no period alone.
-        None => folder.read(V2_MAX)?.split_ascii_whitespace().next().unwrap_or("max").to_owned(),
+        None => folder
+            .read(V2_MAX)?
+            .split_ascii_whitespace()
+            .next()
+            .unwrap_or("max")
+            .to_owned(),
     };
     match resources.cpu_period {
         Some(period) => folder.write(V2_MAX, &format!("{quota} {period}")),
@@ -100,9 +117,18 @@ fn read_v2(folder: &Folder<'_>, stats: &mut Stats) -> Result<(), CgroupError> {
 }
 
 /// Reads how often the quota was used up; `time` names the time, in units of `unit` nanoseconds.
-fn read_throttling(folder: &Folder<'_>, stats: &mut Stats, time: &str, unit: u64) -> Result<(), CgroupError> {
+fn read_throttling(
+    folder: &Folder<'_>,
+    stats: &mut Stats,
+    time: &str,
+    unit: u64,
+) -> Result<(), CgroupError> {
     let text = folder.read(STAT)?;
-    let number = |key| keyed(&text, key).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+    let number = |key| {
+        keyed(&text, key)
+            .and_then(|value| value.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     stats.cpu_periods = number("nr_periods");
     stats.cpu_throttled_periods = number("nr_throttled");
     stats.cpu_throttled = number(time).saturating_mul(unit);
@@ -119,7 +145,9 @@ fn read_accounting_v1(folder: &Folder<'_>, stats: &mut Stats) -> Result<(), Cgro
 fn read_accounting_v2(folder: &Folder<'_>, stats: &mut Stats) -> Result<(), CgroupError> {
     let text = folder.read(STAT)?;
     let nanoseconds = |key| {
-        let microseconds = keyed(&text, key).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+        let microseconds = keyed(&text, key)
+            .and_then(|value| value.parse::<u64>().ok())
+            .unwrap_or(0);
         microseconds.saturating_mul(1_000)
     };
     stats.cpu_total = nanoseconds("usage_usec");
@@ -134,7 +162,10 @@ mod tests {
 
     #[test]
     fn shares_and_weights_meet_at_the_usual_values() {
-        assert_eq!([0, 2, 1024, 262_144, u64::MAX].map(weight_of_shares), [1, 1, 100, 10_000, 10_000]);
+        assert_eq!(
+            [0, 2, 1024, 262_144, u64::MAX].map(weight_of_shares),
+            [1, 1, 100, 10_000, 10_000]
+        );
         let weights: Vec<u64> = (1..19).map(|bits| weight_of_shares(1 << bits)).collect();
         assert!(weights.is_sorted(), "{weights:?}");
     }

@@ -18,7 +18,8 @@ pub(super) const DRIVER: Driver = Driver {
 
 fn wanted(resources: &Resources) -> Option<&'static str> {
     let asked = |list: &Option<String>| list.as_ref().is_some_and(|list| !list.is_empty());
-    (asked(&resources.cpuset_cpus) || asked(&resources.cpuset_mems)).then_some("a list of processors or memory nodes")
+    (asked(&resources.cpuset_cpus) || asked(&resources.cpuset_mems))
+        .then_some("a list of processors or memory nodes")
 }
 
 fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
@@ -27,7 +28,10 @@ fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
 }
 
 fn apply(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
-    for (file, list) in [(CPUS, &resources.cpuset_cpus), (MEMS, &resources.cpuset_mems)] {
+    for (file, list) in [
+        (CPUS, &resources.cpuset_cpus),
+        (MEMS, &resources.cpuset_mems),
+    ] {
         if let Some(list) = list.as_ref().filter(|list| !list.is_empty()) {
             folder.write(file, list)?;
         }

@@ -41,19 +41,36 @@ impl<'a> Folder<'a> {
     }
 
     fn open_flags(&self, file: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        rustix::fs::openat(self.at, self.relative(file), flags | OFlags::CLOEXEC, Mode::empty())
+        rustix::fs::openat(
+            self.at,
+            self.relative(file),
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
     }
 
     /// Opens `file`.
     pub(super) fn open(&self, file: &str, flags: OFlags) -> Result<OwnedFd, CgroupError> {
-        self.open_flags(file, flags).map_err(|errno| CgroupError::Open { path: self.full(file), source: errno.into() })
+        self.open_flags(file, flags)
+            .map_err(|errno| CgroupError::Open {
+                path: self.full(file),
+                source: errno.into(),
+            })
     }
 
     /// Opens the folder itself.
     pub(super) fn open_folder(&self) -> Result<OwnedFd, CgroupError> {
         let name = if self.name.is_empty() { "." } else { self.name };
-        rustix::fs::openat(self.at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| CgroupError::Open { path: self.full(""), source: errno.into() })
+        rustix::fs::openat(
+            self.at,
+            name,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| CgroupError::Open {
+            path: self.full(""),
+            source: errno.into(),
+        })
     }
 
     /// Writes `value` to `file` in one call.
@@ -82,13 +99,18 @@ impl<'a> Folder<'a> {
     /// Reads `file` whole.
     pub(super) fn read(&self, file: &str) -> Result<String, CgroupError> {
         let fd = self.open(file, OFlags::RDONLY)?;
-        read_from_start(fd.as_fd()).map_err(|source| CgroupError::Read { path: self.full(file), source })
+        read_from_start(fd.as_fd()).map_err(|source| CgroupError::Read {
+            path: self.full(file),
+            source,
+        })
     }
 
     /// Reads `file`, which may not exist.
     pub(super) fn read_if_exists(&self, file: &str) -> Result<Option<String>, CgroupError> {
         match self.read(file) {
-            Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
             other => other.map(Some),
         }
     }
@@ -103,7 +125,10 @@ impl<'a> Folder<'a> {
         match rustix::fs::mkdirat(self.at, self.name, Mode::from_raw_mode(0o755)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
-            Err(errno) => Err(CgroupError::Make { path: self.full(""), source: errno.into() }),
+            Err(errno) => Err(CgroupError::Make {
+                path: self.full(""),
+                source: errno.into(),
+            }),
         }
     }
 
@@ -116,12 +141,17 @@ impl<'a> Folder<'a> {
     /// The value of `key` in a file of `KEY VALUE` lines; 0 where the key is missing.
     pub(super) fn read_keyed(&self, file: &str, key: &str) -> Result<u64, CgroupError> {
         let text = self.read(file)?;
-        keyed(&text, key).map_or(Ok(0), |value| value.parse().map_err(|_| self.content(file, &text)))
+        keyed(&text, key).map_or(Ok(0), |value| {
+            value.parse().map_err(|_| self.content(file, &text))
+        })
     }
 
     /// The error for a content that is not understood.
     pub(super) fn content(&self, file: &str, text: &str) -> CgroupError {
-        CgroupError::Content { path: self.full(file), content: text.chars().take(80).collect() }
+        CgroupError::Content {
+            path: self.full(file),
+            content: text.chars().take(80).collect(),
+        }
     }
 
     /// Removes the folder; `Ok` also when it is gone already.
@@ -135,7 +165,8 @@ impl<'a> Folder<'a> {
 
 /// The value of `key` in a text of `KEY VALUE` lines.
 pub(super) fn keyed<'t>(text: &'t str, key: &str) -> Option<&'t str> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
 }
 
 fn write_once(fd: BorrowedFd<'_>, value: &str) -> Result<(), Errno> {

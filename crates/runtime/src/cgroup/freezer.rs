@@ -10,8 +10,8 @@ use super::CgroupError;
 use super::directory::{Folder, keyed, read_from_start};
 
 pub(super) const V1_STATE: &str = "freezer.state";
-const V2_FREEZE: &str = "cgroup.freeze";
-const V2_EVENTS: &str = "cgroup.events";
+pub(super) const V2_FREEZE: &str = "cgroup.freeze";
+pub(super) const V2_EVENTS: &str = "cgroup.events";
 
 /// How long a change may take. Processes in uninterruptible sleep freeze only when they wake.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,10 +64,18 @@ pub(super) fn is_frozen_v2(folder: &Folder<'_>) -> Result<bool, CgroupError> {
 }
 
 /// Waits until `key` of `cgroup.events` is `value`; `false` when `patience` ended first.
-pub(super) fn wait_v2(folder: &Folder<'_>, key: &str, value: &str, patience: Duration) -> Result<bool, CgroupError> {
+pub(super) fn wait_v2(
+    folder: &Folder<'_>,
+    key: &str,
+    value: &str,
+    patience: Duration,
+) -> Result<bool, CgroupError> {
     let events = folder.open(V2_EVENTS, OFlags::RDONLY)?;
     let deadline = Instant::now() + patience;
-    let failed = |source| CgroupError::Read { path: folder.full(V2_EVENTS), source };
+    let failed = |source| CgroupError::Read {
+        path: folder.full(V2_EVENTS),
+        source,
+    };
     loop {
         let text = read_from_start(events.as_fd()).map_err(failed)?;
         if keyed(&text, key) == Some(value) {
@@ -77,7 +85,10 @@ pub(super) fn wait_v2(folder: &Folder<'_>, key: &str, value: &str, patience: Dur
         if left.is_zero() {
             return Ok(false);
         }
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let left = Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        };
         match poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&left)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(failed(errno.into())),
@@ -87,5 +98,9 @@ pub(super) fn wait_v2(folder: &Folder<'_>, key: &str, value: &str, patience: Dur
 
 fn timeout(folder: &Folder<'_>, frozen: bool) -> CgroupError {
     let state = if frozen { "frozen" } else { "thawed" };
-    CgroupError::Timeout { path: folder.full(""), state, seconds: PATIENCE.as_secs() }
+    CgroupError::Timeout {
+        path: folder.full(""),
+        state,
+        seconds: PATIENCE.as_secs(),
+    }
 }

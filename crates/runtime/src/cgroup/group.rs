@@ -26,8 +26,14 @@ pub(super) struct Driver {
     pub(super) read_v2: fn(&Folder<'_>, &mut Stats) -> Result<(), CgroupError>,
 }
 
-const DRIVERS: [Driver; 6] =
-    [memory::DRIVER, cpu::DRIVER, cpu::ACCOUNTING, cpuset::DRIVER, pids::DRIVER, devices::DRIVER];
+const DRIVERS: [Driver; 6] = [
+    memory::DRIVER,
+    cpu::DRIVER,
+    cpu::ACCOUNTING,
+    cpuset::DRIVER,
+    pids::DRIVER,
+    devices::DRIVER,
+];
 
 /// Version 1 file through which a thread moves itself.
 const TASKS: &str = "tasks";
@@ -48,7 +54,11 @@ pub struct Group {
 
 impl Group {
     /// Makes the group `path` and sets its limits. Prefer [`Parent::create`] for more than one group.
-    pub fn create(layout: &Layout, path: &str, resources: &Resources) -> Result<Group, CgroupError> {
+    pub fn create(
+        layout: &Layout,
+        path: &str,
+        resources: &Resources,
+    ) -> Result<Group, CgroupError> {
         let (parent, name) = split(path)?;
         Parent::open(layout, parent)?.create(name, resources)
     }
@@ -74,7 +84,9 @@ impl Group {
 
     fn v1_indexes(&self) -> impl Iterator<Item = usize> + use<> {
         let present = self.v1.load(Ordering::Acquire);
-        (0..u32::BITS).filter(move |index| present & (1 << index) != 0).map(|index| index as usize)
+        (0..u32::BITS)
+            .filter(move |index| present & (1 << index) != 0)
+            .map(|index| index as usize)
     }
 
     /// The group's folder for `controller`, and whether it is a version 1 one; `None` where the group has none.
@@ -91,10 +103,30 @@ impl Group {
     /// Version 1 hierarchies that a group with `resources` must be in: those that set it apart from others in any
     /// case, and those that a limit asks for.
     fn needed(&self, resources: &Resources) -> BTreeSet<usize> {
-        let always = [Controller::Memory, Controller::Cpu, Controller::Cpuacct, Controller::Pids, Controller::Freezer];
-        let asked = DRIVERS.iter().filter(|driver| (driver.wanted)(resources).is_some()).map(|driver| driver.controller);
-        let homes = always.into_iter().chain(asked).filter_map(|controller| self.parent.home(controller));
-        homes.filter_map(|home| if let Home::V1(index) = home { Some(index) } else { None }).collect()
+        let always = [
+            Controller::Memory,
+            Controller::Cpu,
+            Controller::Cpuacct,
+            Controller::Pids,
+            Controller::Freezer,
+        ];
+        let asked = DRIVERS
+            .iter()
+            .filter(|driver| (driver.wanted)(resources).is_some())
+            .map(|driver| driver.controller);
+        let homes = always
+            .into_iter()
+            .chain(asked)
+            .filter_map(|controller| self.parent.home(controller));
+        homes
+            .filter_map(|home| {
+                if let Home::V1(index) = home {
+                    Some(index)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     fn make(&self, resources: &Resources) -> Result<(), CgroupError> {
@@ -115,7 +147,10 @@ impl Group {
                 Some((folder, false)) => (driver.apply_v2)(&folder, resources)?,
                 None => {
                     if let Some(setting) = (driver.wanted)(resources) {
-                        return Err(CgroupError::NoController { setting, controller: driver.controller });
+                        return Err(CgroupError::NoController {
+                            setting,
+                            controller: driver.controller,
+                        });
                     }
                 }
             }
@@ -130,11 +165,14 @@ impl Group {
             .v1_indexes()
             .map(|index| self.v1(index)?.open(TASKS, OFlags::WRONLY))
             .collect::<Result<Vec<OwnedFd>, _>>()?;
-        let unified = self.unified().map(|folder| folder.open_folder()).transpose()?;
+        let unified = self
+            .unified()
+            .map(|folder| folder.open_folder())
+            .transpose()?;
         Ok((tasks, unified))
     }
 
-    /// A folder for [`super::kill_by_descriptor`].
+    /// A folder for [`super::kill_by_descriptor`] and [`super::clear_by_descriptor`].
     pub fn kill_fd(&self) -> Result<OwnedFd, CgroupError> {
         self.members()?.open_folder()
     }
@@ -142,7 +180,14 @@ impl Group {
     /// A descriptor for [`super::oom_kills_by_descriptor`]; `None` where memory is not counted.
     pub fn oom_fd(&self) -> Result<Option<OwnedFd>, CgroupError> {
         Ok(match self.place(Controller::Memory)? {
-            Some((folder, v1)) => Some(folder.open(if v1 { memory::V1_OOM } else { memory::V2_EVENTS }, OFlags::RDONLY)?),
+            Some((folder, v1)) => Some(folder.open(
+                if v1 {
+                    memory::V1_OOM
+                } else {
+                    memory::V2_EVENTS
+                },
+                OFlags::RDONLY,
+            )?),
             None => None,
         })
     }
@@ -164,13 +209,19 @@ impl Group {
     /// Changes limits. In a version 1 hierarchy in which the group is not yet it is made, and its threads move.
     pub fn set(&self, resources: &Resources) -> Result<(), CgroupError> {
         let present: BTreeSet<usize> = self.v1_indexes().collect();
-        let added: Vec<usize> = self.needed(resources).difference(&present).copied().collect();
+        let added: Vec<usize> = self
+            .needed(resources)
+            .difference(&present)
+            .copied()
+            .collect();
         for index in &added {
             make_fresh(&self.v1(*index)?)?;
             self.v1.fetch_or(1 << index, Ordering::AcqRel);
         }
         self.apply(resources)?;
-        added.iter().try_for_each(|index| self.move_threads(&self.v1(*index)?))
+        added
+            .iter()
+            .try_for_each(|index| self.move_threads(&self.v1(*index)?))
     }
 
     /// Moves every thread of the group to `target`, until a look finds no new one.
@@ -180,8 +231,12 @@ impl Group {
             let mut threads = BTreeSet::new();
             let source = self.v1(self.v1_indexes().next().unwrap_or_default())?;
             let folder = source.open_folder()?;
-            kill::numbers(folder.as_fd(), TASKS, &mut threads)
-                .map_err(|error| CgroupError::Read { path: source.full(TASKS), source: error })?;
+            kill::numbers(folder.as_fd(), TASKS, &mut threads).map_err(|error| {
+                CgroupError::Read {
+                    path: source.full(TASKS),
+                    source: error,
+                }
+            })?;
             let fresh: Vec<i32> = threads.difference(&moved).copied().collect();
             if fresh.is_empty() {
                 return Ok(());
@@ -189,7 +244,8 @@ impl Group {
             for thread in &fresh {
                 match target.write(TASKS, &thread.to_string()) {
                     // The thread has ended.
-                    Err(CgroupError::Write { source, .. }) if source.raw_os_error() == Some(libc::ESRCH) => {}
+                    Err(CgroupError::Write { source, .. })
+                        if source.raw_os_error() == Some(libc::ESRCH) => {}
                     other => other?,
                 }
             }
@@ -203,7 +259,10 @@ impl Group {
         match self.place(Controller::Freezer)? {
             Some((folder, true)) => freezer::freeze_v1(&folder, frozen),
             Some((folder, false)) => freezer::freeze_v2(&folder, frozen),
-            None => Err(CgroupError::NoController { setting: "pausing", controller: Controller::Freezer }),
+            None => Err(CgroupError::NoController {
+                setting: "pausing",
+                controller: Controller::Freezer,
+            }),
         }
     }
 
@@ -216,8 +275,8 @@ impl Group {
         }
     }
 
-    /// Kills every process of the group and of groups beneath it. Exits may still be under way at the return; see
-    /// [`Group::wait_empty`].
+    /// Kills every process of the group and of groups beneath it. Exits may still be under way at the return (see
+    /// [`Group::wait_empty`]), and the group must not be entered again (see [`kill_by_descriptor`](kill::kill_by_descriptor)).
     pub fn kill(&self) -> Result<(), CgroupError> {
         kill::kill_by_descriptor(self.kill_fd()?.as_fd())
     }
@@ -232,7 +291,8 @@ impl Group {
         match self.unified() {
             Some(folder) => {
                 let events = folder.read_if_exists("cgroup.events")?;
-                Ok(events.is_none_or(|text| super::directory::keyed(&text, "populated") == Some("0")))
+                Ok(events
+                    .is_none_or(|text| super::directory::keyed(&text, "populated") == Some("0")))
             }
             None => Ok(self.pids()?.is_empty()),
         }
@@ -295,7 +355,11 @@ impl Parent {
     /// Makes the group `name` and sets its limits. On failure nothing of it remains.
     pub fn create(&self, name: &str, resources: &Resources) -> Result<Group, CgroupError> {
         check_name(name)?;
-        let group = Group { parent: self.clone(), name: name.to_owned(), v1: AtomicU32::new(0) };
+        let group = Group {
+            parent: self.clone(),
+            name: name.to_owned(),
+            v1: AtomicU32::new(0),
+        };
         match group.make(resources) {
             Ok(()) => Ok(group),
             Err(error) => {
@@ -312,13 +376,23 @@ impl Parent {
         let hierarchies = &self.layout().hierarchies().v1;
         let path = format!("{}/{name}", self.path());
         let exists = |index: &usize| hierarchies[*index].folder().has(&path);
-        let v1 = (0..hierarchies.len()).filter(exists).fold(0, |bits, index| bits | 1 << index);
-        Ok(Group { parent: self.clone(), name: name.to_owned(), v1: AtomicU32::new(v1) })
+        let v1 = (0..hierarchies.len())
+            .filter(exists)
+            .fold(0, |bits, index| bits | 1 << index);
+        Ok(Group {
+            parent: self.clone(),
+            name: name.to_owned(),
+            v1: AtomicU32::new(v1),
+        })
     }
 }
 
 fn split(path: &str) -> Result<(&str, &str), CgroupError> {
-    path.trim_end_matches('/').rsplit_once('/').ok_or_else(|| CgroupError::BadPath { path: path.to_owned() })
+    path.trim_end_matches('/')
+        .rsplit_once('/')
+        .ok_or_else(|| CgroupError::BadPath {
+            path: path.to_owned(),
+        })
 }
 
 /// Makes a group's folder; one that is there already is removed first, because its limits and counters are those of
@@ -339,7 +413,12 @@ fn remove(folder: &Folder<'_>) -> Result<(), CgroupError> {
         let source = match folder.unlink() {
             Ok(()) => return Ok(()),
             Err(errno @ (Errno::BUSY | Errno::NOTEMPTY)) => errno,
-            Err(errno) => return Err(CgroupError::Remove { path: folder.full(""), source: errno.into() }),
+            Err(errno) => {
+                return Err(CgroupError::Remove {
+                    path: folder.full(""),
+                    source: errno.into(),
+                });
+            }
         };
         match remove_nested(folder) {
             // A folder beneath may be busy for the same reason.
@@ -347,7 +426,10 @@ fn remove(folder: &Folder<'_>) -> Result<(), CgroupError> {
             Err(error) => return Err(error),
         }
         if Instant::now() >= deadline {
-            return Err(CgroupError::Remove { path: folder.full(""), source: source.into() });
+            return Err(CgroupError::Remove {
+                path: folder.full(""),
+                source: source.into(),
+            });
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));

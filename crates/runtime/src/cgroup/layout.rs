@@ -1,7 +1,6 @@
 //! Which hierarchies this host has, and where each controller is.
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -56,7 +55,9 @@ impl Controller {
     }
 
     fn from_name(name: &str) -> Option<Controller> {
-        Controller::ALL.into_iter().find(|controller| controller.name() == name)
+        Controller::ALL
+            .into_iter()
+            .find(|controller| controller.name() == name)
     }
 }
 
@@ -77,14 +78,25 @@ pub(super) struct Hierarchy {
 impl Hierarchy {
     fn open(path: &Path, controllers: Vec<Controller>) -> Result<Hierarchy, CgroupError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| CgroupError::Layout { path: path.to_owned(), source: errno.into() })?;
-        Ok(Hierarchy { path: path.to_owned(), root, controllers })
+        let root =
+            rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| CgroupError::Layout {
+                path: path.to_owned(),
+                source: errno.into(),
+            })?;
+        Ok(Hierarchy {
+            path: path.to_owned(),
+            root,
+            controllers,
+        })
     }
 
     /// The hierarchy's top.
     pub(super) fn folder(&self) -> Folder<'_> {
-        Folder { at: self.root.as_fd(), name: "", path: &self.path }
+        Folder {
+            at: self.root.as_fd(),
+            name: "",
+            path: &self.path,
+        }
     }
 }
 
@@ -148,7 +160,9 @@ impl Layout {
         for mount in mounts {
             match &mount.kind {
                 Kind::V1(controllers) => {
-                    let known = v1.iter().any(|other| controllers.iter().any(|c| other.controllers.contains(c)));
+                    let known = v1
+                        .iter()
+                        .any(|other| controllers.iter().any(|c| other.controllers.contains(c)));
                     if !known && !controllers.is_empty() {
                         v1.push(Hierarchy::open(&mount.path, controllers.clone())?);
                     }
@@ -156,7 +170,10 @@ impl Layout {
                 Kind::Unified if unified.is_none() => {
                     let mut hierarchy = Hierarchy::open(&mount.path, Vec::new())?;
                     let text = hierarchy.folder().read("cgroup.controllers")?;
-                    hierarchy.controllers = text.split_ascii_whitespace().filter_map(Controller::from_name).collect();
+                    hierarchy.controllers = text
+                        .split_ascii_whitespace()
+                        .filter_map(Controller::from_name)
+                        .collect();
                     unified = Some(hierarchy);
                 }
                 Kind::Unified => {}
@@ -184,17 +201,28 @@ impl Layout {
 
     /// Where `controller` is; `None` where the host lacks it.
     pub(super) fn home(&self, controller: Controller) -> Option<Home> {
-        let v1 = || self.0.v1.iter().position(|h| h.controllers.contains(&controller)).map(Home::V1);
+        let v1 = || {
+            self.0
+                .v1
+                .iter()
+                .position(|h| h.controllers.contains(&controller))
+                .map(Home::V1)
+        };
         let core = || self.0.unified.as_ref().map(|_| Home::Unified);
         let unified = || {
             let unified = self.0.unified.as_ref()?;
-            unified.controllers.contains(&controller).then_some(Home::Unified)
+            unified
+                .controllers
+                .contains(&controller)
+                .then_some(Home::Unified)
         };
         match controller {
             // The unified tree freezes and counts without a controller: a folder less to make on hybrid hosts.
             Controller::Freezer | Controller::Cpuacct => core().or_else(v1),
             Controller::Devices => v1().or_else(core),
-            Controller::Cpu | Controller::Cpuset | Controller::Memory | Controller::Pids => v1().or_else(unified),
+            Controller::Cpu | Controller::Cpuset | Controller::Memory | Controller::Pids => {
+                v1().or_else(unified)
+            }
         }
     }
 
@@ -226,7 +254,10 @@ impl Layout {
 /// Whether version 2 accounts for swap. Its top has no file that tells, so the kernel's command line decides.
 fn kernel_accounts_swap() -> bool {
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    Path::new("/proc/swaps").exists() && !line.split_ascii_whitespace().any(|word| word == "swapaccount=0")
+    Path::new("/proc/swaps").exists()
+        && !line
+            .split_ascii_whitespace()
+            .any(|word| word == "swapaccount=0")
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -243,7 +274,9 @@ struct Mount {
 
 /// The cgroup mounts in a text of the form of /proc/PID/mountinfo.
 fn mounts(text: &[u8]) -> Vec<Mount> {
-    text.split(|byte| *byte == b'\n').filter_map(mount).collect()
+    text.split(|byte| *byte == b'\n')
+        .filter_map(mount)
+        .collect()
 }
 
 fn mount(line: &[u8]) -> Option<Mount> {
@@ -253,11 +286,19 @@ fn mount(line: &[u8]) -> Option<Mount> {
         b"cgroup2" => Kind::Unified,
         b"cgroup" => {
             let options = std::str::from_utf8(fields.get(separator + 3)?).ok()?;
-            Kind::V1(options.split(',').filter_map(Controller::from_name).collect())
+            Kind::V1(
+                options
+                    .split(',')
+                    .filter_map(Controller::from_name)
+                    .collect(),
+            )
         }
         _ => return None,
     };
-    Some(Mount { path: unescape(fields.get(4)?), kind })
+    Some(Mount {
+        path: unescape(fields.get(4)?),
+        kind,
+    })
 }
 
 /// Undoes the octal escapes of mountinfo.
@@ -266,7 +307,8 @@ fn unescape(field: &[u8]) -> PathBuf {
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
         let octal = tail.get(..3).filter(|_| *first == b'\\');
-        let code = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        let code =
+            octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         match code {
             Some(code) => {
                 bytes.push(code);
@@ -279,12 +321,6 @@ fn unescape(field: &[u8]) -> PathBuf {
         }
     }
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
-}
-
-impl From<CgroupError> for io::Error {
-    fn from(error: CgroupError) -> io::Error {
-        io::Error::other(error)
-    }
 }
 
 #[cfg(test)]
@@ -305,15 +341,24 @@ mod tests {
                     path: "/sys/fs/cgroup/cpu,cpuacct".into(),
                     kind: Kind::V1(vec![Controller::Cpu, Controller::Cpuacct])
                 },
-                Mount { path: "/sys/fs/cgroup/sys temd".into(), kind: Kind::V1(vec![]) },
-                Mount { path: "/sys/fs/cgroup/unified".into(), kind: Kind::Unified },
+                Mount {
+                    path: "/sys/fs/cgroup/sys temd".into(),
+                    kind: Kind::V1(vec![])
+                },
+                Mount {
+                    path: "/sys/fs/cgroup/unified".into(),
+                    kind: Kind::Unified
+                },
             ]
         );
     }
 
     #[test]
     fn a_host_without_groups_is_told() {
-        assert!(matches!(Layout::of_mounts(&[]), Err(CgroupError::NotMounted)));
+        assert!(matches!(
+            Layout::of_mounts(&[]),
+            Err(CgroupError::NotMounted)
+        ));
     }
 
     #[test]
@@ -324,6 +369,9 @@ mod tests {
         }
         let support = layout.support();
         assert!(support.memory_limit && support.pids_limit && support.cpu_quota && support.devices);
-        assert_eq!(layout.version() == 2, !layout.is_hybrid() && layout.hierarchies().unified.is_some());
+        assert_eq!(
+            layout.version() == 2,
+            !layout.is_hybrid() && layout.hierarchies().unified.is_some()
+        );
     }
 }

@@ -24,8 +24,14 @@ const OOM_KILL: &str = "oom_kill";
 /// Version 1 writes "no limit" as the largest multiple of the page size; nothing real comes near.
 const V1_NO_LIMIT: u64 = 1 << 62;
 
-pub(super) const DRIVER: Driver =
-    Driver { controller: Controller::Memory, wanted, apply_v1, apply_v2, read_v1, read_v2 };
+pub(super) const DRIVER: Driver = Driver {
+    controller: Controller::Memory,
+    wanted,
+    apply_v1,
+    apply_v2,
+    read_v1,
+    read_v2,
+};
 
 /// Limit of memory and swap together that goes with `resources`.
 fn swap_total(resources: &Resources) -> Option<i64> {
@@ -38,17 +44,29 @@ fn swap_total(resources: &Resources) -> Option<i64> {
 
 fn wanted(resources: &Resources) -> Option<&'static str> {
     let limit = |value: Option<i64>| value.is_some_and(|value| value > 0);
-    if limit(resources.memory) || limit(resources.memory_swap) || limit(resources.memory_reservation) {
+    if limit(resources.memory)
+        || limit(resources.memory_swap)
+        || limit(resources.memory_reservation)
+    {
         Some("a memory limit")
     } else if resources.memory_swappiness.is_some() {
         Some("a memory swappiness")
     } else {
-        resources.oom_kill_disable.filter(|disable| *disable).map(|_| "disabling the out-of-memory killer")
+        resources
+            .oom_kill_disable
+            .filter(|disable| *disable)
+            .map(|_| "disabling the out-of-memory killer")
     }
 }
 
 fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
-    let number = |value: i64| if value > 0 { value.to_string() } else { "-1".to_owned() };
+    let number = |value: i64| {
+        if value > 0 {
+            value.to_string()
+        } else {
+            "-1".to_owned()
+        }
+    };
     let limit = resources.memory.map(number);
     let total = swap_total(resources).map(number);
     match (limit, total) {
@@ -84,12 +102,22 @@ fn limits_v1(folder: &Folder<'_>, limit: &str, total: &str) -> Result<(), Cgroup
 
 fn apply_v2(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
     if resources.memory_swappiness.is_some() {
-        return Err(CgroupError::Unsupported { setting: "a memory swappiness" });
+        return Err(CgroupError::Unsupported {
+            setting: "a memory swappiness",
+        });
     }
     if resources.oom_kill_disable == Some(true) {
-        return Err(CgroupError::Unsupported { setting: "disabling the out-of-memory killer" });
+        return Err(CgroupError::Unsupported {
+            setting: "disabling the out-of-memory killer",
+        });
     }
-    let number = |value: i64| if value > 0 { value.to_string() } else { "max".to_owned() };
+    let number = |value: i64| {
+        if value > 0 {
+            value.to_string()
+        } else {
+            "max".to_owned()
+        }
+    };
     if let Some(total) = swap_total(resources)
         && let Some(swap) = swap_alone(folder, resources, total)?
         && folder.has(V2_SWAP)
@@ -106,7 +134,11 @@ fn apply_v2(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
 }
 
 /// Version 2 limits swap alone: the sum less the memory limit, which may have been set before.
-fn swap_alone(folder: &Folder<'_>, resources: &Resources, total: i64) -> Result<Option<String>, CgroupError> {
+fn swap_alone(
+    folder: &Folder<'_>,
+    resources: &Resources,
+    total: i64,
+) -> Result<Option<String>, CgroupError> {
     if total <= 0 {
         return Ok(Some("max".to_owned()));
     }
@@ -116,7 +148,9 @@ fn swap_alone(folder: &Folder<'_>, resources: &Resources, total: i64) -> Result<
     };
     match limit {
         Some(limit) if limit > 0 => Ok(Some(total.saturating_sub(limit).max(0).to_string())),
-        _ => Err(CgroupError::Unsupported { setting: "a swap limit without a memory limit" }),
+        _ => Err(CgroupError::Unsupported {
+            setting: "a swap limit without a memory limit",
+        }),
     }
 }
 
@@ -141,7 +175,9 @@ fn read_v2(folder: &Folder<'_>, stats: &mut Stats) -> Result<(), CgroupError> {
 pub fn oom_kills_by_descriptor(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let text = read_from_start(fd)?;
     match keyed(&text, OOM_KILL) {
-        Some(number) => number.parse().map_err(|_| io::ErrorKind::InvalidData.into()),
+        Some(number) => number
+            .parse()
+            .map_err(|_| io::ErrorKind::InvalidData.into()),
         None => Ok(0),
     }
 }
@@ -152,7 +188,13 @@ mod tests {
 
     #[test]
     fn swap_follows_dockers_rules() {
-        let total = |memory, memory_swap| swap_total(&Resources { memory, memory_swap, ..Resources::default() });
+        let total = |memory, memory_swap| {
+            swap_total(&Resources {
+                memory,
+                memory_swap,
+                ..Resources::default()
+            })
+        };
         assert_eq!(total(None, None), None);
         assert_eq!(total(Some(100), None), Some(200), "twice the memory");
         assert_eq!(total(Some(100), Some(100)), Some(100), "no swap");

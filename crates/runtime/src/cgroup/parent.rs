@@ -34,7 +34,11 @@ struct Place {
 
 impl Place {
     fn child<'a>(&'a self, name: &'a str) -> Folder<'a> {
-        Folder { at: self.folder.as_fd(), name, path: &self.path }
+        Folder {
+            at: self.folder.as_fd(),
+            name,
+            path: &self.path,
+        }
     }
 }
 
@@ -60,7 +64,13 @@ impl Parent {
             None => None,
         };
         let v1 = hierarchies.v1.iter().map(|_| OnceLock::new()).collect();
-        Ok(Parent(Arc::new(Folders { layout: layout.clone(), path, v1, unified, enabled })))
+        Ok(Parent(Arc::new(Folders {
+            layout: layout.clone(),
+            path,
+            v1,
+            unified,
+            enabled,
+        })))
     }
 
     /// The host's hierarchies.
@@ -76,7 +86,10 @@ impl Parent {
     /// Where groups of this parent have `controller`; `None` also where the parent could not enable it.
     pub(super) fn home(&self, controller: Controller) -> Option<Home> {
         let home = self.0.layout.home(controller)?;
-        let core = matches!(controller, Controller::Devices | Controller::Freezer | Controller::Cpuacct);
+        let core = matches!(
+            controller,
+            Controller::Devices | Controller::Freezer | Controller::Cpuacct
+        );
         (core || home != Home::Unified || self.0.enabled.contains(&controller)).then_some(home)
     }
 
@@ -100,11 +113,18 @@ impl Parent {
     pub fn children(&self) -> Result<Vec<String>, CgroupError> {
         let mut names = Vec::new();
         self.for_each_existing(&mut |hierarchy, folder| {
-            let read = |errno: Errno| CgroupError::Read { path: hierarchy.path.join(&self.0.path), source: errno.into() };
+            let read = |errno: Errno| CgroupError::Read {
+                path: hierarchy.path.join(&self.0.path),
+                source: errno.into(),
+            };
             for entry in rustix::fs::Dir::read_from(folder.as_fd()).map_err(read)? {
                 let entry = entry.map_err(read)?;
-                let Ok(name) = entry.file_name().to_str() else { continue };
-                let folder = entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != "..";
+                let Ok(name) = entry.file_name().to_str() else {
+                    continue;
+                };
+                let folder = entry.file_type() == rustix::fs::FileType::Directory
+                    && name != "."
+                    && name != "..";
                 if folder && !names.iter().any(|known| known == name) {
                     names.push(name.to_owned());
                 }
@@ -138,7 +158,10 @@ impl Parent {
                 Err(Errno::NOENT) => {}
                 Err(errno) => {
                     let path = hierarchy.path.join(&self.0.path);
-                    return Err(CgroupError::Open { path, source: errno.into() });
+                    return Err(CgroupError::Open {
+                        path,
+                        source: errno.into(),
+                    });
                 }
             }
         }
@@ -149,9 +172,13 @@ impl Parent {
 /// A path without a leading slash whose parts lead downwards only.
 fn checked(path: &str) -> Result<String, CgroupError> {
     let trimmed = path.trim_matches('/');
-    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.len() > 255 || part.contains('\0');
+    let bad = |part: &str| {
+        part.is_empty() || part == "." || part == ".." || part.len() > 255 || part.contains('\0')
+    };
     if trimmed.len() > 2048 || trimmed.split('/').any(bad) {
-        return Err(CgroupError::BadPath { path: path.to_owned() });
+        return Err(CgroupError::BadPath {
+            path: path.to_owned(),
+        });
     }
     Ok(trimmed.to_owned())
 }
@@ -160,23 +187,36 @@ fn checked(path: &str) -> Result<String, CgroupError> {
 pub(super) fn check_name(name: &str) -> Result<(), CgroupError> {
     match checked(name) {
         Ok(same) if same == name && !name.contains('/') => Ok(()),
-        _ => Err(CgroupError::BadPath { path: name.to_owned() }),
+        _ => Err(CgroupError::BadPath {
+            path: name.to_owned(),
+        }),
     }
 }
 
 /// Each prefix of `path` that ends at a slash or at its end, shortest first.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(|(at, _)| &path[..at]).chain([path])
+    path.match_indices('/')
+        .map(|(at, _)| &path[..at])
+        .chain([path])
 }
 
 fn open_place(hierarchy: &Hierarchy, path: &str) -> Result<Place, CgroupError> {
-    let folder = Folder { name: path, ..hierarchy.folder() };
-    Ok(Place { folder: folder.open_folder()?, path: hierarchy.path.join(path) })
+    let folder = Folder {
+        name: path,
+        ..hierarchy.folder()
+    };
+    Ok(Place {
+        folder: folder.open_folder()?,
+        path: hierarchy.path.join(path),
+    })
 }
 
 fn open_v1(hierarchy: &Hierarchy, path: &str) -> Result<Place, CgroupError> {
     for prefix in prefixes(path) {
-        let folder = Folder { name: prefix, ..hierarchy.folder() };
+        let folder = Folder {
+            name: prefix,
+            ..hierarchy.folder()
+        };
         folder.make()?;
         if hierarchy.controllers.contains(&Controller::Cpuset) {
             cpuset::inherit_v1(&folder)?;
@@ -194,7 +234,10 @@ fn open_unified(
     let mut active = wanted.to_vec();
     enable(&hierarchy.folder(), &mut active)?;
     for prefix in prefixes(path) {
-        let folder = Folder { name: prefix, ..hierarchy.folder() };
+        let folder = Folder {
+            name: prefix,
+            ..hierarchy.folder()
+        };
         folder.make()?;
         enable(&folder, &mut active)?;
     }
@@ -208,13 +251,23 @@ fn enable(folder: &Folder<'_>, wanted: &mut Vec<Controller>) -> Result<(), Cgrou
     if wanted.is_empty() {
         return Ok(());
     }
-    let listed = |text: &str, controller: &Controller| text.split_ascii_whitespace().any(|w| w == controller.name());
+    let listed = |text: &str, controller: &Controller| {
+        text.split_ascii_whitespace()
+            .any(|w| w == controller.name())
+    };
     let before = folder.read(FILE)?;
-    let missing: Vec<Controller> = wanted.iter().copied().filter(|controller| !listed(&before, controller)).collect();
+    let missing: Vec<Controller> = wanted
+        .iter()
+        .copied()
+        .filter(|controller| !listed(&before, controller))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let all: Vec<String> = missing.iter().map(|controller| format!("+{controller}")).collect();
+    let all: Vec<String> = missing
+        .iter()
+        .map(|controller| format!("+{controller}"))
+        .collect();
     if folder.write(FILE, &all.join(" ")).is_err() {
         for one in &all {
             // Whether it worked is read below.
@@ -231,11 +284,19 @@ fn remove_upwards(hierarchy: &Hierarchy, path: &str) -> Result<bool, CgroupError
     let mut all: Vec<&str> = prefixes(path).collect();
     all.reverse();
     for prefix in all {
-        let folder = Folder { name: prefix, ..hierarchy.folder() };
+        let folder = Folder {
+            name: prefix,
+            ..hierarchy.folder()
+        };
         match folder.unlink() {
             Ok(()) => {}
             Err(Errno::BUSY | Errno::NOTEMPTY) => return Ok(prefix.len() < path.len()),
-            Err(errno) => return Err(CgroupError::Remove { path: folder.full(""), source: errno.into() }),
+            Err(errno) => {
+                return Err(CgroupError::Remove {
+                    path: folder.full(""),
+                    source: errno.into(),
+                });
+            }
         }
     }
     Ok(true)
@@ -244,14 +305,27 @@ fn remove_upwards(hierarchy: &Hierarchy, path: &str) -> Result<bool, CgroupError
 /// Removes every group beneath `folder`, deepest first.
 pub(super) fn remove_nested(folder: &Folder<'_>) -> Result<(), CgroupError> {
     let open = match folder.open_folder() {
-        Err(CgroupError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(CgroupError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(());
+        }
         other => other?,
     };
     visit_nested(open.as_fd(), &mut |at, name| {
-        let Some(name) = name.to_str() else { return Ok(()) };
-        Folder { at, name, path: Path::new("") }.unlink().map_err(Into::into)
+        let Some(name) = name.to_str() else {
+            return Ok(());
+        };
+        Folder {
+            at,
+            name,
+            path: Path::new(""),
+        }
+        .unlink()
+        .map_err(Into::into)
     })
-    .map_err(|source| CgroupError::Remove { path: folder.full(""), source })
+    .map_err(|source| CgroupError::Remove {
+        path: folder.full(""),
+        source,
+    })
 }
 
 #[cfg(test)]

@@ -7,11 +7,20 @@ use super::{CgroupError, Controller, Resources, Stats};
 const MAX: &str = "pids.max";
 const CURRENT: &str = "pids.current";
 
-pub(super) const DRIVER: Driver =
-    Driver { controller: Controller::Pids, wanted, apply_v1: apply, apply_v2: apply, read_v1: read, read_v2: read };
+pub(super) const DRIVER: Driver = Driver {
+    controller: Controller::Pids,
+    wanted,
+    apply_v1: apply,
+    apply_v2: apply,
+    read_v1: read,
+    read_v2: read,
+};
 
 fn wanted(resources: &Resources) -> Option<&'static str> {
-    resources.pids_max.filter(|max| *max > 0).map(|_| "a limit of processes")
+    resources
+        .pids_max
+        .filter(|max| *max > 0)
+        .map(|_| "a limit of processes")
 }
 
 fn apply(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {

@@ -55,9 +55,17 @@ pub struct Access {
 
 impl Access {
     /// Everything.
-    pub const ALL: Access = Access { read: true, write: true, mknod: true };
+    pub const ALL: Access = Access {
+        read: true,
+        write: true,
+        mknod: true,
+    };
     /// Making device files, which opens none.
-    pub const MKNOD: Access = Access { read: false, write: false, mknod: true };
+    pub const MKNOD: Access = Access {
+        read: false,
+        write: false,
+        mknod: true,
+    };
 
     /// Reads letters of `r`, `w` and `m`; `None` for any other and for none at all.
     pub fn parse(letters: &str) -> Option<Access> {
@@ -71,6 +79,26 @@ impl Access {
             }
         }
         (!letters.is_empty()).then_some(access)
+    }
+
+    /// What either allows.
+    pub(super) fn union(self, other: Access) -> Access {
+        let Access { read, write, mknod } = other;
+        Access {
+            read: self.read || read,
+            write: self.write || write,
+            mknod: self.mknod || mknod,
+        }
+    }
+
+    /// What this allows and `other` does not.
+    pub(super) fn difference(self, other: Access) -> Access {
+        let Access { read, write, mknod } = other;
+        Access {
+            read: self.read && !read,
+            write: self.write && !write,
+            mknod: self.mknod && !mknod,
+        }
     }
 
     /// The letters of [`Access::parse`].
@@ -100,7 +128,13 @@ pub struct DeviceRule {
 impl DeviceRule {
     /// Allows `access` to one character device, or to all minors of a major number.
     pub const fn allow_char(major: u32, minor: Option<u32>, access: Access) -> DeviceRule {
-        DeviceRule { allow: true, kind: DeviceKind::Char, major: Some(major), minor, access }
+        DeviceRule {
+            allow: true,
+            kind: DeviceKind::Char,
+            major: Some(major),
+            minor,
+            access,
+        }
     }
 
     /// Reads Docker's `--device-cgroup-rule`, such as `c 10:200 rwm` or `a *:* rwm`; `None` if malformed.
@@ -113,22 +147,43 @@ impl DeviceRule {
             _ => return None,
         };
         let (major, minor) = words.next()?.split_once(':')?;
-        let number = |text: &str| if text == "*" { Some(None) } else { text.parse().ok().map(Some) };
+        let number = |text: &str| {
+            if text == "*" {
+                Some(None)
+            } else {
+                text.parse().ok().map(Some)
+            }
+        };
         let (major, minor) = (number(major)?, number(minor)?);
         let access = Access::parse(words.next()?)?;
-        words.next().is_none().then_some(DeviceRule { allow: true, kind, major, minor, access })
+        words.next().is_none().then_some(DeviceRule {
+            allow: true,
+            kind,
+            major,
+            minor,
+            access,
+        })
     }
 }
 
 /// What Docker's containers may do with devices: make any node, and use null, zero, full, tty, random, urandom,
 /// console, ptmx and terminals.
 pub fn default_device_rules() -> Vec<DeviceRule> {
-    let mknod = |kind| DeviceRule { allow: true, kind, major: None, minor: None, access: Access::MKNOD };
+    let mknod = |kind| DeviceRule {
+        allow: true,
+        kind,
+        major: None,
+        minor: None,
+        access: Access::MKNOD,
+    };
     let mut rules = vec![mknod(DeviceKind::Char), mknod(DeviceKind::Block)];
     let memory = [3, 5, 7, 8, 9].map(|minor| (1, Some(minor)));
     let terminals = [(5, Some(0)), (5, Some(1)), (5, Some(2)), (136, None)];
     rules.extend(
-        memory.into_iter().chain(terminals).map(|(major, minor)| DeviceRule::allow_char(major, minor, Access::ALL)),
+        memory
+            .into_iter()
+            .chain(terminals)
+            .map(|(major, minor)| DeviceRule::allow_char(major, minor, Access::ALL)),
     );
     rules
 }
@@ -144,9 +199,22 @@ mod tests {
             Some(DeviceRule::allow_char(10, Some(200), Access::ALL))
         );
         let any = DeviceRule::parse("a *:* r").unwrap();
-        assert_eq!((any.kind, any.major, any.minor), (DeviceKind::All, None, None));
+        assert_eq!(
+            (any.kind, any.major, any.minor),
+            (DeviceKind::All, None, None)
+        );
         assert_eq!(any.access.letters(), "r");
-        for text in ["", "c", "c 1:3", "c 1 rwm", "x 1:3 rwm", "c 1:3 rwx", "c 1:3 ", "c 1:3 rwm x", "c -1:3 r"] {
+        for text in [
+            "",
+            "c",
+            "c 1:3",
+            "c 1 rwm",
+            "x 1:3 rwm",
+            "c 1:3 rwx",
+            "c 1:3 ",
+            "c 1:3 rwm x",
+            "c -1:3 r",
+        ] {
             assert_eq!(DeviceRule::parse(text), None, "{text:?}");
         }
     }

@@ -2,8 +2,8 @@
 
 use crate::caps::{CapSet, Capability};
 
-use super::profile::{Action, Argument, Comparison, Condition, Profile, Rule};
 use super::KernelVersion;
+use super::profile::{Action, Argument, Comparison, Condition, Profile, Rule};
 
 /// Calls that every container may make.
 const ALWAYS: &str = "\
@@ -61,11 +61,20 @@ const BY_CAPABILITY: [(&str, &str); 11] = [
     ("SYS_CHROOT", "chroot"),
     ("SYS_MODULE", "delete_module init_module finit_module"),
     ("SYS_PACCT", "acct"),
-    ("SYS_PTRACE", "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace"),
+    (
+        "SYS_PTRACE",
+        "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace",
+    ),
     ("SYS_RAWIO", "iopl ioperm"),
-    ("SYS_TIME", "settimeofday stime clock_settime clock_settime64"),
+    (
+        "SYS_TIME",
+        "settimeofday stime clock_settime clock_settime64",
+    ),
     ("SYS_TTY_CONFIG", "vhangup"),
-    ("SYS_NICE", "get_mempolicy mbind set_mempolicy set_mempolicy_home_node"),
+    (
+        "SYS_NICE",
+        "get_mempolicy mbind set_mempolicy set_mempolicy_home_node",
+    ),
     ("SYSLOG", "syslog"),
 ];
 /// The same, for the capabilities that were once part of CAP_SYS_ADMIN.
@@ -74,10 +83,16 @@ const BY_YOUNG_CAPABILITY: [(&str, &str); 2] = [("BPF", "bpf"), ("PERFMON", "per
 /// Calls that exist for some instruction sets only.
 const BY_ARCHITECTURE: [(&[&str], &str); 6] = [
     (&["ppc64le"], "sync_file_range2 swapcontext"),
-    (&["arm", "arm64"], "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls"),
+    (
+        &["arm", "arm64"],
+        "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls",
+    ),
     (&["amd64", "x32"], "arch_prctl"),
     (&["amd64", "x32", "x86"], "modify_ldt"),
-    (&["s390", "s390x"], "s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr"),
+    (
+        &["s390", "s390x"],
+        "s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr",
+    ),
     (&["riscv64"], "riscv_flush_icache"),
 ];
 
@@ -86,7 +101,11 @@ const TRACING: &str = "process_vm_readv process_vm_writev ptrace";
 const TRACING_SINCE: KernelVersion = KernelVersion(4, 8);
 
 /// Sockets of all families but AF_ALG (38) and AF_VSOCK (40), with which a container reaches the host.
-const SOCKET_FAMILIES: [(Comparison, u64); 3] = [(Comparison::Lt, 38), (Comparison::Eq, 39), (Comparison::Gt, 40)];
+const SOCKET_FAMILIES: [(Comparison, u64); 3] = [
+    (Comparison::Lt, 38),
+    (Comparison::Eq, 39),
+    (Comparison::Gt, 40),
+];
 
 /// PER_LINUX, PER_LINUX32, the same two with UNAME26, and the query.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
@@ -103,39 +122,111 @@ pub fn default_profile() -> Profile {
     let mut profile = Profile::new(Action::Errno(libc::EPERM as u16));
     let mut rule = |names: &str, action: Action, args: Vec<Argument>, condition: Condition| {
         let names = names.split_ascii_whitespace().map(str::to_owned).collect();
-        profile.rules.push(Rule { names, action, args, condition });
+        profile.rules.push(Rule {
+            names,
+            action,
+            args,
+            condition,
+        });
     };
     let anyone = Condition::default;
 
     rule(ALWAYS, Action::Allow, vec![], anyone());
-    rule(TRACING, Action::Allow, vec![], Condition { min_kernel: Some(TRACING_SINCE), ..anyone() });
+    rule(
+        TRACING,
+        Action::Allow,
+        vec![],
+        Condition {
+            min_kernel: Some(TRACING_SINCE),
+            ..anyone()
+        },
+    );
     for (comparison, value) in SOCKET_FAMILIES {
-        rule("socket", Action::Allow, vec![Argument { index: 0, comparison, value }], anyone());
+        rule(
+            "socket",
+            Action::Allow,
+            vec![Argument {
+                index: 0,
+                comparison,
+                value,
+            }],
+            anyone(),
+        );
     }
     for value in PERSONALITIES {
-        let test = Argument { index: 0, comparison: Comparison::Eq, value };
+        let test = Argument {
+            index: 0,
+            comparison: Comparison::Eq,
+            value,
+        };
         rule("personality", Action::Allow, vec![test], anyone());
     }
     for (arches, names) in BY_ARCHITECTURE {
         let arches = arches.iter().map(|arch| (*arch).to_owned()).collect();
-        rule(names, Action::Allow, vec![], Condition { arches, ..anyone() });
+        rule(
+            names,
+            Action::Allow,
+            vec![],
+            Condition { arches, ..anyone() },
+        );
     }
     for (name, names) in BY_CAPABILITY.iter().chain(&BY_YOUNG_CAPABILITY) {
         let caps: CapSet = Capability::from_name(name).into_iter().collect();
         rule(names, Action::Allow, vec![], Condition { caps, ..anyone() });
     }
-    rule(ADMINISTRATION, Action::Allow, vec![], Condition { caps: admin, ..anyone() });
+    rule(
+        ADMINISTRATION,
+        Action::Allow,
+        vec![],
+        Condition {
+            caps: admin,
+            ..anyone()
+        },
+    );
     clone_without_namespaces(admin, &mut rule);
     profile
 }
 
 /// Threads and processes for containers that may not make namespaces. The flags of clone3 lie in memory, where
 /// no filter sees them: ENOSYS makes the C library use clone.
-fn clone_without_namespaces(admin: CapSet, rule: &mut impl FnMut(&str, Action, Vec<Argument>, Condition)) {
+fn clone_without_namespaces(
+    admin: CapSet,
+    rule: &mut impl FnMut(&str, Action, Vec<Argument>, Condition),
+) {
     let second: Vec<String> = FLAGS_SECOND.map(str::to_owned).to_vec();
-    let no_namespace = |index| vec![Argument { index, comparison: Comparison::MaskedEq(CLONE_NAMESPACES), value: 0 }];
-    let plain = || Condition { without_caps: admin, ..Condition::default() };
-    rule("clone", Action::Allow, no_namespace(0), Condition { without_arches: second.clone(), ..plain() });
-    rule("clone", Action::Allow, no_namespace(1), Condition { arches: second, ..plain() });
-    rule("clone3", Action::Errno(libc::ENOSYS as u16), vec![], plain());
+    let no_namespace = |index| {
+        vec![Argument {
+            index,
+            comparison: Comparison::MaskedEq(CLONE_NAMESPACES),
+            value: 0,
+        }]
+    };
+    let plain = || Condition {
+        without_caps: admin,
+        ..Condition::default()
+    };
+    rule(
+        "clone",
+        Action::Allow,
+        no_namespace(0),
+        Condition {
+            without_arches: second.clone(),
+            ..plain()
+        },
+    );
+    rule(
+        "clone",
+        Action::Allow,
+        no_namespace(1),
+        Condition {
+            arches: second,
+            ..plain()
+        },
+    );
+    rule(
+        "clone3",
+        Action::Errno(libc::ENOSYS as u16),
+        vec![],
+        plain(),
+    );
 }

@@ -5,7 +5,9 @@ use serde::Deserialize;
 use crate::caps::{CapSet, Capability};
 
 use super::profile::{Action, Arch, Architectures, Argument, Comparison, Condition, Profile, Rule};
-use super::{FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_TSYNC, FLAG_WAIT_KILLABLE_RECV, KernelVersion, SeccompError};
+use super::{
+    FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_TSYNC, FLAG_WAIT_KILLABLE_RECV, KernelVersion, SeccompError,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,7 +65,11 @@ impl Profile {
     /// unknown word is an error, since ignoring it could allow what was meant to be denied.
     pub fn from_json(text: &str) -> Result<Profile, SeccompError> {
         let json: ProfileJson = serde_json::from_str(text)?;
-        if json.listener_path.as_deref().is_some_and(|path| !path.is_empty()) {
+        if json
+            .listener_path
+            .as_deref()
+            .is_some_and(|path| !path.is_empty())
+        {
             return Err(invalid("listenerPath is not supported"));
         }
         let default_errno = json.default_errno_ret;
@@ -72,17 +78,27 @@ impl Profile {
             default_action,
             architectures: architectures(json.architectures, json.arch_map)?,
             flags: flags(json.flags)?,
-            rules: json.syscalls.unwrap_or_default().into_iter().map(rule).collect::<Result<_, _>>()?,
+            rules: json
+                .syscalls
+                .unwrap_or_default()
+                .into_iter()
+                .map(rule)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
 
 fn invalid(what: &str) -> SeccompError {
-    SeccompError::Invalid { what: what.to_owned() }
+    SeccompError::Invalid {
+        what: what.to_owned(),
+    }
 }
 
 fn unknown(kind: &'static str, word: &str) -> SeccompError {
-    SeccompError::Unknown { kind, word: word.to_owned() }
+    SeccompError::Unknown {
+        kind,
+        word: word.to_owned(),
+    }
 }
 
 fn action(word: &str, number: Option<u16>) -> Result<Action, SeccompError> {
@@ -119,7 +135,13 @@ fn architectures(
     by_native: Option<Vec<ArchMapJson>>,
 ) -> Result<Architectures, SeccompError> {
     let known = |words: Vec<String>| -> Result<Vec<Arch>, SeccompError> {
-        Ok(words.iter().map(|word| arch(word)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        Ok(words
+            .iter()
+            .map(|word| arch(word))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     };
     let listed = listed.unwrap_or_default();
     let by_native = by_native.unwrap_or_default();
@@ -156,29 +178,56 @@ fn flags(words: Option<Vec<String>>) -> Result<u32, SeccompError> {
 }
 
 fn rule(json: RuleJson) -> Result<Rule, SeccompError> {
-    let names = match (json.name.filter(|name| !name.is_empty()), json.names.unwrap_or_default()) {
+    let names = match (
+        json.name.filter(|name| !name.is_empty()),
+        json.names.unwrap_or_default(),
+    ) {
         (Some(_), names) if !names.is_empty() => {
-            return Err(invalid("'name' and 'names' were specified in one entry, use one of them"));
+            return Err(invalid(
+                "'name' and 'names' were specified in one entry, use one of them",
+            ));
         }
         (Some(name), _) => vec![name],
         (None, names) => names,
     };
     let action = action(&json.action, json.errno_ret)?;
-    let args = json.args.unwrap_or_default().iter().map(argument).collect::<Result<_, _>>()?;
+    let args = json
+        .args
+        .unwrap_or_default()
+        .iter()
+        .map(argument)
+        .collect::<Result<_, _>>()?;
     let condition = Condition {
         caps: caps(json.includes.caps)?,
         arches: json.includes.arches.unwrap_or_default(),
-        min_kernel: json.includes.min_kernel.as_deref().map(kernel).transpose()?,
+        min_kernel: json
+            .includes
+            .min_kernel
+            .as_deref()
+            .map(kernel)
+            .transpose()?,
         without_caps: caps(json.excludes.caps)?,
         without_arches: json.excludes.arches.unwrap_or_default(),
-        before_kernel: json.excludes.min_kernel.as_deref().map(kernel).transpose()?,
+        before_kernel: json
+            .excludes
+            .min_kernel
+            .as_deref()
+            .map(kernel)
+            .transpose()?,
     };
-    Ok(Rule { names, action, args, condition })
+    Ok(Rule {
+        names,
+        action,
+        args,
+        condition,
+    })
 }
 
 fn argument(json: &ArgumentJson) -> Result<Argument, SeccompError> {
     if json.index > 5 {
-        return Err(SeccompError::Invalid { what: format!("there is no argument {}", json.index) });
+        return Err(SeccompError::Invalid {
+            what: format!("there is no argument {}", json.index),
+        });
     }
     let (comparison, value) = match json.op.as_str() {
         "SCMP_CMP_EQ" => (Comparison::Eq, json.value),
@@ -190,11 +239,16 @@ fn argument(json: &ArgumentJson) -> Result<Argument, SeccompError> {
         "SCMP_CMP_MASKED_EQ" => (Comparison::MaskedEq(json.value), json.value_two),
         word => return Err(unknown("comparison", word)),
     };
-    Ok(Argument { index: json.index, comparison, value })
+    Ok(Argument {
+        index: json.index,
+        comparison,
+        value,
+    })
 }
 
 fn caps(names: Option<Vec<String>>) -> Result<CapSet, SeccompError> {
-    let named = |name: &String| Capability::from_name(name).ok_or_else(|| unknown("capability", name));
+    let named =
+        |name: &String| Capability::from_name(name).ok_or_else(|| unknown("capability", name));
     names.unwrap_or_default().iter().map(named).collect()
 }
 

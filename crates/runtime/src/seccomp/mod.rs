@@ -18,7 +18,7 @@ mod tests;
 
 pub use compile::{CompileEnv, KernelVersion, compile};
 pub use default::default_profile;
-pub use profile::{Action, Arch, Argument, Architectures, Comparison, Condition, Profile, Rule};
+pub use profile::{Action, Arch, Architectures, Argument, Comparison, Condition, Profile, Rule};
 pub use sys::process::FilterInstruction as SockFilter;
 
 /// Loading flag: speculation mitigations stay as they are (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`).
@@ -56,7 +56,9 @@ pub enum SeccompError {
         what: String,
     },
     /// The filter has more instructions than the kernel takes.
-    #[error("seccomp profile: the filter has {count} instructions, the kernel takes at most {limit}")]
+    #[error(
+        "seccomp profile: the filter has {count} instructions, the kernel takes at most {limit}"
+    )]
     TooLong {
         /// Instructions of the compiled filter.
         count: usize,

@@ -58,7 +58,11 @@ pub enum Arch {
 
 impl Arch {
     /// The set this program was compiled for.
-    pub const NATIVE: Arch = if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 };
+    pub const NATIVE: Arch = if cfg!(target_arch = "aarch64") {
+        Arch::Aarch64
+    } else {
+        Arch::X86_64
+    };
 
     /// The word that profiles use in `includes.arches`.
     pub fn docker_name(self) -> &'static str {
@@ -69,6 +73,11 @@ impl Arch {
             Arch::Aarch64 => "arm64",
             Arch::Arm => "arm",
         }
+    }
+
+    /// Whether its registers have 32 bits.
+    pub(super) fn is_32_bit(self) -> bool {
+        matches!(self, Arch::X86 | Arch::Arm)
     }
 
     /// The value of `seccomp_data.arch` (AUDIT_ARCH_*). x32 shares that of its 64-bit sibling.
@@ -216,9 +225,10 @@ impl Profile {
         let mut all = vec![native];
         let others: &[Arch] = match &self.architectures {
             Architectures::Listed(list) => list,
-            Architectures::ByNative(table) => {
-                table.iter().find(|(arch, _)| *arch == native).map_or(&[], |(_, others)| others)
-            }
+            Architectures::ByNative(table) => table
+                .iter()
+                .find(|(arch, _)| *arch == native)
+                .map_or(&[], |(_, others)| others),
         };
         for arch in others {
             if !all.contains(arch) {
@@ -230,6 +240,7 @@ impl Profile {
 
     /// Whether any rule or the default asks a supervisor, so that loading yields a listener.
     pub fn notifies(&self) -> bool {
-        self.default_action == Action::Notify || self.rules.iter().any(|rule| rule.action == Action::Notify)
+        self.default_action == Action::Notify
+            || self.rules.iter().any(|rule| rule.action == Action::Notify)
     }
 }

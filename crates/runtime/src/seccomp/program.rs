@@ -70,7 +70,11 @@ impl Assembler {
     }
 
     fn within_reach(&mut self, target: Label, more: usize) -> Label {
-        if self.distance(target, more) <= REACH { target } else { self.jump(target) }
+        if self.distance(target, more) <= REACH {
+            target
+        } else {
+            self.jump(target)
+        }
     }
 
     fn jump(&mut self, target: Label) -> Label {

@@ -9,6 +9,9 @@ const TABLE: &str = include_str!("syscalls.tsv");
 
 /// Added to a number by programs of the x32 kind.
 pub(super) const X32_BIT: u32 = 0x4000_0000;
+/// First of the numbers, bit aside, that only programs of the x32 kind use. Below it, a number that x32 has means
+/// the same as for 64-bit programs.
+pub(super) const X32_OWN: u32 = 512;
 /// First number of ARM's private system calls, which lie far above the common ones.
 pub(super) const ARM_PRIVATE: u32 = 0x000f_0000;
 
@@ -27,7 +30,13 @@ fn column(arch: Arch) -> usize {
 
 fn table() -> &'static HashMap<&'static str, Row> {
     static PARSED: OnceLock<HashMap<&'static str, Row>> = OnceLock::new();
-    PARSED.get_or_init(|| TABLE.lines().filter(|line| !line.starts_with('#')).filter_map(row).collect())
+    PARSED.get_or_init(|| {
+        TABLE
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(row)
+            .collect()
+    })
 }
 
 fn row(line: &'static str) -> Option<(&'static str, Row)> {
@@ -96,7 +105,11 @@ mod tests {
             ("setns", libc::SYS_setns),
             ("bpf", libc::SYS_bpf),
         ] {
-            let native = if cfg!(target_arch = "x86_64") { Arch::X86_64 } else { Arch::Aarch64 };
+            let native = if cfg!(target_arch = "x86_64") {
+                Arch::X86_64
+            } else {
+                Arch::Aarch64
+            };
             assert_eq!(number(native, name).map(i64::from), Some(value), "{name}");
         }
     }

@@ -8,36 +8,86 @@ use crate::caps::{CapSet, Capability};
 
 use super::interpreter::{call_data, run};
 use super::profile::{Action, Arch, Architectures, Argument, Comparison, Condition, Profile, Rule};
-use super::syscalls::{ARM_PRIVATE, X32_BIT, number};
+use super::syscalls::{ARM_PRIVATE, X32_BIT, X32_OWN, number};
 use super::{CompileEnv, KernelVersion, SockFilter, compile, default_profile};
 
 const DOCKER_CAPS: [&str; 14] = [
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",
-    "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
 ];
 
 fn caps(names: &[&str]) -> CapSet {
-    names.iter().map(|name| Capability::from_name(name).unwrap()).collect()
+    names
+        .iter()
+        .map(|name| Capability::from_name(name).unwrap())
+        .collect()
 }
 
 fn env(arch: Arch, caps: CapSet) -> CompileEnv {
-    CompileEnv { caps, arch, kernel: KernelVersion(6, 18) }
+    CompileEnv {
+        caps,
+        arch,
+        kernel: KernelVersion(6, 18),
+    }
 }
 
 /// What the profile's documentation says of one call, by looking through the rules one after the other.
 fn naive(profile: &Profile, env: &CompileEnv, audit: u32, call: u32, args: &[u64; 6]) -> Action {
     let arches = profile.architectures_for(env.arch);
-    let x32 = audit == Arch::X86_64.audit_code() && call >= X32_BIT;
-    // x32 is a way to call a 64-bit kernel, so it means nothing without x86_64.
-    let arches: Vec<Arch> =
-        arches.iter().copied().filter(|arch| *arch != Arch::X32 || arches.contains(&Arch::X86_64)).collect();
-    let arch = match arches.iter().find(|arch| arch.audit_code() == audit && (**arch == Arch::X32) == x32) {
-        Some(arch) => *arch,
-        None => return Action::KillProcess,
+    let listed = arches
+        .iter()
+        .copied()
+        .find(|arch| *arch != Arch::X32 && arch.audit_code() == audit);
+    let Some(mut arch) = listed else {
+        return Action::KillProcess;
     };
-    let active: Vec<&Rule> = profile.rules.iter().filter(|r| r.condition.holds(env.caps, env.arch, env.kernel)).collect();
-    let numbers = |rule: &Rule| rule.names.iter().filter_map(|name| number(arch, name)).collect::<Vec<_>>();
-    let mine: Vec<&Rule> = active.iter().copied().filter(|rule| numbers(rule).contains(&call)).collect();
+    let mut call = call;
+    if arch == Arch::X86_64 && arches.contains(&Arch::X32) {
+        call &= !X32_BIT;
+        if call >= X32_OWN {
+            arch = Arch::X32;
+        }
+    } else if arch == Arch::X86_64 && call >= X32_BIT {
+        return Action::KillProcess;
+    }
+    let active: Vec<&Rule> = profile
+        .rules
+        .iter()
+        .filter(|r| r.condition.holds(env.caps, env.arch, env.kernel))
+        .collect();
+    let numbers_on = |arch: Arch, rule: &Rule| -> Vec<u32> {
+        rule.names
+            .iter()
+            .filter_map(|name| number(arch, name))
+            .map(|number| number & !X32_BIT)
+            .collect()
+    };
+    let numbers = |rule: &Rule| numbers_on(arch, rule);
+    let ints = ["socket", "personality"]
+        .iter()
+        .any(|name| number(arch, name).map(|n| n & !X32_BIT) == Some(call));
+    let args = &if ints || matches!(arch, Arch::X86 | Arch::Arm) {
+        args.map(|arg| arg & 0xffff_ffff)
+    } else {
+        *args
+    };
+    let mine: Vec<&Rule> = active
+        .iter()
+        .copied()
+        .filter(|rule| numbers(rule).contains(&call))
+        .collect();
     if let Some(rule) = mine.iter().find(|rule| rule.args.is_empty()) {
         return rule.action;
     }
@@ -53,9 +103,14 @@ fn naive(profile: &Profile, env: &CompileEnv, audit: u32, call: u32, args: &[u64
             return rule.action;
         }
     }
+    let native = if arch == Arch::X32 {
+        Arch::X86_64
+    } else {
+        arch
+    };
     let newest = active
         .iter()
-        .flat_map(|rule| numbers(rule))
+        .flat_map(|rule| numbers_on(native, rule))
         .filter(|number| arch != Arch::Arm || *number < ARM_PRIVATE)
         .max();
     let denies = !matches!(
@@ -68,19 +123,40 @@ fn naive(profile: &Profile, env: &CompileEnv, audit: u32, call: u32, args: &[u64
     profile.default_action
 }
 
-fn assert_same(profile: &Profile, env: &CompileEnv, filter: &[SockFilter], audit: u32, call: u32, args: &[u64; 6]) {
+fn assert_same(
+    profile: &Profile,
+    env: &CompileEnv,
+    filter: &[SockFilter],
+    audit: u32,
+    call: u32,
+    args: &[u64; 6],
+) {
     let (answer, _) = run(filter, &call_data(call, audit, args));
     let expected = naive(profile, env, audit, call, args);
-    assert_eq!(answer, expected.code(), "arch {audit:#x} call {call} args {args:x?}: expected {expected:?}");
+    assert_eq!(
+        answer,
+        expected.code(),
+        "arch {audit:#x} call {call} args {args:x?}: expected {expected:?}"
+    );
 }
 
 /// Every number that means something, and its neighbours, for each value of `seccomp_data.arch`.
 fn interesting_calls() -> Vec<u32> {
-    let private = (ARM_PRIVATE - 2..ARM_PRIVATE + 10).chain([u32::MAX, u32::MAX - 1, X32_BIT - 1, 0x9_0000]);
-    (0..600).chain(X32_BIT..X32_BIT + 600).chain(private).collect()
+    let private =
+        (ARM_PRIVATE - 2..ARM_PRIVATE + 10).chain([u32::MAX, u32::MAX - 1, X32_BIT - 1, 0x9_0000]);
+    (0..600)
+        .chain(X32_BIT..X32_BIT + 600)
+        .chain(private)
+        .collect()
 }
 
-const AUDIT: [u32; 5] = [0xc000_003e, 0x4000_0003, 0xc000_00b7, 0x4000_0028, 0x8000_0016];
+const AUDIT: [u32; 5] = [
+    0xc000_003e,
+    0x4000_0003,
+    0xc000_00b7,
+    0x4000_0028,
+    0x8000_0016,
+];
 
 #[test]
 fn the_default_profile_compiles_to_what_it_says() {
@@ -98,7 +174,12 @@ fn the_default_profile_compiles_to_what_it_says() {
     ];
     let profile = default_profile();
     for arch in [Arch::X86_64, Arch::Aarch64] {
-        for caps in [CapSet::EMPTY, caps(&DOCKER_CAPS), caps(&["SYS_ADMIN"]), CapSet::ALL] {
+        for caps in [
+            CapSet::EMPTY,
+            caps(&DOCKER_CAPS),
+            caps(&["SYS_ADMIN"]),
+            CapSet::ALL,
+        ] {
             let env = env(arch, caps);
             let filter = compile(&profile, &env).unwrap();
             for audit in AUDIT {
@@ -117,13 +198,40 @@ fn docker_defaults_by_name() {
     let filter = compile(&default_profile(), &env(Arch::X86_64, caps(&DOCKER_CAPS))).unwrap();
     let answer = |name: &str, first: u64| {
         let call = number(Arch::X86_64, name).unwrap();
-        run(&filter, &call_data(call, Arch::X86_64.audit_code(), &[first, 0, 0, 0, 0, 0])).0
+        run(
+            &filter,
+            &call_data(call, Arch::X86_64.audit_code(), &[first, 0, 0, 0, 0, 0]),
+        )
+        .0
     };
-    let (allow, eperm, enosys) = (Action::Allow.code(), Action::Errno(1).code(), Action::Errno(38).code());
-    for name in ["read", "openat", "execve", "futex", "ptrace", "chroot", "arch_prctl", "landlock_restrict_self"] {
+    let (allow, eperm, enosys) = (
+        Action::Allow.code(),
+        Action::Errno(1).code(),
+        Action::Errno(38).code(),
+    );
+    for name in [
+        "read",
+        "openat",
+        "execve",
+        "futex",
+        "ptrace",
+        "chroot",
+        "arch_prctl",
+        "landlock_restrict_self",
+    ] {
         assert_eq!(answer(name, 0), allow, "{name}");
     }
-    for name in ["mount", "bpf", "unshare", "reboot", "init_module", "kexec_load", "add_key", "keyctl", "setns"] {
+    for name in [
+        "mount",
+        "bpf",
+        "unshare",
+        "reboot",
+        "init_module",
+        "kexec_load",
+        "add_key",
+        "keyctl",
+        "setns",
+    ] {
         assert_eq!(answer(name, 0), eperm, "{name}");
     }
     assert_eq!(answer("clone3", 0), enosys);
@@ -131,6 +239,11 @@ fn docker_defaults_by_name() {
     assert_eq!(answer("clone", 0x1000_0011), eperm, "CLONE_NEWUSER");
     assert_eq!(answer("socket", 2), allow);
     assert_eq!(answer("socket", 40), eperm, "AF_VSOCK");
+    assert_eq!(
+        answer("socket", 0x1_0000_0026),
+        eperm,
+        "AF_ALG with a bit that the kernel does not look at"
+    );
     assert_eq!(answer("personality", 4), eperm);
 }
 
@@ -140,7 +253,10 @@ fn the_way_to_an_answer_is_short() {
         let filter = compile(&default_profile(), &env(Arch::X86_64, set)).unwrap();
         assert!(filter.len() < 420, "{} instructions", filter.len());
         for audit in [AUDIT[0], AUDIT[1]] {
-            let longest = (0..600).map(|call| run(&filter, &call_data(call, audit, &[0; 6])).1).max().unwrap();
+            let longest = (0..600)
+                .map(|call| run(&filter, &call_data(call, audit, &[0; 6])).1)
+                .max()
+                .unwrap();
             // 3 to the tree, 8 through it, the rest for tests of arguments.
             assert!(longest <= 26, "{longest} steps");
         }
@@ -162,10 +278,31 @@ fn far_jumps_reach_their_targets() {
     // Every second call has tests of its own, so that both subtrees are far longer than a jump reaches.
     let mut profile = Profile::new(Action::Errno(1));
     let table = include_str!("syscalls.tsv");
-    for (n, name) in table.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split('\t').next()).enumerate() {
-        let args = (0..2).map(|index| Argument { index, comparison: Comparison::Eq, value: (n as u64) << 20 }).collect();
-        let action = [Action::Allow, Action::Errno(n as u16), Action::Log, Action::Trap][n % 4];
-        profile.rules.push(Rule { names: vec![name.to_owned()], action, args, condition: Condition::default() });
+    for (n, name) in table
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+        .filter_map(|l| l.split('\t').next())
+        .enumerate()
+    {
+        let args = (0..2)
+            .map(|index| Argument {
+                index,
+                comparison: Comparison::Eq,
+                value: (n as u64) << 20,
+            })
+            .collect();
+        let action = [
+            Action::Allow,
+            Action::Errno(n as u16),
+            Action::Log,
+            Action::Trap,
+        ][n % 4];
+        profile.rules.push(Rule {
+            names: vec![name.to_owned()],
+            action,
+            args,
+            condition: Condition::default(),
+        });
     }
     profile.architectures = Architectures::Listed(vec![]);
     let env = env(Arch::X86_64, CapSet::EMPTY);
@@ -174,7 +311,14 @@ fn far_jumps_reach_their_targets() {
     for call in interesting_calls() {
         for n in 0..484u64 {
             if n % 7 == u64::from(call) % 7 {
-                assert_same(&profile, &env, &filter, AUDIT[0], call, &[n << 20, n << 20, n << 20, 0, 0, 0]);
+                assert_same(
+                    &profile,
+                    &env,
+                    &filter,
+                    AUDIT[0],
+                    call,
+                    &[n << 20, n << 20, n << 20, 0, 0, 0],
+                );
             }
         }
     }
@@ -187,12 +331,19 @@ fn a_filter_that_the_kernel_would_refuse_is_refused_first() {
         profile.rules.push(Rule {
             names: vec!["read".to_owned()],
             action: Action::Allow,
-            args: vec![Argument { index: 0, comparison: Comparison::Eq, value }],
+            args: vec![Argument {
+                index: 0,
+                comparison: Comparison::Eq,
+                value,
+            }],
             condition: Condition::default(),
         });
     }
     let error = compile(&profile, &env(Arch::X86_64, CapSet::EMPTY)).unwrap_err();
-    assert!(error.to_string().contains("the kernel takes at most 4096"), "{error}");
+    assert!(
+        error.to_string().contains("the kernel takes at most 4096"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -209,24 +360,57 @@ fn json_says_the_same_as_the_table() {
         ]}"#;
     let profile = Profile::from_json(json).unwrap();
     assert_eq!(profile.default_action, Action::Errno(38));
-    assert_eq!(profile.architectures_for(Arch::X86_64), [Arch::X86_64, Arch::X86]);
+    assert_eq!(
+        profile.architectures_for(Arch::X86_64),
+        [Arch::X86_64, Arch::X86]
+    );
     assert_eq!(profile.architectures_for(Arch::Aarch64), [Arch::Aarch64]);
-    assert_eq!(profile.rules[0].condition.min_kernel, Some(KernelVersion(4, 8)));
+    assert_eq!(
+        profile.rules[0].condition.min_kernel,
+        Some(KernelVersion(4, 8))
+    );
     let clone = &profile.rules[1];
     assert_eq!(clone.action, Action::Trace(7));
-    assert_eq!(clone.args, [Argument { index: 1, comparison: Comparison::MaskedEq(240), value: 16 }]);
-    assert!(clone.condition.holds(CapSet::EMPTY, Arch::X86_64, KernelVersion(5, 10)));
-    assert!(!clone.condition.holds(CapSet::ALL, Arch::X86_64, KernelVersion(5, 10)));
+    assert_eq!(
+        clone.args,
+        [Argument {
+            index: 1,
+            comparison: Comparison::MaskedEq(240),
+            value: 16
+        }]
+    );
+    assert!(
+        clone
+            .condition
+            .holds(CapSet::EMPTY, Arch::X86_64, KernelVersion(5, 10))
+    );
+    assert!(
+        !clone
+            .condition
+            .holds(CapSet::ALL, Arch::X86_64, KernelVersion(5, 10))
+    );
 }
 
 #[test]
 fn words_without_meaning_are_refused() {
     for (json, words) in [
         ("{", "decoding seccomp profile failed"),
-        (r#"{"defaultAction": "SCMP_ACT_MAYBE"}"#, "unknown action \"SCMP_ACT_MAYBE\""),
-        (r#"{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["X"]}"#, "unknown flag"),
-        (r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["VAX"]}"#, "unknown architecture"),
-        (r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x"}"#, "listenerPath"),
+        (
+            r#"{"defaultAction": "SCMP_ACT_MAYBE"}"#,
+            "unknown action \"SCMP_ACT_MAYBE\"",
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["X"]}"#,
+            "unknown flag",
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["VAX"]}"#,
+            "unknown architecture",
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x"}"#,
+            "listenerPath",
+        ),
         (
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL",
                 "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}]}"#,
@@ -245,7 +429,10 @@ fn words_without_meaning_are_refused() {
 
 #[test]
 fn kernel_versions_are_compared_as_numbers() {
-    assert_eq!(KernelVersion::parse("6.18.44-fc-v782"), KernelVersion(6, 18));
+    assert_eq!(
+        KernelVersion::parse("6.18.44-fc-v782"),
+        KernelVersion(6, 18)
+    );
     assert_eq!(KernelVersion::parse("5.10-rc1"), KernelVersion(5, 10));
     assert!(KernelVersion::parse("4.19") > KernelVersion(4, 8));
 }
@@ -265,7 +452,12 @@ fn any_action() -> impl Strategy<Value = Action> {
 
 /// Values that make halves equal often.
 fn any_value() -> impl Strategy<Value = u64> {
-    prop_oneof![0..4u64, (0..3u64).prop_map(|n| n << 32), (0..3u64).prop_map(|n| (n << 32) | 1), any::<u64>()]
+    prop_oneof![
+        0..4u64,
+        (0..3u64).prop_map(|n| n << 32),
+        (0..3u64).prop_map(|n| (n << 32) | 1),
+        any::<u64>()
+    ]
 }
 
 fn any_argument() -> impl Strategy<Value = Argument> {
@@ -278,20 +470,30 @@ fn any_argument() -> impl Strategy<Value = Argument> {
         Just(Comparison::Ge),
         any_value().prop_map(Comparison::MaskedEq),
     ];
-    (0..6u8, comparison, any_value()).prop_map(|(index, comparison, value)| Argument { index, comparison, value })
+    (0..6u8, comparison, any_value()).prop_map(|(index, comparison, value)| Argument {
+        index,
+        comparison,
+        value,
+    })
 }
 
 fn any_rule() -> impl Strategy<Value = Rule> {
     const SOME: [&str; 12] = [
-        "read", "write", "open", "close", "stat", "clone", "clone3", "execve", "socket", "futex", "set_tls", "recv",
+        "read", "write", "open", "close", "stat", "clone", "clone3", "execve", "socket", "futex",
+        "set_tls", "recv",
     ];
     let names = proptest::collection::vec(proptest::sample::select(&SOME[..]), 1..4);
-    (names, any_action(), proptest::collection::vec(any_argument(), 0..4)).prop_map(|(names, action, args)| Rule {
-        names: names.into_iter().map(str::to_owned).collect(),
-        action,
-        args,
-        condition: Condition::default(),
-    })
+    (
+        names,
+        any_action(),
+        proptest::collection::vec(any_argument(), 0..4),
+    )
+        .prop_map(|(names, action, args)| Rule {
+            names: names.into_iter().map(str::to_owned).collect(),
+            action,
+            args,
+            condition: Condition::default(),
+        })
 }
 
 proptest! {
