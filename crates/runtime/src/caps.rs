@@ -146,13 +146,17 @@ impl CapSet {
 
     /// The members that have names, in the kernel's order.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
-        (0..COUNT).map(Capability).filter(move |capability| self.contains(*capability))
+        (0..COUNT)
+            .map(Capability)
+            .filter(move |capability| self.contains(*capability))
     }
 }
 
 impl fmt::Debug for CapSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter().map(|c| c.bare_name())).finish()
+        f.debug_set()
+            .entries(self.iter().map(|c| c.bare_name()))
+            .finish()
     }
 }
 
@@ -176,7 +180,9 @@ pub fn host_bounding_set() -> CapSet {
 
 /// The bounding set told by the text of a `/proc/PID/status`.
 fn bounding_set_of(status: &str) -> Option<CapSet> {
-    let hex = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    let hex = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))?;
     u64::from_str_radix(hex.trim(), 16).ok().map(CapSet)
 }
 
@@ -187,9 +193,16 @@ mod tests {
     #[test]
     fn names_are_found_in_every_spelling() {
         for name in ["CAP_NET_ADMIN", "net_admin", "NET_ADMIN", "cap_net_admin"] {
-            assert_eq!(Capability::from_name(name).map(Capability::number), Some(12), "{name}");
+            assert_eq!(
+                Capability::from_name(name).map(Capability::number),
+                Some(12),
+                "{name}"
+            );
         }
-        assert_eq!(Capability::from_name("CAP_CHECKPOINT_RESTORE").map(Capability::number), Some(40));
+        assert_eq!(
+            Capability::from_name("CAP_CHECKPOINT_RESTORE").map(Capability::number),
+            Some(40)
+        );
         assert_eq!(Capability::from_name("ALL"), None);
         assert_eq!(Capability::from_name("CAP_"), None);
         assert_eq!(Capability::SYS_ADMIN.to_string(), "CAP_SYS_ADMIN");
@@ -198,11 +211,18 @@ mod tests {
 
     #[test]
     fn every_capability_of_the_kernel_has_a_name() {
-        let last: u8 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap().trim().parse().unwrap();
+        let last: u8 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
         assert!(last < COUNT, "the kernel knows capability {last}");
         for number in 0..COUNT {
             let capability = Capability::from_number(number).unwrap();
-            assert_eq!(Capability::from_name(&capability.to_string()), Some(capability));
+            assert_eq!(
+                Capability::from_name(&capability.to_string()),
+                Some(capability)
+            );
         }
         assert_eq!(Capability::from_number(COUNT), None);
     }
@@ -214,13 +234,17 @@ mod tests {
         assert_eq!(set.bits(), 1 << 21 | 1 << 5);
         assert!(set.includes(CapSet::EMPTY.with(kill)) && !CapSet::EMPTY.with(kill).includes(set));
         assert!(set.without(kill).intersects(set) && !CapSet::EMPTY.intersects(set));
-        assert_eq!(set.iter().map(|c| c.bare_name()).collect::<Vec<_>>(), ["KILL", "SYS_ADMIN"]);
+        assert_eq!(
+            set.iter().map(|c| c.bare_name()).collect::<Vec<_>>(),
+            ["KILL", "SYS_ADMIN"]
+        );
         assert_eq!(CapSet::ALL.iter().count(), usize::from(COUNT));
     }
 
     #[test]
     fn the_bounding_set_is_read_from_status() {
-        let status = "Name:\tx\nCapEff:\t0000000000000001\nCapBnd:\t000001fffeffffff\nSeccomp:\t0\n";
+        let status =
+            "Name:\tx\nCapEff:\t0000000000000001\nCapBnd:\t000001fffeffffff\nSeccomp:\t0\n";
         let set = bounding_set_of(status).unwrap();
         assert!(!set.contains(Capability::SYS_RESOURCE) && set.contains(Capability::SYS_ADMIN));
         assert_eq!(bounding_set_of("Name:\tx\n"), None);

@@ -82,11 +82,16 @@ fn bpf<T>(command: libc::c_int, attr: &mut T) -> std::io::Result<libc::c_long> {
     // SAFETY: `attr` is a live, fully initialised structure of the size that is passed; pointers within it are
     // set by the callers below to slices that outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
-    if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(std::io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn owned(result: libc::c_long) -> std::io::Result<OwnedFd> {
-    let fd = libc::c_int::try_from(result).map_err(|_| std::io::Error::from_raw_os_error(libc::EBADF))?;
+    let fd = libc::c_int::try_from(result)
+        .map_err(|_| std::io::Error::from_raw_os_error(libc::EBADF))?;
     // SAFETY: the command that gave `result` returns a fresh descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -107,7 +112,8 @@ impl DeviceProgram {
         name[..7].copy_from_slice(b"devices");
         let mut attr = LoadAttr {
             prog_type: PROG_TYPE_CGROUP_DEVICE,
-            insn_cnt: u32::try_from(program.len()).map_err(|_| std::io::Error::from_raw_os_error(libc::E2BIG))?,
+            insn_cnt: u32::try_from(program.len())
+                .map_err(|_| std::io::Error::from_raw_os_error(libc::E2BIG))?,
             insns: program.as_ptr() as u64,
             license: c"Apache-2.0".as_ptr() as u64,
             prog_name: name,
@@ -117,7 +123,11 @@ impl DeviceProgram {
     }
 
     /// Attaches the program to the group whose folder is `group`, in place of `former` if given.
-    pub fn attach(&self, group: BorrowedFd<'_>, former: Option<&DeviceProgram>) -> std::io::Result<()> {
+    pub fn attach(
+        &self,
+        group: BorrowedFd<'_>,
+        former: Option<&DeviceProgram>,
+    ) -> std::io::Result<()> {
         let mut attr = AttachAttr {
             target_fd: number(group),
             attach_bpf_fd: number(self.0.as_fd()),
@@ -154,10 +164,20 @@ impl DeviceProgram {
             ..QueryAttr::default()
         };
         bpf(PROG_QUERY, &mut attr)?;
-        ids.iter().take(attr.prog_cnt as usize).map(|id| DeviceProgram::by_id(*id)).collect()
+        ids.iter()
+            .take(attr.prog_cnt as usize)
+            .map(|id| DeviceProgram::by_id(*id))
+            .collect()
     }
 
     fn by_id(id: u32) -> std::io::Result<DeviceProgram> {
-        owned(bpf(PROG_GET_FD_BY_ID, &mut ByIdAttr { id, ..ByIdAttr::default() })?).map(DeviceProgram)
+        owned(bpf(
+            PROG_GET_FD_BY_ID,
+            &mut ByIdAttr {
+                id,
+                ..ByIdAttr::default()
+            },
+        )?)
+        .map(DeviceProgram)
     }
 }
