@@ -116,7 +116,6 @@ impl<R: Read> Read for Limited<R> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::Write;
 

@@ -75,9 +75,9 @@ pub enum ImageError {
         /// The image's name.
         reference: String,
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What the image is for.
-        actual: Platform,
+        actual: Box<Platform>,
     },
     /// A registry refused, failed or could not be reached.
     #[error(transparent)]

@@ -1,5 +1,11 @@
 //! Archives made by other tools are loaded, ours are read by them, and bad ones leave nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod fixture;
 
 use std::fs;

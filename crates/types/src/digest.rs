@@ -256,7 +256,6 @@ impl<R: Read> Read for DigestReader<R> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -250,7 +250,6 @@ impl fmt::Display for Platform {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -362,7 +362,6 @@ fn put(field: &mut [u8], text: &str) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

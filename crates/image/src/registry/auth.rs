@@ -230,7 +230,6 @@ async fn fetch_token(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

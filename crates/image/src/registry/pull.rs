@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -16,6 +17,9 @@ use crate::error::ImageError;
 use crate::manifest::{self, Descriptor, Document, Layer, Manifest, ManifestError};
 use crate::progress::{Progress, Silent, words};
 use crate::store::{ContentStore, Staged};
+
+/// How long to wait for threads that still write, once a disk is full.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn pull(
     client: &Client,
@@ -35,18 +39,19 @@ pub(super) async fn pull(
     check_platform(&reference, &config, request.platform.as_ref())?;
     let layers = chosen.manifest.layers_with(config.diff_ids())?;
 
-    let layer_blobs = fetch_layers(
-        client,
-        &session,
-        store,
-        &layers,
-        &config.chain_ids(),
-        observer,
-    )
-    .await?;
     let mut documents = vec![chosen.bytes];
     documents.extend(chosen.index_bytes);
-    commit(store, layer_blobs, config_blob, documents).await?;
+    let kept = async {
+        let chain_ids = config.chain_ids();
+        let blobs = fetch_layers(client, &session, store, &layers, &chain_ids, observer).await?;
+        commit(store, blobs, config_blob, documents).await
+    };
+    if let Err(error) = kept.await {
+        if error.is_disk_full() {
+            give_back(store, &layers).await;
+        }
+        return Err(error);
+    }
     Ok(Pulled {
         reference,
         target: chosen.target,
@@ -201,8 +206,8 @@ fn check_platform(
     match wanted {
         Some(wanted) if !wanted.matches(&actual) => Err(ImageError::PlatformMismatch {
             reference: reference.familiar(),
-            wanted: wanted.clone(),
-            actual,
+            wanted: Box::new(wanted.clone()),
+            actual: Box::new(actual),
         }),
         _ if actual.os() != "linux" => Err(ManifestError::OperatingSystem {
             os: actual.os().to_owned(),
@@ -290,13 +295,35 @@ async fn fetch_layers(
         });
     }
     let mut staged = Vec::new();
-    // The first failure drops the set, which ends the other downloads.
     while let Some(done) = tasks.join_next().await {
-        staged.extend(done.map_err(|_| ImageError::Interrupted {
+        let done = done.map_err(|_| ImageError::Interrupted {
             what: "fetching a layer",
-        })??);
+        })?;
+        match done {
+            Ok(blob) => staged.extend(blob),
+            Err(error) => {
+                tasks.shutdown().await;
+                return Err(error);
+            }
+        }
     }
     Ok(staged)
+}
+
+/// Removes what has come of layers for which there is no room: on a full disk, being able to
+/// continue is worth less than the space. Layers that another pull fills are left to it.
+async fn give_back(store: &ContentStore, layers: &[Layer]) {
+    let all = async {
+        for layer in layers {
+            let _mine = store.fill(&layer.digest).await;
+            if let Err(error) = store.discard_partial(&layer.digest) {
+                tracing::warn!(%error, "a partial blob stays");
+            }
+        }
+    };
+    if tokio::time::timeout(GIVE_BACK_WITHIN, all).await.is_err() {
+        tracing::debug!("another pull fills a layer that did not fit");
+    }
 }
 
 /// One blob and the layers that it is.

@@ -249,7 +249,6 @@ fn skip_name(data: &[u8], mut at: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -361,7 +361,6 @@ fn accept() -> HeaderMap {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

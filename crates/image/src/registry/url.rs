@@ -140,7 +140,6 @@ pub(crate) fn escape_query(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

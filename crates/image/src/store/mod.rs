@@ -193,6 +193,14 @@ impl ContentStore {
         }
     }
 
+    /// Removes the partial file of a blob, if there is one.
+    ///
+    /// # Errors
+    /// [`ImageError::Store`].
+    pub(crate) fn discard_partial(&self, digest: &Digest) -> Result<(), ImageError> {
+        writer::remove_if_there(&self.ingest_path(digest))
+    }
+
     /// Stages a small blob that is in memory.
     ///
     /// # Errors

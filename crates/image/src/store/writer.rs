@@ -154,7 +154,7 @@ impl Write for BlobWriter {
     }
 }
 
-fn remove_if_there(path: &Path) -> Result<(), ImageError> {
+pub(super) fn remove_if_there(path: &Path) -> Result<(), ImageError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
         _ => Ok(()),
