@@ -1,172 +1,138 @@
-//! The door: signatures of every operation.
+//! The handle, what it holds, and how it opens and closes.
 
-use std::io::{Read, Write};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
 
+use image::ContentStore;
+use network::Network;
+use runtime::cgroup;
+use shim::launcher::Launcher;
+use snapshot::LayerStore;
+use tokio::sync::{Notify, RwLock, watch};
+use types::InstanceId;
+use volume::VolumeStore;
+
+use crate::cleaner::Cleaner;
+use crate::compile::security::Filters;
 use crate::config::EngineConfig;
-use crate::filters::Filters;
-use crate::options::*;
+use crate::containers::exec::Exec;
+use crate::containers::registry::Registry;
+use crate::events::Hub;
+use crate::host::Host;
+use crate::images::index::Index;
+use crate::images::layers::Unpacking;
+use crate::lock::Lock;
 use crate::outcome::{EngineError, Result};
+use crate::paths::Paths;
+use crate::store::Store;
+use crate::volumes::Volumes;
 
 /// One engine; clones are handles to the same one.
 #[derive(Clone)]
 pub struct Engine {
-    #[allow(dead_code)]
     inner: Arc<Inner>,
 }
 
-struct Inner {}
-
-fn soon<T>() -> Result<T> {
-    Err(EngineError::unsupported("this operation"))
+/// What an engine holds.
+pub(crate) struct Inner {
+    pub(crate) config: EngineConfig,
+    pub(crate) paths: Paths,
+    pub(crate) instance: InstanceId,
+    pub(crate) host: Host,
+    pub(crate) store: Store,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) registry: Registry,
+    pub(crate) images: Arc<Index>,
+    /// Held for reading while something begins to use an image or volume, for writing while some are removed.
+    pub(crate) gate: RwLock<()>,
+    pub(crate) content: ContentStore,
+    pub(crate) layers: LayerStore,
+    pub(crate) volumes: Volumes,
+    pub(crate) volume_store: VolumeStore,
+    /// `None` when the daemon was told to have no bridge.
+    pub(crate) network: Option<Network>,
+    pub(crate) groups: cgroup::Parent,
+    pub(crate) launcher: Launcher,
+    pub(crate) cleaner: Cleaner,
+    /// Compiled filters of system calls.
+    pub(crate) filters: Filters,
+    /// Told when the network has something to do that nobody waits for.
+    pub(crate) tending: Arc<Notify>,
+    /// When this engine was opened, nanoseconds since 1970.
+    pub(crate) opened: i64,
+    /// Layers that are being unpacked.
+    pub(crate) unpacking: Unpacking,
+    pub(crate) execs: Mutex<HashMap<String, Arc<Exec>>>,
+    /// True once the engine closes: long answers end.
+    pub(crate) closing: watch::Sender<bool>,
+    /// The last to go.
+    #[allow(dead_code, reason = "held for its effect")]
+    pub(crate) lock: Lock,
 }
 
-#[allow(unused_variables, missing_docs)]
 impl Engine {
-    pub async fn open(config: EngineConfig) -> Result<Engine> {
-        soon()
-    }
-    /// Drains what is queued; with `live_restore: false` stops containers first.
-    pub async fn close(&self) -> Result<()> {
-        soon()
+    pub(crate) fn from_inner(inner: Inner) -> Engine {
+        Engine { inner: Arc::new(inner) }
     }
 
-    // containers
-    pub async fn create(&self, name: Option<String>, request: CreateRequest, platform: Option<String>) -> Result<Created> {
-        soon()
-    }
-    pub async fn start(&self, id: &str, detach_keys: Option<String>) -> Result<()> {
-        soon()
-    }
-    /// `timeout` in seconds: negative waits for ever, `None` is the container's own or 10.
-    pub async fn stop(&self, id: &str, timeout: Option<i64>, signal: Option<String>) -> Result<()> {
-        soon()
-    }
-    pub async fn kill(&self, id: &str, signal: Option<String>) -> Result<()> {
-        soon()
-    }
-    pub async fn restart(&self, id: &str, timeout: Option<i64>, signal: Option<String>) -> Result<()> {
-        soon()
-    }
-    pub async fn pause(&self, id: &str) -> Result<()> {
-        soon()
-    }
-    pub async fn unpause(&self, id: &str) -> Result<()> {
-        soon()
-    }
-    pub async fn rename(&self, id: &str, new_name: &str) -> Result<()> {
-        soon()
-    }
-    pub async fn remove(&self, id: &str, options: RemoveOptions) -> Result<()> {
-        soon()
-    }
-    pub async fn prune_containers(&self, filters: Filters) -> Result<api_types::ContainersPruned> {
-        soon()
-    }
-    pub async fn inspect(&self, id: &str, size: bool) -> Result<api_types::ContainerInspect> {
-        soon()
-    }
-    pub async fn list(&self, options: ListOptions) -> Result<Vec<api_types::ContainerSummary>> {
-        soon()
-    }
-    /// Subscribes before it returns; the handle is awaited for the answer.
-    pub async fn wait(&self, id: &str, condition: WaitCondition) -> Result<WaitHandle> {
-        soon()
-    }
-    pub async fn resize(&self, id: &str, rows: u16, columns: u16) -> Result<()> {
-        soon()
-    }
-    pub async fn logs(&self, id: &str, options: LogsOptions) -> Result<LogStream> {
-        soon()
-    }
-    /// Registers before the 101 is sent; `ticket.deliver(socket, leftover)` hands the socket over.
-    pub async fn attach_intent(&self, id: &str, options: AttachOptions) -> Result<AttachTicket> {
-        soon()
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
-    // exec
-    /// The exec's id.
-    pub async fn exec_create(&self, id: &str, request: api_types::ExecCreate) -> Result<String> {
-        soon()
-    }
-    pub async fn exec_start(&self, exec: &str, options: ExecStartOptions) -> Result<ExecStart> {
-        soon()
-    }
-    pub async fn exec_inspect(&self, exec: &str) -> Result<api_types::ExecInspect> {
-        soon()
-    }
-    pub async fn exec_resize(&self, exec: &str, rows: u16, columns: u16) -> Result<()> {
-        soon()
+    pub(crate) fn config(&self) -> &EngineConfig {
+        &self.inner.config
     }
 
-    // images
-    /// `reference` as the user wrote it; without tag or digest the border passes `NAME:latest` (or asks for all tags,
-    /// which is refused by name). `auth` is the decoded X-Registry-Auth header.
-    pub async fn pull(&self, reference: &str, platform: Option<String>, auth: Option<api_types::AuthConfig>, progress: ProgressSender) -> Result<()> {
-        soon()
-    }
-    pub async fn load(&self, archive: Box<dyn Read + Send>, quiet: bool, progress: ProgressSender) -> Result<()> {
-        soon()
-    }
-    /// A docker-archive that is an OCI layout too; validates the names before anything is written.
-    pub async fn save(&self, names: Vec<String>, archive: Box<dyn Write + Send>) -> Result<()> {
-        soon()
-    }
-    pub async fn image_tag(&self, image: &str, repo: &str, tag: Option<String>) -> Result<()> {
-        soon()
-    }
-    pub async fn image_remove(&self, image: &str, force: bool, no_prune: bool) -> Result<Vec<api_types::ImageDeleted>> {
-        soon()
-    }
-    pub async fn image_list(&self, options: ImageListOptions) -> Result<Vec<api_types::ImageSummary>> {
-        soon()
-    }
-    pub async fn image_inspect(&self, image: &str) -> Result<api_types::ImageInspect> {
-        soon()
-    }
-    pub async fn image_history(&self, image: &str) -> Result<Vec<api_types::ImageHistoryItem>> {
-        soon()
-    }
-    pub async fn prune_images(&self, filters: Filters) -> Result<api_types::ImagesPruned> {
-        soon()
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.inner.paths
     }
 
-    // volumes
-    pub async fn volume_create(&self, request: api_types::VolumeCreate) -> Result<api_types::Volume> {
-        soon()
-    }
-    pub async fn volume_list(&self, filters: Filters) -> Result<Vec<api_types::Volume>> {
-        soon()
-    }
-    pub async fn volume_inspect(&self, name: &str) -> Result<api_types::Volume> {
-        soon()
-    }
-    pub async fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
-        soon()
-    }
-    pub async fn prune_volumes(&self, filters: Filters) -> Result<api_types::VolumesPruned> {
-        soon()
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
     }
 
-    // networks
-    pub async fn network_list(&self, filters: Filters) -> Result<Vec<api_types::Network>> {
-        soon()
-    }
-    pub async fn network_inspect(&self, name: &str) -> Result<api_types::Network> {
-        soon()
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
     }
 
-    // system
-    pub async fn info(&self) -> Result<api_types::SystemInfo> {
-        soon()
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.inner.registry
     }
-    pub async fn version(&self) -> Result<api_types::Version> {
-        soon()
+
+    pub(crate) fn images(&self) -> &Arc<Index> {
+        &self.inner.images
     }
-    pub async fn df(&self) -> Result<api_types::DiskUsage> {
-        soon()
+
+    /// Ready when the engine begins to close.
+    pub(crate) fn closing(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut closing = self.inner.closing.subscribe();
+        async move {
+            // The sender lives in the engine: that it is gone means the same.
+            let _ = closing.wait_for(|closing| *closing).await;
+        }
     }
-    pub async fn events(&self, options: EventsOptions) -> Result<EventStream> {
-        soon()
+
+    /// Runs an operation to its end even if whoever asked goes away: half-made containers arise from dropped
+    /// futures.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        if *self.inner.closing.borrow() {
+            return Err(EngineError::Closing);
+        }
+        tokio::spawn(work).await.map_err(|_| EngineError::Panicked { operation })?
+    }
+
+    /// Runs something that blocks on a thread for such things.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let engine = self.clone();
+        tokio::task::spawn_blocking(move || work(&engine)).await.map_err(|_| EngineError::Panicked { operation })?
     }
 }

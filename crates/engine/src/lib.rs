@@ -3,12 +3,32 @@
 //! [`Engine`] is the only door. It composes the synchronous crates (`runtime`, `shim`, `snapshot`, `network`,
 //! `volume`, `image`) and owns every decision that more than one container shares. Operations run to their end
 //! even when the caller's future is dropped; slow work never happens under a lock that `list` or `inspect` need.
+//!
+//! To follow `run`: `containers/create.rs`, `containers/start.rs`, `containers/launch.rs`, `compile/plan.rs`,
+//! `containers/monitor.rs`, `containers/remove.rs`.
 
+mod cleaner;
+mod clock;
+mod compile;
 mod config;
+mod containers;
 mod engine;
+mod events;
 mod filters;
+mod groups;
+mod host;
+mod images;
+mod lock;
+mod neighbour;
+mod networks;
+mod open;
 mod options;
 mod outcome;
+mod paths;
+mod recovery;
+mod store;
+mod system;
+mod volumes;
 
 pub use config::EngineConfig;
 pub use engine::Engine;

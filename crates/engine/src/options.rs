@@ -10,15 +10,7 @@ use crate::filters::Filters;
 use crate::outcome::{EngineError, Result};
 
 /// Body of a create request.
-#[derive(Debug, Clone, Default)]
-pub struct CreateRequest {
-    /// What runs.
-    pub config: api_types::Config,
-    /// On what terms it runs on this host.
-    pub host_config: api_types::HostConfig,
-    /// Addresses and aliases on networks.
-    pub networking: api_types::NetworkingConfig,
-}
+pub type CreateRequest = api_types::ContainerCreate;
 
 /// Answer to a create request.
 #[derive(Debug, Clone)]
@@ -207,7 +199,7 @@ pub struct EventsOptions {
 pub type EventStream = mpsc::Receiver<api_types::Event>;
 
 /// Where a pull or load tells how far it is; a full channel holds the transfer back, a closed one is ignored.
-pub type ProgressSender = mpsc::Sender<api_types::ProgressMessage>;
+pub type ProgressSender = mpsc::Sender<api_types::Progress>;
 
 /// Wraps a closure as a ticket.
 impl AttachTicket {
@@ -218,4 +210,36 @@ impl AttachTicket {
     {
         AttachTicket { tty, deliver: Box::new(move |socket, leftover| Box::pin(deliver(socket, leftover))) }
     }
+}
+
+/// Reads a time as docker's filters write it: RFC 3339, seconds since 1970, or a duration before now (`10m`).
+///
+/// # Errors
+/// Docker's sentence.
+pub(crate) fn parse_time(text: &str) -> Result<i64> {
+    let bad = || EngineError::invalid(format!("failed to parse value as time or duration: \"{text}\""));
+    if let Some(time) = crate::clock::parse_rfc3339(text) {
+        return Ok(time);
+    }
+    if let Some((seconds, fraction)) = text.split_once('.').or_else(|| text.bytes().all(|byte| byte.is_ascii_digit()).then_some((text, "0")))
+        && let (Ok(seconds), Ok(fraction)) = (seconds.parse::<i64>(), format!("{fraction:0<9}").parse::<i64>())
+    {
+        return seconds.checked_mul(1_000_000_000).and_then(|time| time.checked_add(fraction)).ok_or_else(bad);
+    }
+    let mut total: i64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let number: i64 = rest[..end].parse().map_err(|_| bad())?;
+        let (unit, length) = match &rest[end..] {
+            unit if unit.starts_with("ms") => (1_000_000, 2),
+            unit if unit.starts_with('h') => (3_600_000_000_000, 1),
+            unit if unit.starts_with('m') => (60_000_000_000, 1),
+            unit if unit.starts_with('s') => (1_000_000_000, 1),
+            _ => return Err(bad()),
+        };
+        total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
+        rest = &rest[end + length..];
+    }
+    if text.is_empty() { Err(bad()) } else { Ok(crate::clock::now() - total) }
 }

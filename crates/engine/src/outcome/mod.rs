@@ -1,5 +1,7 @@
 //! What an operation of the engine ends with: its errors and the class that a client sees.
 
+mod classes;
+
 use std::io;
 
 /// Result of an engine operation.
@@ -131,6 +133,90 @@ pub enum EngineError {
         #[source]
         source: rusqlite::Error,
     },
+    /// A commit of the store failed, for all transactions in it.
+    #[error("store: {sentence}")]
+    StoreCommit {
+        /// SQLite's reason.
+        sentence: String,
+        /// Whether it was want of space.
+        full: bool,
+    },
+    /// The image is for another platform than the one asked for. Clients pull after seeing this from create.
+    #[error("image with reference {image} was found but its platform ({actual}) does not match the specified platform ({wanted})")]
+    WrongPlatform {
+        /// As the client named it.
+        image: String,
+        /// What was asked for.
+        wanted: String,
+        /// What is here.
+        actual: String,
+    },
+    /// No such volume driver.
+    #[error("Error looking up volume plugin {name}: plugin \"{name}\" not found")]
+    NoSuchPlugin {
+        /// Its name.
+        name: String,
+    },
+    /// The container's files know no such user or group.
+    #[error("{sentence}")]
+    UnknownUser {
+        /// The runtime's sentence.
+        sentence: String,
+    },
+    /// Ports could not be published.
+    #[error("{sentence}")]
+    Ports {
+        /// Docker's sentence.
+        sentence: String,
+    },
+    /// A shim does not answer.
+    #[error("the container's supervisor did not answer within {seconds} s")]
+    ShimSilent {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A shim or the launcher refused or is gone.
+    #[error(transparent)]
+    Shim {
+        /// Its reason.
+        #[from]
+        source: shim::ShimError,
+    },
+    /// The network could not do something.
+    #[error(transparent)]
+    Network {
+        /// Its reason.
+        #[from]
+        source: network::NetworkError,
+    },
+    /// A layer could not be made, mounted or removed.
+    #[error("{}", chain(source))]
+    Snapshot {
+        /// Its reason.
+        #[from]
+        source: snapshot::SnapshotError,
+    },
+    /// A volume could not be made, filled or removed.
+    #[error("{}", chain(source))]
+    Volume {
+        /// Its reason.
+        #[from]
+        source: volume::VolumeError,
+    },
+    /// An image could not be fetched, read, kept or written.
+    #[error("{}", chain(source))]
+    Image {
+        /// Its reason.
+        #[from]
+        source: image::ImageError,
+    },
+    /// A control group could not be made, changed or removed.
+    #[error(transparent)]
+    Cgroup {
+        /// Its reason.
+        #[from]
+        source: runtime::cgroup::CgroupError,
+    },
     /// The store was written by a newer release.
     #[error("the store in {path} has schema {found}, this release knows up to {known}: use the release that wrote it, or a newer one")]
     StoreNewer {
@@ -182,12 +268,23 @@ impl EngineError {
             Self::NameInUse { .. } | Self::NotRunning { .. } | Self::Conflict { .. } => Class::Conflict,
             Self::NotModified => Class::NotModified,
             Self::Unsupported { .. } => Class::Unsupported,
-            Self::Io { source, .. } => io_class(source),
+            Self::Io { source, .. } => classes::of_io(source),
             Self::Store { source } => match source.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::DiskFull) => Class::Exhausted,
                 _ => Class::Internal,
             },
+            Self::StoreCommit { full: true, .. } => Class::Exhausted,
+            Self::StoreCommit { full: false, .. } => Class::Internal,
             Self::StoreNewer { .. } | Self::Locked { .. } => Class::Unavailable,
+            Self::WrongPlatform { .. } | Self::NoSuchPlugin { .. } => Class::NotFound,
+            Self::UnknownUser { .. } => Class::InvalidArgument,
+            Self::Ports { .. } | Self::ShimSilent { .. } => Class::Internal,
+            Self::Shim { source } => classes::of_shim(source),
+            Self::Network { source } => classes::of_network(source),
+            Self::Snapshot { source } => classes::of_snapshot(source),
+            Self::Volume { source } => classes::of_volume(source),
+            Self::Image { source } => classes::of_image(source),
+            Self::Cgroup { source } => classes::of_cgroup(source),
             Self::StoreRow { .. } => Class::Internal,
             Self::Closing => Class::Unavailable,
             Self::Panicked { .. } => Class::Internal,
@@ -222,9 +319,26 @@ impl From<rusqlite::Error> for EngineError {
     }
 }
 
-fn io_class(source: &io::Error) -> Class {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => Class::Exhausted,
-        _ => Class::Internal,
+/// An error with its causes, as one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Some errors tell their cause themselves.
+        if !sentence.ends_with(&text) {
+            sentence.push_str(": ");
+            sentence.push_str(&text);
+        }
+        source = cause.source();
     }
+    sentence
+}
+
+/// The system's words for an error as C programs say them: lower case, without the number.
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -1,0 +1,91 @@
+//! From a request in docker's words to what runs: inheritance, validation, and the plan of a start.
+//!
+//! The first three steps are pure and happen at create; [`check`] is their order. The plan is made at each start,
+//! because users are looked up in the container's own files and sources are opened by descriptor.
+
+pub(crate) mod limits;
+pub(crate) mod merge;
+pub(crate) mod modes;
+pub(crate) mod mounts;
+pub(crate) mod policy;
+pub(crate) mod ports;
+mod refuse;
+pub(crate) mod keys;
+pub(crate) mod plan;
+pub(crate) mod security;
+pub(crate) mod users;
+
+use api_types::{Config, HostConfig, NetworkingConfig};
+
+use crate::engine::Engine;
+use crate::outcome::{EngineError, Result};
+use modes::Modes;
+
+/// Checks a request that has inherited from its image, and writes defaults down.
+///
+/// # Errors
+/// Docker's sentence for the first thing that is wrong, or the name of the first thing that is not built.
+pub(crate) fn check(config: &mut Config, host: &mut HostConfig, networking: &NetworkingConfig, engine: &Engine) -> Result<Modes> {
+    refuse::check(config, host, networking)?;
+    check_config(config)?;
+    let facts = &engine.inner().host;
+    limits::check(host, facts.processors, &facts.online)?;
+    policy::check_restart(host)?;
+    policy::logging(host, &engine.config().log_driver, &engine.config().log_opts)?;
+    security::capabilities(host)?;
+    security::options(host)?;
+    security::rlimits(host)?;
+    security::check_devices(host)?;
+    check_sysctls(host)?;
+    ports::wanted(config, host)?;
+    let modes = Modes::parse(host)?;
+    modes.check(config, host)?;
+    Ok(modes)
+}
+
+fn check_config(config: &Config) -> Result<()> {
+    if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
+        return Err(EngineError::invalid(format!(
+            "the working directory '{}' is invalid, it needs to be an absolute path",
+            config.working_dir
+        )));
+    }
+    for variable in config.env.iter().flatten() {
+        if variable.is_empty() || variable.starts_with('=') {
+            return Err(EngineError::invalid(format!("invalid environment variable: {variable}")));
+        }
+    }
+    for port in config.exposed_ports.keys() {
+        ports::parse_port(port)?;
+    }
+    if !config.stop_signal.is_empty() {
+        policy::parse_signal(&config.stop_signal)?;
+    }
+    if config.hostname.len() > 63 {
+        return Err(EngineError::invalid(format!("invalid hostname: {}", config.hostname)));
+    }
+    Ok(())
+}
+
+/// Kernel parameters that belong to a namespace of the container.
+fn check_sysctls(host: &HostConfig) -> Result<()> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    for name in host.sysctls.keys() {
+        let dotted = name.replace('/', ".");
+        if dotted.starts_with("net.") {
+            if host.network_mode == "host" {
+                return Err(EngineError::invalid(format!("sysctl \"{name}\" not allowed in host network namespace")));
+            }
+        } else if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
+            if host.ipc_mode == "host" {
+                return Err(EngineError::invalid(format!("sysctl \"{name}\" not allowed in host ipc namespace")));
+            }
+        } else if dotted != "kernel.domainname" {
+            return Err(EngineError::invalid(format!("sysctl \"{name}\" is not in a separate kernel namespace")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,376 @@
+//! The plan of a start: everything looked up and opened, nothing left to decide.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use api_types::{Config, HostConfig};
+use runtime::defaults;
+use runtime::plan::{
+    CgroupEntry, FdSlot, MountAttrs, MountEntry, MountKind, Namespaces, NsMode, Plan, ProcessPlan, Propagation, RootSource, TargetKind, attr,
+};
+use sys::beneath::Root;
+
+use super::merge;
+use super::modes::{IpcMode, Modes, PidMode};
+use super::mounts::{MountSpec, Source};
+use super::security::{self, Filters};
+use super::users::{self, Identity};
+use crate::outcome::{EngineError, Result};
+
+/// Descriptors on their way to a shim, in the order of their slots.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors(Vec<OwnedFd>);
+
+impl Descriptors {
+    /// Adds one and tells its slot.
+    pub(crate) fn add(&mut self, descriptor: OwnedFd) -> u16 {
+        let slot = u16::try_from(self.0.len()).unwrap_or(u16::MAX);
+        self.0.push(descriptor);
+        slot
+    }
+
+    /// The plan's name for a descriptor.
+    pub(crate) fn slot(&mut self, descriptor: OwnedFd) -> FdSlot {
+        FdSlot(self.add(descriptor))
+    }
+
+    pub(crate) fn borrow(&self) -> Vec<BorrowedFd<'_>> {
+        self.0.iter().map(|descriptor| descriptor.as_fd()).collect()
+    }
+}
+
+/// A network namespace for a plan.
+pub(crate) enum Net {
+    /// The host's.
+    Host,
+    /// This one, and whether its kernel parameters are the container's own to set.
+    Join(OwnedFd, bool),
+}
+
+/// A mount whose content is open.
+pub(crate) struct OpenMount<'a> {
+    pub(crate) spec: &'a MountSpec,
+    /// `None` for tmpfs, which is made inside.
+    pub(crate) tree: Option<OwnedFd>,
+    /// Whether the content is a folder.
+    pub(crate) folder: bool,
+}
+
+/// What a plan is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) host: &'a HostConfig,
+    pub(crate) modes: &'a Modes,
+    pub(crate) short_id: &'a str,
+    /// The detached root mount.
+    pub(crate) root: OwnedFd,
+    pub(crate) net: Net,
+    /// A pid namespace to join.
+    pub(crate) pid: Option<OwnedFd>,
+    /// An IPC namespace to join with its /dev/shm.
+    pub(crate) ipc: Option<(OwnedFd, OwnedFd)>,
+    pub(crate) tasks: Vec<OwnedFd>,
+    pub(crate) unified: Option<OwnedFd>,
+    /// Mounts for /sys/fs/cgroup.
+    pub(crate) cgroup_mounts: Vec<MountEntry>,
+    pub(crate) cgroup_private: bool,
+    pub(crate) mounts: Vec<OpenMount<'a>>,
+    /// Files of /etc: path inside, file.
+    pub(crate) files: Vec<(&'static str, OwnedFd)>,
+    pub(crate) filters: &'a Filters,
+}
+
+/// Largest passwd or group file that is read.
+const FILE_LIMIT: u64 = 8 << 20;
+
+/// Makes the plan; descriptors are added to those that travel.
+///
+/// # Errors
+/// Users that the container's files do not know; devices that do not exist.
+pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Plan> {
+    let Parts { config, host, modes, .. } = parts;
+    let root = Root::new(parts.root.as_fd());
+    let identity = identify(&root, &config.user, host.group_add.as_deref().unwrap_or_default())?;
+    let mut process = process(config, host, &identity, parts.filters)?;
+    process.args = merge::command(config).into_iter().map(String::into_bytes).collect();
+
+    let mut sysctls: Vec<(String, String)> = Vec::new();
+    let net = match parts.net {
+        Net::Host => NsMode::Host,
+        Net::Join(namespace, own) => {
+            if own {
+                sysctls.extend(defaults::NETWORK_SYSCTLS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            }
+            NsMode::Join(descriptors.slot(namespace))
+        }
+    };
+    sysctls.retain(|(name, _)| !host.sysctls.contains_key(name));
+    sysctls.extend(host.sysctls.iter().map(|(name, value)| (name.clone(), value.clone())));
+
+    let mut mounts = base_mounts(host, modes);
+    mounts.extend(parts.cgroup_mounts);
+    let ipc = match parts.ipc {
+        Some((namespace, shm)) => {
+            mounts.push(detached("/dev/shm", descriptors.slot(shm), true));
+            NsMode::Join(descriptors.slot(namespace))
+        }
+        None if modes.ipc == IpcMode::Host => NsMode::Host,
+        None => NsMode::New,
+    };
+    for (target, file) in parts.files {
+        mounts.push(detached(target, descriptors.slot(file), false));
+    }
+    for mount in parts.mounts {
+        mounts.push(user_mount(mount, descriptors));
+    }
+    let pid = match parts.pid {
+        Some(namespace) => NsMode::Join(descriptors.slot(namespace)),
+        None if modes.pid == PidMode::Host => NsMode::Host,
+        None => NsMode::New,
+    };
+    let devices = devices(host)?;
+    let (masked, readonly) = paths(host);
+    Ok(Plan {
+        namespaces: Namespaces {
+            pid,
+            net,
+            ipc,
+            uts: if modes.uts_host { NsMode::Host } else { NsMode::New },
+            mount: NsMode::New,
+            cgroup: if parts.cgroup_private { NsMode::New } else { NsMode::Host },
+            user: NsMode::Host,
+            time: NsMode::Host,
+        },
+        cgroup: CgroupEntry {
+            dirs: parts.tasks.into_iter().map(|file| descriptors.slot(file)).collect(),
+            unified: parts.unified.map(|folder| descriptors.slot(folder)),
+        },
+        root: Some(RootSource::Mount(descriptors.slot(parts.root))),
+        root_readonly: host.readonly_rootfs,
+        root_propagation: None,
+        mounts,
+        devices,
+        links: defaults::links(),
+        masked,
+        readonly,
+        sysctls,
+        hostname: (!modes.uts_host).then(|| if config.hostname.is_empty() { parts.short_id.to_owned() } else { config.hostname.clone() }),
+        domainname: (!modes.uts_host && !config.domainname.is_empty()).then(|| config.domainname.clone()),
+        terminal: config.tty,
+        console_size: console_size(host.console_size),
+        console_bind: config.tty,
+        process,
+        init: host.init == Some(true),
+        ..Plan::default()
+    })
+}
+
+/// Rows and columns, when both are given.
+pub(crate) fn console_size([rows, columns]: [u32; 2]) -> Option<(u16, u16)> {
+    let size = (u16::try_from(rows).ok()?, u16::try_from(columns).ok()?);
+    (size.0 > 0 && size.1 > 0).then_some(size)
+}
+
+/// Looks a user up in the files of a root.
+pub(crate) fn identify(root: &Root<'_>, user: &str, extra: &[String]) -> Result<Identity> {
+    let read = |path: &str| match root.read_to_string(path, FILE_LIMIT) {
+        Ok(text) => text,
+        // An image without users is as good as one with empty files.
+        Err(_) => String::new(),
+    };
+    users::resolve(user, extra, &read("etc/passwd"), &read("etc/group"))
+}
+
+/// Who the process runs as and with what rights; the arguments are still empty.
+pub(crate) fn process(config: &Config, host: &HostConfig, identity: &Identity, filters: &Filters) -> Result<ProcessPlan> {
+    let caps = security::capabilities(host)?;
+    let options = security::options(host)?;
+    let filter = filters.get(&options.seccomp, host.privileged, caps)?;
+    Ok(ProcessPlan {
+        env: environment(config, identity, config.tty),
+        cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
+        create_cwd: true,
+        uid: identity.uid,
+        gid: identity.gid,
+        groups: identity.groups.clone(),
+        rlimits: security::rlimits(host)?,
+        oom_score_adj: Some((i32::try_from(host.oom_score_adj).unwrap_or(0), host.oom_score_adj != 0)),
+        caps: security::sets(caps, identity.uid),
+        no_new_privs: options.no_new_privileges,
+        seccomp: filter.map(|filter| (*filter).clone()),
+        ..ProcessPlan::default()
+    })
+}
+
+/// PATH, HOSTNAME, TERM and HOME where the configuration has none of its own; a name without `=` removes.
+pub(crate) fn environment(config: &Config, identity: &Identity, terminal: bool) -> Vec<Vec<u8>> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    let mut set = |name: &str, value: &str| match all.iter_mut().find(|(known, _)| known == name) {
+        Some(entry) => value.clone_into(&mut entry.1),
+        None => all.push((name.to_owned(), value.to_owned())),
+    };
+    if let Some((name, path)) = defaults::PATH.split_once('=') {
+        set(name, path);
+    }
+    if !config.hostname.is_empty() {
+        set("HOSTNAME", &config.hostname);
+    }
+    if terminal {
+        set("TERM", "xterm");
+    }
+    for variable in config.env.iter().flatten() {
+        if let Some((name, value)) = variable.split_once('=') {
+            set(name, value);
+        }
+    }
+    let removed = |name: &str| config.env.iter().flatten().any(|variable| variable == name);
+    if !all.iter().any(|(name, _)| name == "HOME") {
+        all.push(("HOME".to_owned(), identity.home.clone()));
+    }
+    all.retain(|(name, _)| !removed(name));
+    all.into_iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
+}
+
+fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
+    let mut mounts = defaults::mounts();
+    mounts.retain(|mount| match (mount.target.as_str(), &modes.ipc) {
+        ("/dev/shm", IpcMode::None | IpcMode::Host | IpcMode::Container(_)) => false,
+        ("/dev/mqueue", IpcMode::Host | IpcMode::None) => false,
+        _ => true,
+    });
+    for mount in &mut mounts {
+        match mount.target.as_str() {
+            "/dev/shm" => *mount = defaults::shm(u64::try_from(host.shm_size).unwrap_or(defaults::SHM_SIZE)),
+            "/sys" if host.privileged => mount.attrs.set &= !attr::READ_ONLY,
+            _ => {}
+        }
+    }
+    if modes.ipc == IpcMode::Host {
+        for path in ["/dev/shm", "/dev/mqueue"] {
+            if std::path::Path::new(path).is_dir() {
+                mounts.push(MountEntry {
+                    target: path.to_owned(),
+                    kind: MountKind::Bind { source: path.to_owned(), recursive: true },
+                    attrs: MountAttrs::NO_SUID_NO_DEV_NO_EXEC,
+                    propagation: Some(Propagation::Private),
+                    create_target: TargetKind::Dir,
+                });
+            }
+        }
+    }
+    mounts
+}
+
+fn detached(target: &str, slot: FdSlot, folder: bool) -> MountEntry {
+    MountEntry {
+        target: target.to_owned(),
+        kind: MountKind::Detached(slot),
+        attrs: MountAttrs::default(),
+        propagation: Some(Propagation::Private),
+        create_target: if folder { TargetKind::Dir } else { TargetKind::File },
+    }
+}
+
+fn user_mount(mount: OpenMount<'_>, descriptors: &mut Descriptors) -> MountEntry {
+    let spec = mount.spec;
+    if let Source::Tmpfs { options } = &spec.source {
+        return tmpfs(&spec.target, options);
+    }
+    let propagation = match spec.propagation.as_str() {
+        "shared" | "rshared" => Propagation::Shared,
+        "slave" | "rslave" => Propagation::Slave,
+        _ => Propagation::Private,
+    };
+    let kind = match mount.tree {
+        Some(tree) => MountKind::Detached(descriptors.slot(tree)),
+        None => MountKind::Bind { source: String::new(), recursive: true },
+    };
+    let attrs = MountAttrs { set: if spec.read_only { attr::READ_ONLY } else { 0 }, clear: 0, recursive: true };
+    let create_target = if mount.folder { TargetKind::Dir } else { TargetKind::File };
+    MountEntry { target: spec.target.clone(), kind, attrs, propagation: Some(propagation), create_target }
+}
+
+/// A tmpfs with docker's default flags and the given options on top.
+fn tmpfs(target: &str, options: &str) -> MountEntry {
+    let mut set = attr::NO_SUID | attr::NO_DEV | attr::NO_EXEC;
+    let mut values = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => set |= attr::READ_ONLY,
+            "rw" => set &= !attr::READ_ONLY,
+            "suid" => set &= !attr::NO_SUID,
+            "nosuid" => set |= attr::NO_SUID,
+            "dev" => set &= !attr::NO_DEV,
+            "nodev" => set |= attr::NO_DEV,
+            "exec" => set &= !attr::NO_EXEC,
+            "noexec" => set |= attr::NO_EXEC,
+            "noatime" => set = set & !attr::ATIME_MASK | attr::NO_ATIME,
+            "strictatime" => set = set & !attr::ATIME_MASK | attr::STRICT_ATIME,
+            _ => {
+                if let Some((name, value)) = option.split_once('=') {
+                    values.push((name.to_owned(), Some(value.to_owned())));
+                }
+            }
+        }
+    }
+    MountEntry {
+        target: target.to_owned(),
+        kind: MountKind::Fs { fstype: "tmpfs".to_owned(), source: String::new(), options: values },
+        attrs: MountAttrs::of(set),
+        propagation: Some(Propagation::Private),
+        create_target: TargetKind::Dir,
+    }
+}
+
+fn devices(host: &HostConfig) -> Result<Vec<runtime::plan::Device>> {
+    let mut devices = defaults::devices();
+    let asked = if host.privileged { security::host_devices() } else { security::devices(host)? };
+    for device in asked {
+        if !devices.iter().any(|known| known.path == device.node.path) && !matches!(device.node.path.as_str(), "/dev/ptmx") {
+            devices.push(device.node);
+        }
+    }
+    Ok(devices)
+}
+
+/// Masked and read-only paths; an explicit list, even an empty one, replaces the default.
+fn paths(host: &HostConfig) -> (Vec<String>, Vec<String>) {
+    let default = |given: &Option<Vec<String>>, default: fn() -> Vec<String>| match given {
+        Some(list) => list.clone(),
+        None if host.privileged => Vec::new(),
+        None => default(),
+    };
+    (default(&host.masked_paths, defaults::masked_paths), default(&host.readonly_paths, defaults::readonly_paths))
+}
+
+/// Opens the namespace of a running process.
+pub(crate) fn namespace_of(pid: u32, kind: &str) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    rustix::fs::open(&path, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        .map_err(|errno| EngineError::Io { what: format!("open {path}"), source: errno.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment_of(env: &[&str], terminal: bool) -> Vec<String> {
+        let config = Config { hostname: "h".into(), env: Some(env.iter().map(|&v| v.to_owned()).collect()), ..Default::default() };
+        let identity = Identity { home: "/root".into(), ..Default::default() };
+        environment(&config, &identity, terminal).into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_environment_has_dockers_variables() {
+        let env = environment_of(&["PATH=/bin", "A=1=2"], true);
+        assert_eq!(env, ["PATH=/bin", "HOSTNAME=h", "TERM=xterm", "A=1=2", "HOME=/root"]);
+        assert!(!environment_of(&["HOME"], false).iter().any(|variable| variable.starts_with("HOME")));
+    }
+
+    #[test]
+    fn tmpfs_options_are_split_into_flags_and_values() {
+        let entry = tmpfs("/t", "exec,size=64k,mode=700");
+        assert_eq!(entry.attrs.set, attr::NO_SUID | attr::NO_DEV);
+        let MountKind::Fs { options, .. } = entry.kind else { panic!() };
+        assert_eq!(options, [("size".to_owned(), Some("64k".to_owned())), ("mode".to_owned(), Some("700".to_owned()))]);
+    }
+}

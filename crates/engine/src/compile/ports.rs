@@ -1,0 +1,149 @@
+//! Exposed and published ports: `80/tcp`, `127.0.0.1:8000-8010:80-90/udp` after the client has split it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use api_types::{Config, HostConfig};
+
+use crate::outcome::{EngineError, Result};
+
+/// A transport protocol that can be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As docker writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+}
+
+/// One port to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) protocol: Protocol,
+    pub(crate) container_port: u16,
+    /// Unspecified for all of the host's addresses.
+    pub(crate) host_ip: Ipv4Addr,
+    /// The first port that may be taken; 0 for any free one.
+    pub(crate) host_port: u16,
+    /// The last one; equal to the first unless a range was given.
+    pub(crate) host_port_last: u16,
+}
+
+/// At most so many published ports a container; a range of all ports times two protocols is far above it.
+const LIMIT: usize = 4096;
+
+/// Reads `80/tcp`; a missing protocol is TCP.
+pub(crate) fn parse_port(text: &str) -> Result<(u16, Protocol)> {
+    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = match protocol.to_ascii_lowercase().as_str() {
+        "tcp" | "" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => return Err(EngineError::unsupported("publishing SCTP ports")),
+        _ => return Err(EngineError::invalid(format!("invalid proto: {protocol}"))),
+    };
+    let port = port
+        .parse()
+        .ok()
+        .filter(|&port| port != 0)
+        .ok_or_else(|| EngineError::invalid(format!("invalid port specification: \"{text}\"")))?;
+    Ok((port, protocol))
+}
+
+/// The ports that a container publishes: the given bindings, and every exposed port with `--publish-all`.
+pub(crate) fn wanted(config: &Config, host: &HostConfig) -> Result<Vec<Wanted>> {
+    let mut all = Vec::new();
+    for (port, bindings) in host.port_bindings.iter().flatten() {
+        let (container_port, protocol) = parse_port(port)?;
+        for binding in bindings.iter().flatten() {
+            let (host_port, host_port_last) = host_range(&binding.host_port)?;
+            let Some(host_ip) = host_address(&binding.host_ip)? else { continue };
+            all.push(Wanted { protocol, container_port, host_ip, host_port, host_port_last });
+        }
+    }
+    if host.publish_all_ports {
+        for port in config.exposed_ports.keys() {
+            let (container_port, protocol) = parse_port(port)?;
+            if !all.iter().any(|have| have.container_port == container_port && have.protocol == protocol) {
+                all.push(Wanted { protocol, container_port, host_ip: Ipv4Addr::UNSPECIFIED, host_port: 0, host_port_last: 0 });
+            }
+        }
+    }
+    if all.len() > LIMIT {
+        return Err(EngineError::invalid(format!("{} published ports, at most {LIMIT} are possible", all.len())));
+    }
+    Ok(all)
+}
+
+/// An empty port is any; `8000-8010` is the first free one of a range.
+fn host_range(text: &str) -> Result<(u16, u16)> {
+    let invalid = || EngineError::invalid(format!("invalid port specification: \"{text}\""));
+    if text.is_empty() {
+        return Ok((0, 0));
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?);
+    if first > last {
+        return Err(invalid());
+    }
+    Ok((first, last))
+}
+
+/// `None` for the unspecified IPv6 address, which newer clients add beside the IPv4 one.
+fn host_address(text: &str) -> Result<Option<Ipv4Addr>> {
+    if text.is_empty() {
+        return Ok(Some(Ipv4Addr::UNSPECIFIED));
+    }
+    match text.parse() {
+        Ok(IpAddr::V4(address)) => Ok(Some(address)),
+        Ok(IpAddr::V6(address)) if address.is_unspecified() => Ok(None),
+        Ok(IpAddr::V6(_)) => Err(EngineError::unsupported("publishing a port on an IPv6 address")),
+        Err(_) => Err(EngineError::invalid(format!("invalid IP address: {text}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::PortBinding;
+
+    use super::*;
+
+    fn host(port: &str, host_ip: &str, host_port: &str) -> HostConfig {
+        let binding = PortBinding { host_ip: host_ip.into(), host_port: host_port.into() };
+        HostConfig { port_bindings: Some([(port.to_owned(), Some(vec![binding]))].into()), ..Default::default() }
+    }
+
+    #[test]
+    fn bindings_are_read() {
+        let ports = wanted(&Config::default(), &host("80/udp", "127.0.0.1", "8080-8090")).unwrap();
+        let expected =
+            Wanted { protocol: Protocol::Udp, container_port: 80, host_ip: Ipv4Addr::LOCALHOST, host_port: 8080, host_port_last: 8090 };
+        assert_eq!(ports, [expected]);
+    }
+
+    #[test]
+    fn publish_all_adds_what_is_exposed_and_not_bound() {
+        let mut config = Config::default();
+        config.exposed_ports.insert("80/tcp".into(), Default::default());
+        config.exposed_ports.insert("81/tcp".into(), Default::default());
+        let host = HostConfig { publish_all_ports: true, ..host("80/tcp", "", "80") };
+        let ports: Vec<_> = wanted(&config, &host).unwrap().iter().map(|port| (port.container_port, port.host_port)).collect();
+        assert_eq!(ports, [(80, 80), (81, 0)]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (port, ip, host_port) in [("x/tcp", "", "1"), ("80/xyz", "", "1"), ("80", "nowhere", "1"), ("80", "", "9-1"), ("0", "", "1")] {
+            assert!(wanted(&Config::default(), &host(port, ip, host_port)).is_err(), "{port} {ip} {host_port}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Making a container: everything is checked before anything is made.
+
+use std::collections::{BTreeMap, HashSet};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use api_types::{Config, HostConfig};
+use types::{ContainerId, Platform};
+
+use super::names;
+use super::record::{Run, Spec};
+use super::registry::Container;
+use crate::clock;
+use crate::compile::modes::{self, Modes, NetworkMode};
+use crate::compile::mounts::{MountSpec, Source};
+use crate::compile::{self, merge};
+use crate::engine::Engine;
+use crate::events;
+use crate::images::index::Image;
+use crate::options::{CreateRequest, Created};
+use crate::outcome::{EngineError, Result};
+use crate::paths;
+use crate::store::{Durability, VolumeRow};
+use crate::volumes::{self, VolumeDoc};
+
+impl Engine {
+    /// Makes a container from an image.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchImage`], after which clients pull; [`EngineError::NameInUse`]; docker's sentences for
+    /// settings that make no sense; [`EngineError::Unsupported`] for what is not built.
+    pub async fn create(&self, name: Option<String>, request: CreateRequest, platform: Option<String>) -> Result<Created> {
+        let engine = self.clone();
+        self.to_the_end("create", async move { engine.create_checked(name, request, platform).await }).await
+    }
+
+    async fn create_checked(&self, name: Option<String>, request: CreateRequest, platform: Option<String>) -> Result<Created> {
+        let name = name.filter(|name| !name.is_empty());
+        let name = name.as_deref().map(names::check).transpose()?.map(str::to_owned);
+        let _gate = self.inner().gate.read().await;
+        let image = self.find_image(&request.config.image, platform.as_deref())?;
+        let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
+        let mut draft = self.draft(&id, request, &image)?;
+        let new_volumes = name_volumes(self, &mut draft.mounts)?;
+        let layers = self.unpacked_layers(&image).await?;
+
+        let name = match name {
+            Some(name) => {
+                self.registry().reserve(&name, &id)?;
+                name
+            }
+            None => names::draw(|name| self.registry().reserve(name, &id).is_err())?,
+        };
+        let Draft { config, host, networking, mounts, command, warnings } = draft;
+        let spec = Spec::new(id.clone(), clock::now(), image.id.to_string(), config, host, networking, command, layers, mounts);
+        match self.make(&name, spec, new_volumes).await {
+            Ok(container) => {
+                self.registry().add(container);
+                Ok(Created { id: id.to_string(), warnings })
+            }
+            Err(error) => {
+                self.registry().release(&name, &id);
+                Err(error)
+            }
+        }
+    }
+
+    fn find_image(&self, wanted: &str, platform: Option<&str>) -> Result<Arc<Image>> {
+        if wanted.is_empty() {
+            return Err(EngineError::invalid("invalid reference format"));
+        }
+        let image = self.images().find(wanted)?;
+        if let Some(platform) = platform.filter(|platform| !platform.is_empty()) {
+            let platform: Platform = platform.parse().map_err(|error: types::PlatformError| EngineError::invalid(error.to_string()))?;
+            let have = image.parsed.platform();
+            if !platform.matches(&have) {
+                return Err(EngineError::WrongPlatform { image: wanted.to_owned(), wanted: platform.to_string(), actual: have.to_string() });
+            }
+        }
+        Ok(image)
+    }
+
+    /// Inherits, checks and writes the defaults down; makes nothing.
+    fn draft(&self, id: &ContainerId, request: CreateRequest, image: &Image) -> Result<Draft> {
+        let CreateRequest { mut config, host_config: mut host, networking_config: networking } = request;
+        merge::merge(&mut config, &image.config);
+        let command = merge::command(&config);
+        if command.is_empty() {
+            return Err(EngineError::invalid("no command specified"));
+        }
+        let modes = compile::check(&mut config, &mut host, &networking, self)?;
+        self.check_neighbours(&modes, &mut host)?;
+        modes::normalise(&mut host);
+        if config.hostname.is_empty() {
+            config.hostname = match (&modes.network, modes.uts_host) {
+                (NetworkMode::Host, _) | (_, true) => self.inner().host.name.clone(),
+                _ => id.short().to_owned(),
+            };
+        }
+        let mounts = compile::mounts::collect(&config, &host)?;
+        for mount in &mounts {
+            if let Source::Bind { path, create: false, .. } = &mount.source
+                && !Path::new(path).exists()
+            {
+                return Err(EngineError::invalid(format!("invalid mount config for type \"bind\": bind source path does not exist: {path}")));
+            }
+        }
+        Ok(Draft { command, config, host, networking, mounts, warnings: self.create_warnings() })
+    }
+
+    /// Resolves `container:NAME` of the network to an id, and refuses neighbours that do not exist.
+    fn check_neighbours(&self, modes: &Modes, host: &mut HostConfig) -> Result<()> {
+        if let NetworkMode::Container(name) = &modes.network {
+            host.network_mode = format!("container:{}", self.registry().find(name)?.id());
+        }
+        if let compile::modes::IpcMode::Container(name) = &modes.ipc {
+            host.ipc_mode = format!("container:{}", self.registry().find(name)?.id());
+        }
+        if let compile::modes::PidMode::Container(name) = &modes.pid {
+            host.pid_mode = format!("container:{}", self.registry().find(name)?.id());
+        }
+        if modes.network == NetworkMode::Bridge && self.inner().network.is_none() {
+            return Err(EngineError::NoSuchNetwork { name: "bridge".to_owned() });
+        }
+        Ok(())
+    }
+
+    fn create_warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Makes the folders, then the row that owns them. Folders without a row are removed at the next start.
+    async fn make(&self, name: &str, spec: Spec, new_volumes: Vec<(String, VolumeDoc)>) -> Result<Arc<Container>> {
+        let run = Run::new();
+        let row = spec.row(name, &run)?;
+        let volume_rows: Vec<VolumeRow> = new_volumes.iter().map(|(name, doc)| doc.row(name)).collect::<Result<_>>()?;
+        let (id, layers) = (spec.id.clone(), spec.layers.clone());
+        let volume_names: Vec<String> = new_volumes.iter().map(|(name, _)| name.clone()).collect();
+        let created = self
+            .blocking("create", move |engine| {
+                let folder = engine.paths().container(&id);
+                let made = engine.make_folders(&folder, &layers, &volume_names);
+                if made.is_err() {
+                    // The first failure is the one to tell; what stays is removed at the next start.
+                    let _ = crate::cleaner::remove_tree(&folder);
+                }
+                made
+            })
+            .await;
+        let durability = if spec.host.auto_remove { Durability::Kill } else { Durability::PowerCut };
+        let mut told: Vec<_> = volume_rows
+            .iter()
+            .map(|row| events::event("volume", "create", &row.name, BTreeMap::from([("driver".to_owned(), "local".to_owned())])))
+            .collect();
+        let container = Container::new(spec, name.to_owned(), run);
+        told.push(events::event("container", "create", container.id().as_str(), container.event_attributes()));
+        let committed = match created {
+            Ok(()) => {
+                self.commit(durability, told, move |connection| {
+                    volume_rows.iter().try_for_each(|row| row.put(connection))?;
+                    row.insert(connection)
+                })
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = committed {
+            let folder = self.paths().container(container.id());
+            let names: Vec<String> = new_volumes.into_iter().map(|(name, _)| name).collect();
+            self.blocking("create", move |engine| {
+                for name in &names {
+                    // Made a moment ago, used by nobody.
+                    let _ = engine.inner().volume_store.remove(name);
+                }
+                crate::cleaner::remove_tree(&folder)
+            })
+            .await?;
+            return Err(error);
+        }
+        self.inner().volumes.lock().extend(new_volumes);
+        Ok(container)
+    }
+
+    fn make_folders(&self, folder: &Path, layers: &[u64], volumes: &[String]) -> Result<()> {
+        paths::make_folder(folder, 0o710)?;
+        let opened = paths::open_folder(folder)?;
+        self.inner().layers.prepare_upper(opened.as_fd(), layers)?;
+        for name in volumes {
+            self.inner().volume_store.create(name)?;
+        }
+        Ok(())
+    }
+}
+
+/// A request after all checks.
+struct Draft {
+    config: Config,
+    host: HostConfig,
+    networking: api_types::NetworkingConfig,
+    mounts: Vec<MountSpec>,
+    command: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// Gives anonymous volumes their names, and lists the volumes that do not exist yet.
+fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<Vec<(String, VolumeDoc)>> {
+    let known: HashSet<String> = engine.inner().volumes.lock().keys().cloned().collect();
+    let mut new: BTreeMap<String, VolumeDoc> = BTreeMap::new();
+    for mount in mounts {
+        let Source::Volume { name, anonymous, labels, .. } = &mut mount.source else { continue };
+        if name.is_empty() {
+            *name = volumes::draw_name()?;
+        }
+        if !known.contains(name) {
+            new.entry(name.clone()).or_insert_with(|| VolumeDoc::new(*anonymous, labels.clone()));
+        }
+    }
+    Ok(new.into_iter().collect())
+}
+
+impl Container {
+    /// What every event about a container carries: labels, image and name.
+    pub(crate) fn event_attributes(&self) -> BTreeMap<String, String> {
+        let mut attributes = self.spec.config.labels.clone();
+        attributes.insert("image".to_owned(), self.spec.config.image.clone());
+        attributes.insert("name".to_owned(), self.name());
+        attributes
+    }
+
+    /// An event about this container, of now.
+    pub(crate) fn event(&self, action: impl Into<String>, more: &[(&str, String)]) -> api_types::Event {
+        let mut attributes = self.event_attributes();
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        events::event("container", action, self.id().as_str(), attributes)
+    }
+}
+

@@ -1,0 +1,151 @@
+//! The daemon's side of one container's shim: requests by number, events in order.
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shim::protocol::{Answer, Event, Message, Refusal, Reply, Request};
+use shim::{ShimConn, ShimError};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use crate::outcome::{EngineError, Result};
+
+/// The longest wait for a shim's answer; one that does not answer is stuck or stopped.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest wait for a shim to let go: it unmounts the root, which may write to a busy disk.
+const RELEASE: Duration = Duration::from_secs(10);
+
+type Waiting = HashMap<u32, oneshot::Sender<std::result::Result<Reply, Refusal>>>;
+
+/// A connection to a shim that runs its container.
+pub(crate) struct Link {
+    connection: AsyncFd<ShimConn>,
+    /// `None` once the shim is gone.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+impl Link {
+    /// Takes a connection into the event loop.
+    pub(crate) fn new(connection: ShimConn) -> Result<Arc<Link>> {
+        // The newer constructor is unsafe; what it asks for holds: a connection keeps one descriptor for its life.
+        #[allow(deprecated)]
+        let connection = AsyncFd::new(connection).map_err(EngineError::io("watch the container's supervisor"))?;
+        Ok(Arc::new(Link { connection, waiting: Mutex::new(Some(HashMap::new())) }))
+    }
+
+    /// Asks the shim and waits for its answer.
+    ///
+    /// # Errors
+    /// [`EngineError::Shim`] when it refuses, is gone, or does not answer in time.
+    pub(crate) async fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Reply> {
+        let answer = async {
+            let answer = self.submit(request, descriptors).await?;
+            match answer.await {
+                Ok(Ok(reply)) => Ok(reply),
+                Ok(Err(refusal)) => Err(ShimError::from(refusal)),
+                Err(_) => Err(ShimError::Closed),
+            }
+        };
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(outcome) => outcome.map_err(EngineError::from),
+            Err(_) => Err(EngineError::ShimSilent { seconds: PATIENCE.as_secs() }),
+        }
+    }
+
+    /// Says something to which no answer is awaited. A shim that does not read is not told; nothing depends on it.
+    pub(crate) fn tell(&self, request: &Request) {
+        if let Err(error) = self.connection.get_ref().send(request, &[])
+            && !matches!(error, ShimError::Closed)
+        {
+            tracing::debug!(%error, "a container's supervisor was not told something");
+        }
+    }
+
+    /// Has the shim let go of the root and end, and waits a while for its end.
+    pub(crate) async fn release(&self) {
+        self.tell(&Request::Release);
+        let gone = async { while self.next_event().await.is_some() {} };
+        if tokio::time::timeout(RELEASE, gone).await.is_err() {
+            tracing::warn!("a container's supervisor does not end");
+        }
+    }
+
+    async fn submit(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> std::result::Result<oneshot::Receiver<std::result::Result<Reply, Refusal>>, ShimError> {
+        loop {
+            match self.try_submit(request, descriptors) {
+                Err(error) if error.would_block() => {
+                    let mut ready = self
+                        .connection
+                        .writable()
+                        .await
+                        .map_err(|source| ShimError::Io { action: "wait for the container's supervisor", source })?;
+                    ready.clear_ready();
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Sends under the lock of the waiting answers, so that an answer never arrives before its waiter.
+    fn try_submit(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> std::result::Result<oneshot::Receiver<std::result::Result<Reply, Refusal>>, ShimError> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = waiting.as_mut().ok_or(ShimError::Closed)?;
+        let number = self.connection.get_ref().send(request, descriptors)?;
+        let (answer, receiver) = oneshot::channel();
+        waiting.insert(number, answer);
+        Ok(receiver)
+    }
+
+    /// The shim's next event; answers go to whoever asked. `None` when the shim is gone.
+    pub(crate) async fn next_event(&self) -> Option<Event> {
+        loop {
+            match self.next_message().await {
+                Ok(Message::Event(event)) => return Some(event),
+                Ok(Message::Answer(Answer { number, result })) => {
+                    let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(answer) = waiting.as_mut().and_then(|waiting| waiting.remove(&number)) {
+                        // Whoever asked may have gone.
+                        let _ = answer.send(result);
+                    }
+                }
+                Err(error) => {
+                    if !matches!(error, ShimError::Closed) {
+                        tracing::warn!(%error, "the connection to a container's supervisor failed");
+                    }
+                    self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn next_message(&self) -> std::result::Result<Message, ShimError> {
+        loop {
+            match self.connection.get_ref().recv() {
+                Err(error) if error.would_block() => {}
+                outcome => return outcome.map(|delivery| delivery.message),
+            }
+            let mut ready = self
+                .connection
+                .readable()
+                .await
+                .map_err(|source| ShimError::Io { action: "wait for the container's supervisor", source })?;
+            // Only cleared when there is really nothing, or a message that came meanwhile would be forgotten.
+            match self.connection.get_ref().recv() {
+                Err(error) if error.would_block() => ready.clear_ready(),
+                outcome => return outcome.map(|delivery| delivery.message),
+            }
+        }
+    }
+}

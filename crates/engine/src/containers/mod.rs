@@ -1,0 +1,22 @@
+//! Containers: one file a verb, over a registry that mirrors the store.
+
+mod create;
+pub(crate) mod attach;
+pub(crate) mod exec;
+mod files;
+mod inspect;
+pub(crate) mod launch;
+pub(crate) mod link;
+mod list;
+mod logs;
+pub(crate) mod monitor;
+mod names;
+mod pause;
+pub(crate) mod record;
+pub(crate) mod registry;
+mod remove;
+mod rename;
+mod start;
+mod stop;
+mod summary;
+mod wait;

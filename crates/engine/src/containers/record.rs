@@ -1,0 +1,206 @@
+//! What the store keeps of a container: a document that is fixed at create, and one that changes while it lives.
+
+use std::net::Ipv4Addr;
+
+use api_types::{Config, HostConfig, NetworkingConfig};
+use serde::{Deserialize, Serialize};
+use types::ContainerId;
+
+use crate::compile::mounts::MountSpec;
+use crate::compile::ports::Protocol;
+use crate::outcome::{EngineError, Result};
+use crate::store::rows::{self, ContainerRow};
+
+/// Version of both documents; a field with a serde default does not change it.
+const VERSION: u32 = 1;
+
+/// Fixed at create (the name is a column of its own).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    pub(crate) version: u32,
+    pub(crate) id: ContainerId,
+    /// Nanoseconds since 1970.
+    pub(crate) created: i64,
+    /// The image's id, `sha256:…`.
+    pub(crate) image: String,
+    pub(crate) config: Config,
+    pub(crate) host: HostConfig,
+    pub(crate) networking: NetworkingConfig,
+    /// The first word of the command.
+    pub(crate) path: String,
+    /// The others.
+    pub(crate) args: Vec<String>,
+    /// Numbers of its image's layers, the top one first.
+    pub(crate) layers: Vec<u64>,
+    /// With the names of volumes filled in.
+    pub(crate) mounts: Vec<MountSpec>,
+}
+
+/// Docker's states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// Never started.
+    #[default]
+    Created,
+    /// Its first process runs.
+    Running,
+    /// It is frozen.
+    Paused,
+    /// It ended and its shim will start it again.
+    Restarting,
+    /// It ended.
+    Exited,
+}
+
+impl Status {
+    /// As docker writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Restarting => "restarting",
+            Status::Exited => "exited",
+        }
+    }
+
+    /// Whether a shim is responsible for it.
+    pub(crate) fn is_up(self) -> bool {
+        matches!(self, Status::Running | Status::Paused | Status::Restarting)
+    }
+}
+
+/// Its place on the bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EndpointRecord {
+    /// 64 hex digits, drawn at start, for `inspect`.
+    pub(crate) id: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) prefix: u8,
+    pub(crate) gateway: Ipv4Addr,
+    pub(crate) mac: String,
+    /// The host end's name.
+    pub(crate) link: String,
+}
+
+/// One published port as it came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PublishedRecord {
+    pub(crate) protocol: Protocol,
+    pub(crate) container_port: u16,
+    pub(crate) host_ip: Ipv4Addr,
+    pub(crate) host_port: u16,
+}
+
+/// Changes with each start, exit and pause.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub(crate) struct Run {
+    pub(crate) version: u32,
+    pub(crate) status: Status,
+    /// 0 when it does not run.
+    pub(crate) pid: u32,
+    /// Start time of that process in clock ticks since boot: with the boot id it tells a reused number.
+    pub(crate) start_ticks: u64,
+    pub(crate) exit_code: i64,
+    /// Why the last start failed; empty otherwise.
+    pub(crate) error: String,
+    pub(crate) oom_killed: bool,
+    /// Nanoseconds since 1970; 0 for never.
+    pub(crate) started_at: i64,
+    /// Nanoseconds since 1970; 0 for never.
+    pub(crate) finished_at: i64,
+    /// Restarts by policy since the last start by a user.
+    pub(crate) restarts: u32,
+    /// Somebody stopped it: `unless-stopped` leaves it alone at the next boot.
+    pub(crate) stopped_by_user: bool,
+    /// The last record of the shim's journal that this row has in it.
+    pub(crate) cursor: u64,
+    /// A shim may exist: written before it is launched, cleared when it was let go.
+    pub(crate) launched: bool,
+    pub(crate) endpoint: Option<EndpointRecord>,
+    pub(crate) published: Vec<PublishedRecord>,
+}
+
+impl Spec {
+    /// A row of this container in a state.
+    pub(crate) fn row(&self, name: &str, run: &Run) -> Result<ContainerRow> {
+        Ok(ContainerRow {
+            id: self.id.to_string(),
+            name: name.to_owned(),
+            state: run.status.name().to_owned(),
+            image: self.image.clone(),
+            doc: rows::to_json("a container", self)?,
+            run: rows::to_json("a container", run)?,
+        })
+    }
+
+    /// Reads a row.
+    pub(crate) fn read(row: &ContainerRow) -> Result<(Spec, Run)> {
+        let what = format!("container {}", row.id);
+        let spec: Spec = rows::from_json(&what, &row.doc)?;
+        let run: Run = rows::from_json(&what, &row.run)?;
+        let newest = spec.version.max(run.version);
+        if newest > VERSION {
+            return Err(EngineError::StoreNewer { path: what, found: newest.into(), known: VERSION.into() });
+        }
+        Ok((spec, run))
+    }
+
+    /// The document of a new container.
+    #[allow(clippy::too_many_arguments, reason = "the parts of a document that is made in one place")]
+    pub(crate) fn new(
+        id: ContainerId,
+        created: i64,
+        image: String,
+        config: Config,
+        host: HostConfig,
+        networking: NetworkingConfig,
+        command: Vec<String>,
+        layers: Vec<u64>,
+        mounts: Vec<MountSpec>,
+    ) -> Spec {
+        let mut words = command.into_iter();
+        let path = words.next().unwrap_or_default();
+        Spec { version: VERSION, id, created, image, config, host, networking, path, args: words.collect(), layers, mounts }
+    }
+}
+
+impl Run {
+    /// A container that was never started.
+    pub(crate) fn new() -> Run {
+        Run { version: VERSION, ..Default::default() }
+    }
+
+    /// The state column and the document.
+    pub(crate) fn columns(&self) -> Result<(&'static str, String)> {
+        Ok((self.status.name(), rows::to_json("a container", self)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        let id = ContainerId::random().unwrap();
+        let command = vec!["sh".to_owned(), "-c".to_owned()];
+        Spec::new(id, 1, "sha256:1".into(), Default::default(), Default::default(), Default::default(), command, vec![2, 1], vec![])
+    }
+
+    #[test]
+    fn documents_survive_the_store() {
+        let spec = spec();
+        let run = Run { status: Status::Running, pid: 7, cursor: 3, ..Run::new() };
+        let (read, state) = Spec::read(&spec.row("web", &run).unwrap()).unwrap();
+        assert_eq!((read.id, read.path.as_str(), read.layers), (spec.id, "sh", vec![2, 1]));
+        assert_eq!((state.status, state.pid, state.cursor), (Status::Running, 7, 3));
+    }
+
+    #[test]
+    fn documents_of_a_newer_release_are_refused() {
+        let mut row = spec().row("web", &Run::new()).unwrap();
+        row.run = row.run.replace("\"version\":1", "\"version\":2");
+        assert!(matches!(Spec::read(&row), Err(EngineError::StoreNewer { found: 2, .. })));
+    }
+}

@@ -1,0 +1,169 @@
+//! Starting: the turn of one container, from its row to a running process and back to its row.
+
+use std::sync::Arc;
+
+use super::launch::Launched;
+use super::link::Link;
+use super::record::{Run, Status};
+use super::registry::Container;
+use crate::clock;
+use crate::engine::Engine;
+use crate::outcome::{EngineError, Result};
+use crate::store::rows::{self, ContainerRow};
+use crate::store::Durability;
+
+impl Engine {
+    /// Starts a container that does not run. Ready when its program runs.
+    ///
+    /// # Errors
+    /// [`EngineError::NotModified`] when it runs; [`EngineError::StartFailed`] with the words from which clients
+    /// derive 126 and 127.
+    pub async fn start(&self, id: &str, detach_keys: Option<String>) -> Result<()> {
+        if let Some(text) = detach_keys.filter(|text| !text.is_empty()) {
+            crate::compile::keys::parse(&text)?;
+        }
+        let engine = self.clone();
+        let container = self.registry().find(id)?;
+        self.to_the_end("start", async move {
+            let _turn = container.turn.lock().await;
+            match container.run().status {
+                Status::Paused => return Err(EngineError::conflict("cannot start a paused container, try unpause instead")),
+                status if status.is_up() => return Err(EngineError::NotModified),
+                _ => {}
+            }
+            engine.start_in_turn(&container, true).await
+        })
+        .await
+    }
+
+    /// Starts a container whose turn the caller has.
+    pub(crate) async fn start_in_turn(&self, container: &Arc<Container>, by_user: bool) -> Result<()> {
+        if container.progress.borrow().removed {
+            return Err(EngineError::NoSuchContainer { name: container.id().to_string() });
+        }
+        // The former run's shim lets go of the root before a new mount uses the same folders.
+        container.retired().await;
+        let clients = container.tickets.collect().await;
+        let launching = Arc::clone(container);
+        let launched = self.blocking("start", move |engine| engine.launch(&launching, &clients)).await;
+        match launched {
+            Ok(launched) => self.started(container, launched, by_user).await,
+            Err(error) => {
+                container.tickets.take();
+                self.start_failed(container, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn started(&self, container: &Arc<Container>, launched: Launched, by_user: bool) -> Result<()> {
+        let used = self.mark_used(&launched.used_volumes)?;
+        let event = container.event("start", &[]);
+        let endpoint = launched.endpoint.clone();
+        let id = container.id().to_string();
+        let link = Link::new(launched.connection)?;
+        self.change(container, vec![event], move |run| {
+            run.status = Status::Running;
+            run.pid = launched.pid;
+            run.start_ticks = launched.start_ticks;
+            run.started_at = launched.time;
+            run.finished_at = run.finished_at.min(launched.time);
+            run.exit_code = 0;
+            run.error.clear();
+            run.oom_killed = false;
+            run.cursor = 0;
+            run.stopped_by_user = false;
+            if by_user {
+                run.restarts = 0;
+            }
+            run.endpoint = launched.endpoint;
+            run.published = launched.published;
+        }, move |connection| {
+            used.iter().try_for_each(|row| row.put(connection))?;
+            match endpoint {
+                Some(endpoint) => rows::endpoints::put(connection, "bridge", &id, &endpoint.address.to_string()),
+                None => Ok(()),
+            }
+        })
+        .await?;
+        container.set_link(Some(Arc::clone(&link)));
+        container.progress.send_modify(|progress| {
+            progress.up = true;
+            progress.between_runs = false;
+        });
+        self.watch(Arc::clone(container), link);
+        self.tend_network();
+        Ok(())
+    }
+
+    /// Writes down why a start failed; a container that removes itself is gone then.
+    async fn start_failed(&self, container: &Arc<Container>, error: &EngineError) {
+        let exit_code = match error {
+            EngineError::StartFailed { exit_code, .. } => *exit_code,
+            _ => 128,
+        };
+        let sentence = error.to_string();
+        let outcome = self
+            .change(container, Vec::new(), move |run| {
+                run.exit_code = exit_code;
+                run.error = sentence;
+                run.pid = 0;
+                if run.status != Status::Created {
+                    run.status = Status::Exited;
+                    run.finished_at = clock::now();
+                }
+            }, |_| Ok(()))
+            .await;
+        if let Err(error) = outcome {
+            tracing::error!(%error, container = container.id().short(), "the failure of a start could not be written down");
+        }
+        if container.spec.host.auto_remove
+            && let Err(error) = self.bury(container, true, None).await
+        {
+            tracing::error!(%error, container = container.id().short(), "a container that failed to start could not be removed");
+        }
+    }
+
+    /// Volumes that are used for the first time, as rows that say so.
+    fn mark_used(&self, names: &[String]) -> Result<Vec<crate::store::VolumeRow>> {
+        let mut volumes = self.inner().volumes.lock();
+        let mut rows = Vec::new();
+        for name in names {
+            if let Some(doc) = volumes.get_mut(name) {
+                doc.used = true;
+                rows.push(doc.row(name)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Commits a change of the part of a container that changes, and shows it to readers.
+    pub(crate) async fn change(
+        &self,
+        container: &Container,
+        events: Vec<api_types::Event>,
+        edit: impl FnOnce(&mut Run),
+        more: impl FnOnce(&rusqlite::Connection) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let _writing = container.writing.lock().await;
+        if container.progress.borrow().removed {
+            return Err(EngineError::NoSuchContainer { name: container.id().to_string() });
+        }
+        let mut run = (*container.run()).clone();
+        edit(&mut run);
+        let (state, doc) = run.columns()?;
+        let id = container.id().to_string();
+        self.commit(Durability::Kill, events, move |connection| {
+            ContainerRow::set_run(connection, &id, state, &doc)?;
+            more(connection)
+        })
+        .await?;
+        container.set_run(run);
+        Ok(())
+    }
+
+    /// Has the network do in the background what nobody waits for.
+    pub(crate) fn tend_network(&self) {
+        self.inner().tending.notify_one();
+    }
+}

@@ -1,0 +1,178 @@
+//! Ending containers: stop, kill, restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shim::protocol::{Request, StopRequest};
+
+use super::record::Status;
+use super::registry::Container;
+use crate::compile::policy::{parse_signal, signal_name};
+use crate::engine::Engine;
+use crate::outcome::{EngineError, Result};
+
+/// Seconds between the stop signal and SIGKILL when nobody says otherwise.
+const GRACE: i64 = 10;
+/// How much longer than its grace a stop may take before the control group is killed from here.
+const SLACK: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Stops a container: its signal, a wait of `timeout` seconds (negative: without end), then SIGKILL to all of it.
+    ///
+    /// # Errors
+    /// [`EngineError::NotModified`] when it does not run.
+    pub async fn stop(&self, id: &str, timeout: Option<i64>, signal: Option<String>) -> Result<()> {
+        let signal = signal.filter(|signal| !signal.is_empty()).as_deref().map(parse_signal).transpose()?;
+        let container = self.registry().find(id)?;
+        let engine = self.clone();
+        self.to_the_end("stop", async move {
+            let _turn = container.turn.lock().await;
+            if !container.run().status.is_up() {
+                return Err(EngineError::NotModified);
+            }
+            engine.stop_in_turn(&container, timeout, signal).await
+        })
+        .await
+    }
+
+    /// Stops a container whose turn the caller has.
+    pub(crate) async fn stop_in_turn(&self, container: &Arc<Container>, timeout: Option<i64>, signal: Option<i32>) -> Result<()> {
+        let seconds = timeout.or(container.spec.config.stop_timeout).unwrap_or(GRACE);
+        let grace = u64::try_from(seconds).ok().map(Duration::from_secs);
+        if container.run().status == Status::Paused {
+            self.thaw(container).await?;
+        }
+        self.change(container, Vec::new(), |run| run.stopped_by_user = true, |_| Ok(())).await?;
+        let number = signal.and_then(|signal| u8::try_from(signal).ok());
+        let shown = match (signal, container.spec.config.stop_signal.as_str()) {
+            (Some(signal), _) => signal,
+            (None, "") => 15,
+            (None, text) => parse_signal(text)?,
+        };
+        self.tell_later(container.event("kill", &[("signal", shown.to_string())]));
+        let request = StopRequest { signal: number, grace: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)) };
+        let asked = match container.live_link() {
+            Ok(link) => link.ask(&Request::Stop(request), &[]).await.map(drop),
+            // It waits for a restart that the engine itself would make: nothing runs.
+            Err(_) => self.settle_without_shim(container).await,
+        };
+        if let Err(error) = asked
+            && container.run().status.is_up()
+        {
+            tracing::warn!(%error, container = container.id().short(), "a supervisor does not take a stop: the control group is killed");
+            self.kill_group(container).await?;
+        }
+        let ended = match grace {
+            Some(grace) => tokio::time::timeout(grace + SLACK, container.ended()).await.is_ok(),
+            None => {
+                container.ended().await;
+                true
+            }
+        };
+        if !ended {
+            self.kill_group(container).await?;
+            if tokio::time::timeout(SLACK, container.ended()).await.is_err() {
+                return Err(EngineError::conflict(format!(
+                    "cannot stop container: {}: tried to kill container, but did not receive an exit event",
+                    container.id()
+                )));
+            }
+        }
+        self.tell_later(container.event("stop", &[]));
+        Ok(())
+    }
+
+    /// A container between two runs that no shim has any more.
+    async fn settle_without_shim(&self, container: &Arc<Container>) -> Result<()> {
+        self.change(container, Vec::new(), |run| run.status = Status::Exited, |_| Ok(())).await?;
+        container.progress.send_modify(|progress| {
+            progress.up = false;
+            progress.between_runs = false;
+        });
+        Ok(())
+    }
+
+    async fn kill_group(&self, container: &Container) -> Result<()> {
+        let id = container.id().to_string();
+        self.blocking("kill", move |engine| Ok(engine.inner().groups.group(&id)?.kill()?)).await
+    }
+
+    /// Sends a signal, SIGKILL by default; after SIGKILL it waits for the end.
+    ///
+    /// # Errors
+    /// Docker's sentence when the container does not run.
+    pub async fn kill(&self, id: &str, signal: Option<String>) -> Result<()> {
+        let signal = match signal.filter(|signal| !signal.is_empty()) {
+            Some(text) => parse_signal(&text)?,
+            None => 9,
+        };
+        let container = self.registry().find(id)?;
+        let engine = self.clone();
+        // Not in turn: a stop that waits for its grace to end must be cut short.
+        self.to_the_end("kill", async move { engine.kill_now(&container, signal).await }).await
+    }
+
+    async fn kill_now(&self, container: &Arc<Container>, signal: i32) -> Result<()> {
+        let refuse = || EngineError::conflict(format!("cannot kill container: {}: container {} is not running", container.name(), container.id()));
+        let link = container.live_link().map_err(|_| refuse())?;
+        let deadly = signal == 9 || signal_name(signal) == container.spec.config.stop_signal.trim_start_matches("SIG");
+        if deadly || signal == 15 {
+            self.change(container, Vec::new(), |run| run.stopped_by_user = true, |_| Ok(())).await?;
+            link.ask(&Request::StopIntent(true), &[]).await?;
+        }
+        if signal == 9 {
+            let request = StopRequest { signal: Some(9), grace: Some(0) };
+            if container.run().status == Status::Paused {
+                self.kill_group(container).await?;
+                self.thaw(container).await?;
+            }
+            link.ask(&Request::Stop(request), &[]).await.map_err(|error| if container.run().status.is_up() { error } else { refuse() })?;
+        } else {
+            let signal = u8::try_from(signal).unwrap_or(15);
+            link.ask(&Request::Signal { signal, exec: None }, &[]).await.map_err(|error| match error {
+                EngineError::Shim { source: shim::ShimError::Refused { refusal: shim::protocol::Refusal::NotRunning } } => refuse(),
+                other => other,
+            })?;
+        }
+        self.tell_later(container.event("kill", &[("signal", signal.to_string())]));
+        if signal == 9 && tokio::time::timeout(SLACK, container.ended()).await.is_err() {
+            self.kill_group(container).await?;
+            if tokio::time::timeout(SLACK, container.ended()).await.is_err() {
+                return Err(EngineError::conflict(format!(
+                    "cannot kill container: {}: tried to kill container, but did not receive an exit event",
+                    container.id()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops a container if it runs, and starts it.
+    pub async fn restart(&self, id: &str, timeout: Option<i64>, signal: Option<String>) -> Result<()> {
+        let signal = signal.filter(|signal| !signal.is_empty()).as_deref().map(parse_signal).transpose()?;
+        let container = self.registry().find(id)?;
+        let engine = self.clone();
+        self.to_the_end("restart", async move {
+            let _turn = container.turn.lock().await;
+            if container.run().status.is_up() {
+                if container.spec.host.auto_remove {
+                    return Err(EngineError::unsupported("restarting a container that is removed when it stops"));
+                }
+                engine.stop_in_turn(&container, timeout, signal).await?;
+            }
+            engine.start_in_turn(&container, true).await?;
+            engine.tell_later(container.event("restart", &[]));
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Container {
+    /// Ready when it does not run and no restart is due, or when it is gone.
+    pub(crate) async fn ended(&self) {
+        let mut progress = self.progress.subscribe();
+        // The sender lives in the container.
+        let _ = progress.wait_for(|progress| !progress.up || progress.removed).await;
+    }
+}

@@ -1,0 +1,239 @@
+//! What happened: kept in the store by the transaction that made it true, told to listeners after its commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api_types::{Actor, Event};
+use rusqlite::Connection;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::clock;
+use crate::engine::Engine;
+use crate::filters::Filters;
+use crate::options::{EventStream, EventsOptions};
+use crate::outcome::{EngineError, Result};
+use crate::store::{Durability, rows};
+
+/// Events that a slow listener may be behind before it loses some.
+const BACKLOG: usize = 1024;
+/// Events that wait in a listener's own channel.
+const CHANNEL: usize = 64;
+
+/// An event with its place in the store's order.
+#[derive(Debug, Clone)]
+pub(crate) struct Numbered {
+    pub(crate) sequence: i64,
+    pub(crate) event: Arc<Event>,
+}
+
+/// Distributes committed events.
+pub(crate) struct Hub {
+    sender: broadcast::Sender<Numbered>,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Hub {
+        Hub { sender: broadcast::channel(BACKLOG).0 }
+    }
+
+    /// How many listen.
+    pub(crate) fn listeners(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
+    pub(crate) fn tell(&self, told: Vec<Numbered>) {
+        for event in told {
+            // Nobody listening is no error.
+            let _ = self.sender.send(event);
+        }
+    }
+}
+
+/// Makes an event of now.
+pub(crate) fn event(kind: &str, action: impl Into<String>, id: impl Into<String>, attributes: BTreeMap<String, String>) -> Event {
+    let now = clock::now();
+    at(now, kind, action, id, attributes)
+}
+
+/// Makes an event of a given time, nanoseconds since 1970.
+pub(crate) fn at(
+    time: i64,
+    kind: &str,
+    action: impl Into<String>,
+    id: impl Into<String>,
+    attributes: BTreeMap<String, String>,
+) -> Event {
+    Event {
+        kind: kind.to_owned(),
+        action: action.into(),
+        actor: Actor { id: id.into(), attributes },
+        scope: "local".to_owned(),
+        time: time / 1_000_000_000,
+        time_nano: time,
+    }
+}
+
+/// Writes events inside a transaction.
+fn record(connection: &Connection, events: Vec<Event>) -> Result<Vec<Numbered>> {
+    let mut numbered = Vec::with_capacity(events.len());
+    for event in events {
+        let doc = rows::to_json("an event", &event)?;
+        let sequence = rows::events::insert(connection, event.time_nano, &doc)?;
+        numbered.push(Numbered { sequence, event: Arc::new(event) });
+    }
+    Ok(numbered)
+}
+
+impl Engine {
+    /// Commits a change together with the events that tell of it; listeners hear them in the order of commits.
+    pub(crate) async fn commit<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        events: Vec<Event>,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (recorded, after) = self.with_events(events, work);
+        Ok(self.store().write(durability, recorded, after).await?.0)
+    }
+
+    #[allow(clippy::type_complexity, reason = "two closures that belong together")]
+    fn with_events<T: Send + 'static>(
+        &self,
+        events: Vec<Event>,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> (
+        impl FnOnce(&Connection) -> Result<(T, Vec<Numbered>)> + Send + 'static,
+        impl FnOnce(&mut (T, Vec<Numbered>)) + Send + 'static,
+    ) {
+        let hub = Arc::clone(self.hub());
+        (
+            move |connection: &Connection| Ok((work(connection)?, record(connection, events)?)),
+            move |outcome: &mut (T, Vec<Numbered>)| hub.tell(std::mem::take(&mut outcome.1)),
+        )
+    }
+
+    /// Records an event that changes nothing else, without waiting for its commit.
+    pub(crate) fn tell_later(&self, event: Event) {
+        let (recorded, after) = self.with_events(vec![event], |_| Ok(()));
+        self.store().write_later(recorded, after);
+    }
+
+    /// Follows events: first the history from `since`, then what comes, without a gap or a repetition.
+    pub async fn events(&self, options: EventsOptions) -> Result<EventStream> {
+        options.filters.check(&[
+            "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret", "service", "type",
+            "volume",
+        ])?;
+        check_window(options.since, options.until)?;
+        let mut live = self.hub().sender.subscribe();
+        let history = match options.since {
+            Some(since) => self.store().read(move |connection| rows::events::since(connection, since)).await?,
+            None => Vec::new(),
+        };
+        let (sender, receiver) = mpsc::channel(CHANNEL);
+        // Ends when the client goes (the channel closes), at `until`, or with the engine.
+        let closing = self.closing();
+        tokio::spawn(async move {
+            let mut last = 0;
+            for (sequence, doc) in history {
+                last = sequence;
+                let Ok(event) = rows::from_json::<Event>("an event", &doc) else { continue };
+                if options.until.is_some_and(|until| event.time_nano > until) {
+                    return;
+                }
+                if matches(&options.filters, &event) && sender.send(event).await.is_err() {
+                    return;
+                }
+            }
+            let end = async {
+                match options.until {
+                    Some(until) => tokio::time::sleep(Duration::from_nanos((until - clock::now()).max(0).unsigned_abs())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::pin!(end);
+            tokio::pin!(closing);
+            loop {
+                let received = tokio::select! {
+                    received = live.recv() => received,
+                    () = &mut end => return,
+                    () = &mut closing => return,
+                    () = sender.closed() => return,
+                };
+                match received {
+                    Ok(told) if told.sequence > last && matches(&options.filters, &told.event) => {
+                        if sender.send((*told.event).clone()).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Lagged(missed)) => {
+                        tracing::warn!(missed, "a listener of events was too slow");
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+/// Whether an event passes docker's filters.
+fn matches(filters: &Filters, event: &Event) -> bool {
+    let attributes = &event.actor.attributes;
+    // `exec_start: cmd` is found by `exec_start`.
+    let action = event.action.split(':').next().unwrap_or_default();
+    let names = |kind: &str, wanted: &str| {
+        event.kind == kind
+            && (event.actor.id == wanted
+                || event.actor.id.starts_with(wanted)
+                || attributes.get("name").is_some_and(|name| name == wanted.trim_start_matches('/')))
+    };
+    let image = |wanted: &str| {
+        let is = |have: &str| have == wanted || have.split([':', '@']).next() == Some(wanted);
+        match event.kind.as_str() {
+            "image" => is(&event.actor.id) || attributes.get("name").is_some_and(|name| is(name)),
+            _ => attributes.get("image").is_some_and(|name| is(name)),
+        }
+    };
+    filters.any("type", |wanted| event.kind == wanted)
+        && filters.any("event", |wanted| action == wanted || event.action == wanted)
+        && filters.any("scope", |wanted| event.scope == wanted)
+        && filters.any("container", |wanted| names("container", wanted) || attributes.get("container").is_some_and(|id| id.starts_with(wanted)))
+        && filters.any("volume", |wanted| names("volume", wanted))
+        && filters.any("network", |wanted| names("network", wanted))
+        && filters.any("daemon", |wanted| names("daemon", wanted))
+        && filters.any("image", image)
+        && filters.labels_match(attributes)
+        && !["config", "node", "plugin", "secret", "service"].iter().any(|kind| filters.has(kind))
+}
+
+/// Refuses a time window that ends before it begins.
+fn check_window(since: Option<i64>, until: Option<i64>) -> Result<()> {
+    match (since, until) {
+        (Some(since), Some(until)) if since > until => {
+            Err(EngineError::invalid("`since` time cannot be after `until` time"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_choose_events() {
+        let attributes = BTreeMap::from([("name".to_owned(), "web".to_owned()), ("image".to_owned(), "nginx:1".to_owned())]);
+        let event = event("container", "exec_start: sh", "abcdef", attributes);
+        let check = |key: &str, value: &str| {
+            let mut filters = Filters::default();
+            filters.add(key, value);
+            matches(&filters, &event)
+        };
+        assert!(check("event", "exec_start") && check("container", "web") && check("container", "abc"));
+        assert!(check("image", "nginx") && check("image", "nginx:1") && check("label", "name=web"));
+        assert!(!check("type", "image") && !check("event", "die") && !check("image", "ngin"));
+    }
+}

@@ -1,0 +1,14 @@
+//! Images: names, layers, and how they come and go.
+
+mod built_in;
+mod history;
+pub(crate) mod index;
+pub(crate) mod layers;
+mod list;
+mod load;
+mod progress;
+mod prune;
+mod pull;
+mod remove;
+mod save;
+mod tag;

@@ -1,0 +1,262 @@
+//! Pulling: layers are unpacked while others are still on their way.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use api_types::AuthConfig;
+use image::registry::{Client, ClientOptions, Credentials, LayerReady, PullObserver, PullRequest, Pulled};
+use image::words;
+use tokio::sync::mpsc;
+use types::{Digest, Platform, Reference};
+
+use super::index::{BlobDoc, Image, Lease, Target};
+use super::layers::LAYER_LIMIT;
+use super::progress::Reporter;
+use crate::engine::Engine;
+use crate::events;
+use crate::options::ProgressSender;
+use crate::outcome::{EngineError, Result};
+use crate::store::{Durability, rows};
+
+/// An image that came from elsewhere, all of whose blobs and layers are here.
+pub(crate) struct Arrived {
+    pub(crate) config: String,
+    pub(crate) manifest: Option<Digest>,
+    pub(crate) blobs: Vec<BlobDoc>,
+    /// Full references with what each pointed to in its registry.
+    pub(crate) names: Vec<(String, Option<Digest>)>,
+}
+
+/// Hears from the registry's client.
+struct Observer {
+    engine: Engine,
+    reporter: Arc<Reporter>,
+    ready: mpsc::UnboundedSender<LayerReady>,
+}
+
+impl image::Progress for Observer {
+    fn status(&self, id: &str, text: &str, amount: Option<(u64, u64)>) {
+        self.reporter.status(id, text, amount);
+    }
+}
+
+impl PullObserver for Observer {
+    fn has_layer(&self, _layer: &image::Layer, chain_id: &Digest) -> bool {
+        self.engine.layer(chain_id).is_some()
+    }
+
+    fn layer_ready(&self, layer: LayerReady) {
+        // Bounded by the number of layers; the unpacker ends early only with its own failure.
+        let _ = self.ready.send(layer);
+    }
+}
+
+impl Engine {
+    /// Pulls an image and gives it its name. Progress goes to `progress` in docker's words.
+    pub async fn pull(
+        &self,
+        reference: &str,
+        platform: Option<String>,
+        auth: Option<AuthConfig>,
+        progress: ProgressSender,
+    ) -> Result<()> {
+        let reference = Reference::parse_normalized(reference).map_err(|error| EngineError::invalid(error.to_string()))?.with_default_tag();
+        let platform = parse_platform(platform)?;
+        let engine = self.clone();
+        let gone = progress.clone();
+        let pulling = self.to_the_end("pull", async move { engine.pull_checked(reference, platform, auth, progress).await });
+        tokio::pin!(pulling);
+        tokio::select! {
+            outcome = &mut pulling => outcome,
+            // Nobody reads on: the transfer goes on in its own task, as docker's does for other clients.
+            () = gone.closed() => pulling.await,
+        }
+    }
+
+    async fn pull_checked(
+        &self,
+        reference: Reference,
+        platform: Option<Platform>,
+        auth: Option<AuthConfig>,
+        progress: ProgressSender,
+    ) -> Result<()> {
+        let reporter = Arc::new(Reporter::new(progress));
+        let shown = reference.tag().map(str::to_owned).unwrap_or_default();
+        reporter.line(&shown, format!("Pulling from {}", short_path(&reference))).await;
+        let (ready, layers) = mpsc::unbounded_channel();
+        let observer = Arc::new(Observer { engine: self.clone(), reporter: Arc::clone(&reporter), ready });
+        let client = Client::new(ClientOptions {
+            insecure: self.config().insecure_registries.clone(),
+            mirrors: self.config().registry_mirrors.clone(),
+            ..ClientOptions::default()
+        });
+        let unpacker = tokio::spawn(unpack_in_order(self.clone(), layers, Arc::clone(&reporter)));
+        let request = PullRequest { reference: reference.clone(), platform, credentials: auth.map(credentials) };
+        // The observer, and with it the channel of the unpacker, goes with the call.
+        let pulled = client.pull(request, &self.inner().content, observer).await;
+        let unpacked = unpacker.await.map_err(|_| EngineError::Panicked { operation: "pull" })?;
+        let pulled = match (pulled, unpacked) {
+            (Ok(pulled), Ok(_lease)) => self.keep_pulled(&reference, pulled, _lease).await?,
+            (Err(error), _) => {
+                self.collect().await?;
+                return Err(EngineError::from(error));
+            }
+            (Ok(_), Err(error)) => {
+                self.collect().await?;
+                return Err(error);
+            }
+        };
+        let (target, fresh) = pulled;
+        reporter.line("", format!("Digest: {target}")).await;
+        let familiar = reference.familiar();
+        let sentence = if fresh { "Downloaded newer image for" } else { "Image is up to date for" };
+        reporter.line("", format!("Status: {sentence} {familiar}")).await;
+        Ok(())
+    }
+
+    /// Writes the image down; whether its name meant something else before.
+    async fn keep_pulled(&self, reference: &Reference, pulled: Pulled, lease: Lease) -> Result<(Digest, bool)> {
+        let target = pulled.target.digest;
+        let arrived = Arrived {
+            config: config_text(&pulled.config)?,
+            manifest: Some(pulled.manifest_descriptor.digest),
+            blobs: pulled.layers.iter().map(blob_doc).collect(),
+            names: vec![(reference.to_string(), Some(target))],
+        };
+        let before = self.images().read().names.get(&reference.to_string()).copied();
+        let image = self.keep(arrived, "pull").await?;
+        drop(lease);
+        let fresh = before.is_none_or(|before| before.image != image.id);
+        self.collect().await?;
+        Ok((target, fresh))
+    }
+
+    /// Makes the rows of an image that arrived, after its layers are on the disk for good.
+    pub(crate) async fn keep(&self, arrived: Arrived, action: &str) -> Result<Arc<Image>> {
+        self.blocking("sync", |engine| Ok(engine.inner().layers.sync()?)).await?;
+        let mut image = Image::parse(Image::document(arrived.config, arrived.manifest, arrived.blobs, false))?;
+        image.doc.tagged = crate::clock::now();
+        let (row, id) = (image.row()?, image.id);
+        let names = arrived.names;
+        let told = names
+            .iter()
+            .map(|(name, _)| {
+                let familiar = familiar(name);
+                events::event("image", action, &familiar, [("name".to_owned(), bare(&familiar))].into())
+            })
+            .collect();
+        let rows = names.clone();
+        self.commit(Durability::PowerCut, told, move |connection| {
+            row.put(connection)?;
+            rows.iter().try_for_each(|(name, remote)| {
+                rows::refs::put(connection, name, &id.to_string(), &remote.map(|digest| digest.to_string()).unwrap_or_default())
+            })
+        })
+        .await?;
+        let image = Arc::new(image);
+        let mut state = self.images().write();
+        state.images.insert(id, Arc::clone(&image));
+        for (name, remote) in names {
+            state.names.insert(name, Target { image: id, remote });
+        }
+        Ok(image)
+    }
+}
+
+/// Unpacks layers from the lowest up, each as soon as it and those below it are there.
+async fn unpack_in_order(engine: Engine, mut layers: mpsc::UnboundedReceiver<LayerReady>, reporter: Arc<Reporter>) -> Result<Lease> {
+    let mut lease = Lease::new(engine.images());
+    let mut waiting = std::collections::BTreeMap::new();
+    let mut chains: Vec<Digest> = Vec::new();
+    while let Some(layer) = layers.recv().await {
+        lease.add(layer.chain_id);
+        lease.add(layer.layer.digest);
+        waiting.insert(layer.index, layer);
+        while let Some(layer) = waiting.remove(&chains.len()) {
+            let chain = layer.chain_id;
+            if engine.layer(&chain).is_none() {
+                unpack(&engine, layer, &chains, &reporter).await?;
+            }
+            chains.push(chain);
+        }
+    }
+    Ok(lease)
+}
+
+async fn unpack(engine: &Engine, layer: LayerReady, parents: &[Digest], reporter: &Arc<Reporter>) -> Result<()> {
+    let short = layer.layer.digest.short();
+    let counter = Arc::clone(reporter);
+    let (name, total, content) = (short.clone(), layer.layer.size, layer.content);
+    engine
+        .ensure_layer(layer.chain_id, parents, layer.layer.diff_id, move || {
+            let counted = Counted { inner: content, done: 0, total, id: name, text: words::EXTRACTING, reporter: counter };
+            plain(counted)
+        })
+        .await?;
+    reporter.line(&short, words::PULL_COMPLETE).await;
+    Ok(())
+}
+
+/// The uncompressed stream of a blob.
+pub(crate) fn plain(blob: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>> {
+    let (reader, _) = image::compression::reader(blob, LAYER_LIMIT).map_err(EngineError::io("read a layer"))?;
+    Ok(reader)
+}
+
+/// Tells how much of a blob was read.
+pub(crate) struct Counted<R> {
+    pub(crate) inner: R,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+    pub(crate) id: String,
+    pub(crate) text: &'static str,
+    pub(crate) reporter: Arc<Reporter>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.done += count as u64;
+        image::Progress::status(&*self.reporter, &self.id, self.text, Some((self.done, self.total)));
+        Ok(count)
+    }
+}
+
+pub(crate) fn parse_platform(platform: Option<String>) -> Result<Option<Platform>> {
+    platform
+        .filter(|platform| !platform.is_empty())
+        .map(|text| text.parse().map_err(|error: types::PlatformError| EngineError::invalid(error.to_string())))
+        .transpose()
+}
+
+pub(crate) fn config_text(config: &image::ImageConfig) -> Result<String> {
+    String::from_utf8(config.raw().to_vec()).map_err(|_| EngineError::invalid("the image's configuration is not UTF-8"))
+}
+
+pub(crate) fn blob_doc(layer: &image::Layer) -> BlobDoc {
+    BlobDoc { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size }
+}
+
+fn credentials(auth: AuthConfig) -> Credentials {
+    Credentials {
+        username: auth.username,
+        password: auth.password,
+        identity_token: auth.identity_token,
+        registry_token: auth.registry_token,
+    }
+}
+
+/// The familiar form of a full reference.
+pub(crate) fn familiar(name: &str) -> String {
+    Reference::parse_normalized(name).map_or_else(|_| name.to_owned(), |reference| reference.familiar())
+}
+
+/// A familiar reference without its tag.
+fn bare(familiar: &str) -> String {
+    super::index::repository_of(familiar).to_owned()
+}
+
+/// The path that docker shows while it pulls: with the registry unless it is docker.io.
+fn short_path(reference: &Reference) -> String {
+    reference.path().to_owned()
+}

@@ -1,0 +1,210 @@
+//! Opening an engine, recovery included, and closing it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use image::ContentStore;
+use network::{NetConfig, Network};
+use runtime::cgroup;
+use shim::launcher::Launcher;
+use snapshot::LayerStore;
+use tokio::sync::{Notify, RwLock, watch};
+use types::InstanceId;
+use volume::VolumeStore;
+
+use crate::cleaner::Cleaner;
+use crate::config::EngineConfig;
+use crate::containers::registry::Registry;
+use crate::engine::{Engine, Inner};
+use crate::events::Hub;
+use crate::host::Host;
+use crate::lock::Lock;
+use crate::outcome::{EngineError, Result};
+use crate::paths::Paths;
+use crate::store::Store;
+
+/// Quiet time before the network fills its stock: a start that follows another at once is not delayed by it.
+const QUIET: Duration = Duration::from_millis(5);
+/// How often addresses that rest are looked at when nothing happens.
+const TENDING: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// Opens the engine of two roots: takes their lock, brings the store up to date, finds what the former daemon
+    /// left running, removes what nobody owns. When it returns, everything that a client may be told is true.
+    ///
+    /// # Errors
+    /// [`EngineError::Locked`] when another daemon has the roots, [`EngineError::StoreNewer`], and what the host
+    /// lacks, by name.
+    pub async fn open(config: EngineConfig) -> Result<Engine> {
+        let opening = tokio::task::spawn_blocking(move || Engine::prepare(config));
+        let engine = opening.await.map_err(|_| EngineError::Panicked { operation: "open" })??;
+        engine.start_cleaner()?;
+        engine.recover().await?;
+        engine.ensure_built_in().await?;
+        engine.tend_in_background();
+        engine.restart_by_policy().await;
+        Ok(engine)
+    }
+
+    fn prepare(config: EngineConfig) -> Result<Engine> {
+        let paths = Paths::make(&config.data_root, &config.exec_root)?;
+        let lock = Lock::take(&paths.lock())?;
+        let store = Store::open(&paths.store())?;
+        let instance = InstanceId::of_data_root(&paths.data_root);
+        let content = ContentStore::open(&paths.data)?;
+        let layers = LayerStore::open(&paths.data)?;
+        let volume_store = VolumeStore::open(&paths.data)?;
+        let network = open_network(&config, &instance)?;
+        let parent = config.cgroup_parent.clone().unwrap_or_else(|| format!("wharf-{instance}"));
+        let groups = cgroup::Parent::open(&cgroup::Layout::detect()?, parent.trim_matches('/'))?;
+        let launcher = Launcher::spawn()?;
+        Ok(Engine::from_inner(Inner {
+            paths,
+            instance,
+            host: Host::read(),
+            store,
+            hub: Arc::new(Hub::new()),
+            registry: Registry::default(),
+            images: Arc::default(),
+            gate: RwLock::default(),
+            content,
+            layers,
+            volumes: Default::default(),
+            volume_store,
+            network,
+            groups,
+            launcher,
+            cleaner: Cleaner::new(),
+            execs: Mutex::new(HashMap::new()),
+            filters: Default::default(),
+            opened: crate::clock::now(),
+            unpacking: Default::default(),
+            tending: Arc::new(Notify::new()),
+            closing: watch::Sender::new(false),
+            lock,
+            config,
+        }))
+    }
+
+    /// Closes gracefully: long answers end, what is queued is done, containers live on unless `live_restore` is off.
+    /// When no container lives, the engine's bridge, firewall table and control groups go too.
+    pub async fn close(&self) -> Result<()> {
+        if !self.config().live_restore {
+            self.stop_all().await;
+        }
+        if self.inner().closing.send_replace(true) {
+            return Ok(());
+        }
+        self.blocking("close", |engine| {
+            engine.inner().cleaner.drain();
+            Ok(())
+        })
+        .await?;
+        let live = self.registry().all().iter().any(|container| container.run().status.is_up());
+        for container in self.registry().all() {
+            container.retired().await;
+        }
+        self.blocking("close", move |engine| {
+            if !live {
+                engine.remove_kernel_objects();
+            }
+            engine.store().close();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stop_all(&self) {
+        let mut stopping = tokio::task::JoinSet::new();
+        for container in self.registry().all() {
+            let engine = self.clone();
+            stopping.spawn(async move {
+                let _turn = container.turn.lock().await;
+                if container.run().status.is_up()
+                    && let Err(error) = engine.stop_in_turn(&container, None, None).await
+                {
+                    tracing::warn!(%error, container = container.id().short(), "a container could not be stopped");
+                }
+            });
+        }
+        while stopping.join_next().await.is_some() {}
+    }
+
+    fn remove_kernel_objects(&self) {
+        if let Some(network) = &self.inner().network
+            && let Err(error) = network.tear_down()
+        {
+            tracing::warn!(%error, "the network could not be removed");
+        }
+        match self.inner().groups.clone().remove() {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the engine's control group still has members"),
+            Err(error) => tracing::warn!(%error, "the engine's control groups could not be removed"),
+        }
+    }
+
+    /// One task: fills the stock of sandboxes a moment after a start, and frees addresses that rest.
+    fn tend_in_background(&self) {
+        if self.inner().network.is_none() {
+            return;
+        }
+        let engine = self.clone();
+        let closing = self.closing();
+        let tending = Arc::clone(&self.inner().tending);
+        tending.notify_one();
+        tokio::spawn(async move {
+            tokio::pin!(closing);
+            loop {
+                tokio::select! {
+                    () = tending.notified() => {}
+                    () = tokio::time::sleep(TENDING) => {}
+                    () = &mut closing => return,
+                }
+                tokio::time::sleep(QUIET).await;
+                let tended = engine
+                    .blocking("network", |engine| match &engine.inner().network {
+                        Some(network) if !*engine.inner().closing.borrow() => Ok(network.tend()?),
+                        _ => Ok(()),
+                    })
+                    .await;
+                if let Err(error) = tended {
+                    tracing::warn!(%error, "the stock of network namespaces could not be filled");
+                }
+            }
+        });
+    }
+
+    /// Removes a container's control group with everything in it.
+    pub(crate) fn remove_group(&self, id: &str) -> Result<()> {
+        let group = self.inner().groups.group(id)?;
+        if !group.is_empty()? {
+            group.kill()?;
+            group.wait_empty(Duration::from_secs(5))?;
+        }
+        Ok(group.remove()?)
+    }
+
+    /// Jobs of the cleaner that are not done.
+    #[doc(hidden)]
+    pub fn cleaning(&self) -> u64 {
+        self.inner().cleaner.waiting()
+    }
+}
+
+fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<Network>> {
+    if config.bridge.as_deref() == Some("none") {
+        return Ok(None);
+    }
+    let bip = config
+        .bip
+        .as_deref()
+        .map(|text| text.parse().map_err(|error: network::HostAddressError| EngineError::invalid(error.to_string())))
+        .transpose()?;
+    let config = NetConfig { instance: instance.clone(), bridge: config.bridge.clone(), bip, stock: config.sandbox_stock };
+    let network = Network::open(config)?;
+    if network.notes().forwarding_switched_on {
+        tracing::info!("net.ipv4.ip_forward was off and is on now: containers need it");
+    }
+    Ok(Some(network))
+}

@@ -1,0 +1,304 @@
+//! What an engine finds when it opens: rows, shims, journals, tombstones, and what nobody owns.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use network::{Binding, Live};
+use shim::protocol::Event;
+use shim::{ShimConn, journal};
+
+use crate::cleaner::remove_tree;
+use crate::clock;
+use crate::containers::exec::Exec;
+use crate::containers::launch::protocol;
+use crate::containers::link::Link;
+use crate::containers::monitor::{Exit, network_endpoint};
+use crate::containers::record::{Spec, Status};
+use crate::containers::registry::Container;
+use crate::engine::Engine;
+use crate::images::index::{Image, Target};
+use crate::outcome::{EngineError, Result};
+use crate::paths::open_folder;
+use crate::store::rows::{self, ContainerRow};
+use crate::store::{Durability, ImageRow, LayerRow, LayerState, TombstoneRow, VolumeRow, schema};
+
+/// All rows at once.
+struct Rows {
+    containers: Vec<ContainerRow>,
+    images: Vec<ImageRow>,
+    names: Vec<(String, String, String)>,
+    layers: Vec<LayerRow>,
+    volumes: Vec<VolumeRow>,
+    execs: Vec<(String, String)>,
+    tombstones: Vec<TombstoneRow>,
+    boot_id: Option<String>,
+}
+
+impl Engine {
+    /// Brings memory, rows and the kernel into agreement; see the module.
+    pub(crate) async fn recover(&self) -> Result<()> {
+        let rows = self.read_rows().await?;
+        let rebooted = rows.boot_id.as_deref().is_some_and(|boot| boot != self.inner().host.boot_id);
+        self.take_rows(&rows)?;
+        let buried: HashSet<String> = rows.tombstones.iter().map(|tombstone| tombstone.key.clone()).collect();
+        for tombstone in rows.tombstones {
+            self.queue_tombstone(tombstone);
+        }
+        self.blocking("recover", move |engine| {
+            engine.remove_orphans(&buried)?;
+            engine.recover_network()
+        })
+        .await?;
+        for container in self.registry().all() {
+            if container.run().status.is_up()
+                && let Err(error) = self.recover_container(&container, rebooted).await
+            {
+                tracing::error!(%error, container = container.id().short(), "a container could not be recovered");
+            }
+        }
+        let boot_id = self.inner().host.boot_id.clone();
+        self.commit(Durability::Kill, Vec::new(), move |connection| {
+            rows::leases::clear(connection)?;
+            schema::set_meta(connection, "boot", &boot_id)
+        })
+        .await
+    }
+
+    async fn read_rows(&self) -> Result<Rows> {
+        self.store()
+            .read(|connection| {
+                Ok(Rows {
+                    containers: ContainerRow::all(connection)?,
+                    images: ImageRow::all(connection)?,
+                    names: rows::refs::all(connection)?,
+                    layers: LayerRow::all(connection)?,
+                    volumes: VolumeRow::all(connection)?,
+                    execs: rows::execs::all(connection)?,
+                    tombstones: TombstoneRow::all(connection)?,
+                    boot_id: schema::meta(connection, "boot")?,
+                })
+            })
+            .await
+    }
+
+    /// Fills memory from the rows.
+    fn take_rows(&self, rows: &Rows) -> Result<()> {
+        for row in &rows.containers {
+            let (spec, run) = Spec::read(row)?;
+            self.registry().add(Container::new(spec, row.name.clone(), run));
+        }
+        {
+            let mut volumes = self.inner().volumes.lock();
+            for row in &rows.volumes {
+                volumes.insert(row.name.clone(), rows::from_json(&format!("volume {}", row.name), &row.doc)?);
+            }
+        }
+        {
+            let mut execs = self.inner().execs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            for (id, doc) in &rows.execs {
+                execs.insert(id.clone(), Arc::new(Exec::read(id, doc)?));
+            }
+        }
+        self.take_images(rows)
+    }
+
+    /// Images whose layers are all there; a layer that was being made is void.
+    fn take_images(&self, rows: &Rows) -> Result<()> {
+        let ready: Vec<u64> = rows.layers.iter().filter(|layer| layer.state == LayerState::Ready).map(|layer| layer.number).collect();
+        let recovered = self.inner().layers.recover(&ready)?;
+        for number in &recovered.missing {
+            tracing::error!(layer = number, "a layer's folder is missing; images that need it must be pulled again");
+        }
+        let mut void: Vec<u64> = recovered.missing;
+        let mut state = self.images().write();
+        for layer in &rows.layers {
+            state.layer_numbers_above(layer.number);
+            match layer.chain.parse() {
+                Ok(chain) if layer.state == LayerState::Ready && !void.contains(&layer.number) => {
+                    state.layers.insert(chain, layer.clone());
+                }
+                _ => void.push(layer.number),
+            }
+        }
+        for row in &rows.images {
+            let image = Image::read(row)?;
+            state.images.insert(image.id, Arc::new(image));
+        }
+        for (name, image, target) in &rows.names {
+            let Ok(image) = image.parse() else { continue };
+            if state.images.contains_key(&image) {
+                state.names.insert(name.clone(), Target { image, remote: target.parse().ok() });
+            }
+        }
+        drop(state);
+        self.store().write_later(move |connection| void.iter().try_for_each(|number| LayerRow::delete(connection, *number)), |()| ());
+        Ok(())
+    }
+
+    /// Removes folders, sockets and control groups that no row owns: of creates and removals that a crash cut short.
+    fn remove_orphans(&self, buried: &HashSet<String>) -> Result<()> {
+        let known = |id: &str| self.registry().find(id).is_ok_and(|container| container.id().as_str() == id) || buried.contains(id);
+        for folder in [self.paths().containers(), self.paths().shims(), self.paths().tombstones()] {
+            for name in list_folder(&folder)? {
+                if !known(&name) {
+                    remove_tree(&folder.join(&name))?;
+                }
+            }
+        }
+        for name in list_folder(&self.paths().temporary())? {
+            remove_tree(&self.paths().temporary().join(name))?;
+        }
+        for name in self.inner().groups.children()? {
+            let live = self.registry().find(&name).is_ok_and(|container| container.run().status.is_up());
+            if !live && !buried.contains(&name) {
+                self.remove_group(&name)?;
+            }
+        }
+        let volumes: HashSet<String> = self.inner().volumes.lock().keys().cloned().collect();
+        for name in self.inner().volume_store.list()? {
+            if !volumes.contains(&name) && !buried.contains(&name) {
+                tracing::warn!(volume = name, "a folder of a volume that no row knows is removed");
+                self.inner().volume_store.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the network who is connected.
+    fn recover_network(&self) -> Result<()> {
+        let Some(network) = &self.inner().network else { return Ok(()) };
+        let mut live = Vec::new();
+        for container in self.registry().all() {
+            let run = container.run();
+            let Some(endpoint) = run.endpoint.as_ref().and_then(|record| network_endpoint(&container, record)) else { continue };
+            let bindings = run
+                .published
+                .iter()
+                .map(|port| Binding {
+                    protocol: protocol(port.protocol),
+                    host_ip: port.host_ip.into(),
+                    host_port: port.host_port,
+                    container_port: port.container_port,
+                })
+                .collect();
+            live.push(Live { endpoint, bindings });
+        }
+        Ok(network.recover(&live)?)
+    }
+
+    /// Connects to the shim of a container that was up, and hears what happened meanwhile.
+    async fn recover_container(&self, container: &Arc<Container>, rebooted: bool) -> Result<()> {
+        if rebooted {
+            return self.ended_unheard(container, 255, "the host was restarted").await;
+        }
+        let id = container.id().clone();
+        let connected = self
+            .blocking("recover", move |engine| {
+                let folder = open_folder(&engine.paths().shim(&id))?;
+                Ok(ShimConn::connect(folder.as_fd(), "sock")?)
+            })
+            .await;
+        let events = self.journal_of(container).await.unwrap_or_default();
+        match connected {
+            Ok(connection) => {
+                let link = Link::new(connection)?;
+                container.set_link(Some(Arc::clone(&link)));
+                for event in events {
+                    if self.hear(container, &link, event).await? {
+                        return Ok(());
+                    }
+                }
+                self.watch(Arc::clone(container), link);
+                Ok(())
+            }
+            Err(_) => {
+                for event in events {
+                    if self.hear_without_shim(container, event).await? {
+                        return Ok(());
+                    }
+                }
+                self.ended_unheard(container, 137, "the container's supervisor was killed, and the container with it").await
+            }
+        }
+    }
+
+    /// An event of a journal whose shim is gone: a restart that it announced will not come from it.
+    async fn hear_without_shim(&self, container: &Arc<Container>, event: Event) -> Result<bool> {
+        use shim::protocol::{EventKind, RestartOutlook};
+        if event.sequence <= container.run().cursor {
+            return Ok(false);
+        }
+        let time = i64::try_from(event.time).unwrap_or(i64::MAX);
+        match event.kind {
+            EventKind::Exited { code, oom, .. } => {
+                let exit = Exit { code: i64::from(code), oom, time, error: String::new(), restart: RestartOutlook::None, sequence: event.sequence };
+                self.exited(container, exit, None).await
+            }
+            EventKind::ExecExited { id, code } => {
+                self.exec_exited(container, id.as_str(), i64::from(code), event.sequence, time).await.map(|()| false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// An end that nobody recorded.
+    async fn ended_unheard(&self, container: &Arc<Container>, code: i64, sentence: &str) -> Result<()> {
+        let id = container.id().to_string();
+        self.blocking("recover", move |engine| engine.remove_group(&id)).await?;
+        let exit = Exit {
+            code,
+            oom: false,
+            time: clock::now(),
+            error: sentence.to_owned(),
+            restart: shim::protocol::RestartOutlook::None,
+            sequence: 0,
+        };
+        self.exited(container, exit, None).await.map(drop)
+    }
+
+    /// Records of a container's journal that its row has not in it.
+    pub(crate) async fn journal_of(&self, container: &Arc<Container>) -> Result<Vec<Event>> {
+        let path = self.paths().shim(container.id()).join("journal");
+        let cursor = container.run().cursor;
+        self.blocking("journal", move |_| {
+            let file = File::open(&path).map_err(EngineError::io(format!("open {}", path.display())))?;
+            let contents = journal::read(&file).map_err(EngineError::io(format!("read {}", path.display())))?;
+            Ok(contents.events.into_iter().filter(|event| event.sequence > cursor).collect())
+        })
+        .await
+    }
+
+    /// Starts containers whose policy asks for it and that nobody stopped: after a reboot, or when their shim died.
+    pub(crate) async fn restart_by_policy(&self) {
+        for container in self.registry().all() {
+            let run = container.run();
+            let wanted = match container.spec.host.restart_policy.name.as_str() {
+                "always" => run.status == Status::Exited && !run.stopped_by_user,
+                "unless-stopped" => run.status == Status::Exited && !run.stopped_by_user,
+                "on-failure" => run.status == Status::Exited && !run.stopped_by_user && run.exit_code != 0 && !run.error.is_empty(),
+                _ => false,
+            };
+            if !wanted || run.error.is_empty() {
+                continue;
+            }
+            let engine = self.clone();
+            // Ends with the start.
+            tokio::spawn(async move {
+                let _turn = container.turn.lock().await;
+                if container.run().status == Status::Exited
+                    && let Err(error) = engine.start_in_turn(&container, false).await
+                {
+                    tracing::warn!(%error, container = container.id().short(), "a container could not be started again");
+                }
+            });
+        }
+    }
+}
+
+fn list_folder(path: &std::path::Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(path).map_err(EngineError::io(format!("list {}", path.display())))?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+}
+

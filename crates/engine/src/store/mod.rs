@@ -1,0 +1,326 @@
+//! What survives the daemon: one SQLite file, one writer thread.
+//!
+//! Transactions are closures, run in order by one thread, several in one commit when they wait together. A commit
+//! that must survive a power cut says so ([`Durability::PowerCut`]) and is the only kind that costs an fsync; the
+//! others survive a killed process. The log is folded into the file only when nobody has written for a while.
+
+pub(crate) mod rows;
+pub(crate) mod schema;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::outcome::{EngineError, Result};
+
+pub(crate) use rows::{ImageRow, LayerRow, LayerState, TombstoneRow, VolumeRow};
+
+/// What a commit must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The process being killed: no fsync.
+    Kill,
+    /// A power cut: one fsync of the log, shared by all that wait for it.
+    PowerCut,
+}
+
+/// Transactions that wait together are committed together, up to so many.
+const BATCH: usize = 64;
+/// Jobs that may wait for the writer before senders are held back.
+const QUEUE: usize = 1024;
+/// Quiet time after which the log is folded into the file.
+const IDLE: Duration = Duration::from_secs(5);
+/// Writes after which the log is folded even if it never gets quiet (about 250 MiB of log).
+const BUSY_LIMIT: u64 = 20_000;
+
+/// Told after the commit: whether it succeeded.
+type Done = Box<dyn FnOnce(Option<EngineError>) + Send>;
+/// Runs inside a savepoint; `false` rolls it back.
+type Work = Box<dyn FnOnce(&Connection) -> (bool, Done) + Send>;
+
+enum Job {
+    Write { durability: Durability, work: Work },
+    Close,
+}
+
+/// Handle to the writer thread.
+pub(crate) struct Store {
+    jobs: SyncSender<Job>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens or makes the file and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`EngineError::StoreNewer`] when a newer release wrote it.
+    pub(crate) fn open(path: &Path) -> Result<Store> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&connection, path)?;
+        fold(&connection);
+        let (jobs, inbox) = sync_channel(QUEUE);
+        let writer = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || Writer { connection, synchronous: Durability::Kill, unfolded: 0 }.run(&inbox))
+            .map_err(EngineError::io("start the store's thread"))?;
+        Ok(Store { jobs, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Runs one transaction; ready when it is committed as durably as asked. An error of the closure rolls back
+    /// this transaction and no other. It runs even if the future is dropped. `after` runs on the writer's thread
+    /// once the commit succeeded, before the next one.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        after: impl FnOnce(&mut T) + Send + 'static,
+    ) -> Result<T> {
+        self.submit(durability, work, after)?.await.unwrap_or(Err(EngineError::Closing))
+    }
+
+    /// Reads what is committed so far, after everything that was submitted before.
+    pub(crate) async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        self.write(Durability::Kill, work, |_| ()).await
+    }
+
+    /// Queues one transaction whose outcome nobody waits for; a failure is logged.
+    pub(crate) fn write_later<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        after: impl FnOnce(&mut T) + Send + 'static,
+    ) {
+        if self.submit_with(Durability::Kill, work, after, |outcome| {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "a deferred write to the store failed");
+            }
+        }).is_err() {
+            tracing::debug!("the store is closed: a deferred write is dropped");
+        }
+    }
+
+    /// Commits what waits, folds the log and ends the thread.
+    pub(crate) fn close(&self) {
+        let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
+        if let Some(writer) = writer {
+            let _ = self.jobs.send(Job::Close);
+            let _ = writer.join();
+        }
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        after: impl FnOnce(&mut T) + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T>>> {
+        let (answer, receiver) = oneshot::channel();
+        self.submit_with(durability, work, after, move |outcome| {
+            // Whoever asked may have gone.
+            let _ = answer.send(outcome);
+        })?;
+        Ok(receiver)
+    }
+
+    fn submit_with<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        after: impl FnOnce(&mut T) + Send + 'static,
+        answer: impl FnOnce(Result<T>) + Send + 'static,
+    ) -> Result<()> {
+        let work: Work = Box::new(move |connection| {
+            let mut outcome = work(connection);
+            let keep = outcome.is_ok();
+            let done: Done = Box::new(move |failed| {
+                if let Some(error) = failed {
+                    outcome = outcome.and(Err(error));
+                }
+                if let Ok(value) = &mut outcome {
+                    after(value);
+                }
+                answer(outcome);
+            });
+            (keep, done)
+        });
+        self.jobs.send(Job::Write { durability, work }).map_err(|_| EngineError::Closing)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Writer {
+    connection: Connection,
+    synchronous: Durability,
+    unfolded: u64,
+}
+
+impl Writer {
+    fn run(mut self, inbox: &Receiver<Job>) {
+        loop {
+            let first = match inbox.recv_timeout(IDLE) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.fold_if(1);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut closing = false;
+            let mut batch = Vec::new();
+            let mut durability = Durability::Kill;
+            for job in std::iter::once(first).chain(inbox.try_iter().take(BATCH)) {
+                match job {
+                    Job::Write { durability: asked, work } => {
+                        if asked == Durability::PowerCut {
+                            durability = asked;
+                        }
+                        batch.push(work);
+                    }
+                    Job::Close => {
+                        closing = true;
+                        break;
+                    }
+                }
+            }
+            if !batch.is_empty() {
+                self.commit(durability, batch);
+            }
+            if closing {
+                break;
+            }
+            self.fold_if(BUSY_LIMIT);
+        }
+        self.fold_if(1);
+    }
+
+    fn fold_if(&mut self, limit: u64) {
+        if self.unfolded >= limit {
+            fold(&self.connection);
+            self.unfolded = 0;
+        }
+    }
+
+    fn commit(&mut self, durability: Durability, batch: Vec<Work>) {
+        let mut finished: Vec<Done> = Vec::with_capacity(batch.len());
+        let outcome = self.transaction(durability, batch, &mut finished);
+        if outcome.is_err() && !self.connection.is_autocommit() {
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        let sentence = outcome.err();
+        for done in finished {
+            done(sentence.as_ref().map(|error| EngineError::StoreCommit { sentence: error.to_string(), full: disk_full(error) }));
+        }
+    }
+
+    fn transaction(&mut self, durability: Durability, batch: Vec<Work>, finished: &mut Vec<Done>) -> rusqlite::Result<()> {
+        if self.synchronous != durability {
+            let level = if durability == Durability::PowerCut { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.synchronous = durability;
+        }
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        for work in batch {
+            self.unfolded += 1;
+            self.connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+            // A panic in a closure ends that transaction alone: its answer channel is dropped with it.
+            let keep = match catch_unwind(AssertUnwindSafe(|| work(&self.connection))) {
+                Ok((keep, done)) => {
+                    finished.push(done);
+                    keep
+                }
+                Err(_) => false,
+            };
+            if !keep {
+                self.connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+            }
+            self.connection.prepare_cached("RELEASE job")?.execute([])?;
+        }
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+/// Folds the log into the file, then writes once: the first write after a fold syncs the log's new header, which
+/// no client shall wait for.
+fn fold(connection: &Connection) {
+    let folded = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0)).and_then(|_| {
+        connection.execute("INSERT INTO meta (key, value) VALUES ('folds', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1", [])
+    });
+    if let Err(error) = folded {
+        tracing::warn!(%error, "the store's log could not be folded; it is tried again later");
+    }
+}
+
+fn disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write<T: Send + 'static>(store: &Store, durability: Durability, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        store.submit(durability, work, |_| ())?.blocking_recv().unwrap_or(Err(EngineError::Closing))
+    }
+
+    fn key(store: &Store, key: &'static str) -> Option<String> {
+        write(store, Durability::Kill, move |connection| schema::meta(connection, key)).unwrap()
+    }
+
+    #[test]
+    fn a_failed_transaction_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store.db")).unwrap();
+        write(&store, Durability::Kill, |connection| schema::set_meta(connection, "a", "1")).unwrap();
+        let failed = write(&store, Durability::Kill, |connection| {
+            schema::set_meta(connection, "b", "2")?;
+            Err::<(), _>(EngineError::invalid("no"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no");
+        assert_eq!(key(&store, "a").as_deref(), Some("1"));
+        assert_eq!(key(&store, "b"), None);
+    }
+
+    #[test]
+    fn a_panic_ends_one_transaction_and_not_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store.db")).unwrap();
+        let failed = write(&store, Durability::Kill, |_| -> Result<()> { panic!("on purpose") });
+        assert!(matches!(failed, Err(EngineError::Closing)));
+        write(&store, Durability::PowerCut, |connection| schema::set_meta(connection, "a", "1")).unwrap();
+        assert_eq!(key(&store, "a").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn what_was_committed_is_there_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        write(&Store::open(&path).unwrap(), Durability::PowerCut, |connection| schema::set_meta(connection, "a", "1")).unwrap();
+        assert_eq!(key(&Store::open(&path).unwrap(), "a").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_with_a_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        write(&Store::open(&path).unwrap(), Durability::Kill, |connection| schema::set_meta(connection, "schema", "999")).unwrap();
+        let refused = Store::open(&path).err().unwrap().to_string();
+        assert!(refused.contains("has schema 999"), "{refused}");
+    }
+}

@@ -1,0 +1,247 @@
+//! `info`, `version`, `system df`.
+
+use std::collections::BTreeMap;
+
+use api_types::{
+    AddressPool, Commit, Component, DiskUsage, IndexInfo, Platform, Plugins, RegistryConfig, Runtime, SwarmInfo, SystemInfo, Usage, Version, texts,
+};
+
+use crate::clock;
+use crate::containers::record::Status;
+use crate::engine::Engine;
+use crate::options::{ImageListOptions, ListOptions};
+use crate::outcome::Result;
+
+/// The version of docker's engine whose behaviour this one has: tools decide by it what they may ask.
+const ENGINE_VERSION: &str = "28.2.2";
+/// This program's own version.
+const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Engine {
+    /// Facts about the engine and its host.
+    pub async fn info(&self) -> Result<SystemInfo> {
+        let host = &self.inner().host;
+        let containers = self.registry().all();
+        let count = |test: fn(Status) -> bool| containers.iter().filter(|container| test(container.run().status)).count() as i64;
+        let layout = self.inner().groups.layout();
+        let support = layout.support();
+        let running = count(|status| matches!(status, Status::Running | Status::Restarting));
+        let paused = count(|status| status == Status::Paused);
+        let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1");
+        Ok(SystemInfo {
+            id: self.id(),
+            containers: containers.len() as i64,
+            containers_running: running,
+            containers_paused: paused,
+            containers_stopped: containers.len() as i64 - running - paused,
+            images: self.images().read().images.len() as i64,
+            driver: "overlay2".to_owned(),
+            driver_status: Some(self.driver_status()),
+            plugins: Plugins {
+                volume: Some(vec!["local".to_owned()]),
+                network: Some(vec!["bridge".to_owned(), "host".to_owned(), "null".to_owned()]),
+                authorization: None,
+                log: Some(vec!["json-file".to_owned(), "none".to_owned()]),
+            },
+            memory_limit: support.memory_limit,
+            swap_limit: support.swap_limit,
+            cpu_cfs_period: support.cpu_quota,
+            cpu_cfs_quota: support.cpu_quota,
+            cpu_shares: support.cpu_shares,
+            cpu_set: support.cpuset,
+            pids_limit: support.pids_limit,
+            ipv4_forwarding: forwarding,
+            debug: self.config().debug,
+            nfd: std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64),
+            oom_kill_disable: false,
+            ngoroutines: std::fs::read_dir("/proc/self/task").map_or(-1, |entries| entries.count() as i64),
+            system_time: clock::rfc3339(clock::now()),
+            logging_driver: self.config().log_driver.clone(),
+            cgroup_driver: "cgroupfs".to_owned(),
+            cgroup_version: layout.version().to_string(),
+            nevents_listener: self.hub().listeners() as i64,
+            kernel_version: host.kernel.clone(),
+            operating_system: host.system.clone(),
+            os_version: host.system_version.clone(),
+            os_type: "linux".to_owned(),
+            architecture: host.machine.clone(),
+            index_server_address: "https://index.docker.io/v1/".to_owned(),
+            registry_config: self.registry_config(),
+            ncpu: host.processors as i64,
+            mem_total: host.memory as i64,
+            docker_root_dir: self.paths().data_root.display().to_string(),
+            name: host.name.clone(),
+            labels: self.config().labels.clone(),
+            server_version: ENGINE_VERSION.to_owned(),
+            runtimes: self.runtimes(),
+            default_runtime: "runc".to_owned(),
+            swarm: SwarmInfo { local_node_state: "inactive".to_owned(), ..Default::default() },
+            live_restore_enabled: self.config().live_restore,
+            init_binary: "wharf".to_owned(),
+            containerd_commit: Commit::default(),
+            runc_commit: Commit::default(),
+            init_commit: Commit::default(),
+            security_options: self.security_options(),
+            default_address_pools: Vec::<AddressPool>::new(),
+            warnings: Some(self.warnings()),
+            ..Default::default()
+        })
+    }
+
+    /// A name of this engine that stays: 36 characters as docker's.
+    fn id(&self) -> String {
+        let hex = types::Digest::sha256(self.paths().data_root.as_os_str().as_encoded_bytes()).hex();
+        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
+    }
+
+    fn driver_status(&self) -> Vec<[String; 2]> {
+        [("Backing Filesystem", file_system(&self.paths().data)), ("Supports d_type", "true".to_owned()), ("Using metacopy", "false".to_owned()), ("Native Overlay Diff", "true".to_owned()), ("userxattr", "false".to_owned())]
+            .map(|(key, value)| [key.to_owned(), value])
+            .to_vec()
+    }
+
+    fn registry_config(&self) -> RegistryConfig {
+        let mut insecure = vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()];
+        insecure.extend(self.config().insecure_registries.iter().filter(|name| name.contains('/')).cloned());
+        let mirrors = self.config().registry_mirrors.clone();
+        let mut indexes = BTreeMap::from([(
+            "docker.io".to_owned(),
+            IndexInfo { name: "docker.io".to_owned(), mirrors: mirrors.clone(), secure: true, official: true },
+        )]);
+        for name in self.config().insecure_registries.iter().filter(|name| !name.contains('/')) {
+            indexes.insert(name.clone(), IndexInfo { name: name.clone(), mirrors: Vec::new(), secure: false, official: false });
+        }
+        RegistryConfig { insecure_registry_cidrs: insecure, index_configs: indexes, mirrors: Some(mirrors) }
+    }
+
+    /// The engine's own runtime under the names by which tools ask for it.
+    fn runtimes(&self) -> BTreeMap<String, Runtime> {
+        ["runc", "io.containerd.runc.v2", "wharf"].map(|name| (name.to_owned(), Runtime { path: "wharf".to_owned(), ..Default::default() })).into()
+    }
+
+    fn security_options(&self) -> Vec<String> {
+        let mut options = vec!["name=seccomp,profile=builtin".to_owned()];
+        if self.inner().groups.layout().version() == 2 {
+            options.push("name=cgroupns".to_owned());
+        }
+        options
+    }
+
+    /// What this host can not do, one sentence each.
+    fn warnings(&self) -> Vec<String> {
+        let support = self.inner().groups.layout().support();
+        let mut warnings = Vec::new();
+        let mut unless = |has: bool, what: &str| {
+            if !has {
+                warnings.push(format!("WARNING: No {what} support"));
+            }
+        };
+        unless(support.memory_limit, "memory limit");
+        unless(support.swap_limit, "swap limit");
+        unless(support.cpu_quota, "cpu cfs quota");
+        unless(support.cpu_shares, "cpu shares");
+        unless(support.cpuset, "cpuset");
+        unless(support.pids_limit, "pids limit");
+        let resource = runtime::caps::Capability::SYS_RESOURCE;
+        if !runtime::caps::host_bounding_set().contains(resource) {
+            warnings.push(
+                "WARNING: CAP_SYS_RESOURCE is missing: resource limits and OOM scores below the host's own can not be given".to_owned(),
+            );
+        }
+        if let Some(network) = &self.inner().network {
+            for chain in network.dropping_chains().unwrap_or_default() {
+                warnings.push(format!("WARNING: {chain} drops forwarded packets: containers may reach nobody"));
+            }
+        }
+        warnings
+    }
+
+    /// Versions of the engine and its parts.
+    pub async fn version(&self) -> Result<Version> {
+        let host = &self.inner().host;
+        let architecture = types::Platform::host().architecture().to_owned();
+        let details = [
+            ("ApiVersion", texts::API_VERSION),
+            ("Arch", architecture.as_str()),
+            ("KernelVersion", host.kernel.as_str()),
+            ("MinAPIVersion", texts::MIN_API_VERSION),
+            ("Os", "linux"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        let component = |name: &str, version: &str, details| Component { name: name.to_owned(), version: version.to_owned(), details };
+        Ok(Version {
+            platform: Platform { name: format!("Wharf {OWN_VERSION}") },
+            components: vec![component("Engine", ENGINE_VERSION, details), component("wharf", OWN_VERSION, BTreeMap::new())],
+            version: ENGINE_VERSION.to_owned(),
+            api_version: texts::API_VERSION.to_owned(),
+            min_api_version: texts::MIN_API_VERSION.to_owned(),
+            git_commit: String::new(),
+            go_version: "none".to_owned(),
+            os: "linux".to_owned(),
+            arch: architecture,
+            kernel_version: host.kernel.clone(),
+            ..Default::default()
+        })
+    }
+
+    /// What the engine's things take on the disk.
+    pub async fn df(&self) -> Result<DiskUsage> {
+        let images = self.image_list(ImageListOptions { shared_size: true, ..Default::default() }).await?;
+        let containers = self.list(ListOptions { all: true, size: true, ..Default::default() }).await?;
+        let volumes = self.volume_usages().await?;
+        let layers = self
+            .blocking("system df", |engine| {
+                let numbers: Vec<u64> = engine.images().read().layers.values().map(|layer| layer.number).collect();
+                let mut bytes = engine.inner().content.usage()?;
+                for number in numbers {
+                    bytes += engine.inner().layers.usage(number)?.bytes;
+                }
+                Ok(bytes as i64)
+            })
+            .await?;
+        let used = |id: &str| containers.iter().any(|container| container.image_id == id);
+        let unused: i64 = images.iter().filter(|image| !used(&image.id)).map(|image| image.size - image.shared_size.max(0)).sum();
+        let volume_size = |volume: &api_types::Volume| volume.usage_data.as_ref().map_or(0, |usage| usage.size.max(0));
+        let in_use = |volume: &api_types::Volume| volume.usage_data.as_ref().is_some_and(|usage| usage.ref_count > 0);
+        Ok(DiskUsage {
+            image_usage: Some(Usage {
+                active_count: images.iter().filter(|image| used(&image.id)).count() as i64,
+                total_count: images.len() as i64,
+                total_size: layers,
+                reclaimable: unused,
+                items: images,
+            }),
+            container_usage: Some(Usage {
+                active_count: containers.iter().filter(|container| container.state == "running").count() as i64,
+                total_count: containers.len() as i64,
+                total_size: containers.iter().map(|container| container.size_rw).sum(),
+                reclaimable: containers.iter().filter(|container| container.state != "running").map(|container| container.size_rw).sum(),
+                items: containers,
+            }),
+            volume_usage: Some(Usage {
+                active_count: volumes.iter().filter(|volume| in_use(volume)).count() as i64,
+                total_count: volumes.len() as i64,
+                total_size: volumes.iter().map(volume_size).sum(),
+                reclaimable: volumes.iter().filter(|volume| !in_use(volume)).map(volume_size).sum(),
+                items: volumes,
+            }),
+            build_cache_usage: Some(Usage::default()),
+        })
+    }
+}
+
+/// The name of the file system that holds a path.
+fn file_system(path: &std::path::Path) -> String {
+    match rustix::fs::statfs(path).map(|facts| facts.f_type as u64) {
+        Ok(0xEF53) => "extfs",
+        Ok(0x5846_5342) => "xfs",
+        Ok(0x9123_683E) => "btrfs",
+        Ok(0x0102_1994) => "tmpfs",
+        Ok(0x794C_7630) => "overlayfs",
+        Ok(0xF2F5_2010) => "f2fs",
+        Ok(0x2FC1_2FC1) => "zfs",
+        _ => "unknown",
+    }
+    .to_owned()
+}

@@ -1,0 +1,269 @@
+//! Named and anonymous volumes: rows, and who uses them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use api_types::{Volume, VolumeCreate, VolumeUsage, VolumesPruneReport};
+use serde::{Deserialize, Serialize};
+
+use crate::cleaner::{self, Job};
+use crate::clock;
+use crate::compile::mounts::{Source, volume_name};
+use crate::engine::Engine;
+use crate::events;
+use crate::filters::Filters;
+use crate::outcome::{EngineError, Result};
+use crate::store::{Durability, TombstoneRow, VolumeRow, rows};
+
+/// What the store keeps of a volume.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct VolumeDoc {
+    pub(crate) version: u32,
+    /// Nanoseconds since 1970.
+    pub(crate) created: i64,
+    pub(crate) anonymous: bool,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Whether it was filled from an image, or has been used without.
+    pub(crate) used: bool,
+}
+
+/// The label by which docker marks volumes that nobody named.
+const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+
+impl VolumeDoc {
+    pub(crate) fn new(anonymous: bool, mut labels: BTreeMap<String, String>) -> VolumeDoc {
+        if anonymous {
+            labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+        }
+        VolumeDoc { version: 1, created: clock::now(), anonymous, labels, used: false }
+    }
+
+    pub(crate) fn row(&self, name: &str) -> Result<VolumeRow> {
+        Ok(VolumeRow { name: name.to_owned(), anonymous: self.anonymous, doc: rows::to_json("a volume", self)? })
+    }
+}
+
+/// All volumes in memory: a mirror of their rows.
+#[derive(Default)]
+pub(crate) struct Volumes {
+    by_name: Mutex<HashMap<String, VolumeDoc>>,
+}
+
+impl Volumes {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<String, VolumeDoc>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name for a volume that got none: 64 hex digits.
+pub(crate) fn draw_name() -> Result<String> {
+    types::ContainerId::random().map(String::from).map_err(EngineError::io("draw a volume's name"))
+}
+
+impl Engine {
+    /// Makes a volume, or gives the one of that name when its labels agree.
+    pub async fn volume_create(&self, request: VolumeCreate) -> Result<Volume> {
+        if !matches!(request.driver.as_str(), "" | "local") {
+            return Err(EngineError::NoSuchPlugin { name: request.driver });
+        }
+        if !request.driver_opts.is_empty() {
+            return Err(EngineError::unsupported("DriverOpts of a local volume"));
+        }
+        if request.cluster_volume_spec.is_some() {
+            return Err(EngineError::unsupported("ClusterVolumeSpec"));
+        }
+        let anonymous = request.name.is_empty();
+        let name = if anonymous { draw_name()? } else { volume_name(&request.name)?.to_owned() };
+        let labels = request.labels.unwrap_or_default();
+        let engine = self.clone();
+        self.to_the_end("volume create", async move {
+            let _gate = engine.inner().gate.read().await;
+            let present = engine.inner().volumes.lock().get(&name).cloned();
+            let doc = match present {
+                Some(doc) => doc,
+                None => {
+                    let doc = VolumeDoc::new(anonymous, labels);
+                    engine.make_volume_folder(&name).await?;
+                    let row = doc.row(&name)?;
+                    let created = events::event("volume", "create", &name, BTreeMap::from([("driver".to_owned(), "local".to_owned())]));
+                    engine.commit(Durability::PowerCut, vec![created], move |connection| row.put(connection)).await?;
+                    engine.inner().volumes.lock().insert(name.clone(), doc.clone());
+                    doc
+                }
+            };
+            Ok(engine.volume_answer(&name, &doc))
+        })
+        .await
+    }
+
+    pub(crate) async fn make_volume_folder(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.blocking("volume create", move |engine| {
+            Ok(engine.inner().volume_store.create(&name)?)
+        })
+        .await
+    }
+
+    fn volume_answer(&self, name: &str, doc: &VolumeDoc) -> Volume {
+        Volume {
+            created_at: clock::rfc3339(doc.created - doc.created.rem_euclid(1_000_000_000)),
+            driver: "local".to_owned(),
+            labels: if doc.labels.is_empty() { None } else { Some(doc.labels.clone()) },
+            mountpoint: self.inner().volume_store.path(name).display().to_string(),
+            name: name.to_owned(),
+            options: None,
+            scope: "local".to_owned(),
+            ..Default::default()
+        }
+    }
+
+    /// Names of volumes with the number of containers that use each.
+    pub(crate) fn volume_users(&self) -> HashMap<String, i64> {
+        let mut users = HashMap::new();
+        for container in self.registry().all() {
+            for mount in &container.spec.mounts {
+                if let Source::Volume { name, .. } = &mount.source {
+                    *users.entry(name.clone()).or_default() += 1;
+                }
+            }
+        }
+        users
+    }
+
+    /// Lists volumes: filters `dangling driver label label! name`.
+    pub async fn volume_list(&self, filters: Filters) -> Result<Vec<Volume>> {
+        filters.check(&["dangling", "driver", "label", "label!", "name"])?;
+        let users = self.volume_users();
+        let mut volumes: Vec<Volume> = self
+            .inner()
+            .volumes
+            .lock()
+            .iter()
+            .filter(|(name, doc)| {
+                let unused = !users.contains_key(*name);
+                filters.any("dangling", |wanted| matches!(wanted, "true" | "1") == unused)
+                    && filters.any("driver", |wanted| wanted == "local")
+                    && filters.any("name", |wanted| name.contains(wanted))
+                    && filters.labels_match(&doc.labels)
+            })
+            .map(|(name, doc)| self.volume_answer(name, doc))
+            .collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(volumes)
+    }
+
+    /// One volume by its name.
+    pub async fn volume_inspect(&self, name: &str) -> Result<Volume> {
+        let doc = self.inner().volumes.lock().get(name).cloned();
+        let doc = doc.ok_or_else(|| EngineError::NoSuchVolume { name: name.to_owned() })?;
+        Ok(self.volume_answer(name, &doc))
+    }
+
+    /// Removes a volume that no container uses. `force` finds a missing one removed already.
+    pub async fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
+        let engine = self.clone();
+        let name = name.to_owned();
+        self.to_the_end("volume remove", async move {
+            let _gate = engine.inner().gate.write().await;
+            if !engine.inner().volumes.lock().contains_key(&name) {
+                return if force { Ok(()) } else { Err(EngineError::NoSuchVolume { name }) };
+            }
+            let users: Vec<String> = engine
+                .registry()
+                .all()
+                .iter()
+                .filter(|container| {
+                    container.spec.mounts.iter().any(|mount| matches!(&mount.source, Source::Volume { name: used, .. } if *used == name))
+                })
+                .map(|container| container.id().to_string())
+                .collect();
+            if !users.is_empty() {
+                return Err(EngineError::conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
+            }
+            engine.bury_volumes(vec![name]).await
+        })
+        .await
+    }
+
+    /// Removes rows of volumes and leaves tombstones; the caller holds the gate and knows that nobody uses them.
+    async fn bury_volumes(&self, names: Vec<String>) -> Result<()> {
+        let told = names
+            .iter()
+            .map(|name| events::event("volume", "destroy", name, BTreeMap::from([("driver".to_owned(), "local".to_owned())])))
+            .collect();
+        let rows = names.clone();
+        let tombstones = self
+            .commit(Durability::PowerCut, told, move |connection| {
+                rows.into_iter()
+                    .map(|name| {
+                        VolumeRow::delete(connection, &name)?;
+                        let sequence = TombstoneRow::insert(connection, cleaner::VOLUME, &name)?;
+                        Ok(TombstoneRow { sequence, kind: cleaner::VOLUME.to_owned(), key: name })
+                    })
+                    .collect::<Result<Vec<_>>>()
+            })
+            .await?;
+        {
+            let mut volumes = self.inner().volumes.lock();
+            for name in &names {
+                volumes.remove(name);
+            }
+        }
+        // Inside the gate: a volume of the same name may be made right after.
+        self.blocking("volume remove", move |engine| {
+            for tombstone in &tombstones {
+                engine.clean(tombstone);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes anonymous volumes that no container uses, with the filter `all=true` named ones too.
+    pub async fn prune_volumes(&self, filters: Filters) -> Result<VolumesPruneReport> {
+        filters.check(&["all", "label", "label!"])?;
+        let engine = self.clone();
+        self.to_the_end("volume prune", async move {
+            let _gate = engine.inner().gate.write().await;
+            let users = engine.volume_users();
+            let all = filters.get("all").any(|value| matches!(value, "true" | "1"));
+            let names: Vec<String> = engine
+                .inner()
+                .volumes
+                .lock()
+                .iter()
+                .filter(|(name, doc)| !users.contains_key(*name) && (all || doc.anonymous) && filters.labels_match(&doc.labels))
+                .map(|(name, _)| name.clone())
+                .collect();
+            let sizes = names.clone();
+            let space = engine
+                .blocking("volume prune", move |engine| {
+                    Ok(sizes.iter().filter_map(|name| engine.inner().volume_store.usage(name).ok()).sum())
+                })
+                .await?;
+            engine.bury_volumes(names.clone()).await?;
+            Ok(VolumesPruneReport { volumes_deleted: names, space_reclaimed: space })
+        })
+        .await
+    }
+
+    /// All volumes with their sizes, for `system df`.
+    pub(crate) async fn volume_usages(&self) -> Result<Vec<Volume>> {
+        let users = self.volume_users();
+        let mut volumes = self.volume_list(Filters::default()).await?;
+        self.blocking("system df", move |engine| {
+            for volume in &mut volumes {
+                let size = engine.inner().volume_store.usage(&volume.name).map_or(-1, |bytes| bytes as i64);
+                let ref_count = users.get(&volume.name).copied().unwrap_or(0);
+                volume.usage_data = Some(VolumeUsage { ref_count, size });
+            }
+            Ok(volumes)
+        })
+        .await
+    }
+
+    /// The job of a tombstone whose shim has nothing to let go.
+    pub(crate) fn queue_tombstone(&self, tombstone: TombstoneRow) {
+        self.inner().cleaner.queue(Job { tombstone, release: None });
+    }
+}
