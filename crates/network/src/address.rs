@@ -69,6 +69,12 @@ impl Addresses {
         }
     }
 
+    /// How many can be taken before the resting ones are needed.
+    pub(crate) fn left(&self) -> usize {
+        let fresh = self.subnet.broadcast().to_bits().saturating_sub(self.fresh);
+        fresh as usize + self.rested.len()
+    }
+
     /// The addresses whose tracked connections are still to be forgotten.
     pub(crate) fn resting(&self) -> HashSet<Ipv4Addr> {
         self.resting.iter().copied().collect()

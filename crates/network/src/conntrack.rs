@@ -4,6 +4,7 @@
 //! peer that keeps sending from one port would never reach a container that was published meanwhile, and
 //! would go on to reach whoever has the address of one that is gone.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use crate::netlink::{Attributes, Batch, DumpError, Refused, Socket, Writer};
@@ -22,49 +23,29 @@ const TUPLE_PROTOCOL: u16 = 2;
 const SOURCE: u16 = 1;
 const DESTINATION: u16 = 2;
 const NUMBER: u16 = 1;
-const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
 
-/// Bits of a filter that say which parts of the tuple count: source, protocol, destination port.
-const BY_SOURCE: u32 = 1 << 0;
-const BY_PROTOCOL: u32 = 1 << 3;
-const BY_DESTINATION_PORT: u32 = 1 << 5;
+/// Bits of a filter that say which parts of the tuple count: destination, protocol, destination port.
+const BY_TARGET: u32 = 1 << 1 | 1 << 3 | 1 << 5;
 
-/// One direction of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tuple {
-    pub(crate) source: Ipv4Addr,
-    pub(crate) destination: Ipv4Addr,
+/// The kernel walks its whole table for each target (a third of a millisecond where it has 262,144
+/// buckets); to list what is tracked takes as long as some forty such walks.
+const TARGETS_ONE_BY_ONE: usize = 32;
+
+/// What flows are sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
     pub(crate) protocol: u8,
-    /// 0 for protocols without ports.
-    pub(crate) source_port: u16,
-    pub(crate) destination_port: u16,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) port: u16,
 }
 
-/// A tracked flow as it began, and as its answers look: translated where the two do not mirror each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Flow {
-    pub(crate) original: Tuple,
-    pub(crate) reply: Tuple,
-}
-
-impl Flow {
-    /// Whether its destination was translated.
-    pub(crate) fn is_translated(&self) -> bool {
-        self.original.destination != self.reply.source
-            || self.original.destination_port != self.reply.source_port
-    }
-}
-
-/// Which flows the kernel shows; the others are not even copied.
+/// A tracked flow: what it was sent to, by whom, and who answers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Show {
-    /// All of IPv4.
-    All,
-    /// Those of a protocol to a port.
-    ToPort(u8, u16),
-    /// Those that this address answers.
-    AnsweredBy(Ipv4Addr),
+struct Flow {
+    source: Ipv4Addr,
+    target: Target,
+    answered_by: Ipv4Addr,
 }
 
 /// Why flows could not be forgotten.
@@ -76,24 +57,46 @@ pub(crate) enum ForgetError {
     Refused(#[from] Refused),
 }
 
-/// Forgets the shown flows for which `which` holds; returns how many.
-pub(crate) fn forget(
+/// Forgets the flows to these targets, so that each one's next packet is judged anew.
+pub(crate) fn forget_flows_to(
     socket: &mut Socket,
-    show: Show,
-    which: impl Fn(&Flow) -> bool,
-) -> Result<usize, ForgetError> {
+    targets: &HashSet<Target>,
+) -> Result<(), ForgetError> {
+    if targets.len() <= TARGETS_ONE_BY_ONE {
+        let mut batch = Batch::new();
+        for target in targets {
+            batch.push("forget flows to a port", DELETE, 0, |w| {
+                header(w);
+                only_to(w, *target);
+            });
+        }
+        match socket.perform(batch) {
+            // Before 6.11 the kernel can not pick by itself.
+            Err(refused) if matches!(refused.errno(), libc::EOPNOTSUPP | libc::EINVAL) => {}
+            done => return Ok(done?),
+        }
+    }
+    sweep(socket, |flow| targets.contains(&flow.target))
+}
+
+/// Forgets every flow in which an address that `is_gone` takes part.
+pub(crate) fn forget_flows_of(
+    socket: &mut Socket,
+    is_gone: impl Fn(Ipv4Addr) -> bool,
+) -> Result<(), ForgetError> {
+    sweep(socket, |flow| {
+        is_gone(flow.source) || is_gone(flow.answered_by)
+    })
+}
+
+/// Lists all flows and forgets those for which `which` holds.
+fn sweep(socket: &mut Socket, which: impl Fn(&Flow) -> bool) -> Result<(), ForgetError> {
     let mut batch = Batch::new();
-    let mut count = 0;
-    let request = |w: &mut Writer| {
-        header(w);
-        write_filter(w, show);
-    };
-    socket.dump("tracked connections", GET, request, |_, body| {
+    socket.dump("tracked connections", GET, header, |_, body| {
         let Some(attributes) = body.get(4..).map(Attributes) else {
             return;
         };
         if parse(attributes).is_some_and(|flow| which(&flow)) {
-            count += 1;
             batch.push("forget a connection", DELETE, 0, |w| {
                 header(w);
                 copy(w, attributes, ORIGINAL);
@@ -104,9 +107,8 @@ pub(crate) fn forget(
     })?;
     match socket.perform(batch) {
         // It ended by itself meanwhile.
-        Err(refused) if refused.errno() == libc::ENOENT => Ok(count),
-        Err(refused) => Err(refused.into()),
-        Ok(()) => Ok(count),
+        Err(refused) if refused.errno() == libc::ENOENT => Ok(()),
+        done => Ok(done?),
     }
 }
 
@@ -122,53 +124,42 @@ fn copy(writer: &mut Writer, from: Attributes<'_>, kind: u16) {
     }
 }
 
-fn write_filter(writer: &mut Writer, show: Show) {
-    let (original, reply) = match show {
-        Show::All => return,
-        Show::ToPort(protocol, port) => {
-            writer.nested(ORIGINAL, |w| {
-                w.nested(TUPLE_PROTOCOL, |w| {
-                    w.attribute(NUMBER, &[protocol]);
-                    w.attribute(DESTINATION_PORT, &port.to_be_bytes());
-                });
-            });
-            (BY_PROTOCOL | BY_DESTINATION_PORT, 0)
-        }
-        Show::AnsweredBy(address) => {
-            writer.nested(REPLY, |w| {
-                w.nested(TUPLE_IP, |w| w.attribute(SOURCE, &address.octets()));
-            });
-            (0, BY_SOURCE)
-        }
-    };
+/// Narrows a request down to flows to the target.
+fn only_to(writer: &mut Writer, target: Target) {
+    writer.nested(ORIGINAL, |w| {
+        w.nested(TUPLE_IP, |w| {
+            w.attribute(DESTINATION, &target.address.octets());
+        });
+        w.nested(TUPLE_PROTOCOL, |w| {
+            w.attribute(NUMBER, &[target.protocol]);
+            w.attribute(DESTINATION_PORT, &target.port.to_be_bytes());
+        });
+    });
     writer.nested(FILTER, |w| {
-        w.native_u32(1, original);
-        w.native_u32(2, reply);
+        w.native_u32(1, BY_TARGET);
+        w.native_u32(2, 0);
     });
 }
 
 fn parse(attributes: Attributes<'_>) -> Option<Flow> {
+    let original = attributes.nest(ORIGINAL);
+    let protocol = original.nest(TUPLE_PROTOCOL);
+    let port = protocol.get(DESTINATION_PORT);
     Some(Flow {
-        original: parse_tuple(attributes.nest(ORIGINAL))?,
-        reply: parse_tuple(attributes.nest(REPLY))?,
+        source: address(original, SOURCE)?,
+        target: Target {
+            protocol: *protocol.get(NUMBER)?.first()?,
+            address: address(original, DESTINATION)?,
+            // Protocols without ports have none.
+            port: port.map_or(Some(0), |port| {
+                Some(u16::from_be_bytes(port.try_into().ok()?))
+            })?,
+        },
+        answered_by: address(attributes.nest(REPLY), SOURCE)?,
     })
 }
 
-fn parse_tuple(tuple: Attributes<'_>) -> Option<Tuple> {
-    let address = |kind| {
-        let octets: [u8; 4] = tuple.nest(TUPLE_IP).get(kind)?.try_into().ok()?;
-        Some(Ipv4Addr::from(octets))
-    };
-    let protocol = tuple.nest(TUPLE_PROTOCOL);
-    let port = |kind| {
-        let bytes = protocol.get(kind).and_then(|bytes| bytes.try_into().ok());
-        bytes.map_or(0, u16::from_be_bytes)
-    };
-    Some(Tuple {
-        source: address(SOURCE)?,
-        destination: address(DESTINATION)?,
-        protocol: *protocol.get(NUMBER)?.first()?,
-        source_port: port(SOURCE_PORT),
-        destination_port: port(DESTINATION_PORT),
-    })
+fn address(tuple: Attributes<'_>, kind: u16) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = tuple.nest(TUPLE_IP).get(kind)?.try_into().ok()?;
+    Some(Ipv4Addr::from(octets))
 }

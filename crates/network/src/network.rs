@@ -9,7 +9,7 @@ use types::{ContainerId, InstanceId};
 
 use crate::address::Addresses;
 use crate::bridge::{self, BridgeInfo, HostView};
-use crate::conntrack::{self, ForgetError, Show};
+use crate::conntrack::{self, ForgetError};
 use crate::endpoint::{Endpoint, MacAddr};
 use crate::error::NetworkError;
 use crate::link::{self, Change};
@@ -17,9 +17,13 @@ use crate::lock;
 use crate::netlink::{Batch, Refused, Socket};
 use crate::nft::{self, DroppingChain, TableShape};
 use crate::port::Ports;
-use crate::sandbox::{Sandbox, veth_prefix};
+use crate::sandbox::{Sandbox, Site, veth_prefix};
 use crate::setting::switch_on;
 use crate::subnet::HostAddress;
+
+/// To list tracked connections takes some 10 ms even of an idle kernel, so addresses rest until fewer than
+/// this many others are left.
+const SCARCE: usize = 256;
 
 /// What the administrator decides about the network.
 #[derive(Debug, Clone)]
@@ -136,7 +140,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Namespace`], [`NetworkError::Link`], [`NetworkError::MissingFeature`].
     pub fn new_sandbox(&self) -> Result<Sandbox, NetworkError> {
-        Sandbox::make(&self.route, &self.veth_prefix)
+        Sandbox::make(self.site())
     }
 
     /// Puts a veth into a namespace that somebody else made, such as a container's own user namespace's.
@@ -144,7 +148,7 @@ impl Network {
     /// # Errors
     /// As [`Network::new_sandbox`].
     pub fn adopt(&self, netns: OwnedFd) -> Result<Sandbox, NetworkError> {
-        Sandbox::adopt(&self.route, &self.veth_prefix, netns)
+        Sandbox::adopt(self.site(), netns)
     }
 
     /// A sandbox out of the stock, or a new one when the stock is empty.
@@ -159,15 +163,18 @@ impl Network {
         }
     }
 
-    /// Does what nobody waits for: fills the stock up and lets addresses that were given back rest until
-    /// no connection remembers them. To be called when the engine is idle, after starts and removals.
+    /// Does what nobody waits for: fills the stock up and, when addresses become scarce, makes those that
+    /// were given back free by forgetting their connections. To be called when the engine is idle, after starts and removals.
     ///
     /// # Errors
     /// As [`Network::new_sandbox`], and [`NetworkError::Conntrack`]. What was not done is done next time.
     pub fn tend(&self) -> Result<(), NetworkError> {
-        self.settle_addresses()?;
+        if lock(&self.addresses).left() < SCARCE {
+            self.settle_addresses()?;
+        }
         while lock(&self.stock).len() < self.stock_size {
-            let sandbox = self.new_sandbox()?;
+            let mut sandbox = self.new_sandbox()?;
+            sandbox.warm(&self.route)?;
             lock(&self.stock).push_back(sandbox);
         }
         Ok(())
@@ -226,7 +233,7 @@ impl Network {
     ///
     /// # Errors
     /// [`NetworkError::Firewall`], [`NetworkError::Link`]; the other part is removed all the same.
-    pub fn tear_down(self) -> Result<(), NetworkError> {
+    pub fn tear_down(&self) -> Result<(), NetworkError> {
         lock(&self.stock).clear();
         let mut netfilter = lock(&self.netfilter);
         let table = match nft::table_exists(&mut netfilter, &self.shape.table) {
@@ -263,8 +270,8 @@ impl Network {
             })
     }
 
-    /// Gives the namespace its address before the host's end comes up: the bridge's port then forwards at
-    /// once.
+    /// Gives the namespace its address before the host's end joins the bridge, so that the port forwards
+    /// as soon as it is one.
     fn connect(&self, sandbox: &mut Sandbox, address: Ipv4Addr) -> Result<(), NetworkError> {
         let index = sandbox.inside_index;
         let mut batch = Batch::new();
@@ -281,21 +288,14 @@ impl Network {
             .perform(batch)
             .map_err(|refused| NetworkError::link(crate::sandbox::INSIDE, refused))?;
 
-        let mut batch = Batch::new();
-        let port = Change {
-            up: true,
-            master: Some(self.bridge.index),
-            ..Change::default()
-        };
-        link::change(&mut batch, "join the bridge", sandbox.veth_index, &port);
-        lock(&self.route)
-            .perform(batch)
-            .map_err(|refused| match refused.errno() {
-                libc::EXFULL => NetworkError::BridgeFull {
-                    bridge: self.bridge.name.clone(),
-                },
-                _ => NetworkError::link(&sandbox.veth, refused),
-            })
+        sandbox.join(&self.route, &self.bridge)
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site {
+            host: &self.route,
+            prefix: &self.veth_prefix,
+        }
     }
 
     /// Forgets the connections of addresses that were given back, which makes them free.
@@ -304,19 +304,17 @@ impl Network {
         if resting.is_empty() {
             return Ok(());
         }
-        self.forget(Show::All, |flow| {
-            resting.contains(&flow.original.source) || resting.contains(&flow.reply.source)
-        })?;
+        self.forget_flows_of(|address| resting.contains(&address))?;
         lock(&self.addresses).settle(&resting);
         Ok(())
     }
 
-    pub(crate) fn forget(
+    /// Forgets the tracked connections of addresses.
+    pub(crate) fn forget_flows_of(
         &self,
-        show: Show,
-        which: impl Fn(&conntrack::Flow) -> bool,
-    ) -> Result<usize, NetworkError> {
-        conntrack::forget(&mut lock(&self.netfilter), show, which).map_err(conntrack_refused)
+        is_gone: impl Fn(Ipv4Addr) -> bool,
+    ) -> Result<(), NetworkError> {
+        conntrack::forget_flows_of(&mut lock(&self.netfilter), is_gone).map_err(conntrack_refused)
     }
 
     pub(crate) fn perform_in_table(
@@ -327,13 +325,6 @@ impl Network {
         netfilter
             .perform(batch)
             .map_err(|refused| table_refused(&self.shape.table, refused))
-    }
-
-    /// The host's own IPv4 addresses.
-    pub(crate) fn is_local(&self) -> Result<impl Fn(Ipv4Addr) -> bool, NetworkError> {
-        let addresses = link::list_addresses(&mut lock(&self.route))?;
-        let own: Vec<_> = addresses.into_iter().map(|(_, own, _)| own).collect();
-        Ok(move |address: Ipv4Addr| address.is_loopback() || own.contains(&address))
     }
 }
 
@@ -371,7 +362,7 @@ fn table_refused(table: &str, refused: Refused) -> NetworkError {
     }
 }
 
-fn conntrack_refused(error: ForgetError) -> NetworkError {
+pub(crate) fn conntrack_refused(error: ForgetError) -> NetworkError {
     match error {
         ForgetError::List(error) => error.into(),
         ForgetError::Refused(refused) => NetworkError::Conntrack {

@@ -1,18 +1,18 @@
 //! Ports of containers on the host's addresses.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::conntrack::Show;
+use crate::conntrack::{self, Target};
 use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
 use crate::link;
 use crate::lock;
 use crate::netlink::{Batch, Socket};
-use crate::network::{Network, ipv4};
+use crate::network::{Network, conntrack_refused, ipv4};
 use crate::nft;
 use crate::port::{Binding, HostPort, PortMapping, Ports, Protocol, Published};
 use crate::reservation::reserve;
@@ -53,7 +53,7 @@ impl Network {
             return Err(error);
         }
         drop(ports);
-        self.forget_untranslated(&published)?;
+        self.forget_udp_flows(published.iter().map(|published| &published.binding))?;
         Ok(published)
     }
 
@@ -72,15 +72,7 @@ impl Network {
         nft::remove_ports(&mut batch, &self.shape.table, elements);
         self.change_table(&ports, batch)?;
         drop(ports);
-        if removed.iter().any(|(b, _)| b.protocol == Protocol::Udp) {
-            let show = Show::AnsweredBy(endpoint.address);
-            self.forget(show, |flow| {
-                flow.reply.source == endpoint.address
-                    && flow.original.protocol == Protocol::Udp.number()
-                    && flow.is_translated()
-            })?;
-        }
-        Ok(())
+        self.forget_udp_flows(removed.iter().map(|(binding, _)| binding))
     }
 
     /// Picks and reserves a host port for each mapping.
@@ -151,29 +143,32 @@ impl Network {
         self.perform_in_table(netfilter, batch)
     }
 
-    /// Forgets UDP flows to these ports that were tracked before they were translated.
-    fn forget_untranslated(&self, published: &[Published]) -> Result<(), NetworkError> {
-        for Published { binding, .. } in published {
-            if binding.protocol != Protocol::Udp {
-                continue;
-            }
-            let is_local = self.is_local()?;
-            let show = Show::ToPort(binding.protocol.number(), binding.host_port);
-            self.forget(show, |flow| {
-                let to = flow.original.destination;
-                flow.original.protocol == binding.protocol.number()
-                    && flow.original.destination_port == binding.host_port
-                    && !flow.is_translated()
-                    && covers(binding.host_ip, to)
-                    && is_local(to)
-            })?;
+    /// Forgets the UDP flows to ports that were published, or are no more. (TCP needs none of this: a
+    /// connection that others were party to is over, and a new one is a new flow.)
+    fn forget_udp_flows<'a>(
+        &self,
+        bindings: impl Iterator<Item = &'a Binding>,
+    ) -> Result<(), NetworkError> {
+        let udp: Vec<_> = bindings.filter(|b| b.protocol == Protocol::Udp).collect();
+        if udp.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let local = link::list_addresses(&mut lock(&self.route))?;
+        let targets = udp.iter().flat_map(|binding| {
+            let everywhere = binding.host_ip.is_unspecified();
+            let named = ipv4(binding.host_ip).ok().filter(|_| !everywhere);
+            let all = local.iter().map(|(_, address, _)| *address);
+            all.filter(move |_| everywhere)
+                .chain(named)
+                .map(|address| Target {
+                    protocol: binding.protocol.number(),
+                    address,
+                    port: binding.host_port,
+                })
+        });
+        let targets = targets.collect();
+        conntrack::forget_flows_to(&mut lock(&self.netfilter), &targets).map_err(conntrack_refused)
     }
-}
-
-fn covers(host_ip: IpAddr, address: Ipv4Addr) -> bool {
-    host_ip.is_unspecified() || host_ip == IpAddr::V4(address)
 }
 
 /// The first port that suits the mapping and could be reserved.

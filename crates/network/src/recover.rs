@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::conntrack::Show;
 use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
 use crate::link;
@@ -48,11 +47,7 @@ impl Network {
         let mut alive: HashSet<_> = live.iter().map(|live| live.endpoint.address).collect();
         alive.insert(self.bridge.gateway);
         let subnet = self.bridge.subnet;
-        let is_dead = |address| subnet.contains(address) && !alive.contains(&address);
-        self.forget(Show::All, |flow| {
-            is_dead(flow.original.source) || is_dead(flow.reply.source)
-        })?;
-        Ok(())
+        self.forget_flows_of(|address| subnet.contains(address) && !alive.contains(&address))
     }
 
     /// Removes veths of this instance that no living container has. Mostly there are none: they went with

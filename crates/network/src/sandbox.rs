@@ -8,10 +8,11 @@ use std::sync::Mutex;
 use rustix::rand::{GetRandomFlags, getrandom};
 use sys::namespace::{current_netns, in_new_netns, with_netns};
 
+use crate::bridge::BridgeInfo;
 use crate::error::NetworkError;
 use crate::link::{self, Change};
 use crate::lock;
-use crate::netlink::{Batch, Socket};
+use crate::netlink::{Batch, Refused, Socket};
 
 /// The container's name for its end of the veth.
 pub(crate) const INSIDE: &str = "eth0";
@@ -19,8 +20,8 @@ pub(crate) const INSIDE: &str = "eth0";
 /// The loopback link is the first one of every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// A prepared network namespace: `lo` is up, `eth0` is there without an address, its other end waits on
-/// the host, not yet a port of the bridge. Belongs to no container, so it can be made ahead.
+/// A prepared network namespace: `lo` is up, `eth0` has no address yet, its other end is no port of the
+/// bridge. Belongs to no container, so it can be made ahead.
 ///
 /// Dropping it drops all of it: the kernel takes the veth away with the namespace.
 #[derive(Debug)]
@@ -33,25 +34,29 @@ pub struct Sandbox {
     pub(crate) veth_index: u32,
 }
 
+/// Where veths are made, and what for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// Speaks about links on the host.
+    pub(crate) host: &'a Mutex<Socket>,
+    /// Beginning of the names of the host's ends.
+    pub(crate) prefix: &'a str,
+}
+
 impl Sandbox {
     /// The network namespace.
     pub fn netns(&self) -> BorrowedFd<'_> {
         self.netns.as_fd()
     }
 
-    /// Makes a namespace and a veth from `host`'s namespace into it, the host's end named by `prefix` and
-    /// chance.
-    pub(crate) fn make(host: &Mutex<Socket>, prefix: &str) -> Result<Self, NetworkError> {
+    /// Makes a namespace with a veth into it.
+    pub(crate) fn make(site: Site<'_>) -> Result<Self, NetworkError> {
         let (netns, inside) = namespace_with_loopback()?;
-        Self::connect(host, prefix, netns, inside)
+        Self::connect(site, netns, inside)
     }
 
-    /// The same for a namespace that somebody else made.
-    pub(crate) fn adopt(
-        host: &Mutex<Socket>,
-        prefix: &str,
-        netns: OwnedFd,
-    ) -> Result<Self, NetworkError> {
+    /// Makes a veth into a namespace that somebody else made.
+    pub(crate) fn adopt(site: Site<'_>, netns: OwnedFd) -> Result<Self, NetworkError> {
         let inside = with_netns(netns.as_fd(), open_inside)
             .and_then(|opened| opened)
             .map_err(|source| NetworkError::Namespace {
@@ -59,16 +64,11 @@ impl Sandbox {
                 source,
             })?;
         let inside = loopback_up(inside)?;
-        Self::connect(host, prefix, netns, inside)
+        Self::connect(site, netns, inside)
     }
 
-    fn connect(
-        host: &Mutex<Socket>,
-        prefix: &str,
-        netns: OwnedFd,
-        inside: Socket,
-    ) -> Result<Self, NetworkError> {
-        let veth = veth_name(prefix)?;
+    fn connect(site: Site<'_>, netns: OwnedFd, inside: Socket) -> Result<Self, NetworkError> {
+        let veth = veth_name(site.prefix)?;
         let mut batch = Batch::new();
         link::add_veth(&mut batch, &veth, netns.as_fd());
         let missing = |source| NetworkError::Link {
@@ -76,15 +76,9 @@ impl Sandbox {
             object: veth.clone(),
             source,
         };
-        let mut host = lock(host);
+        let mut host = lock(site.host);
         host.perform(batch)
-            .map_err(|refused| match refused.errno() {
-                libc::EOPNOTSUPP => NetworkError::MissingFeature {
-                    feature: "CONFIG_VETH",
-                    source: refused.source,
-                },
-                _ => NetworkError::link(&veth, refused),
-            })?;
+            .map_err(|refused| veth_refused(&veth, refused))?;
         let veth_index = host.index_of(&veth).map_err(missing)?;
         drop(host);
         let inside_index = inside.index_of(INSIDE).map_err(missing)?;
@@ -95,6 +89,50 @@ impl Sandbox {
             veth,
             veth_index,
         })
+    }
+
+    /// Does what can be done before it is known whose it will be: both ends up.
+    pub(crate) fn warm(&mut self, host: &Mutex<Socket>) -> Result<(), NetworkError> {
+        set_up(&mut self.inside, self.inside_index, INSIDE)?;
+        set_up(&mut lock(host), self.veth_index, &self.veth)
+    }
+
+    /// Makes the host's end a port of the bridge. The other end must be up already: else the port forwards
+    /// nothing until a kernel worker has heard of it, and the first packet is lost for a second.
+    pub(crate) fn join(
+        &self,
+        host: &Mutex<Socket>,
+        bridge: &BridgeInfo,
+    ) -> Result<(), NetworkError> {
+        let mut batch = Batch::new();
+        let port = Change {
+            up: true,
+            master: Some(bridge.index),
+            ..Change::default()
+        };
+        link::change(&mut batch, "join the bridge", self.veth_index, &port);
+        lock(host)
+            .perform(batch)
+            .map_err(|refused| join_refused(&self.veth, bridge, refused))
+    }
+}
+
+fn join_refused(veth: &str, bridge: &BridgeInfo, refused: Refused) -> NetworkError {
+    match refused.errno() {
+        libc::EXFULL => NetworkError::BridgeFull {
+            bridge: bridge.name.clone(),
+        },
+        _ => veth_refused(veth, refused),
+    }
+}
+
+fn veth_refused(veth: &str, refused: Refused) -> NetworkError {
+    match refused.errno() {
+        libc::EOPNOTSUPP => NetworkError::MissingFeature {
+            feature: "CONFIG_VETH",
+            source: refused.source,
+        },
+        _ => NetworkError::link(veth, refused),
     }
 }
 
@@ -127,16 +165,20 @@ fn open_inside() -> io::Result<Socket> {
 }
 
 fn loopback_up(mut inside: Socket) -> Result<Socket, NetworkError> {
+    set_up(&mut inside, LOOPBACK, "lo")?;
+    Ok(inside)
+}
+
+fn set_up(socket: &mut Socket, index: u32, name: &str) -> Result<(), NetworkError> {
     let up = Change {
         up: true,
         ..Change::default()
     };
     let mut batch = Batch::new();
-    link::change(&mut batch, "set the link up", LOOPBACK, &up);
-    inside
+    link::change(&mut batch, "set the link up", index, &up);
+    socket
         .perform(batch)
-        .map_err(|refused| NetworkError::link("lo", refused))?;
-    Ok(inside)
+        .map_err(|refused| NetworkError::link(name, refused))
 }
 
 /// Beginning of the name of each veth of an instance: `wh` and four digits of its id.

@@ -2,5 +2,6 @@
 
 mod attach;
 mod host;
+mod pace;
 mod publish;
 mod recover;
