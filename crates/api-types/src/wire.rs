@@ -29,6 +29,11 @@ macro_rules! wire {
                 pub $field: $type,
             )*
         }
+
+        impl $name {
+            /// The members as they are written, each with its type here.
+            pub const MEMBERS: &'static [(&'static str, &'static str)] = &[$(($json, stringify!($type))),*];
+        }
     };
 }
 pub(crate) use wire;
@@ -176,6 +181,18 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&Words(vec!["x".into()])).unwrap(),
             r#"["x"]"#
+        );
+    }
+
+    #[test]
+    fn a_body_tells_its_members() {
+        assert_eq!(
+            Sample::MEMBERS,
+            [
+                ("List", "Option<Vec<String>>"),
+                ("Word", "String"),
+                ("Count", "i64")
+            ]
         );
     }
 }
