@@ -18,6 +18,7 @@ mod progress;
 mod query;
 mod session;
 mod stream;
+mod template;
 mod terminal;
 mod units;
 mod verb;

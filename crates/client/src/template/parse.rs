@@ -1,0 +1,350 @@
+//! Tokens into nodes.
+
+use super::TemplateError;
+use super::functions;
+use super::lex::Token;
+
+/// Brackets and blocks deeper than this are refused.
+const DEEPEST: usize = 64;
+
+/// One part of a template.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Node {
+    /// Text as it is.
+    Text(String),
+    /// A pipeline whose value is printed.
+    Print(Pipeline),
+    /// A pipeline whose value goes to a variable, and whether the variable is new.
+    Set(String, bool, Pipeline),
+    /// `if`: condition, then, else.
+    If(Pipeline, Vec<Node>, Vec<Node>),
+    /// `with`: value, then, else.
+    With(Pipeline, Vec<Node>, Vec<Node>),
+    /// `range`: names for index and element, what is ranged over, body, else.
+    Range {
+        index: Option<String>,
+        element: Option<String>,
+        over: Pipeline,
+        body: Vec<Node>,
+        empty: Vec<Node>,
+    },
+    /// `break`
+    Break,
+    /// `continue`
+    Continue,
+}
+
+/// Commands, each of which gets the former's value as its last argument.
+pub(super) type Pipeline = Vec<Command>;
+
+/// A function, method or value, and arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Command {
+    /// What comes first.
+    pub(super) head: Operand,
+    /// What follows.
+    pub(super) args: Vec<Operand>,
+}
+
+/// A value, or how to get one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Operand {
+    /// A function's name.
+    Function(String),
+    /// Fields from the dot; none is the dot itself.
+    Field(Vec<String>),
+    /// Fields from a variable.
+    Variable(String, Vec<String>),
+    /// A pipeline in brackets, and fields from its value.
+    Nested(Pipeline, Vec<String>),
+    /// A constant.
+    Constant(serde_json::Value),
+}
+
+fn fault<T>(why: impl Into<String>) -> Result<T, TemplateError> {
+    Err(TemplateError::Parse(why.into()))
+}
+
+/// Builds the nodes of a whole template.
+pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        depth: 0,
+    };
+    let (nodes, end) = parser.nodes(0)?;
+    match end {
+        End::Text => Ok(nodes),
+        End::End | End::Else => fault("unexpected {{end}} or {{else}}"),
+    }
+}
+
+/// The names of fields in actions that print, in order.
+pub(super) fn fields(nodes: &[Node]) -> Vec<&str> {
+    nodes
+        .iter()
+        .filter_map(|node| match node {
+            Node::Print(pipeline) => pipeline
+                .iter()
+                .flat_map(|command| std::iter::once(&command.head).chain(&command.args))
+                .find_map(first_field),
+            _ => None,
+        })
+        .collect()
+}
+
+fn first_field(operand: &Operand) -> Option<&str> {
+    match operand {
+        Operand::Field(names) => names.first().map(String::as_str),
+        Operand::Nested(pipeline, _) => pipeline
+            .iter()
+            .flat_map(|command| std::iter::once(&command.head).chain(&command.args))
+            .find_map(first_field),
+        _ => None,
+    }
+}
+
+/// What ended a list of nodes.
+enum End {
+    Text,
+    End,
+    /// The tokens behind `else`, up to the close, are still to be read.
+    Else,
+}
+
+struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+    depth: usize,
+}
+
+impl Parser {
+    fn next(&mut self) -> Option<Token> {
+        let token = self.tokens.get(self.at).cloned();
+        self.at += 1;
+        token
+    }
+
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at)
+    }
+
+    fn expect(&mut self, wanted: &Token) -> Result<(), TemplateError> {
+        match self.next() {
+            Some(token) if token == *wanted => Ok(()),
+            other => fault(format!("unexpected {other:?}")),
+        }
+    }
+
+    fn nodes(&mut self, depth: usize) -> Result<(Vec<Node>, End), TemplateError> {
+        if depth > DEEPEST {
+            return fault("nested too deep");
+        }
+        let mut nodes = Vec::new();
+        loop {
+            match self.next() {
+                None => return Ok((nodes, End::Text)),
+                Some(Token::Text(text)) => nodes.push(Node::Text(text)),
+                Some(Token::Open) => match self.peek().cloned() {
+                    Some(Token::Word(word)) if word == "end" => {
+                        self.at += 1;
+                        self.expect(&Token::Close)?;
+                        return Ok((nodes, End::End));
+                    }
+                    Some(Token::Word(word)) if word == "else" => {
+                        self.at += 1;
+                        return Ok((nodes, End::Else));
+                    }
+                    _ => nodes.push(self.action(depth)?),
+                },
+                other => return fault(format!("unexpected {other:?}")),
+            }
+        }
+    }
+
+    fn action(&mut self, depth: usize) -> Result<Node, TemplateError> {
+        let word = match self.peek() {
+            Some(Token::Word(word)) => word.clone(),
+            _ => String::new(),
+        };
+        match word.as_str() {
+            "if" | "with" => {
+                self.at += 1;
+                let condition = self.pipeline()?;
+                self.expect(&Token::Close)?;
+                self.branches(&word, condition, depth)
+            }
+            "range" => {
+                self.at += 1;
+                self.range(depth)
+            }
+            "break" | "continue" => {
+                self.at += 1;
+                self.expect(&Token::Close)?;
+                Ok(if word == "break" {
+                    Node::Break
+                } else {
+                    Node::Continue
+                })
+            }
+            "define" | "template" | "block" => fault(format!("{word} is not supported")),
+            _ => self.print_or_set(),
+        }
+    }
+
+    fn print_or_set(&mut self) -> Result<Node, TemplateError> {
+        if let (Some(Token::Variable(name)), Some(sign @ (Token::Declare | Token::Assign))) =
+            (self.peek().cloned(), self.tokens.get(self.at + 1).cloned())
+        {
+            self.at += 2;
+            let pipeline = self.pipeline()?;
+            self.expect(&Token::Close)?;
+            return Ok(Node::Set(name, sign == Token::Declare, pipeline));
+        }
+        let pipeline = self.pipeline()?;
+        self.expect(&Token::Close)?;
+        Ok(Node::Print(pipeline))
+    }
+
+    fn branches(
+        &mut self,
+        word: &str,
+        condition: Pipeline,
+        depth: usize,
+    ) -> Result<Node, TemplateError> {
+        let (then, end) = self.nodes(depth + 1)?;
+        let otherwise = self.otherwise(end, depth)?;
+        Ok(if word == "if" {
+            Node::If(condition, then, otherwise)
+        } else {
+            Node::With(condition, then, otherwise)
+        })
+    }
+
+    /// What follows the first body: nothing, `else`, or `else if`.
+    fn otherwise(&mut self, end: End, depth: usize) -> Result<Vec<Node>, TemplateError> {
+        match end {
+            End::End => Ok(Vec::new()),
+            End::Text => fault("unexpected EOF"),
+            End::Else => match self.next() {
+                Some(Token::Close) => match self.nodes(depth + 1)? {
+                    (nodes, End::End) => Ok(nodes),
+                    (_, End::Text) => fault("unexpected EOF"),
+                    (_, End::Else) => fault("unexpected {{else}}"),
+                },
+                Some(Token::Word(word)) if word == "if" || word == "with" => {
+                    let condition = self.pipeline()?;
+                    self.expect(&Token::Close)?;
+                    Ok(vec![self.branches(&word, condition, depth + 1)?])
+                }
+                other => fault(format!("unexpected {other:?} in else")),
+            },
+        }
+    }
+
+    fn range(&mut self, depth: usize) -> Result<Node, TemplateError> {
+        let mut names = Vec::new();
+        let start = self.at;
+        while let Some(Token::Variable(name)) = self.peek().cloned() {
+            self.at += 1;
+            names.push(name);
+            match self.next() {
+                Some(Token::Sign(',')) if names.len() < 2 => {}
+                Some(Token::Declare) => break,
+                _ => {
+                    names.clear();
+                    self.at = start;
+                    break;
+                }
+            }
+        }
+        let over = self.pipeline()?;
+        self.expect(&Token::Close)?;
+        let (body, end) = self.nodes(depth + 1)?;
+        let empty = self.otherwise(end, depth)?;
+        let element = names.pop();
+        Ok(Node::Range {
+            index: names.pop(),
+            element,
+            over,
+            body,
+            empty,
+        })
+    }
+
+    fn pipeline(&mut self) -> Result<Pipeline, TemplateError> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return fault("nested too deep");
+        }
+        let mut commands = vec![self.command()?];
+        while self.peek() == Some(&Token::Sign('|')) {
+            self.at += 1;
+            commands.push(self.command()?);
+        }
+        self.depth -= 1;
+        Ok(commands)
+    }
+
+    fn command(&mut self) -> Result<Command, TemplateError> {
+        let head = self.operand()?;
+        let mut args = Vec::new();
+        while !matches!(
+            self.peek(),
+            None | Some(Token::Close | Token::Sign('|' | ')'))
+        ) {
+            args.push(self.operand()?);
+        }
+        Ok(Command { head, args })
+    }
+
+    fn operand(&mut self) -> Result<Operand, TemplateError> {
+        use serde_json::Value;
+        match self.next() {
+            Some(Token::Field(name)) => {
+                let mut names: Vec<_> = Some(name)
+                    .filter(|name| !name.is_empty())
+                    .into_iter()
+                    .collect();
+                names.extend(self.chain());
+                Ok(Operand::Field(names))
+            }
+            Some(Token::Variable(name)) => Ok(Operand::Variable(name, self.chain())),
+            Some(Token::Quoted(text)) => Ok(Operand::Constant(Value::String(text))),
+            Some(Token::Number(text)) => number(&text).map(Operand::Constant),
+            Some(Token::Word(word)) => match word.as_str() {
+                "true" | "false" => Ok(Operand::Constant(Value::Bool(word == "true"))),
+                "nil" => Ok(Operand::Constant(Value::Null)),
+                _ if functions::exists(&word) => Ok(Operand::Function(word)),
+                _ => fault(format!("function \"{word}\" not defined")),
+            },
+            Some(Token::Sign('(')) => {
+                let inside = self.pipeline()?;
+                self.expect(&Token::Sign(')'))?;
+                Ok(Operand::Nested(inside, self.chain()))
+            }
+            Some(Token::Close) | None => fault("missing value for command"),
+            other => fault(format!("unexpected {other:?} in operand")),
+        }
+    }
+
+    /// Fields of the value before.
+    fn chain(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        while let Some(Token::Chain(name)) = self.peek() {
+            names.push(name.clone());
+            self.at += 1;
+        }
+        names
+    }
+}
+
+fn number(text: &str) -> Result<serde_json::Value, TemplateError> {
+    if let Ok(value) = text.parse::<i64>() {
+        return Ok(value.into());
+    }
+    match text.parse::<f64>() {
+        Ok(value) => Ok(value.into()),
+        Err(_) => fault(format!("bad number syntax: \"{text}\"")),
+    }
+}
