@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let first = env::args_os().nth(1);
     let status = match first.as_ref().and_then(|first| first.to_str()) {
         Some("daemon") => daemon::main(text(args.skip(1))),
-        Some("launcher") => shim::launcher::main(),
+        Some("launcher") => return shim::launcher::main(),
         Some("isolation") => isolation::main(),
         _ if DAEMON_NAMES.contains(&name.as_str()) => daemon::main(text(args)),
         _ => client::main(args.collect()),

@@ -62,7 +62,7 @@ impl fmt::Display for Report {
         writeln!(f, "Hello from Wharf: this container works.\n")?;
         writeln!(f, "What keeps it apart from the host:")?;
         let row =
-            |f: &mut fmt::Formatter<'_>, what: &str, text: &str| writeln!(f, "  {what:<14}{text}");
+            |f: &mut fmt::Formatter<'_>, what: &str, text: &str| writeln!(f, "  {what:<16}{text}");
         row(f, "host name", &self.hostname)?;
         row(
             f,
