@@ -292,7 +292,12 @@ fn bare_security_options(info: &mut Object) {
 
 /// The configuration of the container out of which an image was made: there was none.
 fn empty_config(_: &Object) -> Value {
-    serde_json::to_value(api_types::Config::default()).unwrap_or_default()
+    let mut config = serde_json::to_value(api_types::Config::default()).unwrap_or_default();
+    if let Value::Object(members) = &mut config {
+        members.insert("OnBuild".to_owned(), Value::Null);
+        members.insert("Labels".to_owned(), Value::Null);
+    }
+    config
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 mod disk_usage;
 mod gates;
+#[cfg(test)]
+mod golden;
 pub(crate) mod request;
 
 use std::io;

@@ -137,6 +137,7 @@ def session(daemon):
     daemon.record("tag", "POST", "/images/box/tag?repo=golden&tag=1")
     daemon.record("untag", "DELETE", "/images/golden:1")
     daemon.record("prune-images-none", "POST", "/images/prune")
+    time.sleep(1)
     daemon.record("events", "GET", f"/events?since={began}&until={int(time.time())}&filters=%7B%22container%22%3A%5B%22golden%22%5D%7D", lines=True)
     daemon.record("swarm", "GET", "/swarm")
     daemon.record("services", "GET", "/services")
