@@ -27,6 +27,13 @@ pub(crate) fn rfc3339(nanoseconds: i64) -> String {
     text
 }
 
+/// RFC 3339 with all nine digits of the fraction, as docker prefixes lines of a log.
+pub(crate) fn fixed_rfc3339(nanoseconds: i64) -> String {
+    let seconds = nanoseconds - nanoseconds.rem_euclid(1_000_000_000);
+    let text = if seconds == 0 { "1970-01-01T00:00:00Z".to_owned() } else { rfc3339(seconds) };
+    format!("{}.{:09}Z", text.trim_end_matches('Z'), nanoseconds.rem_euclid(1_000_000_000))
+}
+
 /// Reads RFC 3339, with any offset, into nanoseconds since 1970.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
@@ -120,6 +127,7 @@ mod tests {
         }
         assert_eq!(parse_rfc3339("2025-11-25T02:22:15+01:00"), Some(1_764_033_735_000_000_000));
         assert_eq!(parse_rfc3339("yesterday"), None);
+        assert_eq!(fixed_rfc3339(1_500_000_000), "1970-01-01T00:00:01.500000000Z");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::cleaner::Cleaner;
 use crate::compile::security::Filters;
 use crate::config::EngineConfig;
 use crate::containers::exec::Exec;
+use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
 use crate::events::Hub;
 use crate::host::Host;
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) filters: Filters,
     /// Told when the network has something to do that nobody waits for.
     pub(crate) tending: Arc<Notify>,
+    pub(crate) follow: Follow,
     /// When this engine was opened, nanoseconds since 1970.
     pub(crate) opened: i64,
     /// Layers that are being unpacked.

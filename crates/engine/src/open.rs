@@ -15,6 +15,7 @@ use volume::VolumeStore;
 
 use crate::cleaner::Cleaner;
 use crate::config::EngineConfig;
+use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
 use crate::engine::{Engine, Inner};
 use crate::events::Hub;
@@ -37,17 +38,19 @@ impl Engine {
     /// [`EngineError::Locked`] when another daemon has the roots, [`EngineError::StoreNewer`], and what the host
     /// lacks, by name.
     pub async fn open(config: EngineConfig) -> Result<Engine> {
-        let opening = tokio::task::spawn_blocking(move || Engine::prepare(config));
+        let follow = Follow::new()?;
+        let opening = tokio::task::spawn_blocking(move || Engine::prepare(config, follow));
         let engine = opening.await.map_err(|_| EngineError::Panicked { operation: "open" })??;
         engine.start_cleaner()?;
         engine.recover().await?;
         engine.ensure_built_in().await?;
+        engine.pass_log_changes_on();
         engine.tend_in_background();
         engine.restart_by_policy().await;
         Ok(engine)
     }
 
-    fn prepare(config: EngineConfig) -> Result<Engine> {
+    fn prepare(config: EngineConfig, follow: Follow) -> Result<Engine> {
         let paths = Paths::make(&config.data_root, &config.exec_root)?;
         let lock = Lock::take(&paths.lock())?;
         let store = Store::open(&paths.store())?;
@@ -78,6 +81,7 @@ impl Engine {
             cleaner: Cleaner::new(),
             execs: Mutex::new(HashMap::new()),
             filters: Default::default(),
+            follow,
             opened: crate::clock::now(),
             unpacking: Default::default(),
             tending: Arc::new(Notify::new()),

@@ -1,13 +1,236 @@
-//! Reading logs.
+//! Reading logs: from the shim's files, followed by one watcher for the whole engine.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shim::logs::{Line, Next, Options, Reader, Stream, WatchId, Watcher};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, mpsc};
+
+use super::registry::Container;
+use crate::compile::policy;
 use crate::engine::Engine;
-use crate::options::{LogStream, LogsOptions};
+use crate::options::{LogChunk, LogStream, LogsOptions, StreamKind};
 use crate::outcome::{EngineError, Result};
+use crate::paths;
+
+/// Bytes of adjacent lines that are sent as one chunk.
+const CHUNK: usize = 32 << 10;
+/// Chunks that wait for a client; a client that stops holds back its own reader alone.
+const CHANNEL: usize = 4;
+/// Lines that are read before the client's pace is looked at again.
+const BATCH: usize = 512;
+
+/// Tells followers that their log's folder changed.
+pub(crate) struct Follow {
+    watcher: AsyncFd<Watcher>,
+    followers: Mutex<HashMap<WatchId, (usize, Arc<Notify>)>>,
+}
+
+impl Follow {
+    /// Makes the engine's one watcher; call within the runtime.
+    pub(crate) fn new() -> Result<Follow> {
+        let watcher = Watcher::new().map_err(EngineError::io("watch logs"))?;
+        // The newer constructor is unsafe; what it asks for holds: a watcher keeps one descriptor for its life.
+        #[allow(deprecated)]
+        let watcher = AsyncFd::new(watcher).map_err(EngineError::io("watch logs"))?;
+        Ok(Follow { watcher, followers: Mutex::default() })
+    }
+
+    fn add(&self, reader: &Reader) -> Result<(WatchId, Arc<Notify>)> {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = self.watcher.get_ref().add(reader.folder()).map_err(EngineError::io("watch a log"))?;
+        let entry = followers.entry(id).or_default();
+        entry.0 += 1;
+        Ok((id, Arc::clone(&entry.1)))
+    }
+
+    fn remove(&self, id: WatchId) {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = followers.get_mut(&id) {
+            entry.0 -= 1;
+            if entry.0 == 0 {
+                followers.remove(&id);
+                self.watcher.get_ref().remove(id);
+            }
+        }
+    }
+
+    /// Passes changes on until the engine closes.
+    async fn pass_on(&self) {
+        while let Ok(mut ready) = self.watcher.readable().await {
+            ready.clear_ready();
+            let Ok(changes) = self.watcher.get_ref().changes() else { continue };
+            let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+            for (id, (_, notify)) in followers.iter() {
+                if changes.all || changes.folders.contains(id) {
+                    // One permit is kept for a follower that is reading at the moment.
+                    notify.notify_waiters();
+                    notify.notify_one();
+                }
+            }
+        }
+    }
+}
+
+/// Ends a follower's watch when its reader goes.
+struct Watched {
+    engine: Engine,
+    id: WatchId,
+    changed: Arc<Notify>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.engine.inner().follow.remove(self.id);
+    }
+}
 
 impl Engine {
-    /// Reads a container's log.
-    pub async fn logs(&self, id: &str, options: LogsOptions) -> Result<LogStream> {
-        let _ = (self.registry().find(id)?, options);
-        Err(EngineError::unsupported("reading logs"))
+    /// One task: ends with the engine.
+    pub(crate) fn pass_log_changes_on(&self) {
+        let engine = self.clone();
+        let closing = self.closing();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = engine.inner().follow.pass_on() => {}
+                () = closing => {}
+            }
+        });
     }
+
+    /// Reads a container's log, and follows it until the container ends when asked to.
+    ///
+    /// # Errors
+    /// Docker's sentence when the container keeps no log.
+    pub async fn logs(&self, id: &str, options: LogsOptions) -> Result<LogStream> {
+        let container = self.registry().find(id)?;
+        if !options.stdout && !options.stderr {
+            return Err(EngineError::invalid("Bad parameters: you must choose at least one stream"));
+        }
+        let log = &container.spec.host.log_config;
+        if !policy::read_logging(&log.kind, log.config.as_ref().unwrap_or(&Default::default()))?.kept {
+            return Err(EngineError::LogsNotKept);
+        }
+        let time = |time: Option<i64>| time.map(|time| u64::try_from(time).unwrap_or(0));
+        let wanted = Options { tail: options.tail, since: time(options.since), until: time(options.until), follow: options.follow };
+        let opened = Arc::clone(&container);
+        let reader = self
+            .blocking("logs", move |engine| {
+                let folder = paths::open_folder(&engine.paths().container(opened.id()))?;
+                Reader::open(folder, &paths::log_name(opened.id()), wanted).map_err(EngineError::io("open a log"))
+            })
+            .await?;
+        let watched = match options.follow {
+            true => {
+                let (id, changed) = self.inner().follow.add(&reader)?;
+                Some(Watched { engine: self.clone(), id, changed })
+            }
+            false => None,
+        };
+        let (sender, chunks) = mpsc::channel(CHANNEL);
+        let closing = self.closing();
+        let tty = container.spec.config.tty;
+        // Ends at the log's end, when the client goes, or with the engine.
+        tokio::spawn(async move {
+            tokio::select! {
+                () = send_log(container, reader, options, watched, &sender) => {}
+                () = sender.closed() => {}
+                () = closing => {}
+            }
+        });
+        Ok(LogStream { tty, chunks })
+    }
+}
+
+/// Sends a log's chunks until its end.
+async fn send_log(
+    container: Arc<Container>,
+    mut reader: Reader,
+    options: LogsOptions,
+    watched: Option<Watched>,
+    sender: &mpsc::Sender<Result<LogChunk>>,
+) {
+    loop {
+        // Asked before reading: what was written before the end is read after it.
+        let over = { let now = container.progress.borrow(); !now.up || now.removed };
+        if over {
+            reader.stop_following();
+        }
+        let chosen = options.clone();
+        let Ok((returned, outcome)) = tokio::task::spawn_blocking(move || read_some(reader, &chosen)).await else { return };
+        reader = returned;
+        let (chunks, more) = match outcome {
+            Ok(read) => read,
+            Err(error) => {
+                let _ = sender.send(Err(error)).await;
+                return;
+            }
+        };
+        for chunk in chunks {
+            if sender.send(Ok(chunk)).await.is_err() {
+                return;
+            }
+        }
+        match (more, &watched) {
+            (More::Now, _) => {}
+            (More::Later, Some(watched)) if !over => {
+                tokio::select! {
+                    () = watched.changed.notified() => {}
+                    () = container.ended() => {}
+                }
+            }
+            (More::Later, _) if !over => return,
+            (More::Later, _) => {}
+            (More::Never, _) => return,
+        }
+    }
+}
+
+/// Whether there is more to read.
+enum More {
+    Now,
+    Later,
+    Never,
+}
+
+fn read_some(mut reader: Reader, options: &LogsOptions) -> (Reader, Result<(Vec<LogChunk>, More)>) {
+    let mut chunks: Vec<LogChunk> = Vec::new();
+    for _ in 0..BATCH {
+        match reader.next_line() {
+            Ok(Next::Line(line)) => add(&mut chunks, line, options),
+            Ok(Next::Nothing) => return (reader, Ok((chunks, More::Later))),
+            Ok(Next::End) => return (reader, Ok((chunks, More::Never))),
+            Err(error) => return (reader, Err(EngineError::io("read a log")(error))),
+        }
+    }
+    (reader, Ok((chunks, More::Now)))
+}
+
+fn add(chunks: &mut Vec<LogChunk>, line: Line, options: &LogsOptions) {
+    let stream = match line.stream {
+        Stream::Stdout if options.stdout => StreamKind::Stdout,
+        Stream::Stderr if options.stderr => StreamKind::Stderr,
+        _ => return,
+    };
+    let mut bytes = Vec::with_capacity(line.text.len() + 36);
+    if options.timestamps {
+        bytes.extend(crate::clock::fixed_rfc3339(i64::try_from(line.time).unwrap_or(0)).into_bytes());
+        bytes.push(b' ');
+    }
+    if options.details {
+        bytes.extend(attributes(&line.attrs).into_bytes());
+        bytes.push(b' ');
+    }
+    bytes.extend(line.text);
+    match chunks.last_mut() {
+        Some(last) if last.stream == stream && last.bytes.len() + bytes.len() <= CHUNK => last.bytes.extend(bytes),
+        _ => chunks.push(LogChunk { stream, bytes }),
+    }
+}
+
+/// `key=value,…` of a JSON object of texts.
+fn attributes(object: &[u8]) -> String {
+    let pairs: std::collections::BTreeMap<String, String> = serde_json::from_slice(object).unwrap_or_default();
+    pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }

@@ -8,7 +8,7 @@ mod inspect;
 pub(crate) mod launch;
 pub(crate) mod link;
 mod list;
-mod logs;
+pub(crate) mod logs;
 pub(crate) mod monitor;
 mod names;
 mod pause;

@@ -117,6 +117,9 @@ pub enum EngineError {
         /// 126, 127 or 128: what the container's state shows.
         exit_code: i64,
     },
+    /// The container keeps no log.
+    #[error("configured logging driver does not support reading")]
+    LogsNotKept,
     /// A system call of the engine itself failed.
     #[error("{what}: {source}")]
     Io {
@@ -267,7 +270,7 @@ impl EngineError {
             Self::Ambiguous { .. } | Self::Invalid { .. } | Self::StartFailed { .. } => Class::InvalidArgument,
             Self::NameInUse { .. } | Self::NotRunning { .. } | Self::Conflict { .. } => Class::Conflict,
             Self::NotModified => Class::NotModified,
-            Self::Unsupported { .. } => Class::Unsupported,
+            Self::Unsupported { .. } | Self::LogsNotKept => Class::Unsupported,
             Self::Io { source, .. } => classes::of_io(source),
             Self::Store { source } => match source.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::DiskFull) => Class::Exhausted,

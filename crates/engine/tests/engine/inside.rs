@@ -14,6 +14,10 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
             eprintln!("err");
         }
         ["exit", code] => return ExitCode::from(code.parse::<u8>().unwrap_or(1)),
+        ["nap", milliseconds, code] => {
+            std::thread::sleep(Duration::from_millis(milliseconds.parse().unwrap_or(0)));
+            return ExitCode::from(code.parse::<u8>().unwrap_or(1));
+        }
         ["sleep"] => std::thread::sleep(Duration::from_secs(3600)),
         ["ticks"] => loop {
             println!("tick");

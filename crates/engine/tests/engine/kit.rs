@@ -74,9 +74,10 @@ pub(crate) async fn run_container(engine: &Engine, request: CreateRequest) -> Ra
 pub(crate) async fn read_all(mut stream: UnixStream) -> String {
     tokio::task::spawn_blocking(move || {
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("read the stream");
-        text
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).expect("read the stream");
+        // Frames have bytes that are no text.
+        String::from_utf8_lossy(&bytes).into_owned()
     })
     .await
     .expect("a reader")

@@ -7,6 +7,9 @@
 mod inside;
 mod kit;
 mod lifecycle;
+mod network;
+mod recovery;
+mod streams;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -16,6 +19,9 @@ type Test = (&'static str, fn());
 fn tests() -> Vec<Test> {
     let mut all = Vec::new();
     all.extend(lifecycle::TESTS);
+    all.extend(streams::TESTS);
+    all.extend(network::TESTS);
+    all.extend(recovery::TESTS);
     all
 }
 
@@ -24,6 +30,10 @@ fn main() -> ExitCode {
     match arguments.get(1).map(String::as_str) {
         Some("launcher") => shim::launcher::main(),
         Some("inside") | Some("isolation") => inside::main(&arguments[2..]),
+        Some("first") => {
+            recovery::first_daemon(&arguments[2]);
+            ExitCode::SUCCESS
+        }
         Some("one") => one(&arguments[2]),
         _ => all(&arguments[1..]),
     }
