@@ -34,7 +34,7 @@ impl Census {
             }
         }
         census.cgroups(instance);
-        census.listing("link", sandbox, &["ip", "-o", "link", "show"], link_name);
+        census.links(sandbox, instance);
         census.listing("rule", sandbox, &["nft", "list", "ruleset"], |line| {
             Some(line.trim().to_owned())
         });
@@ -132,6 +132,20 @@ impl Census {
         {
             self.add(kind, text);
         }
+    }
+
+    /// Links by name; the veths of this instance by their number, since each has a name of its own
+    /// and some are kept ready for the next containers.
+    fn links(&mut self, sandbox: &Sandbox, instance: &str) {
+        let mut all = Census::default();
+        all.listing("link", sandbox, &["ip", "-o", "link", "show"], link_name);
+        let veth = format!("wh{}", instance.get(..4).unwrap_or(instance));
+        let (veths, others): (Vec<_>, Vec<_>) = all
+            .facts
+            .into_iter()
+            .partition(|(_, name)| name.starts_with(&veth));
+        self.add("veths", veths.len().to_string());
+        self.facts.extend(others);
     }
 
     fn files(&mut self, root: &Path, folder: &Path, depth: usize) {

@@ -94,6 +94,8 @@ impl Engine {
         };
         engine.start_daemon();
         if kind == Kind::Wharf {
+            // What an engine makes once and keeps, it makes with its first container.
+            engine.d(&["run", "--rm", "wharf/isolation"]).ok();
             engine.before = Some(engine.settled());
         }
         engine
