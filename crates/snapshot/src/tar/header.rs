@@ -2,6 +2,9 @@
 
 use super::{BLOCK, TarError};
 
+/// Offsets and lengths.
+type Pieces = Vec<(u64, u64)>;
+
 /// A block whose checksum is right.
 pub(super) struct Header<'block> {
     block: &'block [u8; BLOCK],
@@ -112,7 +115,7 @@ impl<'block> Header<'block> {
     }
 
     /// The pieces of an old GNU sparse file in this block, whether more blocks follow, and the real size.
-    pub(super) fn gnu_sparse(&self) -> Result<(Vec<(u64, u64)>, bool, u64), TarError> {
+    pub(super) fn gnu_sparse(&self) -> Result<(Pieces, bool, u64), TarError> {
         let real = self.positive(GNU_REAL_SIZE)?;
         let mut pieces = Vec::new();
         self.pieces(GNU_PIECES, &mut pieces)?;

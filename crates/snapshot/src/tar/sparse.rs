@@ -4,7 +4,7 @@ use super::{MAX_PIECES, TarError};
 
 /// Pairs up offsets and lengths.
 pub(super) fn pairs(numbers: &[u64], at: u64) -> Result<Vec<(u64, u64)>, TarError> {
-    if numbers.len() % 2 != 0 {
+    if !numbers.len().is_multiple_of(2) {
         return Err(TarError::Sparse {
             at,
             reason: "an offset has no length",

@@ -43,6 +43,8 @@ pub(super) struct Folders {
     /// The one used last comes first.
     open: Vec<(Vec<u8>, Rc<Folder>)>,
     ends: HashMap<Vec<u8>, End>,
+    /// Folders made without an entry of their own.
+    implied: u64,
     /// Permission bits that a new entry does not get by itself.
     pub(super) masked: RawMode,
 }
@@ -54,6 +56,7 @@ impl Folders {
             parents,
             open: Vec::with_capacity(OPEN + 1),
             ends: HashMap::new(),
+            implied: 0,
             masked: umask()?,
         };
         // The top is as the image has had it so far, unless the archive says otherwise.
@@ -81,9 +84,9 @@ impl Folders {
         &self.parents
     }
 
-    /// How many folders have something set at the end.
+    /// How many folders there are, or more: one may be implied first and have an entry later.
     pub(super) fn count(&self) -> u64 {
-        self.ends.len() as u64
+        self.ends.len() as u64 + self.implied
     }
 
     /// Opens a folder of the layer, making it and those above it where they are missing.
@@ -203,6 +206,7 @@ impl Folders {
     /// Gives an implied folder the owner, mode, attributes and time that it has in the layers below: its own entry in
     /// this layer would otherwise replace them.
     fn adopt(&mut self, path: &[u8], above: &Folder, name: &std::ffi::CStr) -> io::Result<()> {
+        self.implied += 1;
         let (mut uid, mut gid, mut mode) = (0, 0, IMPLIED_MODE);
         if let Some((parent, stat)) = self.in_parents(path)? {
             (uid, gid, mode) = (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777);

@@ -154,6 +154,7 @@ impl Writing {
         let place = self
             .place(above, name, entry)
             .map_err(|fault| self.fault("make the folder of", entry, fault))?;
+        self.check(self.folders.count(), self.limits.folders, "folders")?;
         if let Some(hidden) = name.strip_prefix(whiteout::PREFIX) {
             if matches!(hidden, b"" | b"." | b"..") {
                 return Err(SnapshotError::Escapes {
@@ -171,9 +172,8 @@ impl Writing {
                 .file(&place, archive)
                 .map_err(|fault| self.fault("write", entry, fault)),
             Kind::Directory => {
-                self.directory(&place, path.bytes())
-                    .map_err(|fault| self.fault("make", entry, fault))?;
-                self.check(self.folders.count(), self.limits.folders, "folders")
+                let made = self.directory(&place, path.bytes());
+                made.map_err(|fault| self.fault("make", entry, fault))
             }
             Kind::Symlink => self
                 .symlink(&place)
