@@ -96,6 +96,16 @@ pub(crate) fn change(batch: &mut Batch, what: &'static str, index: u32, change: 
     });
 }
 
+/// Makes the kernel act on a link's carrier now. It is otherwise a worker that notices, some time later,
+/// that a link whose other end came up can carry packets; until then the link drops what it is given, and
+/// a lost first packet is a second's delay. Asking for the state takes that worker's step (since 6.8).
+pub(crate) fn catch_up(batch: &mut Batch, index: u32) {
+    batch.push("read the link's state", libc::RTM_GETLINK, 0, |w| {
+        link_header(w, index, false);
+        w.native_u32(libc::IFLA_EXT_MASK, SKIP_STATS);
+    });
+}
+
 /// Lets a bridge port send a frame back to where it came from: a container that reaches itself through
 /// its published port, where bridged frames pass the host's firewall.
 pub(crate) fn allow_hairpin(batch: &mut Batch, name: &str) {

@@ -12,7 +12,7 @@ use crate::bridge::{self, BridgeInfo, HostView};
 use crate::conntrack::{self, ForgetError};
 use crate::endpoint::{Endpoint, MacAddr};
 use crate::error::NetworkError;
-use crate::link::{self, Change};
+use crate::link;
 use crate::lock;
 use crate::netlink::{Batch, Refused, Socket};
 use crate::nft::{self, DroppingChain, TableShape};
@@ -194,7 +194,8 @@ impl Network {
         address: Option<Ipv4Addr>,
     ) -> Result<Attached, NetworkError> {
         let address = self.take_address(address)?;
-        self.connect(&mut sandbox, address)
+        sandbox
+            .settle(&self.route, &self.bridge, address)
             .inspect_err(|_| lock(&self.addresses).release(address))?;
         Ok(Attached {
             endpoint: Endpoint {
@@ -268,27 +269,6 @@ impl Network {
             .ok_or(NetworkError::SubnetExhausted {
                 subnet: self.bridge.subnet,
             })
-    }
-
-    /// Gives the namespace its address before the host's end joins the bridge, so that the port forwards
-    /// as soon as it is one.
-    fn connect(&self, sandbox: &mut Sandbox, address: Ipv4Addr) -> Result<(), NetworkError> {
-        let index = sandbox.inside_index;
-        let mut batch = Batch::new();
-        let inside = Change {
-            up: true,
-            mac: Some(MacAddr::of_ipv4(address)),
-            ..Change::default()
-        };
-        link::change(&mut batch, "set the link up", index, &inside);
-        link::add_address(&mut batch, index, address, self.bridge.subnet);
-        link::add_default_route(&mut batch, index, self.bridge.gateway);
-        sandbox
-            .inside
-            .perform(batch)
-            .map_err(|refused| NetworkError::link(crate::sandbox::INSIDE, refused))?;
-
-        sandbox.join(&self.route, &self.bridge)
     }
 
     fn site(&self) -> Site<'_> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
@@ -9,6 +10,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use sys::namespace::{current_netns, in_new_netns, with_netns};
 
 use crate::bridge::BridgeInfo;
+use crate::endpoint::MacAddr;
 use crate::error::NetworkError;
 use crate::link::{self, Change};
 use crate::lock;
@@ -19,6 +21,12 @@ pub(crate) const INSIDE: &str = "eth0";
 
 /// The loopback link is the first one of every network namespace.
 const LOOPBACK: u32 = 1;
+
+const UP: Change = Change {
+    up: true,
+    mac: None,
+    master: None,
+};
 
 /// A prepared network namespace: `lo` is up, `eth0` has no address yet, its other end is no port of the
 /// bridge. Belongs to no container, so it can be made ahead.
@@ -32,6 +40,8 @@ pub struct Sandbox {
     pub(crate) inside_index: u32,
     pub(crate) veth: String,
     pub(crate) veth_index: u32,
+    /// Whether both ends are up.
+    is_warm: bool,
 }
 
 /// Where veths are made, and what for.
@@ -88,22 +98,53 @@ impl Sandbox {
             inside_index,
             veth,
             veth_index,
+            is_warm: false,
         })
     }
 
-    /// Does what can be done before it is known whose it will be: both ends up.
+    /// Does what can be done before it is known whose it will be: both ends up, and known to be so.
     pub(crate) fn warm(&mut self, host: &Mutex<Socket>) -> Result<(), NetworkError> {
         set_up(&mut self.inside, self.inside_index, INSIDE)?;
-        set_up(&mut lock(host), self.veth_index, &self.veth)
+        let mut batch = Batch::new();
+        link::change(&mut batch, "set the link up", self.veth_index, &UP);
+        link::catch_up(&mut batch, self.veth_index);
+        lock(host)
+            .perform(batch)
+            .map_err(|refused| veth_refused(&self.veth, refused))?;
+        self.catch_up_inside()?;
+        self.is_warm = true;
+        Ok(())
     }
 
-    /// Makes the host's end a port of the bridge. The other end must be up already: else the port forwards
-    /// nothing until a kernel worker has heard of it, and the first packet is lost for a second.
-    pub(crate) fn join(
-        &self,
+    /// Makes it the container's with this address: after this, packets flow.
+    pub(crate) fn settle(
+        &mut self,
         host: &Mutex<Socket>,
         bridge: &BridgeInfo,
+        address: Ipv4Addr,
     ) -> Result<(), NetworkError> {
+        let index = self.inside_index;
+        let mut batch = Batch::new();
+        let inside = Change {
+            up: true,
+            mac: Some(MacAddr::of_ipv4(address)),
+            ..Change::default()
+        };
+        link::change(&mut batch, "set the link up", index, &inside);
+        link::add_address(&mut batch, index, address, bridge.subnet);
+        link::add_default_route(&mut batch, index, bridge.gateway);
+        self.inside
+            .perform(batch)
+            .map_err(|refused| NetworkError::link(INSIDE, refused))?;
+        self.join(host, bridge)?;
+        if !self.is_warm {
+            self.catch_up_inside()?;
+        }
+        Ok(())
+    }
+
+    /// Makes the host's end a port of the bridge that forwards.
+    fn join(&self, host: &Mutex<Socket>, bridge: &BridgeInfo) -> Result<(), NetworkError> {
         let mut batch = Batch::new();
         let port = Change {
             up: true,
@@ -111,9 +152,22 @@ impl Sandbox {
             ..Change::default()
         };
         link::change(&mut batch, "join the bridge", self.veth_index, &port);
+        if !self.is_warm {
+            link::catch_up(&mut batch, self.veth_index);
+        }
+        // The bridge itself carries from its first forwarding port on.
+        link::catch_up(&mut batch, bridge.index);
         lock(host)
             .perform(batch)
             .map_err(|refused| join_refused(&self.veth, bridge, refused))
+    }
+
+    fn catch_up_inside(&mut self) -> Result<(), NetworkError> {
+        let mut batch = Batch::new();
+        link::catch_up(&mut batch, self.inside_index);
+        self.inside
+            .perform(batch)
+            .map_err(|refused| NetworkError::link(INSIDE, refused))
     }
 }
 
@@ -170,12 +224,8 @@ fn loopback_up(mut inside: Socket) -> Result<Socket, NetworkError> {
 }
 
 fn set_up(socket: &mut Socket, index: u32, name: &str) -> Result<(), NetworkError> {
-    let up = Change {
-        up: true,
-        ..Change::default()
-    };
     let mut batch = Batch::new();
-    link::change(&mut batch, "set the link up", index, &up);
+    link::change(&mut batch, "set the link up", index, &UP);
     socket
         .perform(batch)
         .map_err(|refused| NetworkError::link(name, refused))

@@ -35,6 +35,28 @@ fn containers_host_and_world_reach_each_other_at_once() {
     assert_eq!(seen, format!("world {HOST}"), "masqueraded");
 }
 
+/// A closed port that refuses is an answer as good as any; a lost packet is repeated after a second only.
+#[test]
+fn the_first_packet_is_not_lost() {
+    for stock in [0, 1] {
+        for _ in 0..12 {
+            let host = Host::new();
+            let network = host.open_with(NetConfig { stock, ..config() });
+            network.tend().unwrap();
+            for _ in 0..2 {
+                let made = host.container(&network);
+                let address = at(made.endpoint.address, 9);
+                let from_host = ask(&host.netns, address).unwrap_err().kind();
+                assert_eq!(from_host, std::io::ErrorKind::ConnectionRefused);
+                let made = host.container(&network);
+                let to_host = ask(&made.netns, at(made.endpoint.gateway, 9));
+                let to_host = to_host.unwrap_err().kind();
+                assert_eq!(to_host, std::io::ErrorKind::ConnectionRefused);
+            }
+        }
+    }
+}
+
 #[test]
 fn an_endpoint_is_as_the_kernel_shows_it() {
     let host = Host::new();
@@ -196,6 +218,29 @@ fn forwarding_is_switched_on_and_said() {
         .unwrap();
     assert!(host.open().notes().forwarding_switched_on);
     assert!(!host.open().notes().forwarding_switched_on);
+}
+
+#[test]
+fn a_full_bridge_is_named() {
+    let host = Host::new();
+    let network = host.open();
+    // Other links fill it faster than containers would.
+    let lines: String = (0..network::BRIDGE_PORTS)
+        .map(|n| format!("link add d{n} type veth peer name p{n}\nlink set d{n} master docker0\n"))
+        .collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), lines).unwrap();
+    command(&host.netns, &format!("ip -batch {}", file.path().display()));
+    let id = ContainerId::random().unwrap();
+    let refused = network.attach(network.take_sandbox().unwrap(), &id, None);
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(refused, NetworkError::BridgeFull { .. }),
+        "{refused}"
+    );
+    // The address of the failed attempt came back.
+    command(&host.netns, "ip link set d0 nomaster");
+    host.container(&network);
 }
 
 #[test]

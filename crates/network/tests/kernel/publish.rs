@@ -315,6 +315,35 @@ fn udp_reaches_whoever_has_the_port_now() {
     }
 }
 
+/// One port, whose flows the kernel picks, and so many that they are listed instead.
+#[test]
+fn other_flows_are_not_forgotten() {
+    let host = Host::new();
+    let network = host.open();
+    let one = host.container(&network);
+    serve_udp(&host.netns, any(7000), "host");
+    let outside = udp(&host.outside, any(0));
+    let tracked = || {
+        host.run(|| std::fs::read_to_string("/proc/thread-self/net/nf_conntrack"))
+            .unwrap()
+    };
+    let ours = format!("sport={}", outside.local_addr().unwrap().port());
+    ask_udp(&outside, at(HOST, 7000)).unwrap();
+    for ports in [5000..5001, 6000..6050] {
+        let last = ports.end - 1;
+        assert!(ask_udp(&outside, at(HOST, last)).is_err());
+        let before = tracked();
+        assert!(before.contains(&format!("{ours} dport={last}")), "{before}");
+        let mappings: Vec<_> = ports.map(udp_port).collect();
+        let _held = host
+            .run(|| network.publish(&one.endpoint, &mappings))
+            .unwrap();
+        let after = tracked();
+        assert!(!after.contains(&format!("{ours} dport={last}")), "{after}");
+        assert!(after.contains(&format!("{ours} dport=7000")), "{after}");
+    }
+}
+
 #[test]
 fn an_address_is_free_when_its_connections_are_forgotten() {
     let host = Host::new();
