@@ -3,4 +3,6 @@
 //!
 //! Needs root and the packages that `make deps` installs.
 
+mod http;
 mod run;
+mod streams;

@@ -262,19 +262,17 @@ fn uncounted(image: &mut Object) {
     image.insert("Containers".to_owned(), json!(-1));
 }
 
-/// An image without a name had names that say so.
+/// An image without any name had names that say so.
 fn nameless(image: &mut Object) {
-    for (field, nothing) in [
-        ("RepoTags", "<none>:<none>"),
-        ("RepoDigests", "<none>@<none>"),
-    ] {
-        if image
+    let none = |field: &str| {
+        image
             .get(field)
             .and_then(Value::as_array)
-            .is_some_and(Vec::is_empty)
-        {
-            image.insert(field.to_owned(), json!([nothing]));
-        }
+            .is_none_or(Vec::is_empty)
+    };
+    if none("RepoTags") && none("RepoDigests") {
+        image.insert("RepoTags".to_owned(), json!(["<none>:<none>"]));
+        image.insert("RepoDigests".to_owned(), json!(["<none>@<none>"]));
     }
 }
 
@@ -348,10 +346,13 @@ mod tests {
 
     #[test]
     fn images_without_a_name_say_so_up_to_1_42() {
-        let body = json!([{"Id": "i", "Size": 7, "RepoTags": [], "RepoDigests": ["a@b"], "Containers": 1}]);
+        let body =
+            json!([{"Id": "i", "Size": 7, "RepoTags": [], "RepoDigests": [], "Containers": 1}]);
         let old = shaped(ImageList, 42, body.clone());
         assert_eq!(old[0]["RepoTags"], json!(["<none>:<none>"]));
-        assert_eq!(old[0]["RepoDigests"], json!(["a@b"]));
+        assert_eq!(old[0]["RepoDigests"], json!(["<none>@<none>"]));
+        let digest = json!([{"RepoTags": [], "RepoDigests": ["a@b"]}]);
+        assert_eq!(shaped(ImageList, 42, digest)[0]["RepoTags"], json!([]));
         assert_eq!(old[0]["VirtualSize"], 7);
         assert_eq!(old[0]["Containers"], -1);
         assert_eq!(

@@ -224,13 +224,14 @@ fn a_list_of_images() {
     for minor in VERSIONS {
         let image = ImageSummary {
             descriptor: Some(Descriptor::default()),
+            repo_tags: words(["box:latest"]),
             ..Default::default()
         };
         let mut ours = serde_json::to_value([image]).unwrap();
         reshape(Kind::ImageList, Version(minor), &mut ours);
         compare("images", &golden(minor, "images"), &ours, &mut found);
     }
-    // What has no digest in a registry says so by name, for clients up to 1.42; dockerd did it only when asked.
+    // No digests are an empty list, as with newer daemons.
     found.retain(|difference| difference != "images[0].RepoDigests is list and not null");
     assert!(found.is_empty(), "{found:#?}");
 }

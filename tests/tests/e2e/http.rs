@@ -1,0 +1,366 @@
+//! The API by raw HTTP: versions, headers, errors, limits, and what is not built.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::{Engine, Kind};
+
+/// Sends bytes as they are, and takes everything that comes back.
+fn exchange(engine: &Engine, request: &[u8], half_close: bool) -> String {
+    let mut socket = UnixStream::connect(engine.socket()).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    socket.write_all(request).unwrap();
+    if half_close {
+        socket.shutdown(Shutdown::Write).unwrap();
+    }
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// One request in HTTP/1.0: status, head and body.
+fn ask(engine: &Engine, method: &str, path: &str, body: &str) -> (u16, String, String) {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let answer = exchange(engine, request.as_bytes(), false);
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .expect("an answer with a head");
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), body.to_owned())
+}
+
+fn message(body: &str) -> String {
+    let body: Value = serde_json::from_str(body)
+        .unwrap_or_else(|_| panic!("an error in JSON is expected: {body}"));
+    body["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn versions_outside_the_range_are_refused_and_all_others_spoken() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            // It has another range.
+            return;
+        }
+        for minor in 24..=55 {
+            let (status, head, body) = ask(engine, "GET", &format!("/v1.{minor}/version"), "");
+            assert_eq!(status, 200, "1.{minor}: {body}");
+            assert!(head.contains("Api-Version: 1.55"), "{head}");
+            for path in [
+                "info",
+                "containers/json",
+                "images/json",
+                "networks",
+                "volumes",
+                "system/df",
+            ] {
+                let (status, _, body) = ask(engine, "GET", &format!("/v1.{minor}/{path}"), "");
+                assert_eq!(status, 200, "1.{minor} {path}: {body}");
+                serde_json::from_str::<Value>(&body).unwrap();
+            }
+        }
+        let (status, _, body) = ask(engine, "GET", "/v1.23/info", "");
+        assert_eq!(status, 400);
+        assert_eq!(
+            message(&body),
+            "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a \
+             newer version"
+        );
+        let (status, _, body) = ask(engine, "GET", "/v1.56/info", "");
+        assert_eq!(status, 400);
+        assert_eq!(
+            message(&body),
+            "client version 1.56 is too new. Maximum supported API version is 1.55"
+        );
+    });
+}
+
+#[test]
+fn a_ping_tells_what_clients_choose_by() {
+    Engine::run(|engine| {
+        let (status, get, body) = ask(engine, "GET", "/_ping", "");
+        assert_eq!((status, body.as_str()), (200, "OK"));
+        let (status, head, body) = ask(engine, "HEAD", "/_ping", "");
+        assert_eq!((status, body.as_str()), (200, ""));
+        let mut headers = vec![
+            "Api-Version: 1.",
+            "Docker-Experimental: false",
+            "Ostype: linux",
+            "Server: Docker/",
+            "Cache-Control: no-cache, no-store, must-revalidate",
+            "Pragma: no-cache",
+            "Content-Type: text/plain; charset=utf-8",
+        ];
+        if engine.kind() == Kind::Wharf {
+            headers.extend(["Builder-Version: 1", "Swarm: inactive"]);
+        }
+        for header in headers {
+            assert!(
+                get.contains(&format!("\r\n{header}")),
+                "{header} is not in {get}"
+            );
+            assert!(
+                head.contains(&format!("\r\n{header}")),
+                "{header} is not in {head}"
+            );
+        }
+    });
+}
+
+/// Requests that fail, each with the name under which dockerd's answer at 1.41 was recorded.
+const FAILING: &[(&str, &str, &str, &str)] = &[
+    ("unknown-route", "GET", "/nothing", ""),
+    ("no-image", "GET", "/images/nothing/json", ""),
+    ("no-volume", "GET", "/volumes/nothing", ""),
+    ("no-network", "GET", "/networks/nothing", ""),
+    (
+        "create-no-image",
+        "POST",
+        "/containers/create",
+        r#"{"Image":"nothing"}"#,
+    ),
+    ("create-empty", "POST", "/containers/create", "{}"),
+    ("no-container", "GET", "/containers/nothing/json", ""),
+    ("no-exec", "GET", "/exec/nothing/json", ""),
+    (
+        "bad-filter",
+        "GET",
+        "/containers/json?filters=%7B%22nothing%22%3A%5B%22a%22%5D%7D",
+        "",
+    ),
+    ("swarm", "GET", "/swarm", ""),
+    ("services", "GET", "/services", ""),
+    ("plugins", "GET", "/plugins", ""),
+    ("no-plugin", "GET", "/plugins/nothing/json", ""),
+];
+
+#[test]
+fn failures_have_dockers_status_and_words() {
+    Engine::run(|engine| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/api/tests/golden/1.41");
+        for (name, method, path, body) in FAILING {
+            let recorded = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
+            let recorded: Value = serde_json::from_slice(&recorded).unwrap();
+            let (status, head, answer) = ask(engine, method, &format!("/v1.41{path}"), body);
+            assert_eq!(recorded["status"], status, "{name}: {answer}");
+            assert!(
+                head.contains("\r\nContent-Type: application/json"),
+                "{name}: {head}"
+            );
+            let Some(theirs) = recorded["body"]["message"].as_str() else {
+                continue;
+            };
+            // Newer daemons begin their sentences with a small letter.
+            let (theirs, ours) = (theirs.to_lowercase(), message(&answer).to_lowercase());
+            // And this one says twice what ours says once.
+            let theirs = theirs
+                .strip_prefix("no such image: nothing: ")
+                .unwrap_or(&theirs);
+            let ours = ours
+                .strip_prefix("no such image: nothing: ")
+                .unwrap_or(&ours);
+            assert_eq!(ours, theirs, "{name}");
+        }
+    });
+}
+
+/// Requests for what is not built, with a part of the sentence. What they name is there.
+const NOT_BUILT: &[(&str, &str, u16, &str)] = &[
+    ("POST", "/build", 501, "docker build"),
+    ("POST", "/session", 501, "BuildKit"),
+    ("POST", "/commit?container=x", 501, "docker commit"),
+    ("GET", "/images/search?term=x", 501, "docker search"),
+    ("POST", "/images/wharf%2Fisolation/push", 501, "docker push"),
+    (
+        "POST",
+        "/images/nothing/push",
+        404,
+        "No such image: nothing",
+    ),
+    ("POST", "/images/create?fromSrc=-", 501, "docker import"),
+    (
+        "GET",
+        "/containers/nothing/top",
+        404,
+        "No such container: nothing",
+    ),
+    (
+        "GET",
+        "/containers/nothing/stats",
+        404,
+        "No such container: nothing",
+    ),
+    ("POST", "/networks/create", 400, "invalid JSON"),
+    (
+        "DELETE",
+        "/networks/none",
+        403,
+        "none is a pre-defined network and cannot be removed",
+    ),
+    ("POST", "/swarm/init", 501, "docker swarm"),
+    (
+        "POST",
+        "/swarm/leave",
+        503,
+        "This node is not part of a swarm",
+    ),
+    (
+        "POST",
+        "/secrets/create",
+        503,
+        "This node is not a swarm manager.",
+    ),
+    ("POST", "/plugins/pull?remote=x", 501, "docker plugin"),
+    ("POST", "/auth", 501, "docker login"),
+];
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        for (method, path, expected, part) in NOT_BUILT {
+            let (status, _, body) = ask(engine, method, &format!("/v1.41{path}"), "");
+            assert_eq!(status, *expected, "{method} {path}: {body}");
+            assert!(message(&body).contains(part), "{method} {path}: {body}");
+        }
+    });
+}
+
+#[test]
+fn the_client_shows_why_nothing_is_built() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        // A context that is larger than what sockets hold: a server that does not read it breaks the pipe.
+        let folder = engine.folder();
+        std::fs::write(folder.join("Dockerfile"), "FROM busybox\n").unwrap();
+        std::fs::write(folder.join("large"), vec![7; 20 << 20]).unwrap();
+        let done = engine.d(&["build", folder.to_str().unwrap()]).fails_with(1);
+        assert!(
+            done.stderr
+                .contains("building images (docker build) is not supported"),
+            "{}",
+            done.stderr
+        );
+    });
+}
+
+#[test]
+fn a_client_that_half_closes_gets_its_answer() {
+    Engine::run(|engine| {
+        let request = b"GET /version HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n";
+        let answer = exchange(engine, request, true);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\"ApiVersion\""), "{answer}");
+    });
+}
+
+#[test]
+fn requests_that_are_too_large_are_refused() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        let long = format!(
+            "GET /{} HTTP/1.1\r\nHost: engine\r\n\r\n",
+            "a".repeat(100 << 10)
+        );
+        let answer = exchange(engine, long.as_bytes(), false);
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        let body = format!("{{\"Image\":\"{}\"}}", "a".repeat(5 << 20));
+        let (status, _, answer) = ask(engine, "POST", "/containers/create", &body);
+        assert_eq!(status, 413, "{answer}");
+        assert!(exchange(engine, b"no http\r\n\r\n", false).starts_with("HTTP/1.1 400 "));
+        // And the engine still answers.
+        assert_eq!(ask(engine, "GET", "/_ping", "").0, 200);
+    });
+}
+
+#[test]
+fn bodies_that_make_no_sense_are_refused() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        for (body, part) in [
+            ("", "EOF"),
+            ("[]", "an object is expected"),
+            ("{\"Image\":1}", "invalid type"),
+            ("{\"Image\":", "EOF while parsing"),
+        ] {
+            let (status, _, answer) = ask(engine, "POST", "/containers/create", body);
+            assert_eq!(status, 400, "{body}: {answer}");
+            assert!(message(&answer).contains(part), "{body}: {answer}");
+        }
+        let request = b"POST /containers/create HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}";
+        let answer = exchange(engine, request, false);
+        assert!(
+            answer.contains("unsupported Content-Type header (text/plain)"),
+            "{answer}"
+        );
+    });
+}
+
+#[test]
+fn events_have_the_form_of_the_version() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&[
+                "run",
+                "--rm",
+                "--name",
+                "told",
+                "--network",
+                "none",
+                "busybox",
+                "true",
+            ])
+            .ok();
+        let filters =
+            "filters=%7B%22container%22%3A%5B%22told%22%5D%2C%22type%22%3A%5B%22container%22%5D%7D";
+        let events = |version: &str| -> Vec<Value> {
+            let path = format!("{version}/events?since=1&until=1&{filters}");
+            let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() + 1;
+            let path = path.replace("until=1", &format!("until={now}"));
+            let (status, _, body) = ask(engine, "GET", &path, "");
+            assert_eq!(status, 200, "{body}");
+            body.lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect()
+        };
+        let old = events("/v1.41");
+        let actions: Vec<_> = old
+            .iter()
+            .map(|event| event["Action"].as_str().unwrap())
+            .collect();
+        assert_eq!(actions.first(), Some(&"create"), "{old:?}");
+        assert_eq!(actions.last(), Some(&"destroy"), "{old:?}");
+        for event in &old {
+            assert_eq!(event["status"], event["Action"]);
+            assert_eq!(event["id"], event["Actor"]["ID"]);
+            assert_eq!(event["from"], "busybox");
+        }
+        if engine.kind() == Kind::Wharf {
+            let new = events("/v1.52");
+            assert_eq!(new.len(), old.len());
+            assert!(
+                new.iter()
+                    .all(|event| event.get("status").is_none() && event.get("id").is_none()),
+                "{new:?}"
+            );
+        }
+    });
+}
