@@ -213,7 +213,11 @@ fn encode(event: &Event) -> Option<[u8; RECORD]> {
         } => (6, [state.number(), u64::from(*failing_streak), 0, 0], ""),
         EventKind::Detached { .. } => return None,
     };
-    let text = &text.as_bytes()[..text.floor_char_boundary(TEXT)];
+    let mut text_end = text.len().min(TEXT);
+    while !text.is_char_boundary(text_end) {
+        text_end -= 1;
+    }
+    let text = &text.as_bytes()[..text_end];
     let mut record = [0; RECORD];
     record[..4].copy_from_slice(&MAGIC);
     record[8..16].copy_from_slice(&event.sequence.to_le_bytes());

@@ -45,6 +45,8 @@ pub fn main() -> ExitCode {
 
 /// Moves the socket away from the number that programs take for their input.
 fn take_standard_input() -> io::Result<OwnedFd> {
+    // What the daemon was started with and did not mark is not for containers.
+    sys::process::close_from(3)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;

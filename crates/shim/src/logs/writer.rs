@@ -3,37 +3,22 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
-use super::{PIECE, json};
+use super::files::name_of;
+use super::{PIECE, Stream, json};
 use crate::clock;
 
 /// How much is gathered before it is written, in bytes; a line may exceed it.
 const GATHERED: usize = 32 << 10;
 
-/// Which output a byte came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Stdout,
-    Stderr,
-}
-
-impl Stream {
-    pub(crate) fn index(self) -> usize {
-        match self {
-            Stream::Stdout => 0,
-            Stream::Stderr => 1,
-        }
-    }
-
-    fn name(self) -> &'static [u8] {
-        match self {
-            Stream::Stdout => b"stdout",
-            Stream::Stderr => b"stderr",
-        }
-    }
-}
+/// How long readers that still hold the oldest file may keep the log from removing it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the log looks again whether they have gone on.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// A line whose end has not come yet.
 #[derive(Debug, Default)]
@@ -59,6 +44,8 @@ pub(crate) struct JsonFile {
     gathered: Vec<u8>,
     gathered_lines: u64,
     lost: u64,
+    /// Since when a removal waits, and when to look again.
+    waiting: Option<(Instant, Instant)>,
 }
 
 impl JsonFile {
@@ -82,6 +69,7 @@ impl JsonFile {
             gathered: Vec::new(),
             gathered_lines: 0,
             lost: 0,
+            waiting: None,
         };
         log.reopen();
         log
@@ -90,6 +78,19 @@ impl JsonFile {
     /// How many lines could not be written.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// When a reader holds the oldest file: when to call [`JsonFile::retry`]. Until then nothing more should be
+    /// written; what is makes the newest file longer than it should be.
+    pub(crate) fn held_until(&self) -> Option<Instant> {
+        self.waiting.map(|(_, again)| again)
+    }
+
+    /// Looks again whether the oldest file can be removed.
+    pub(crate) fn retry(&mut self) {
+        if self.waiting.is_some() {
+            self.rotate();
+        }
     }
 
     /// Opens the newest file by its name again.
@@ -166,7 +167,8 @@ impl JsonFile {
 
     /// Gathers one object: what waited and `end`, as a whole line or as a piece of one.
     fn line(&mut self, stream: Stream, end: &[u8], whole: bool, now: u64, stamp: &[u8]) {
-        if self.max_size > 0 && self.size + self.gathered.len() as u64 >= self.max_size {
+        let is_full = self.max_size > 0 && self.size + self.gathered.len() as u64 >= self.max_size;
+        if is_full && self.waiting.is_none() {
             self.flush();
             self.rotate();
         }
@@ -236,8 +238,11 @@ impl JsonFile {
         written
     }
 
-    /// Closes the newest file and begins another; the oldest one goes.
+    /// Closes the newest file and begins another; the oldest one goes, unless it is still read.
     fn rotate(&mut self) {
+        if self.is_held() {
+            return;
+        }
         if self.max_files == 1 {
             if let Ok(file) = self.open()
                 && file.set_len(0).is_ok()
@@ -246,15 +251,10 @@ impl JsonFile {
             }
             return;
         }
-        for number in (1..self.max_files).rev() {
-            let newer = if number == 1 {
-                self.name.clone()
-            } else {
-                format!("{}.{}", self.name, number - 1)
-            };
-            let older = format!("{}.{number}", self.name);
+        for age in (1..self.max_files).rev() {
+            let (newer, older) = (name_of(&self.name, age - 1), name_of(&self.name, age));
             match rustix::fs::renameat(&self.folder, newer.as_str(), &self.folder, older.as_str()) {
-                Err(rustix::io::Errno::NOENT) | Ok(()) => {}
+                Err(Errno::NOENT) | Ok(()) => {}
                 // Without a new name the file is written on; it is tried again at the next line.
                 Err(_) => return,
             }
@@ -262,15 +262,34 @@ impl JsonFile {
         self.reopen();
     }
 
+    /// Whether a reader holds the file that is to go, and may do so a little longer.
+    fn is_held(&mut self) -> bool {
+        let now = Instant::now();
+        let since = self.waiting.map_or(now, |(since, _)| since);
+        let held = now - since < PATIENCE && self.has_reader(self.max_files - 1);
+        self.waiting = held.then_some((since, now + GLANCE));
+        held
+    }
+
+    fn has_reader(&self, age: u32) -> bool {
+        if age == 0 {
+            // The newest file is held by all who follow, also by those who have read everything.
+            return false;
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let Ok(file) =
+            rustix::fs::openat(&self.folder, name_of(&self.name, age), flags, Mode::empty())
+        else {
+            return false;
+        };
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+    }
+
     /// Removes every file of the log.
     #[cfg(test)]
     fn remove(&self) {
-        for number in 0..self.max_files {
-            let name = if number == 0 {
-                self.name.clone()
-            } else {
-                format!("{}.{number}", self.name)
-            };
+        for age in 0..self.max_files {
+            let name = name_of(&self.name, age);
             let _ = rustix::fs::unlinkat(&self.folder, name, rustix::fs::AtFlags::empty());
         }
     }
@@ -373,6 +392,37 @@ mod tests {
         assert!(all.pop().unwrap().contains("line 199"));
         log.remove();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_read_is_removed_a_little_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log_in(folder.path(), 1000, 2);
+        let line = |n: u32| format!("line {n}\n").into_bytes();
+        (0..20).for_each(|n| log.write(Stream::Stdout, &line(n)));
+        let oldest = File::open(folder.path().join("x-json.log.1")).unwrap();
+        rustix::fs::flock(&oldest, FlockOperation::NonBlockingLockShared).unwrap();
+        (20..40).for_each(|n| log.write(Stream::Stdout, &line(n)));
+        assert!(log.held_until().is_some());
+        assert!(lines(folder.path(), "x-json.log.1")[0].contains("line 0"));
+        log.retry();
+        assert!(log.held_until().is_some());
+        drop(oldest);
+        log.retry();
+        assert_eq!(log.held_until(), None);
+        assert!(!lines(folder.path(), "x-json.log.1")[0].contains("line 0"));
+        // One that is never let go is waited for once.
+        let oldest = File::open(folder.path().join("x-json.log.1")).unwrap();
+        rustix::fs::flock(&oldest, FlockOperation::NonBlockingLockShared).unwrap();
+        let begun = Instant::now();
+        (40..90).for_each(|n| log.write(Stream::Stdout, &line(n)));
+        while log.held_until().is_some() {
+            std::thread::sleep(GLANCE);
+            log.retry();
+        }
+        let waited = begun.elapsed();
+        assert!(waited >= PATIENCE && waited < 5 * PATIENCE, "{waited:?}");
+        assert!(!lines(folder.path(), "x-json.log.1")[0].contains("line 20"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub use request::{Exec, Request, StopRequest};
 pub use status::{
     ExecStatus, HealthResult, HealthState, HealthStatus, LastExit, Phase, RestartOutlook, Status,
 };
+pub(crate) use status::{HEALTH_OUTPUT, HEALTH_RESULTS};
 pub use wire::WireError;
 
 /// The first bytes of each message.

@@ -1,15 +1,16 @@
 //! Starts, exits, and what lies between them.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use runtime::cgroup;
 use runtime::plan::NsMode;
 
 use super::birth::{self, Shape};
 use super::daemons::Daemons;
 use super::mounts::Mounts;
 use super::session::{Ended, Manners, Newborn, Session};
-use super::{Entry, Opening, Role, Run, Supervisor, remains, system};
+use super::{Entry, Opening, Role, Run, Supervisor, system};
 use crate::clock;
 use crate::protocol::{
     Attachment, EventKind, LastExit, Phase, Refusal, Reply, RestartKind, RestartOutlook,
@@ -110,11 +111,15 @@ impl Supervisor {
         let start_ticks = start_ticks(pid);
         let time = clock::now();
         self.phase = Phase::Running;
+        let since = Instant::now();
+        if let Some(health) = &mut self.health {
+            health.begin(since);
+        }
         self.run = Run {
             pid,
             start_ticks,
             started: time,
-            since: Some(Instant::now()),
+            since: Some(since),
         };
         let kind = EventKind::Started {
             pid,
@@ -219,7 +224,17 @@ impl Supervisor {
         {
             let _ = sys::process::pidfd_send_signal(entry.session.pidfd(), libc::SIGKILL);
         }
-        remains::kill(&self.cgroups);
+        // A group in which all were killed at once can not be entered again.
+        let again = self.mounts.is_some() && !self.stop_intent;
+        for group in &self.cgroups {
+            let done = if again {
+                cgroup::clear_by_descriptor(group.as_fd())
+            } else {
+                cgroup::kill_by_descriptor(group.as_fd())
+            };
+            // What escaped is the daemon's to find: it removes the group once that is empty.
+            drop(done);
+        }
     }
 
     /// Tells of sessions whose process has ended and whose output is out, and drops those that nobody is
@@ -259,6 +274,7 @@ impl Supervisor {
                 };
                 self.record(kind);
             }
+            Role::Probe => self.probe_ended(ended.code()),
         }
         // The record is written and told: now the clients may know.
         if let Some(entry) = self
@@ -301,6 +317,9 @@ impl Supervisor {
         } else {
             Phase::Exited
         };
+        if let Some(health) = &mut self.health {
+            health.end();
+        }
         self.kill_at = None;
         self.run = Run::default();
         let (code, signal) = (ended.code(), ended.signal());
@@ -334,7 +353,8 @@ impl Supervisor {
         let Some(file) = &self.oom_events else {
             return false;
         };
-        let seen = std::mem::replace(&mut self.ooms_seen, remains::oom_kills(file));
+        let count = cgroup::oom_kills_by_descriptor(file.as_fd()).unwrap_or(self.ooms_seen);
+        let seen = std::mem::replace(&mut self.ooms_seen, count);
         self.ooms_seen > seen
     }
 }

@@ -1,14 +1,15 @@
 //! The shim itself: one container's supervisor, a single thread around one epoll descriptor.
 
 mod birth;
+mod checks;
 mod client;
 mod daemons;
+mod health;
 mod input;
 mod lifecycle;
 mod mounts;
 mod policy;
 mod poll;
-mod remains;
 mod requests;
 mod session;
 mod slots;
@@ -32,6 +33,7 @@ use crate::protocol::{
 };
 use birth::Half;
 use daemons::Daemons;
+use health::Monitor;
 use mounts::Mounts;
 use policy::Restarts;
 use poll::{EventFlags, Poll, Token};
@@ -45,6 +47,8 @@ enum Role {
     Main,
     /// It is a further process that somebody asked for.
     Exec(ContainerId),
+    /// It is a run of the health check.
+    Probe,
 }
 
 /// A session, and whether its end has been told.
@@ -74,8 +78,9 @@ struct Supervisor {
     /// The mounts for later starts, if there may be any.
     mounts: Option<Mounts>,
     cgroups: Vec<OwnedFd>,
-    oom_events: Option<std::fs::File>,
+    oom_events: Option<OwnedFd>,
     ooms_seen: u64,
+    health: Option<Monitor>,
     poll: Poll,
     daemons: Daemons,
     journal: Journal,
@@ -107,9 +112,11 @@ struct Config {
     stop_signal: u8,
 }
 
-/// What a session's bytes go through: the log, for the container's own process.
+/// What a session's bytes go through besides its clients: the log, or the health check's result.
+#[derive(Default)]
 struct Outlet<'a> {
     log: Option<&'a mut JsonFile>,
+    health: Option<&'a mut Monitor>,
     detached: Vec<u64>,
 }
 
@@ -117,6 +124,9 @@ impl Sink for Outlet<'_> {
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         if let Some(log) = &mut self.log {
             log.write(stream, bytes);
+        }
+        if let Some(health) = &mut self.health {
+            health.output(bytes);
         }
     }
 
@@ -227,8 +237,9 @@ impl Supervisor {
             fds: slots.finish().map_err(system("copy a descriptor"))?,
             mounts: None,
             cgroups,
-            oom_events: oom_events.map(Into::into),
+            oom_events,
             ooms_seen: 0,
+            health: launch.health.take().map(Monitor::new),
             poll: Poll::new().map_err(system("make an epoll descriptor"))?,
             daemons,
             journal,
@@ -318,23 +329,23 @@ impl Supervisor {
         else {
             return;
         };
-        let log = match entry.role {
-            Role::Main => self.log.as_mut(),
-            Role::Exec(_) => None,
-        };
-        let mut outlet = Outlet {
-            log,
-            detached: Vec::new(),
-        };
+        let mut outlet = Outlet::default();
+        match entry.role {
+            Role::Main => outlet.log = self.log.as_mut(),
+            Role::Exec(_) => {}
+            Role::Probe => outlet.health = self.health.as_mut(),
+        }
         action(
             &mut entry.session,
             &self.poll,
             &mut self.buffer,
             &mut outlet,
         );
+        let held = outlet.log.is_some_and(|log| log.held_until().is_some());
+        entry.session.hold(&self.poll, held);
         let exec = match &entry.role {
             Role::Exec(id) => Some(id.clone()),
-            Role::Main => None,
+            Role::Main | Role::Probe => None,
         };
         for token in outlet.detached {
             let kind = EventKind::Detached {
@@ -367,7 +378,14 @@ impl Supervisor {
             .sessions
             .iter()
             .filter_map(|entry| entry.session.deadline());
-        sessions.chain(self.restart_at).chain(self.kill_at).min()
+        let log = self.log.as_ref().and_then(JsonFile::held_until);
+        let health = self.health.as_ref().and_then(Monitor::deadline);
+        sessions
+            .chain(log)
+            .chain(health)
+            .chain(self.restart_at)
+            .chain(self.kill_at)
+            .min()
     }
 
     /// Does what is due.
@@ -382,6 +400,20 @@ impl Supervisor {
                 entry.session.expire(&self.poll, now);
             }
         }
+        if let Some(log) = &mut self.log
+            && log.held_until().is_some_and(|at| at <= now)
+        {
+            log.retry();
+            let held = log.held_until().is_some();
+            for entry in self
+                .sessions
+                .iter_mut()
+                .filter(|entry| matches!(entry.role, Role::Main))
+            {
+                entry.session.hold(&self.poll, held);
+            }
+        }
+        self.check_health(now);
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = None;
             self.kill();

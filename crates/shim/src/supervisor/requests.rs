@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use types::ContainerId;
 
 use super::birth::{self, Shape};
+use super::health::Monitor;
 use super::session::Manners;
 use super::slots::Slots;
 use super::{Entry, Role, Supervisor, invalid, system};
@@ -57,11 +58,7 @@ impl Supervisor {
                 }
             }
             Request::UpdatePolicy(policy) => self.restarts.policy = policy,
-            Request::SetHealth(_) => {
-                return Err(Refusal::Unsupported {
-                    what: "health checks".to_owned(),
-                });
-            }
+            Request::SetHealth(health) => self.set_health(health.map(|health| *health)),
             Request::Acknowledge { sequence } => self.journal.acknowledge(sequence),
             Request::Release => self.release()?,
         }
@@ -190,7 +187,7 @@ impl Supervisor {
                         id: id.clone(),
                         pid: entry.session.pid,
                     }),
-                    Role::Main => None,
+                    Role::Main | Role::Probe => None,
                 });
         let attached = self
             .main_session()
@@ -205,7 +202,7 @@ impl Supervisor {
             stop_intent: self.stop_intent,
             policy: self.restarts.policy,
             execs: execs.collect(),
-            health: None,
+            health: self.health.as_ref().map(Monitor::status),
             sequence: self.journal.sequence(),
             attached: u32::try_from(attached).unwrap_or(u32::MAX),
             lost_lines: self.log.as_ref().map_or(0, |log| log.lost()),

@@ -97,6 +97,8 @@ pub(super) struct Session {
     clients: Vec<Client>,
     next_client: u32,
     drain_until: Option<Instant>,
+    /// The log takes nothing for a moment.
+    held: bool,
 }
 
 impl Session {
@@ -124,6 +126,7 @@ impl Session {
             clients: Vec::new(),
             next_client: 0,
             drain_until: None,
+            held: false,
         };
         session
             .process
@@ -139,10 +142,6 @@ impl Session {
     /// How the process ended, if it has.
     pub(super) fn ended(&self) -> Option<Ended> {
         self.ended
-    }
-
-    pub(super) fn has_input(&self) -> bool {
-        self.input.is_open()
     }
 
     /// How many clients are served.
@@ -340,13 +339,21 @@ impl Session {
         }
     }
 
+    /// Whether outputs are to be left alone although nobody is behind with reading.
+    pub(super) fn hold(&mut self, poll: &Poll, held: bool) {
+        if self.held != held {
+            self.held = held;
+            self.settle(poll);
+        }
+    }
+
     /// A client that does not read holds the process up, as in docker. Once the process has ended, what is left
     /// is bounded, and is read.
     fn is_blocked(&self, stream: Stream) -> bool {
-        let limit = if self.ended.is_some() {
-            DRAIN_BACKLOG
-        } else {
-            0
+        let limit = match self.ended {
+            Some(_) => DRAIN_BACKLOG,
+            None if self.held => return true,
+            None => 0,
         };
         self.clients
             .iter()

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use runtime::plan::ExecPlan;
-use shim::protocol::{EventKind, Exec, Framing, Refusal, Reply, Request, Slot};
+use shim::protocol::{EventKind, Exec, Framing, Phase, Refusal, Reply, Request, Slot};
 use types::ContainerId;
 
 use crate::Case;
@@ -178,5 +178,8 @@ fn exec_signals() {
     assert_eq!(exec_exit(&mut running, &second_id), 137);
     assert_eq!(read_all(&mut second), b"");
     drop((_first, second));
+    if running.status().phase != Phase::Exited {
+        running.exit();
+    }
     running.release();
 }

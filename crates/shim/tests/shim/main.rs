@@ -3,6 +3,10 @@
 //! The program is its own launcher: with the argument `launcher` it takes that role. So it has a `main`, and
 //! finds its cases in a table.
 
+// A case fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod checks;
 mod daemon;
 mod execs;
 mod exits;
@@ -16,7 +20,7 @@ use std::time::Instant;
 type Case = (&'static str, fn());
 
 fn cases() -> Vec<Case> {
-    [exits::CASES, streams::CASES, execs::CASES].concat()
+    [exits::CASES, streams::CASES, execs::CASES, checks::CASES].concat()
 }
 
 fn main() -> ExitCode {

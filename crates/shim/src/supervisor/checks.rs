@@ -1,0 +1,78 @@
+//! The supervisor's part of the health check: runs are sessions.
+
+use std::time::Instant;
+
+use super::birth::{self, Shape};
+use super::health::Monitor;
+use super::session::Manners;
+use super::{Role, Supervisor};
+use crate::protocol::{EventKind, Health, HealthState, Refusal};
+
+impl Supervisor {
+    /// Starts a run of the health check if one is due, and ends one that takes too long.
+    pub(super) fn check_health(&mut self, now: Instant) {
+        let Some(health) = &mut self.health else {
+            return;
+        };
+        if health.takes_too_long(now) {
+            self.kill_probe();
+        } else if health.take_turn(now)
+            && let Err(refusal) = self.start_probe()
+            && let Some(health) = &mut self.health
+        {
+            let verdict = health.failed(&refusal.to_string());
+            self.tell_health(verdict);
+        }
+    }
+
+    fn start_probe(&mut self) -> Result<(), Refusal> {
+        let (Some(main), Some(health)) = (self.main_session(), &self.health) else {
+            return Err(Refusal::NotRunning);
+        };
+        let shape = Shape {
+            tty: false,
+            input: false,
+            outputs: true,
+        };
+        let cgroup = &self.prepared.plan().cgroup;
+        let (target, plan) = (main.session.pidfd(), &health.config.plan);
+        let born = birth::further(target, plan, cgroup, &self.fds, shape)?;
+        self.add_session(Role::Probe, born, Manners::default());
+        Ok(())
+    }
+
+    fn kill_probe(&self) {
+        let probes = self
+            .sessions
+            .iter()
+            .filter(|entry| matches!(entry.role, Role::Probe));
+        for probe in probes.filter(|probe| probe.session.ended().is_none()) {
+            // One that is gone already is what is wanted.
+            let _ = sys::process::pidfd_send_signal(probe.session.pidfd(), libc::SIGKILL);
+        }
+    }
+
+    /// A run ended with this exit status.
+    pub(super) fn probe_ended(&mut self, code: u8) {
+        let verdict = self.health.as_mut().and_then(|health| health.ended(code));
+        self.tell_health(verdict);
+    }
+
+    fn tell_health(&mut self, verdict: Option<(HealthState, u32)>) {
+        if let Some((state, failing_streak)) = verdict {
+            self.record(EventKind::Health {
+                state,
+                failing_streak,
+            });
+        }
+    }
+
+    /// Replaces the health check; a run that is under way counts for nothing.
+    pub(super) fn set_health(&mut self, config: Option<Health>) {
+        self.kill_probe();
+        self.health = config.map(Monitor::new);
+        if let (Some(health), Some(since)) = (&mut self.health, self.run.since) {
+            health.begin(since);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Health checks, logs under way, and what is left in control groups.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use runtime::cgroup::{Layout, Parent, Resources};
+use runtime::plan::NsMode;
+use shim::logs::{Next, Options, Reader, Watcher};
+use shim::protocol::{
+    EventKind, Health, HealthState, LogConfig, Request, RestartKind, RestartOutlook, RestartPolicy,
+};
+
+use crate::Case;
+use crate::daemon::{Container, PATIENCE, Running, exec_plan, wait_readable};
+use crate::streams::kill;
+
+pub(crate) const CASES: &[Case] = &[
+    ("a health check tells its verdicts", health),
+    ("a health check that hangs is ended", health_timeout),
+    ("followers see every line once", followers),
+    ("what remains in a control group is killed", remains),
+];
+
+fn milliseconds(n: u64) -> u64 {
+    n * 1_000_000
+}
+
+fn check(script: &str) -> Health {
+    Health {
+        plan: exec_plan(&["/bin/sh", "-c", script]).encode(),
+        interval: milliseconds(40),
+        timeout: milliseconds(150),
+        start_period: 0,
+        start_interval: 0,
+        retries: 2,
+    }
+}
+
+fn verdict(running: &mut Running) -> (HealthState, u32) {
+    running.event(|kind| match kind {
+        EventKind::Health {
+            state,
+            failing_streak,
+        } => Some((*state, *failing_streak)),
+        _ => None,
+    })
+}
+
+fn health() {
+    let mut container = Container::shell("sleep 1000");
+    container.launch.health = Some(check("cat /tmp/well"));
+    let mut running = container.launch().unwrap();
+    assert_eq!(verdict(&mut running), (HealthState::Unhealthy, 2));
+    std::fs::write(container.in_root("tmp/well"), "fine").unwrap();
+    assert_eq!(verdict(&mut running), (HealthState::Healthy, 0));
+    let health = running.status().health.unwrap();
+    let last = health.results.last().unwrap();
+    assert_eq!((last.exit_code, last.output.as_slice()), (0, &b"fine"[..]));
+    let first = &health.results[0];
+    assert_eq!(first.exit_code, 1);
+    assert!(String::from_utf8_lossy(&first.output).contains("No such file"));
+    assert!(
+        running.log().is_empty(),
+        "what a check says is not the container's"
+    );
+    running.ask(&Request::SetHealth(None)).unwrap();
+    assert_eq!(running.status().health, None);
+    kill(running);
+}
+
+fn health_timeout() {
+    let mut container = Container::shell("sleep 1000");
+    container.launch.health = Some(check("echo busy; sleep 1000"));
+    let mut running = container.launch().unwrap();
+    assert_eq!(verdict(&mut running), (HealthState::Unhealthy, 2));
+    let health = running.status().health.unwrap();
+    assert_eq!(health.results[0].exit_code, -1);
+    assert_eq!(
+        health.results[0].output,
+        b"Health check exceeded timeout (150ms): busy\n"
+    );
+    kill(running);
+}
+
+/// Reads until the last line has come, and checks that each came once and in order.
+fn follow(folder: std::path::PathBuf, last: u64) {
+    let place = std::fs::File::open(&folder).unwrap();
+    let options = Options {
+        follow: true,
+        ..Options::default()
+    };
+    let mut reader = Reader::open(place.into(), "x-json.log", options).unwrap();
+    let watcher = Watcher::new().unwrap();
+    watcher.add(reader.folder()).unwrap();
+    let mut expected = 1;
+    while expected <= last {
+        match reader.next_line().unwrap() {
+            Next::Line(line) => {
+                assert_eq!(
+                    String::from_utf8(line.text).unwrap(),
+                    format!("{expected}\n")
+                );
+                expected += 1;
+            }
+            Next::Nothing => {
+                wait_readable(watcher.as_fd(), Instant::now() + PATIENCE);
+                watcher.changes().unwrap();
+            }
+            Next::End => panic!("the end came before line {expected}"),
+        }
+    }
+}
+
+fn followers() {
+    const LINES: u64 = 300_000;
+    let mut container = Container::program(&["seq", "1", "300000"]);
+    let LogConfig::JsonFile { max_size, .. } = &mut container.launch.log else {
+        panic!()
+    };
+    *max_size = 64 << 10;
+    let folder = container.folder().join("logs");
+    let followers: Vec<_> = (0..3)
+        .map(|_| {
+            let folder = folder.clone();
+            std::thread::spawn(move || follow(folder, LINES))
+        })
+        .collect();
+    // Whoever comes later than the first lines misses them; that is not what is tested.
+    std::thread::sleep(Duration::from_millis(50));
+    let mut running = container.launch().unwrap();
+    assert_eq!(running.exit(), 0);
+    for follower in followers {
+        follower.join().unwrap();
+    }
+    running.release();
+}
+
+fn remains() {
+    let layout = Layout::detect().unwrap();
+    let parent = Parent::open(&layout, &format!("wharf-shimtest-{}", std::process::id())).unwrap();
+    let group = parent.create("remains", &Resources::default()).unwrap();
+    let mut container = Container::shell("(trap '' HUP; echo $$; exec sleep 1000) & exit 1");
+    container.plan.namespaces.pid = NsMode::Host;
+    let (tasks, unified) = group.entry_fds().unwrap();
+    for fd in tasks {
+        let slot = container.descriptor(fd);
+        container.plan.cgroup.dirs.push(slot);
+    }
+    container.plan.cgroup.unified = unified.map(|fd| container.descriptor(fd));
+    let slot = container.descriptor(group.kill_fd().unwrap());
+    container.launch.cgroups.push(slot);
+    container.launch.restart = RestartPolicy {
+        kind: RestartKind::OnFailure,
+        max_retries: 1,
+    };
+    let begun = Instant::now();
+    let mut running = container.launch().unwrap();
+    for expected in [RestartOutlook::After { delay: 100 }, RestartOutlook::None] {
+        let outlook = running.event(|kind| match kind {
+            EventKind::Exited { restart, .. } => Some(*restart),
+            _ => None,
+        });
+        assert_eq!(outlook, expected);
+    }
+    assert!(
+        begun.elapsed() < Duration::from_millis(1900),
+        "the output was waited for"
+    );
+    running.release();
+    assert!(group.is_empty().unwrap());
+    group.remove().unwrap();
+    assert!(parent.remove().unwrap());
+}
