@@ -3,6 +3,7 @@
 //! Everything that can be wrong with a plan's texts is found here, before there is a child.
 
 use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use sys::process::{FilterInstruction, StringArray};
 
@@ -24,6 +25,7 @@ pub struct Prepared {
     /// Below the procfs: `sys/…`.
     pub(crate) sysctls: Vec<CString>,
     pub(crate) program: Program,
+    pub(crate) birthplace: Option<OwnedFd>,
 }
 
 /// An [`ExecPlan`] that can be carried out.
@@ -144,6 +146,7 @@ impl Prepared {
                 .map(|(name, _)| sysctl(name))
                 .collect::<Result<_, _>>()?,
             program: program(&plan.process)?,
+            birthplace: None,
             plan,
         })
     }
@@ -151,6 +154,26 @@ impl Prepared {
     /// The plan that this was made of.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Lets the process be born in an empty mount namespace, which makes the start cheaper: the container's root is put
+    /// over the namespace's own and nothing has to be unmounted, which may take the kernel milliseconds.
+    ///
+    /// `namespace` holds one private mount, an empty read-only file system, for that stays beneath the container's
+    /// root, where nothing but a process that may unmount the root finds it. The calling thread may
+    /// share its working folder with no other (as threads do by default), and that becomes its root. In a user namespace
+    /// this is not used.
+    pub fn set_birthplace(&mut self, namespace: OwnedFd) {
+        self.birthplace = Some(namespace);
+    }
+
+    /// The namespace to be born in, where the plan allows it.
+    pub(crate) fn birthplace(&self) -> Option<BorrowedFd<'_>> {
+        let namespaces = &self.plan.namespaces;
+        let fits = namespaces.mount == NsMode::New
+            && namespaces.user == NsMode::Host
+            && self.plan.root.is_some();
+        self.birthplace.as_ref().filter(|_| fits).map(AsFd::as_fd)
     }
 
     /// Device nodes are mounted, not made: in a user namespace they could not be.

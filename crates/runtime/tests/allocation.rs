@@ -46,13 +46,20 @@ unsafe impl GlobalAlloc for Guard {
 static GUARD: Guard = Guard;
 
 fn wait(spawned: &Spawned) -> Exit {
-    sys::process::wait(spawned.pidfd.as_fd(), true).unwrap().unwrap()
+    sys::process::wait(spawned.pidfd.as_fd(), true)
+        .unwrap()
+        .unwrap()
 }
 
 /// A plan in which every step has something to do.
 fn everything(root: &std::path::Path) -> Plan {
     let mut plan = plan(root, "exit 5");
-    plan.mounts.push(support::fs_mount("/new/folder", "tmpfs", Default::default(), &[("size", "1m")]));
+    plan.mounts.push(support::fs_mount(
+        "/new/folder",
+        "tmpfs",
+        Default::default(),
+        &[("size", "1m")],
+    ));
     plan.sysctls = vec![("kernel.msgmax".into(), "4711".into())];
     plan.root_readonly = true;
     plan.namespaces.cgroup = NsMode::New;
@@ -61,11 +68,19 @@ fn everything(root: &std::path::Path) -> Plan {
         cwd: "/made/here".into(),
         create_cwd: true,
         groups: vec![1, 2, 3],
-        rlimits: vec![Rlimit { resource: libc::RLIMIT_CORE, soft: 0, hard: 0, explicit: true }],
+        rlimits: vec![Rlimit {
+            resource: libc::RLIMIT_CORE,
+            soft: 0,
+            hard: 0,
+            explicit: true,
+        }],
         oom_score_adj: Some((100, true)),
         keyring: Some("_ses.allocation".into()),
         // Allow all.
-        seccomp: Some(Seccomp { program: vec![(6, 0, 0, libc::SECCOMP_RET_ALLOW)], flags: 0 }),
+        seccomp: Some(Seccomp {
+            program: vec![(6, 0, 0, libc::SECCOMP_RET_ALLOW)],
+            flags: 0,
+        }),
         ..plan.process
     };
     plan
@@ -76,7 +91,11 @@ fn the_walk_does_not_allocate() {
     ALLOWED.store(std::process::id() as i32, Ordering::Relaxed);
     the_allocator_kills_children();
     let root = root();
-    std::fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(
+        root.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     for (terminal, init, uid) in [(false, false, 0), (true, false, 1000), (true, true, 0)] {
         let mut plan = everything(root.path());
         plan.terminal = terminal;
@@ -85,7 +104,11 @@ fn the_walk_does_not_allocate() {
         plan.init = init;
         plan.process.uid = uid;
         let spawned = spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap();
-        assert_eq!(wait(&spawned), Exit::Code(5), "terminal {terminal}, init {init}, user {uid}");
+        assert_eq!(
+            wait(&spawned),
+            Exit::Code(5),
+            "terminal {terminal}, init {init}, user {uid}"
+        );
     }
     a_fault_does_not_allocate(root.path());
     joining_does_not_allocate(root.path());
@@ -100,7 +123,10 @@ fn the_allocator_kills_children() {
             sys::process::exit(0)
         }
         Cloned::Parent { pidfd, .. } => {
-            assert_eq!(sys::process::wait(pidfd.as_fd(), true), Ok(Some(Exit::Signal(libc::SIGABRT))));
+            assert_eq!(
+                sys::process::wait(pidfd.as_fd(), true),
+                Ok(Some(Exit::Signal(libc::SIGABRT)))
+            );
         }
     }
 }
@@ -108,11 +134,21 @@ fn the_allocator_kills_children() {
 fn a_fault_does_not_allocate(root: &std::path::Path) {
     let mut plan = everything(root);
     plan.process.args = vec![b"nope".to_vec()];
-    assert_eq!(spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap_err().step, Step::Lookup);
+    assert_eq!(
+        spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default())
+            .unwrap_err()
+            .step,
+        Step::Lookup
+    );
 }
 
 fn joining_does_not_allocate(root: &std::path::Path) {
-    let target = spawn(&Prepared::new(plan(root, "sleep 1000")).unwrap(), &[], Stdio::default()).unwrap();
+    let target = spawn(
+        &Prepared::new(plan(root, "sleep 1000")).unwrap(),
+        &[],
+        Stdio::default(),
+    )
+    .unwrap();
     for terminal in [false, true] {
         let process = ProcessPlan {
             args: ["sh", "-c", "exit 6"].map(Into::into).to_vec(),
@@ -121,7 +157,12 @@ fn joining_does_not_allocate(root: &std::path::Path) {
             oom_score_adj: Some((50, false)),
             ..Default::default()
         };
-        let exec_plan = PreparedExec::new(ExecPlan { process, terminal, ..Default::default() }).unwrap();
+        let exec_plan = PreparedExec::new(ExecPlan {
+            process,
+            terminal,
+            ..Default::default()
+        })
+        .unwrap();
         let spawned = exec(target.pidfd.as_fd(), &exec_plan, &[], Stdio::default()).unwrap();
         assert_eq!(wait(&spawned), Exit::Code(6));
     }
@@ -135,7 +176,11 @@ fn a_user_namespace_does_not_allocate(root: &std::path::Path) {
     }
     let mut plan = plan(root, "exit 7");
     plan.namespaces.user = NsMode::New;
-    plan.uid_map = vec![IdMap { inside: 0, outside: 300_000, count: 65_536 }];
+    plan.uid_map = vec![IdMap {
+        inside: 0,
+        outside: 300_000,
+        count: 65_536,
+    }];
     plan.gid_map = plan.uid_map.clone();
     let spawned = spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap();
     assert_eq!(wait(&spawned), Exit::Code(7));

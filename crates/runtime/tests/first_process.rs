@@ -273,6 +273,15 @@ fn in_user_namespace(root: &std::path::Path, script: &str) -> runtime::plan::Pla
 }
 
 #[test]
+fn a_user_namespace_sees_nothing_of_the_callers_mounts() {
+    let root = root();
+    let script = "ls /..; cut -d' ' -f5 /proc/self/mountinfo | grep -cx /; mount | grep -cE 'on /(proc|sys) type'";
+    std::os::unix::fs::symlink("busybox", root.path().join("bin/cut")).unwrap();
+    let ended = run(in_user_namespace(root.path(), script)).unwrap();
+    assert_eq!(ended.output, "bin\ndev\netc\nproc\nsys\ntmp\n1\n2\n");
+}
+
+#[test]
 fn a_user_namespace_maps_root_and_owns_its_network() {
     let root = root();
     let script = "id -u; cat /proc/self/uid_map; echo x > /made; echo y > /dev/null; stat -c %u /proc/self/; \

@@ -267,3 +267,30 @@ fn a_bind_mount_that_shares_sends_what_is_mounted_within_it() {
     .join()
     .unwrap();
 }
+
+#[test]
+fn mounts_upon_the_callers_root_do_not_stay() {
+    let root = root();
+    std::thread::spawn(move || {
+        sys::process::unshare(libc::CLONE_NEWNS).unwrap();
+        let private = sys::mount::Change {
+            propagation: Some(Propagation::Private),
+            recursive: true,
+            ..Default::default()
+        };
+        sys::mount::set_attributes(rustix::fs::CWD, c"/", &private).unwrap();
+        for _ in 0..2 {
+            let stacked = sys::mount::detached(c"tmpfs", &[], 0).unwrap();
+            sys::mount::attach_at(std::os::fd::AsFd::as_fd(&stacked), rustix::fs::CWD, c"/")
+                .unwrap();
+        }
+        let ended = run(plan(
+            root.path(),
+            "ls /..; grep -c ' / / ' /proc/self/mountinfo",
+        ))
+        .unwrap();
+        assert_eq!(ended.output, "bin\ndev\netc\nproc\nsys\ntmp\n0\n");
+    })
+    .join()
+    .unwrap();
+}

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use sys::process::{CloneArgs, Cloned};
+use sys::process::{CloneArgs, Cloned, Namespace};
 
 use crate::fault::{Fault, Step};
 use crate::plan::{CgroupEntry, FdSlot, Namespaces, NsMode};
@@ -82,19 +82,17 @@ pub fn exec(
 ) -> Result<Spawned, Fault> {
     let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
     let supply = Supply::plain(fds, stdio, theirs);
-    let entry = &prepared.plan.cgroup;
-    let cloned = {
-        let _inside = PidNamespace::enter(target)?;
-        clone_into(0, entry, fds)?
-    };
-    match cloned {
+    let elsewhere = Elsewhere::pid_namespace(target)?;
+    match clone_into(0, &prepared.plan.cgroup, fds)? {
         Cloned::Child => {
             drop(ours);
             walk::join(prepared, &supply, target)
         }
         Cloned::Parent { pid, pidfd } => {
+            let pending = Pending::new(pid, pidfd, ours, false);
+            elsewhere.leave()?;
             drop(supply);
-            Pending::new(pid, pidfd, ours, false).proceed()
+            pending.proceed()
         }
     }
 }
@@ -109,13 +107,16 @@ fn start(
     let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
     let mut supply = Supply::for_plan(prepared, fds, stdio, theirs)?;
     supply.gated = gated;
-    let cloned = {
-        let _inside = match plan.namespaces.pid {
-            NsMode::Join(slot) => Some(PidNamespace::enter(at_slot(fds, slot)?)?),
-            NsMode::Host | NsMode::New => None,
-        };
-        clone_into(new_namespaces(&plan.namespaces), &plan.cgroup, fds)?
+    // The child, which never returns from its walk, does not go back from where these lead.
+    let pid_namespace = match plan.namespaces.pid {
+        NsMode::Join(slot) => Some(Elsewhere::pid_namespace(at_slot(fds, slot)?)?),
+        NsMode::Host | NsMode::New => None,
     };
+    let birthplace = prepared
+        .birthplace()
+        .map(Elsewhere::mount_namespace)
+        .transpose()?;
+    let cloned = clone_into(new_namespaces(&plan.namespaces), &plan.cgroup, fds)?;
     match cloned {
         Cloned::Child => {
             // Our end must be nobody's but the caller's, so that its end can be noticed.
@@ -123,8 +124,10 @@ fn start(
             walk::first(prepared, &supply)
         }
         Cloned::Parent { pid, pidfd } => {
-            drop(supply);
             let pending = Pending::new(pid, pidfd, ours, gated);
+            birthplace.map_or(Ok(()), Elsewhere::leave)?;
+            pid_namespace.map_or(Ok(()), Elsewhere::leave)?;
+            drop(supply);
             if plan.namespaces.user == NsMode::New {
                 pending.map_users(plan)?;
             }
@@ -176,26 +179,59 @@ fn channel() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((ours, theirs))
 }
 
-/// While it lives, children of this thread are born in another pid namespace.
-struct PidNamespace {
-    home: OwnedFd,
+/// While it lives, children of this thread are born in another namespace.
+struct Elsewhere {
+    /// `None` once the way back was gone.
+    home: Option<OwnedFd>,
+    kind: i32,
+    step: Step,
 }
 
-impl PidNamespace {
-    /// `target` is a namespace's or a process's descriptor.
-    fn enter(target: BorrowedFd<'_>) -> Result<Self, Fault> {
-        let at = |errno| Fault::new(Step::PidNamespace, errno);
+impl Elsewhere {
+    /// `target` is a pid namespace's or a process's descriptor.
+    fn pid_namespace(target: BorrowedFd<'_>) -> Result<Self, Fault> {
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        let home = sys::process::pidfd_open(own).map_err(at)?;
-        sys::process::setns(target, libc::CLONE_NEWPID).map_err(at)?;
-        Ok(Self { home })
+        Self::enter(
+            target,
+            sys::process::pidfd_open(own),
+            libc::CLONE_NEWPID,
+            Step::PidNamespace,
+        )
+    }
+
+    /// `target` is a mount namespace's descriptor.
+    fn mount_namespace(target: BorrowedFd<'_>) -> Result<Self, Fault> {
+        let home = sys::process::own_namespace(Namespace::Mount);
+        Self::enter(target, home, libc::CLONE_NEWNS, Step::Isolate)
+    }
+
+    fn enter(
+        target: BorrowedFd<'_>,
+        home: Result<OwnedFd, Errno>,
+        kind: i32,
+        step: Step,
+    ) -> Result<Self, Fault> {
+        let at = |errno| Fault::new(step, errno);
+        let home = Some(home.map_err(at)?);
+        sys::process::setns(target, kind).map_err(at)?;
+        Ok(Self { home, kind, step })
+    }
+
+    fn leave(mut self) -> Result<(), Fault> {
+        self.go_home().map_err(|errno| Fault::new(self.step, errno))
+    }
+
+    fn go_home(&mut self) -> Result<(), Errno> {
+        match self.home.take() {
+            Some(home) => sys::process::setns(home.as_fd(), self.kind),
+            None => Ok(()),
+        }
     }
 }
 
-impl Drop for PidNamespace {
+impl Drop for Elsewhere {
     fn drop(&mut self) {
-        // The way back to one's own namespace is always open (pid_namespaces(7)); the child returns from clone with
-        // this value too, and there the call changes nothing that it uses.
-        let _ = sys::process::setns(self.home.as_fd(), libc::CLONE_NEWPID);
+        // On the way out of a failed clone, whose error is the one to tell.
+        let _ = self.go_home();
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use sys::process::Namespace;
 
 use super::Spawned;
 use crate::fault::{Fault, Step};
@@ -47,7 +48,7 @@ impl Pending {
     /// The kernel's answer, at [`Step::JoinNamespace`].
     pub fn network_namespace(&self) -> Result<OwnedFd, Fault> {
         let namespace = match &self.pidfd {
-            Some(pidfd) => sys::process::network_namespace(pidfd.as_fd(), self.pid),
+            Some(pidfd) => sys::process::namespace_of(pidfd.as_fd(), self.pid, Namespace::Network),
             None => Err(Errno::SRCH),
         };
         namespace

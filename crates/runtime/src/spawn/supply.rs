@@ -9,7 +9,7 @@ use sys::mount;
 
 use super::Stdio;
 use crate::fault::{Fault, Step};
-use crate::plan::{MountKind, Plan, RootSource};
+use crate::plan::{MountKind, NsMode, Plan, RootSource, attr};
 use crate::prepared::Prepared;
 use crate::walk::Supply;
 
@@ -21,6 +21,7 @@ impl<'a> Supply<'a> {
             root: None,
             sources: Vec::new(),
             nodes: Vec::new(),
+            revealed: [None, None],
             stdio,
             channel,
             gated: false,
@@ -42,6 +43,13 @@ impl<'a> Supply<'a> {
                 Some(clone_path(path, true).map_err(|errno| Fault::new(Step::RootSource, errno))?);
         }
         supply.sources = bind_sources(plan)?;
+        if plan.namespaces.user == NsMode::New {
+            let at = |errno| Fault::new(Step::Prepare, errno);
+            supply.revealed = [
+                Some(mount::private_procfs().map_err(at)?),
+                Some(mount::detached(c"sysfs", &[], attr::READ_ONLY).map_err(at)?),
+            ];
+        }
         if prepared.binds_devices() {
             for (index, device) in plan.devices.iter().enumerate() {
                 let node = match device.bind {

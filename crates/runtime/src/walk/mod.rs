@@ -42,6 +42,8 @@ pub(crate) struct Supply<'a> {
     pub(crate) sources: Vec<Option<OwnedFd>>,
     /// By device: the clone of the caller's node, where nodes cannot be made.
     pub(crate) nodes: Vec<Option<OwnedFd>>,
+    /// For a user namespace: a procfs and a sysfs of the caller's.
+    pub(crate) revealed: [Option<OwnedFd>; 2],
     /// Standard streams.
     pub(crate) stdio: Stdio<'a>,
     /// The child's end of the channel; its number is above 2.
@@ -154,6 +156,7 @@ impl Walk<'_> {
         sys::process::lead_session().at(Step::Session)?;
         rustix::process::umask(rustix::fs::Mode::empty());
         self.host_names(plan)?;
+        self.isolate_mounts(prepared)?;
         self.make_revealing(prepared)?;
         self.enter_root(prepared)?;
         self.mount_all(prepared)?;

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use sys::mount::{self, Change, Context};
 
@@ -11,9 +12,13 @@ use crate::plan::{MountEntry, MountKind};
 use crate::prepared::{Filesystem, Mount, Prepared, Role};
 
 impl Walk<'_> {
-    /// Makes the procfs and sysfs mounts of a user namespace, which the kernel allows only while others can be seen:
-    /// before the caller's root is dropped.
+    /// Makes the procfs and sysfs mounts of a user namespace, which the kernel allows only while others can be seen in
+    /// the mount namespace: so the caller's, which it made for this, are attached meanwhile.
     pub(super) fn make_revealing(&mut self, prepared: &Prepared) -> Result<(), Fault> {
+        let supply = self.supply;
+        for revealed in supply.revealed.iter().flatten() {
+            mount::attach_at(revealed.as_fd(), CWD, c"/").at(Step::Isolate)?;
+        }
         for (index, mount) in prepared.mounts.iter().enumerate() {
             let (Some(place), Some(filesystem)) = (mount.revealing, &mount.filesystem) else {
                 continue;
@@ -22,6 +27,10 @@ impl Walk<'_> {
             if let Some(place) = self.revealing.get_mut(place) {
                 *place = Some(made);
             }
+        }
+        // Each is the topmost in its turn. Left there, they would keep the old root from being dropped.
+        for _ in supply.revealed.iter().flatten() {
+            mount::detach(c"/").at(Step::Isolate)?;
         }
         Ok(())
     }

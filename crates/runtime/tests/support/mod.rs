@@ -147,3 +147,32 @@ pub fn end(spawned: Spawned, mut reader: impl Read) -> Ended {
         .unwrap();
     Ended { output, exit }
 }
+
+/// A mount namespace with nothing but an empty read-only root, as a caller makes it once.
+pub fn birthplace() -> OwnedFd {
+    std::thread::spawn(|| {
+        sys::process::unshare(libc::CLONE_NEWNS).unwrap();
+        let private = sys::mount::Change {
+            propagation: Some(runtime::plan::Propagation::Private),
+            recursive: true,
+            ..Default::default()
+        };
+        sys::mount::set_attributes(rustix::fs::CWD, c"/", &private).unwrap();
+        let root = sys::mount::detached(c"tmpfs", &[], runtime::plan::attr::READ_ONLY).unwrap();
+        sys::mount::attach_at(root.as_fd(), rustix::fs::CWD, c"/").unwrap();
+        rustix::process::fchdir(&root).unwrap();
+        sys::mount::pivot_to_working_folder().unwrap();
+        sys::mount::detach(c".").unwrap();
+        let procfs = sys::mount::private_procfs().unwrap();
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        rustix::fs::openat(
+            procfs,
+            "thread-self/ns/mnt",
+            flags,
+            rustix::fs::Mode::empty(),
+        )
+        .unwrap()
+    })
+    .join()
+    .unwrap()
+}

@@ -9,7 +9,7 @@ mod signals;
 mod terminal;
 
 use std::ffi::{CStr, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -318,12 +318,45 @@ pub fn set_child_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
 
-/// The network namespace of a process, by its descriptor (6.11), else by procfs.
-pub fn network_namespace(pidfd: BorrowedFd<'_>, pid: i32) -> Result<OwnedFd> {
-    /// `PIDFD_GET_NET_NAMESPACE`: `_IO(0xFF, 4)`.
-    const GET_NET_NAMESPACE: libc::c_ulong = 0xff04;
-    // SAFETY: this ioctl takes no argument but zero.
-    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_NET_NAMESPACE as _, 0) };
+/// The kinds of namespace that a process is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    /// Its view of the cgroup tree.
+    Cgroup,
+    /// System V IPC and message queues.
+    Ipc,
+    /// Mounts.
+    Mount,
+    /// Network.
+    Network,
+    /// Process numbers.
+    Pid,
+    /// Users.
+    User,
+    /// Host name.
+    Uts,
+}
+
+impl Namespace {
+    /// The ioctl of a pidfd (`PIDFD_GET_*_NAMESPACE`, 6.11) and the name in procfs.
+    fn ways(self) -> (libc::c_ulong, &'static str) {
+        match self {
+            Self::Cgroup => (0xff01, "cgroup"),
+            Self::Ipc => (0xff02, "ipc"),
+            Self::Mount => (0xff03, "mnt"),
+            Self::Network => (0xff04, "net"),
+            Self::Pid => (0xff05, "pid"),
+            Self::User => (0xff09, "user"),
+            Self::Uts => (0xff0a, "uts"),
+        }
+    }
+}
+
+/// Opens a namespace of a process: by its descriptor, on older kernels by a procfs of this function's own. Allocates.
+pub fn namespace_of(pidfd: BorrowedFd<'_>, pid: i32, kind: Namespace) -> Result<OwnedFd> {
+    let (request, name) = kind.ways();
+    // SAFETY: these ioctls take no argument but zero.
+    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), request as _, 0) };
     if let Ok(fd) = outcome(answer.into()) {
         // SAFETY: a success is a new descriptor that nobody else has.
         return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) });
@@ -332,8 +365,15 @@ pub fn network_namespace(pidfd: BorrowedFd<'_>, pid: i32) -> Result<OwnedFd> {
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::openat(
         procfs,
-        format!("{pid}/ns/net"),
+        format!("{pid}/ns/{name}"),
         flags,
         rustix::fs::Mode::empty(),
     )
+}
+
+/// Opens a namespace of the calling process. Allocates.
+pub fn own_namespace(kind: Namespace) -> Result<OwnedFd> {
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    let own = pidfd_open(pid)?;
+    namespace_of(own.as_fd(), pid, kind)
 }
