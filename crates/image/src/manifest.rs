@@ -574,4 +574,43 @@ mod tests {
         let index = index(&format!("{{\"manifests\":[{}]}}", descriptor(9, "")));
         assert_eq!(index.select(&Platform::host()).unwrap().size, 9);
     }
+
+    /// Every cut and many changes of real documents: an answer, never a panic.
+    #[test]
+    fn damaged_documents_are_answered() {
+        let entry = ",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}";
+        let manifest = format!(
+            "{{\"schemaVersion\":2,\"mediaType\":\"{}\",\"config\":{},\"layers\":[{}]}}",
+            media_type::DOCKER_MANIFEST,
+            descriptor(1, ""),
+            descriptor(2, "")
+        );
+        let index = format!("{{\"manifests\":[{}]}}", descriptor(3, entry));
+        let config = format!(
+            "{{\"os\":\"linux\",\"config\":{{\"Cmd\":[\"x\"],\"Volumes\":{{\"/v\":{{}}}}}},\
+             \"rootfs\":{{\"diff_ids\":[\"{}\"]}},\"history\":[{{\"empty_layer\":true}}]}}",
+            digest(1)
+        );
+        let mut accepted = 0;
+        for document in [manifest, index, config] {
+            let bytes = document.as_bytes();
+            for cut in 0..bytes.len() {
+                assert!(parse(&bytes[..cut], None).is_err());
+                assert!(crate::ImageConfig::parse(bytes[..cut].to_vec()).is_err());
+            }
+            for at in 0..bytes.len() {
+                for change in [b'"', b'{', b'[', b'0', b'-', b',', 0, 0xff] {
+                    let mut damaged = bytes.to_vec();
+                    damaged[at] = change;
+                    if let Ok(Document::Manifest(manifest)) = parse(&damaged, None) {
+                        accepted += u32::from(manifest.check_image().is_ok());
+                    }
+                    if let Ok(config) = crate::ImageConfig::parse(damaged) {
+                        accepted += u32::from(config.chain_ids().len() < 2);
+                    }
+                }
+            }
+        }
+        assert!(accepted > 0, "some changes do no harm");
+    }
 }

@@ -353,6 +353,31 @@ fn saving_what_is_not_there_is_an_error_before_the_first_byte() {
     assert!(written.is_empty());
 }
 
+#[test]
+fn layers_can_be_read_before_they_are_committed() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let archive = legacy(&noise(12, 400_000));
+    let read = || image::archive::read(&archive[..], &store, &LoadOptions::default()).unwrap();
+    let pending = read();
+    for layer in &pending.images()[0].layers {
+        assert_eq!(
+            content_digest(pending.content(layer).unwrap()),
+            layer.diff_id
+        );
+    }
+    assert_eq!(store.list().unwrap(), []);
+    drop(pending);
+    assert_eq!(names(&temp.path().join("ingest")), Vec::<String>::new());
+    let images = read().commit().unwrap();
+    check_store(&store, temp.path(), &images);
+    // What is in the store already is read from there.
+    let again = read();
+    for layer in &again.images()[0].layers {
+        assert_eq!(content_digest(again.content(layer).unwrap()), layer.diff_id);
+    }
+}
+
 /// Loads and expects a refusal that leaves nothing.
 fn refused(archive: &[u8]) -> String {
     let temp = tempfile::tempdir().unwrap();

@@ -157,10 +157,7 @@ async fn images_of_every_form_are_pulled_and_layers_handed_over() {
         assert_eq!(again.target, pulled.target);
         assert!(recorder.ready.lock().unwrap().is_empty());
         let top = pulled.layers[2].digest.short();
-        assert_eq!(
-            recorder.words(&top),
-            [words::PULLING_FS_LAYER, words::ALREADY_EXISTS]
-        );
+        assert_eq!(recorder.words(&top), [words::ALREADY_EXISTS]);
         let resolved = client.resolve(&reference, None).await.unwrap();
         assert_eq!(resolved, pulled.target);
     }
@@ -578,6 +575,40 @@ async fn tokens_are_fetched_and_credentials_stay_at_home() {
     let redirected = elsewhere.seen.lock().unwrap().clone();
     assert_eq!(redirected.len(), 1);
     assert_eq!(redirected[0].header("authorization"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_is_asked_first_and_gets_no_credentials() {
+    let image = OneImage::new();
+    let mirror = Fake::start(move |seen| {
+        let body = image.body(&seen.path);
+        http("200 OK", &[], &body.unwrap_or_else(|| image.layer.clone()))
+    });
+    let client = Client::new(ClientOptions {
+        mirrors: vec![format!("http://127.0.0.1:{}", mirror.port)],
+        ..ClientOptions::default()
+    });
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let credentials = Credentials {
+        registry_token: "token".to_owned(),
+        ..Credentials::default()
+    };
+    let request = PullRequest {
+        credentials: Some(credentials),
+        ..request(&"debian".parse().unwrap())
+    };
+    let pulled = client
+        .pull(request, &store, Arc::new(Recorder::default()))
+        .await
+        .unwrap();
+    assert_eq!(pulled.reference.familiar(), "debian:latest");
+    let seen = mirror.seen.lock().unwrap();
+    assert!(
+        seen.iter()
+            .any(|s| s.path == "/v2/library/debian/manifests/latest")
+    );
+    assert!(seen.iter().all(|s| s.header("authorization").is_none()));
 }
 
 #[tokio::test]

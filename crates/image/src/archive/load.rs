@@ -17,8 +17,8 @@ use super::tar::TarReader;
 use super::{ArchiveError, Loaded};
 use crate::compression;
 use crate::error::ImageError;
-use crate::manifest::{Descriptor, Manifest, media_type};
-use crate::store::ContentStore;
+use crate::manifest::{Descriptor, Layer, Manifest, media_type};
+use crate::store::{BlobReader, ContentStore, Staged};
 use files::Files;
 
 const DOCKER_MANIFEST: &str = "manifest.json";
@@ -44,19 +44,71 @@ impl Default for LoadOptions {
     }
 }
 
-/// Reads all images of an archive (plain, or compressed by gzip or zstd) into the store.
-///
-/// All or nothing: the blobs of all images become visible together, after all of the archive
-/// has been checked. Compressed layers are compared with the configuration's digests only
-/// when they are unpacked. Blocks; not to be called from an asynchronous task.
+/// Images of an archive that have been read and checked and can be unpacked, but whose blobs
+/// are not in the store yet. Dropping this leaves nothing of them.
+#[derive(Debug)]
+pub struct Pending {
+    images: Vec<Loaded>,
+    group: Vec<Staged>,
+    store: ContentStore,
+}
+
+impl Pending {
+    /// The images, in the archive's order.
+    pub fn images(&self) -> &[Loaded] {
+        &self.images
+    }
+
+    /// A layer's blob.
+    ///
+    /// # Errors
+    /// [`ImageError::BlobMissing`] if it was in the store before and has been removed since.
+    pub fn content(&self, layer: &Layer) -> Result<BlobReader, ImageError> {
+        let staged = self
+            .group
+            .iter()
+            .find(|staged| staged.digest() == layer.digest);
+        staged.map_or_else(
+            || self.store.blob(&layer.digest),
+            |staged| Ok(staged.reader()),
+        )
+    }
+
+    /// Puts the blobs of all images to disk and makes them visible together. The disk has been
+    /// at work since they were read, so the later this is called, the less there is to wait for.
+    ///
+    /// # Errors
+    /// [`ImageError::Store`]; then nothing of the archive is left on disk.
+    pub fn commit(self) -> Result<Vec<Loaded>, ImageError> {
+        self.store.commit(self.group)?;
+        Ok(self.images)
+    }
+}
+
+/// Reads all images of an archive into the store: [`read`] and [`Pending::commit`].
 ///
 /// # Errors
-/// [`ImageError`]; then nothing of the archive is left on disk.
+/// As these; nothing of the archive is left on disk then.
 pub fn load<R: Read + Send>(
     reader: R,
     store: &ContentStore,
     options: &LoadOptions,
 ) -> Result<Vec<Loaded>, ImageError> {
+    read(reader, store, options)?.commit()
+}
+
+/// Reads all images of an archive (plain, or compressed by gzip or zstd) and checks them.
+///
+/// Compressed layers are compared with the configuration's digests only when they are
+/// unpacked. Blocks; not to be called from an asynchronous task.
+///
+/// # Errors
+/// [`ImageError`]; then nothing of the archive is left on disk.
+pub fn read<R: Read + Send>(
+    reader: R,
+    store: &ContentStore,
+    options: &LoadOptions,
+) -> Result<Pending, ImageError> {
     let (plain, _) = compression::reader(reader, options.limit)
         .map_err(|source| ArchiveError::Read { source })?;
     let mut files = Files::read(&mut TarReader::new(plain), store)?;
@@ -75,8 +127,14 @@ pub fn load<R: Read + Send>(
             });
         }
     }
-    commit(&mut files, &images, store)?;
-    Ok(images.into_iter().map(|image| image.loaded).collect())
+    let group = group(&mut files, &images, store)?;
+    let images = images.into_iter().map(|image| image.loaded).collect();
+    let store = store.clone();
+    Ok(Pending {
+        images,
+        group,
+        store,
+    })
 }
 
 /// An image that has been checked, with what is to be kept for it.
@@ -92,7 +150,7 @@ impl Found {
     fn with_manifest(
         refs: Vec<types::Reference>,
         config: crate::config::ImageConfig,
-        layers: Vec<(crate::manifest::Layer, String)>,
+        layers: Vec<(Layer, String)>,
     ) -> Result<Found, ImageError> {
         let plain = |kind: &str, digest: Digest, size: u64| Descriptor {
             media_type: kind.to_owned(),
@@ -131,7 +189,12 @@ impl Found {
     }
 }
 
-fn commit(files: &mut Files, images: &[Found], store: &ContentStore) -> Result<(), ImageError> {
+/// Everything of the images that the store does not have.
+fn group(
+    files: &mut Files,
+    images: &[Found],
+    store: &ContentStore,
+) -> Result<Vec<Staged>, ImageError> {
     let mut group = Vec::new();
     let mut stage = |bytes: &[u8]| {
         if !store.contains(&Digest::sha256(bytes)) {
@@ -151,5 +214,5 @@ fn commit(files: &mut Files, images: &[Found], store: &ContentStore) -> Result<(
             group.push(staged);
         }
     }
-    store.commit(group)
+    Ok(group)
 }

@@ -8,7 +8,7 @@ use std::io;
 
 use types::{Digest, Reference, ReferenceError};
 
-pub use load::{LoadOptions, load};
+pub use load::{LoadOptions, Pending, load, read};
 pub use save::{SaveImage, save};
 
 use crate::config::ImageConfig;
@@ -95,12 +95,12 @@ pub enum ArchiveError {
     },
 }
 
-/// An image that was read from an archive and whose blobs are in the content store.
+/// An image that was read from an archive.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The names that the archive gives it; none is possible.
     pub refs: Vec<Reference>,
-    /// The image's manifest, as it was or made here; its blob is in the store.
+    /// The image's manifest, as it was or made here; once committed, its blob is in the store.
     pub manifest: Descriptor,
     /// The configuration; its digest is the image's id.
     pub config: ImageConfig,

@@ -256,35 +256,24 @@ async fn fetch_layers(
     chain_ids: &[Digest],
     observer: Arc<dyn PullObserver>,
 ) -> Result<Vec<Staged>, ImageError> {
-    let mut places: Vec<(Digest, Vec<usize>)> = Vec::new();
-    let mut seen: HashMap<Digest, usize> = HashMap::new();
-    for (index, layer) in layers.iter().enumerate() {
-        let slot = *seen.entry(layer.digest).or_insert_with(|| {
-            places.push((layer.digest, Vec::new()));
-            places.len() - 1
-        });
-        places[slot].1.push(index);
-    }
-    for (digest, _) in &places {
-        observer.status(&digest.short(), words::PULLING_FS_LAYER, None);
-    }
     let options = &client.inner.options;
+    let missing = missing_layers(store, layers, chain_ids, &*observer);
+    for (place, places) in missing.iter().enumerate() {
+        let id = places[0].1.digest.short();
+        observer.status(&id, words::PULLING_FS_LAYER, None);
+        if place >= options.parallel_layers {
+            observer.status(&id, words::WAITING, None);
+        }
+    }
     let turns = Arc::new(Semaphore::new(options.parallel_layers.max(1)));
     let mut tasks = JoinSet::new();
-    for (place, (_, indexes)) in places.into_iter().enumerate() {
-        let here = indexes
-            .iter()
-            .map(|&i| (i, layers[i].clone(), chain_ids[i]))
-            .collect();
-        if place >= options.parallel_layers {
-            observer.status(&layers[indexes[0]].digest.short(), words::WAITING, None);
-        }
+    for places in missing {
         let job = LayerJob {
             session: Arc::clone(session),
             store: store.clone(),
             observer: Arc::clone(&observer),
             attempts: options.attempts,
-            places: here,
+            places,
         };
         let turns = Arc::clone(&turns);
         tasks.spawn(async move {
@@ -326,13 +315,45 @@ async fn give_back(store: &ContentStore, layers: &[Layer]) {
     }
 }
 
+/// A layer's place in the image, the layer, and its chain id.
+type Place = (usize, Layer, Digest);
+
+/// The layers that are not both stored and unpacked, grouped by blob, in the image's order.
+fn missing_layers(
+    store: &ContentStore,
+    layers: &[Layer],
+    chain_ids: &[Digest],
+    observer: &dyn PullObserver,
+) -> Vec<Vec<Place>> {
+    let mut groups: Vec<Vec<Place>> = Vec::new();
+    let mut group_of: HashMap<Digest, usize> = HashMap::new();
+    for (index, (layer, chain_id)) in layers.iter().zip(chain_ids).enumerate() {
+        let group = *group_of.entry(layer.digest).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[group].push((index, layer.clone(), *chain_id));
+    }
+    groups.retain(|places| {
+        let there = store.contains(&places[0].1.digest)
+            && places
+                .iter()
+                .all(|(_, layer, chain_id)| observer.has_layer(layer, chain_id));
+        if there {
+            observer.status(&places[0].1.digest.short(), words::ALREADY_EXISTS, None);
+        }
+        !there
+    });
+    groups
+}
+
 /// One blob and the layers that it is.
 struct LayerJob {
     session: Arc<Session>,
     store: ContentStore,
     observer: Arc<dyn PullObserver>,
     attempts: u32,
-    places: Vec<(usize, Layer, Digest)>,
+    places: Vec<Place>,
 }
 
 impl LayerJob {
@@ -352,16 +373,13 @@ impl LayerJob {
             Fetched::Present => (self.store.blob(&first.digest)?, None),
             Fetched::Staged(staged) => (staged.reader(), Some(staged)),
         };
-        let (known, new): (Vec<_>, Vec<_>) = self
-            .places
-            .into_iter()
-            .partition(|(_, layer, chain_id)| self.observer.has_layer(layer, chain_id));
-        if new.is_empty() && !known.is_empty() {
-            self.observer.status(&id, words::ALREADY_EXISTS, None);
-        } else {
-            self.observer.status(&id, words::DOWNLOAD_COMPLETE, None);
-        }
-        for (index, layer, chain_id) in new {
+        self.observer.status(&id, words::DOWNLOAD_COMPLETE, None);
+        for (index, layer, chain_id) in self.places {
+            // A layer can be unpacked already, from a blob of another compression.
+            if self.observer.has_layer(&layer, &chain_id) {
+                self.observer.status(&id, words::ALREADY_EXISTS, None);
+                continue;
+            }
             let content = content.clone();
             self.observer.layer_ready(LayerReady {
                 index,

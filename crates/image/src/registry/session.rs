@@ -127,6 +127,13 @@ pub(super) struct RawManifest {
     pub(super) digest: Digest,
 }
 
+impl Drop for Session {
+    /// A daemon at rest keeps no connections.
+    fn drop(&mut self) {
+        self.transport().forget();
+    }
+}
+
 impl Session {
     /// Greets the registry. Its answer tells whether there is one, and what it wants to know.
     pub(super) async fn open(

@@ -155,6 +155,14 @@ impl Transport {
         }
     }
 
+    /// Closes the connections that are kept for later.
+    pub(crate) fn forget(&self) {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     async fn connect(&self, origin: &Origin) -> Result<Sender, ConnectFault> {
         if origin.scheme == Scheme::Https {
             return Err(ConnectFault::Tls(

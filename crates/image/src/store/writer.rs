@@ -24,7 +24,12 @@ pub struct BlobWriter {
     expected: Option<Digest>,
     hasher: Hasher,
     length: u64,
+    /// Up to where the kernel has been told to begin writing to disk.
+    flushed: u64,
 }
+
+/// The disk works while more comes, so that the synchronisation at the end finds little left.
+const FLUSH_EVERY: u64 = 8 << 20;
 
 impl BlobWriter {
     pub(super) fn named(
@@ -47,6 +52,7 @@ impl BlobWriter {
             expected: Some(digest),
             hasher,
             length: 0,
+            flushed: 0,
         };
         writer.digest_what_is_there()?;
         Ok(writer)
@@ -62,6 +68,7 @@ impl BlobWriter {
             expected: None,
             hasher: Hasher::new(),
             length: 0,
+            flushed: 0,
         })
     }
 
@@ -104,7 +111,7 @@ impl BlobWriter {
             .and_then(|()| io::Seek::rewind(&mut self.file))
             .map_err(failed("truncate", &self.path))?;
         self.hasher = Hasher::new();
-        self.length = 0;
+        (self.length, self.flushed) = (0, 0);
         Ok(())
     }
 
@@ -146,6 +153,11 @@ impl Write for BlobWriter {
         let written = self.file.write(data)?;
         self.hasher.update(&data[..written]);
         self.length += written as u64;
+        let dirty = self.length - self.flushed;
+        if dirty >= FLUSH_EVERY {
+            sys::writeback::start(self.file.as_fd(), self.flushed, dirty);
+            self.flushed = self.length;
+        }
         Ok(written)
     }
 
@@ -190,7 +202,7 @@ impl Staged {
     /// Lets the kernel begin to write, so that several blobs are written side by side and
     /// [`Staged::sync`] finds little left to wait for.
     pub(super) fn start_writing(&self) {
-        sys::writeback::start(self.file.as_fd());
+        sys::writeback::start(self.file.as_fd(), 0, 0);
     }
 
     pub(super) fn sync(&self) -> Result<(), ImageError> {
