@@ -45,27 +45,33 @@ impl Cleaner {
         }
     }
 
-    /// Queues a job unless the queue is full.
-    pub(crate) fn try_queue(&self, job: Job) -> std::result::Result<(), Box<Job>> {
-        let jobs = self.jobs.lock().ok().and_then(|jobs| jobs.clone());
-        let Some(jobs) = jobs else { return Ok(()) };
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        jobs.try_send(job).map_err(|error| {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            match error {
-                TrySendError::Full(job) | TrySendError::Disconnected(job) => Box::new(job),
-            }
-        })
+    /// Counts jobs that will be queued, so that nobody finds everything clean in between.
+    pub(crate) fn announce(&self, count: usize) {
+        self.waiting.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// Queues a job; waits while the queue is full.
+    /// Queues an announced job unless the queue is full. Once the engine closes the tombstone stays in the store, and
+    /// the next daemon finds it.
+    pub(crate) fn try_queue(&self, job: Job) -> std::result::Result<(), Box<Job>> {
+        match self.sender().map(|jobs| jobs.try_send(job)) {
+            Some(Err(TrySendError::Full(job))) => Err(Box::new(job)),
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Disconnected(_))) | None => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Queues an announced job; waits while the queue is full.
     pub(crate) fn queue(&self, job: Job) {
-        let jobs = self.jobs.lock().ok().and_then(|jobs| jobs.clone());
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        // Closed: the tombstone stays in the store, and the next daemon finds it.
-        if jobs.is_none_or(|jobs| jobs.send(job).is_err()) {
+        if self.sender().is_none_or(|jobs| jobs.send(job).is_err()) {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    fn sender(&self) -> Option<SyncSender<Job>> {
+        self.jobs.lock().ok().and_then(|jobs| jobs.clone())
     }
 
     /// Jobs that are not done yet.
@@ -89,7 +95,9 @@ impl Engine {
     /// Starts the thread, which ends when the engine drains it.
     pub(crate) fn start_cleaner(&self) -> Result<()> {
         let cleaner = &self.inner().cleaner;
-        let Some(inbox) = cleaner.inbox.lock().ok().and_then(|mut inbox| inbox.take()) else { return Ok(()) };
+        let Some(inbox) = cleaner.inbox.lock().ok().and_then(|mut inbox| inbox.take()) else {
+            return Ok(());
+        };
         // A handle of its own would keep the engine alive for ever: the thread ends with `drain`.
         let engine = self.clone();
         let thread = std::thread::Builder::new()
@@ -100,7 +108,11 @@ impl Engine {
                         release();
                     }
                     engine.clean(&job.tombstone);
-                    engine.inner().cleaner.waiting.fetch_sub(1, Ordering::Relaxed);
+                    engine
+                        .inner()
+                        .cleaner
+                        .waiting
+                        .fetch_sub(1, Ordering::Relaxed);
                 }
             })
             .map_err(EngineError::io("start the cleaner's thread"))?;
@@ -114,7 +126,11 @@ impl Engine {
     pub(crate) fn clean(&self, tombstone: &TombstoneRow) {
         let outcome = match tombstone.kind.as_str() {
             CONTAINER => self.clean_container(&tombstone.key),
-            VOLUME => self.inner().volume_store.remove(&tombstone.key).map_err(EngineError::from),
+            VOLUME => self
+                .inner()
+                .volume_store
+                .remove(&tombstone.key)
+                .map_err(EngineError::from),
             other => {
                 tracing::warn!(kind = other, "a tombstone of an unknown kind is left alone");
                 return;
@@ -123,9 +139,14 @@ impl Engine {
         match outcome {
             Ok(()) => {
                 let sequence = tombstone.sequence;
-                self.store().write_later(move |connection| TombstoneRow::delete(connection, sequence), |()| ());
+                self.store().write_later(
+                    move |connection| TombstoneRow::delete(connection, sequence),
+                    |()| (),
+                );
             }
-            Err(error) => tracing::warn!(%error, kind = tombstone.kind, key = tombstone.key, "cleaning failed; it is tried again at the next start"),
+            Err(error) => {
+                tracing::warn!(%error, kind = tombstone.kind, key = tombstone.key, "cleaning failed; it is tried again at the next start")
+            }
         }
     }
 
@@ -138,7 +159,11 @@ impl Engine {
         match fs::rename(&folder, &grave) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(EngineError::io(format!("move {} away", folder.display()))(error)),
+            Err(error) => {
+                return Err(EngineError::io(format!("move {} away", folder.display()))(
+                    error,
+                ));
+            }
         }
         remove_tree(&grave)
     }
@@ -146,7 +171,9 @@ impl Engine {
 
 /// Removes a folder with everything in it; that it is not there is no error.
 pub(crate) fn remove_tree(path: &std::path::Path) -> Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
     let parent = crate::paths::open_folder(parent)?;
     use std::os::fd::AsFd;
     match sys::beneath::tree::remove(parent.as_fd(), name) {

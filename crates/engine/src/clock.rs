@@ -7,7 +7,9 @@ pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Now, nanoseconds since 1970.
 pub(crate) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// RFC 3339 with nanoseconds, trailing zeros of the fraction removed, in UTC; [`NEVER`] for 0.
@@ -18,7 +20,12 @@ pub(crate) fn rfc3339(nanoseconds: i64) -> String {
     let seconds = nanoseconds.div_euclid(1_000_000_000);
     let (year, month, day) = civil(seconds.div_euclid(86_400));
     let time = seconds.rem_euclid(86_400);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60);
+    let mut text = format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
+        time / 3600,
+        time / 60 % 60,
+        time % 60
+    );
     let fraction = nanoseconds.rem_euclid(1_000_000_000);
     if fraction != 0 {
         text.push_str(format!(".{fraction:09}").trim_end_matches('0'));
@@ -30,15 +37,27 @@ pub(crate) fn rfc3339(nanoseconds: i64) -> String {
 /// RFC 3339 with all nine digits of the fraction, as docker prefixes lines of a log.
 pub(crate) fn fixed_rfc3339(nanoseconds: i64) -> String {
     let seconds = nanoseconds - nanoseconds.rem_euclid(1_000_000_000);
-    let text = if seconds == 0 { "1970-01-01T00:00:00Z".to_owned() } else { rfc3339(seconds) };
-    format!("{}.{:09}Z", text.trim_end_matches('Z'), nanoseconds.rem_euclid(1_000_000_000))
+    let text = if seconds == 0 {
+        "1970-01-01T00:00:00Z".to_owned()
+    } else {
+        rfc3339(seconds)
+    };
+    format!(
+        "{}.{:09}Z",
+        text.trim_end_matches('Z'),
+        nanoseconds.rem_euclid(1_000_000_000)
+    )
 }
 
 /// Reads RFC 3339, with any offset, into nanoseconds since 1970.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
     let mut parts = date.split('-');
-    let (year, month, day): (i64, i64, i64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let (year, month, day): (i64, i64, i64) = (
+        parts.next()?.parse().ok()?,
+        parts.next()?.parse().ok()?,
+        parts.next()?.parse().ok()?,
+    );
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (time, tail) = rest.split_at_checked(8)?;
     let mut parts = time.split(':').map(|part| part.parse::<i64>().ok());
@@ -46,7 +65,11 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     let (fraction, zone) = match tail.strip_prefix('.') {
         Some(tail) => {
             let end = tail.find(|c: char| !c.is_ascii_digit())?;
-            let digits: String = tail[..end].chars().chain(std::iter::repeat('0')).take(9).collect();
+            let digits: String = tail[..end]
+                .chars()
+                .chain(std::iter::repeat('0'))
+                .take(9)
+                .collect();
             (digits.parse::<i64>().ok()?, &tail[end..])
         }
         None => (0, tail),
@@ -59,7 +82,12 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
             sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60)
         }
     };
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    if !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
@@ -125,9 +153,15 @@ mod tests {
             assert_eq!(rfc3339(nanoseconds), text);
             assert_eq!(parse_rfc3339(text), Some(nanoseconds));
         }
-        assert_eq!(parse_rfc3339("2025-11-25T02:22:15+01:00"), Some(1_764_033_735_000_000_000));
+        assert_eq!(
+            parse_rfc3339("2025-11-25T02:22:15+01:00"),
+            Some(1_764_033_735_000_000_000)
+        );
         assert_eq!(parse_rfc3339("yesterday"), None);
-        assert_eq!(fixed_rfc3339(1_500_000_000), "1970-01-01T00:00:01.500000000Z");
+        assert_eq!(
+            fixed_rfc3339(1_500_000_000),
+            "1970-01-01T00:00:01.500000000Z"
+        );
     }
 
     #[test]

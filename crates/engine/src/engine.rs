@@ -75,7 +75,9 @@ pub(crate) struct Inner {
 
 impl Engine {
     pub(crate) fn from_inner(inner: Inner) -> Engine {
-        Engine { inner: Arc::new(inner) }
+        Engine {
+            inner: Arc::new(inner),
+        }
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -125,7 +127,9 @@ impl Engine {
         if *self.inner.closing.borrow() {
             return Err(EngineError::Closing);
         }
-        tokio::spawn(work).await.map_err(|_| EngineError::Panicked { operation })?
+        tokio::spawn(work)
+            .await
+            .map_err(|_| EngineError::Panicked { operation })?
     }
 
     /// Runs something that blocks on a thread for such things.
@@ -135,6 +139,8 @@ impl Engine {
         work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let engine = self.clone();
-        tokio::task::spawn_blocking(move || work(&engine)).await.map_err(|_| EngineError::Panicked { operation })?
+        tokio::task::spawn_blocking(move || work(&engine))
+            .await
+            .map_err(|_| EngineError::Panicked { operation })?
     }
 }

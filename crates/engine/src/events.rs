@@ -34,7 +34,9 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new() -> Hub {
-        Hub { sender: broadcast::channel(BACKLOG).0 }
+        Hub {
+            sender: broadcast::channel(BACKLOG).0,
+        }
     }
 
     /// How many listen.
@@ -51,7 +53,12 @@ impl Hub {
 }
 
 /// Makes an event of now.
-pub(crate) fn event(kind: &str, action: impl Into<String>, id: impl Into<String>, attributes: BTreeMap<String, String>) -> Event {
+pub(crate) fn event(
+    kind: &str,
+    action: impl Into<String>,
+    id: impl Into<String>,
+    attributes: BTreeMap<String, String>,
+) -> Event {
     let now = clock::now();
     at(now, kind, action, id, attributes)
 }
@@ -67,7 +74,10 @@ pub(crate) fn at(
     Event {
         kind: kind.to_owned(),
         action: action.into(),
-        actor: Actor { id: id.into(), attributes },
+        actor: Actor {
+            id: id.into(),
+            attributes,
+        },
         scope: "local".to_owned(),
         time: time / 1_000_000_000,
         time_nano: time,
@@ -80,7 +90,10 @@ fn record(connection: &Connection, events: Vec<Event>) -> Result<Vec<Numbered>> 
     for event in events {
         let doc = rows::to_json("an event", &event)?;
         let sequence = rows::events::insert(connection, event.time_nano, &doc)?;
-        numbered.push(Numbered { sequence, event: Arc::new(event) });
+        numbered.push(Numbered {
+            sequence,
+            event: Arc::new(event),
+        });
     }
     Ok(numbered)
 }
@@ -122,13 +135,29 @@ impl Engine {
     /// Follows events: first the history from `since`, then what comes, without a gap or a repetition.
     pub async fn events(&self, options: EventsOptions) -> Result<EventStream> {
         options.filters.check(&[
-            "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret", "service", "type",
+            "config",
+            "container",
+            "daemon",
+            "event",
+            "image",
+            "label",
+            "network",
+            "node",
+            "plugin",
+            "scope",
+            "secret",
+            "service",
+            "type",
             "volume",
         ])?;
         check_window(options.since, options.until)?;
         let mut live = self.hub().sender.subscribe();
         let history = match options.since {
-            Some(since) => self.store().read(move |connection| rows::events::since(connection, since)).await?,
+            Some(since) => {
+                self.store()
+                    .read(move |connection| rows::events::since(connection, since))
+                    .await?
+            }
             None => Vec::new(),
         };
         let (sender, receiver) = mpsc::channel(CHANNEL);
@@ -138,7 +167,9 @@ impl Engine {
             let mut last = 0;
             for (sequence, doc) in history {
                 last = sequence;
-                let Ok(event) = rows::from_json::<Event>("an event", &doc) else { continue };
+                let Ok(event) = rows::from_json::<Event>("an event", &doc) else {
+                    continue;
+                };
                 if options.until.is_some_and(|until| event.time_nano > until) {
                     return;
                 }
@@ -148,7 +179,12 @@ impl Engine {
             }
             let end = async {
                 match options.until {
-                    Some(until) => tokio::time::sleep(Duration::from_nanos((until - clock::now()).max(0).unsigned_abs())).await,
+                    Some(until) => {
+                        tokio::time::sleep(Duration::from_nanos(
+                            (until - clock::now()).max(0).unsigned_abs(),
+                        ))
+                        .await
+                    }
                     None => std::future::pending().await,
                 }
             };
@@ -188,7 +224,9 @@ fn matches(filters: &Filters, event: &Event) -> bool {
         event.kind == kind
             && (event.actor.id == wanted
                 || event.actor.id.starts_with(wanted)
-                || attributes.get("name").is_some_and(|name| name == wanted.trim_start_matches('/')))
+                || attributes
+                    .get("name")
+                    .is_some_and(|name| name == wanted.trim_start_matches('/')))
     };
     let image = |wanted: &str| {
         let is = |have: &str| have == wanted || have.split([':', '@']).next() == Some(wanted);
@@ -200,21 +238,28 @@ fn matches(filters: &Filters, event: &Event) -> bool {
     filters.any("type", |wanted| event.kind == wanted)
         && filters.any("event", |wanted| action == wanted || event.action == wanted)
         && filters.any("scope", |wanted| event.scope == wanted)
-        && filters.any("container", |wanted| names("container", wanted) || attributes.get("container").is_some_and(|id| id.starts_with(wanted)))
+        && filters.any("container", |wanted| {
+            names("container", wanted)
+                || attributes
+                    .get("container")
+                    .is_some_and(|id| id.starts_with(wanted))
+        })
         && filters.any("volume", |wanted| names("volume", wanted))
         && filters.any("network", |wanted| names("network", wanted))
         && filters.any("daemon", |wanted| names("daemon", wanted))
         && filters.any("image", image)
         && filters.labels_match(attributes)
-        && !["config", "node", "plugin", "secret", "service"].iter().any(|kind| filters.has(kind))
+        && !["config", "node", "plugin", "secret", "service"]
+            .iter()
+            .any(|kind| filters.has(kind))
 }
 
 /// Refuses a time window that ends before it begins.
 fn check_window(since: Option<i64>, until: Option<i64>) -> Result<()> {
     match (since, until) {
-        (Some(since), Some(until)) if since > until => {
-            Err(EngineError::invalid("`since` time cannot be after `until` time"))
-        }
+        (Some(since), Some(until)) if since > until => Err(EngineError::invalid(
+            "`since` time cannot be after `until` time",
+        )),
         _ => Ok(()),
     }
 }
@@ -225,14 +270,19 @@ mod tests {
 
     #[test]
     fn filters_choose_events() {
-        let attributes = BTreeMap::from([("name".to_owned(), "web".to_owned()), ("image".to_owned(), "nginx:1".to_owned())]);
+        let attributes = BTreeMap::from([
+            ("name".to_owned(), "web".to_owned()),
+            ("image".to_owned(), "nginx:1".to_owned()),
+        ]);
         let event = event("container", "exec_start: sh", "abcdef", attributes);
         let check = |key: &str, value: &str| {
             let mut filters = Filters::default();
             filters.add(key, value);
             matches(&filters, &event)
         };
-        assert!(check("event", "exec_start") && check("container", "web") && check("container", "abc"));
+        assert!(
+            check("event", "exec_start") && check("container", "web") && check("container", "abc")
+        );
         assert!(check("image", "nginx") && check("image", "nginx:1") && check("label", "name=web"));
         assert!(!check("type", "image") && !check("event", "die") && !check("image", "ngin"));
     }

@@ -42,7 +42,9 @@ impl Filters {
     /// Refuses keys that the caller does not know, in docker's words.
     pub fn check(&self, known: &[&str]) -> Result<()> {
         match self.0.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => Err(EngineError::Invalid { sentence: format!("invalid filter '{key}'") }),
+            Some(key) => Err(EngineError::Invalid {
+                sentence: format!("invalid filter '{key}'"),
+            }),
             None => Ok(()),
         }
     }

@@ -28,10 +28,20 @@ impl Host {
         let online = read("/sys/devices/system/cpu/online");
         let memory = read("/proc/meminfo")
             .lines()
-            .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+            .find_map(|line| {
+                line.strip_prefix("MemTotal:")?
+                    .trim()
+                    .strip_suffix("kB")?
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
+            })
             .unwrap_or(0)
             * 1024;
-        let release = [read("/etc/os-release"), read("/usr/lib/os-release")].into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+        let release = [read("/etc/os-release"), read("/usr/lib/os-release")]
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .unwrap_or_default();
         let value = |key: &str| {
             release
                 .lines()
@@ -42,7 +52,11 @@ impl Host {
         let processors = crate::compile::limits::parse_list(&online).map_or(1, |list| list.len());
         Host {
             processors,
-            online: if online.is_empty() { "0".to_owned() } else { online },
+            online: if online.is_empty() {
+                "0".to_owned()
+            } else {
+                online
+            },
             memory,
             name: text(uname.nodename()),
             kernel: text(uname.release()),
@@ -55,5 +69,8 @@ impl Host {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }

@@ -34,7 +34,8 @@ pub use config::EngineConfig;
 pub use engine::Engine;
 pub use filters::Filters;
 pub use options::{
-    AttachOptions, AttachTicket, CreateRequest, Created, EventStream, EventsOptions, ExecStart, ExecStartOptions, ImageListOptions,
-    ListOptions, LogChunk, LogStream, LogsOptions, ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle,
+    AttachOptions, AttachTicket, CreateRequest, Created, EventStream, EventsOptions, ExecStart,
+    ExecStartOptions, ImageListOptions, ListOptions, LogChunk, LogStream, LogsOptions,
+    ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle,
 };
 pub use outcome::{Class, EngineError, Result};

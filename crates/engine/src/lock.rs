@@ -35,12 +35,26 @@ impl Lock {
                 let mut holder = String::new();
                 // Its number only makes the sentence more helpful.
                 let _ = (&mut file).take(32).read_to_string(&mut holder);
-                let holder = if holder.trim().is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
-                return Err(EngineError::Locked { path: path.display().to_string(), holder });
+                let holder = if holder.trim().is_empty() {
+                    "unknown".to_owned()
+                } else {
+                    holder.trim().to_owned()
+                };
+                return Err(EngineError::Locked {
+                    path: path.display().to_string(),
+                    holder,
+                });
             }
-            Err(errno) => return Err(EngineError::Io { what: describe(), source: errno.into() }),
+            Err(errno) => {
+                return Err(EngineError::Io {
+                    what: describe(),
+                    source: errno.into(),
+                });
+            }
         }
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(EngineError::io(describe()))?;
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(EngineError::io(describe()))?;
         Ok(Lock { file })
     }
 }
@@ -55,7 +69,13 @@ mod tests {
         let path = folder.path().join("daemon.lock");
         let first = Lock::take(&path).unwrap();
         let refused = Lock::take(&path).unwrap_err().to_string();
-        assert!(refused.starts_with(&format!("another daemon (process {}) is using", std::process::id())), "{refused}");
+        assert!(
+            refused.starts_with(&format!(
+                "another daemon (process {}) is using",
+                std::process::id()
+            )),
+            "{refused}"
+        );
         drop(first);
         Lock::take(&path).unwrap();
     }

@@ -28,8 +28,14 @@ pub(crate) fn is_named(wanted: &str, name: &str) -> bool {
 impl Engine {
     /// Lists networks: filters `dangling driver id label name scope type`.
     pub async fn network_list(&self, filters: Filters) -> Result<Vec<Network>> {
-        filters.check(&["dangling", "driver", "id", "label", "label!", "name", "scope", "type"])?;
-        let mut list: Vec<Network> = NAMES.iter().filter(|name| self.has_network(name)).map(|name| self.describe_network(name, false)).collect();
+        filters.check(&[
+            "dangling", "driver", "id", "label", "label!", "name", "scope", "type",
+        ])?;
+        let mut list: Vec<Network> = NAMES
+            .iter()
+            .filter(|name| self.has_network(name))
+            .map(|name| self.describe_network(name, false))
+            .collect();
         list.retain(|network| {
             filters.any("name", |wanted| network.name.contains(wanted))
                 && filters.any("id", |wanted| network.id.starts_with(wanted))
@@ -44,12 +50,17 @@ impl Engine {
 
     /// One network with the containers on it.
     pub async fn network_inspect(&self, name: &str) -> Result<Network> {
-        let found = NAMES.iter().filter(|known| self.has_network(known)).find(|known| {
-            **known == name || (name.len() >= 4 && id_of(self, known).starts_with(name))
-        });
+        let found = NAMES
+            .iter()
+            .filter(|known| self.has_network(known))
+            .find(|known| {
+                **known == name || (name.len() >= 4 && id_of(self, known).starts_with(name))
+            });
         match found {
             Some(known) => Ok(self.describe_network(known, true)),
-            None => Err(EngineError::NoSuchNetwork { name: name.to_owned() }),
+            None => Err(EngineError::NoSuchNetwork {
+                name: name.to_owned(),
+            }),
         }
     }
 
@@ -66,14 +77,27 @@ impl Engine {
             scope: "local".to_owned(),
             driver: driver.to_owned(),
             enable_ipv4: true,
-            ipam: Ipam { driver: "default".to_owned(), ..Default::default() },
+            ipam: Ipam {
+                driver: "default".to_owned(),
+                ..Default::default()
+            },
             options: Some(BTreeMap::new()),
             labels: Some(BTreeMap::new()),
-            containers: Some(if members { self.members(name) } else { BTreeMap::new() }),
+            containers: Some(if members {
+                self.members(name)
+            } else {
+                BTreeMap::new()
+            }),
             ..Default::default()
         };
         network.ipam.config = Some(Vec::new());
-        if let (Some(bridge), "bridge") = (self.inner().network.as_ref().map(|network| network.bridge_info()), name) {
+        if let (Some(bridge), "bridge") = (
+            self.inner()
+                .network
+                .as_ref()
+                .map(|network| network.bridge_info()),
+            name,
+        ) {
             network.ipam.config = Some(vec![IpamConfig {
                 subnet: bridge.subnet.to_string(),
                 gateway: bridge.gateway.to_string(),
@@ -100,15 +124,23 @@ impl Engine {
         self.registry()
             .all()
             .into_iter()
-            .filter(|container| container.spec.host.network_mode == network && container.run().status.is_up())
+            .filter(|container| {
+                container.spec.host.network_mode == network && container.run().status.is_up()
+            })
             .map(|container| {
                 let run = container.run();
                 let endpoint = run.endpoint.as_ref();
                 let resource = EndpointResource {
                     name: container.name(),
-                    endpoint_id: endpoint.map(|endpoint| endpoint.id.clone()).unwrap_or_default(),
-                    mac_address: endpoint.map(|endpoint| endpoint.mac.clone()).unwrap_or_default(),
-                    ipv4_address: endpoint.map(|endpoint| format!("{}/{}", endpoint.address, endpoint.prefix)).unwrap_or_default(),
+                    endpoint_id: endpoint
+                        .map(|endpoint| endpoint.id.clone())
+                        .unwrap_or_default(),
+                    mac_address: endpoint
+                        .map(|endpoint| endpoint.mac.clone())
+                        .unwrap_or_default(),
+                    ipv4_address: endpoint
+                        .map(|endpoint| format!("{}/{}", endpoint.address, endpoint.prefix))
+                        .unwrap_or_default(),
                     ipv6_address: String::new(),
                 };
                 (container.id().to_string(), resource)

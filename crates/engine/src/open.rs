@@ -40,7 +40,9 @@ impl Engine {
     pub async fn open(config: EngineConfig) -> Result<Engine> {
         let follow = Follow::new()?;
         let opening = tokio::task::spawn_blocking(move || Engine::prepare(config, follow));
-        let engine = opening.await.map_err(|_| EngineError::Panicked { operation: "open" })??;
+        let engine = opening
+            .await
+            .map_err(|_| EngineError::Panicked { operation: "open" })??;
         engine.start_cleaner()?;
         engine.recover().await?;
         engine.ensure_built_in().await?;
@@ -59,7 +61,10 @@ impl Engine {
         let layers = LayerStore::open(&paths.data)?;
         let volume_store = VolumeStore::open(&paths.data)?;
         let network = open_network(&config, &instance)?;
-        let parent = config.cgroup_parent.clone().unwrap_or_else(|| format!("wharf-{instance}"));
+        let parent = config
+            .cgroup_parent
+            .clone()
+            .unwrap_or_else(|| format!("wharf-{instance}"));
         let groups = cgroup::Parent::open(&cgroup::Layout::detect()?, parent.trim_matches('/'))?;
         let launcher = Launcher::spawn()?;
         Ok(Engine::from_inner(Inner {
@@ -105,7 +110,11 @@ impl Engine {
             Ok(())
         })
         .await?;
-        let live = self.registry().all().iter().any(|container| container.run().status.is_up());
+        let live = self
+            .registry()
+            .all()
+            .iter()
+            .any(|container| container.run().status.is_up());
         for container in self.registry().all() {
             container.retired().await;
         }
@@ -144,7 +153,9 @@ impl Engine {
         match self.inner().groups.clone().remove() {
             Ok(true) => {}
             Ok(false) => tracing::warn!("the engine's control group still has members"),
-            Err(error) => tracing::warn!(%error, "the engine's control groups could not be removed"),
+            Err(error) => {
+                tracing::warn!(%error, "the engine's control groups could not be removed")
+            }
         }
     }
 
@@ -203,9 +214,17 @@ fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<N
     let bip = config
         .bip
         .as_deref()
-        .map(|text| text.parse().map_err(|error: network::HostAddressError| EngineError::invalid(error.to_string())))
+        .map(|text| {
+            text.parse()
+                .map_err(|error: network::HostAddressError| EngineError::invalid(error.to_string()))
+        })
         .transpose()?;
-    let config = NetConfig { instance: instance.clone(), bridge: config.bridge.clone(), bip, stock: config.sandbox_stock };
+    let config = NetConfig {
+        instance: instance.clone(),
+        bridge: config.bridge.clone(),
+        bip,
+        stock: config.sandbox_stock,
+    };
     let network = Network::open(config)?;
     if network.notes().forwarding_switched_on {
         tracing::info!("net.ipv4.ip_forward was off and is on now: containers need it");

@@ -58,7 +58,8 @@ pub enum WaitCondition {
 }
 
 /// A subscribed wait: it misses nothing that happens after it was made.
-pub type WaitHandle = Pin<Box<dyn Future<Output = Result<api_types::WaitResponse>> + Send + 'static>>;
+pub type WaitHandle =
+    Pin<Box<dyn Future<Output = Result<api_types::WaitResponse>> + Send + 'static>>;
 
 /// Which logs, from when, how long.
 #[derive(Debug, Clone, Default)]
@@ -132,7 +133,9 @@ pub struct AttachOptions {
 pub struct AttachTicket {
     /// Decides the content type: raw stream with a terminal, multiplexed without.
     pub tty: bool,
-    pub(crate) deliver: Box<dyn FnOnce(OwnedFd, Vec<u8>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send>,
+    pub(crate) deliver: Box<
+        dyn FnOnce(OwnedFd, Vec<u8>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send,
+    >,
 }
 
 impl AttachTicket {
@@ -147,7 +150,9 @@ impl AttachTicket {
 
 impl std::fmt::Debug for AttachTicket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AttachTicket").field("tty", &self.tty).finish_non_exhaustive()
+        f.debug_struct("AttachTicket")
+            .field("tty", &self.tty)
+            .finish_non_exhaustive()
     }
 }
 
@@ -208,7 +213,10 @@ impl AttachTicket {
         F: FnOnce(OwnedFd, Vec<u8>) -> R + Send + 'static,
         R: Future<Output = std::result::Result<(), EngineError>> + Send + 'static,
     {
-        AttachTicket { tty, deliver: Box::new(move |socket, leftover| Box::pin(deliver(socket, leftover))) }
+        AttachTicket {
+            tty,
+            deliver: Box::new(move |socket, leftover| Box::pin(deliver(socket, leftover))),
+        }
     }
 }
 
@@ -217,14 +225,26 @@ impl AttachTicket {
 /// # Errors
 /// Docker's sentence.
 pub(crate) fn parse_time(text: &str) -> Result<i64> {
-    let bad = || EngineError::invalid(format!("failed to parse value as time or duration: \"{text}\""));
+    let bad = || {
+        EngineError::invalid(format!(
+            "failed to parse value as time or duration: \"{text}\""
+        ))
+    };
     if let Some(time) = crate::clock::parse_rfc3339(text) {
         return Ok(time);
     }
-    if let Some((seconds, fraction)) = text.split_once('.').or_else(|| text.bytes().all(|byte| byte.is_ascii_digit()).then_some((text, "0")))
-        && let (Ok(seconds), Ok(fraction)) = (seconds.parse::<i64>(), format!("{fraction:0<9}").parse::<i64>())
-    {
-        return seconds.checked_mul(1_000_000_000).and_then(|time| time.checked_add(fraction)).ok_or_else(bad);
+    if let Some((seconds, fraction)) = text.split_once('.').or_else(|| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then_some((text, "0"))
+    }) && let (Ok(seconds), Ok(fraction)) = (
+        seconds.parse::<i64>(),
+        format!("{fraction:0<9}").parse::<i64>(),
+    ) {
+        return seconds
+            .checked_mul(1_000_000_000)
+            .and_then(|time| time.checked_add(fraction))
+            .ok_or_else(bad);
     }
     let mut total: i64 = 0;
     let mut rest = text;
@@ -238,8 +258,15 @@ pub(crate) fn parse_time(text: &str) -> Result<i64> {
             unit if unit.starts_with('s') => (1_000_000_000, 1),
             _ => return Err(bad()),
         };
-        total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
+        total = number
+            .checked_mul(unit)
+            .and_then(|part| total.checked_add(part))
+            .ok_or_else(bad)?;
         rest = &rest[end + length..];
     }
-    if text.is_empty() { Err(bad()) } else { Ok(crate::clock::now() - total) }
+    if text.is_empty() {
+        Err(bad())
+    } else {
+        Ok(crate::clock::now() - total)
+    }
 }

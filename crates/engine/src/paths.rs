@@ -31,10 +31,24 @@ impl Paths {
                 .create(root)
                 .map_err(EngineError::io(format!("make {}", root.display())))?;
         }
-        let canonical = |root: &Path| root.canonicalize().map_err(EngineError::io(format!("find {}", root.display())));
+        let canonical = |root: &Path| {
+            root.canonicalize()
+                .map_err(EngineError::io(format!("find {}", root.display())))
+        };
         let (data_root, exec_root) = (canonical(data_root)?, canonical(exec_root)?);
-        let paths = Paths { data: data_root.join("v1"), exec: exec_root.join("v1"), data_root };
-        for folder in [&paths.data, &paths.exec, &paths.containers(), &paths.tombstones(), &paths.temporary(), &paths.shims()] {
+        let paths = Paths {
+            data: data_root.join("v1"),
+            exec: exec_root.join("v1"),
+            data_root,
+        };
+        for folder in [
+            &paths.data,
+            &paths.exec,
+            &paths.containers(),
+            &paths.tombstones(),
+            &paths.temporary(),
+            &paths.shims(),
+        ] {
             make_folder(folder, 0o710)?;
         }
         Ok(paths)
@@ -87,7 +101,8 @@ pub(crate) fn log_name(id: &ContainerId) -> String {
 pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<()> {
     let describe = || format!("make {}", path.display());
     match fs::DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(EngineError::io(describe())),
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(EngineError::io(describe())),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(EngineError::io(describe())(error)),
     }
@@ -95,6 +110,13 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<()> {
 
 /// Opens a folder of the engine's own.
 pub(crate) fn open_folder(path: &Path) -> Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| EngineError::Io { what: format!("open {}", path.display()), source: errno.into() })
+    rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| EngineError::Io {
+        what: format!("open {}", path.display()),
+        source: errno.into(),
+    })
 }

@@ -40,9 +40,16 @@ impl Engine {
     /// Brings memory, rows and the kernel into agreement; see the module.
     pub(crate) async fn recover(&self) -> Result<()> {
         let rows = self.read_rows().await?;
-        let rebooted = rows.boot_id.as_deref().is_some_and(|boot| boot != self.inner().host.boot_id);
+        let rebooted = rows
+            .boot_id
+            .as_deref()
+            .is_some_and(|boot| boot != self.inner().host.boot_id);
         self.take_rows(&rows)?;
-        let buried: HashSet<String> = rows.tombstones.iter().map(|tombstone| tombstone.key.clone()).collect();
+        let buried: HashSet<String> = rows
+            .tombstones
+            .iter()
+            .map(|tombstone| tombstone.key.clone())
+            .collect();
         for tombstone in rows.tombstones {
             self.queue_tombstone(tombstone);
         }
@@ -87,16 +94,24 @@ impl Engine {
     fn take_rows(&self, rows: &Rows) -> Result<()> {
         for row in &rows.containers {
             let (spec, run) = Spec::read(row)?;
-            self.registry().add(Container::new(spec, row.name.clone(), run));
+            self.registry()
+                .add(Container::new(spec, row.name.clone(), run));
         }
         {
             let mut volumes = self.inner().volumes.lock();
             for row in &rows.volumes {
-                volumes.insert(row.name.clone(), rows::from_json(&format!("volume {}", row.name), &row.doc)?);
+                volumes.insert(
+                    row.name.clone(),
+                    rows::from_json(&format!("volume {}", row.name), &row.doc)?,
+                );
             }
         }
         {
-            let mut execs = self.inner().execs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut execs = self
+                .inner()
+                .execs
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             for (id, doc) in &rows.execs {
                 execs.insert(id.clone(), Arc::new(Exec::read(id, doc)?));
             }
@@ -106,10 +121,18 @@ impl Engine {
 
     /// Images whose layers are all there; a layer that was being made is void.
     fn take_images(&self, rows: &Rows) -> Result<()> {
-        let ready: Vec<u64> = rows.layers.iter().filter(|layer| layer.state == LayerState::Ready).map(|layer| layer.number).collect();
+        let ready: Vec<u64> = rows
+            .layers
+            .iter()
+            .filter(|layer| layer.state == LayerState::Ready)
+            .map(|layer| layer.number)
+            .collect();
         let recovered = self.inner().layers.recover(&ready)?;
         for number in &recovered.missing {
-            tracing::error!(layer = number, "a layer's folder is missing; images that need it must be pulled again");
+            tracing::error!(
+                layer = number,
+                "a layer's folder is missing; images that need it must be pulled again"
+            );
         }
         let mut void: Vec<u64> = recovered.missing;
         let mut state = self.images().write();
@@ -129,18 +152,39 @@ impl Engine {
         for (name, image, target) in &rows.names {
             let Ok(image) = image.parse() else { continue };
             if state.images.contains_key(&image) {
-                state.names.insert(name.clone(), Target { image, remote: target.parse().ok() });
+                state.names.insert(
+                    name.clone(),
+                    Target {
+                        image,
+                        remote: target.parse().ok(),
+                    },
+                );
             }
         }
         drop(state);
-        self.store().write_later(move |connection| void.iter().try_for_each(|number| LayerRow::delete(connection, *number)), |()| ());
+        self.store().write_later(
+            move |connection| {
+                void.iter()
+                    .try_for_each(|number| LayerRow::delete(connection, *number))
+            },
+            |()| (),
+        );
         Ok(())
     }
 
     /// Removes folders, sockets and control groups that no row owns: of creates and removals that a crash cut short.
     fn remove_orphans(&self, buried: &HashSet<String>) -> Result<()> {
-        let known = |id: &str| self.registry().find(id).is_ok_and(|container| container.id().as_str() == id) || buried.contains(id);
-        for folder in [self.paths().containers(), self.paths().shims(), self.paths().tombstones()] {
+        let known = |id: &str| {
+            self.registry()
+                .find(id)
+                .is_ok_and(|container| container.id().as_str() == id)
+                || buried.contains(id)
+        };
+        for folder in [
+            self.paths().containers(),
+            self.paths().shims(),
+            self.paths().tombstones(),
+        ] {
             for name in list_folder(&folder)? {
                 if !known(&name) {
                     remove_tree(&folder.join(&name))?;
@@ -151,7 +195,10 @@ impl Engine {
             remove_tree(&self.paths().temporary().join(name))?;
         }
         for name in self.inner().groups.children()? {
-            let live = self.registry().find(&name).is_ok_and(|container| container.run().status.is_up());
+            let live = self
+                .registry()
+                .find(&name)
+                .is_ok_and(|container| container.run().status.is_up());
             if !live && !buried.contains(&name) {
                 self.remove_group(&name)?;
             }
@@ -159,7 +206,10 @@ impl Engine {
         let volumes: HashSet<String> = self.inner().volumes.lock().keys().cloned().collect();
         for name in self.inner().volume_store.list()? {
             if !volumes.contains(&name) && !buried.contains(&name) {
-                tracing::warn!(volume = name, "a folder of a volume that no row knows is removed");
+                tracing::warn!(
+                    volume = name,
+                    "a folder of a volume that no row knows is removed"
+                );
                 self.inner().volume_store.remove(&name)?;
             }
         }
@@ -168,11 +218,19 @@ impl Engine {
 
     /// Tells the network who is connected.
     fn recover_network(&self) -> Result<()> {
-        let Some(network) = &self.inner().network else { return Ok(()) };
+        let Some(network) = &self.inner().network else {
+            return Ok(());
+        };
         let mut live = Vec::new();
         for container in self.registry().all() {
             let run = container.run();
-            let Some(endpoint) = run.endpoint.as_ref().and_then(|record| network_endpoint(&container, record)) else { continue };
+            let Some(endpoint) = run
+                .endpoint
+                .as_ref()
+                .and_then(|record| network_endpoint(&container, record))
+            else {
+                continue;
+            };
             let bindings = run
                 .published
                 .iter()
@@ -191,7 +249,9 @@ impl Engine {
     /// Connects to the shim of a container that was up, and hears what happened meanwhile.
     async fn recover_container(&self, container: &Arc<Container>, rebooted: bool) -> Result<()> {
         if rebooted {
-            return self.ended_unheard(container, 255, "the host was restarted").await;
+            return self
+                .ended_unheard(container, 255, "the host was restarted")
+                .await;
         }
         let id = container.id().clone();
         let connected = self
@@ -219,7 +279,12 @@ impl Engine {
                         return Ok(());
                     }
                 }
-                self.ended_unheard(container, 137, "the container's supervisor was killed, and the container with it").await
+                self.ended_unheard(
+                    container,
+                    137,
+                    "the container's supervisor was killed, and the container with it",
+                )
+                .await
             }
         }
     }
@@ -233,20 +298,40 @@ impl Engine {
         let time = i64::try_from(event.time).unwrap_or(i64::MAX);
         match event.kind {
             EventKind::Exited { code, oom, .. } => {
-                let exit = Exit { code: i64::from(code), oom, time, error: String::new(), restart: RestartOutlook::None, sequence: event.sequence };
+                let exit = Exit {
+                    code: i64::from(code),
+                    oom,
+                    time,
+                    error: String::new(),
+                    restart: RestartOutlook::None,
+                    sequence: event.sequence,
+                };
                 self.exited(container, exit, None).await
             }
-            EventKind::ExecExited { id, code } => {
-                self.exec_exited(container, id.as_str(), i64::from(code), event.sequence, time).await.map(|()| false)
-            }
+            EventKind::ExecExited { id, code } => self
+                .exec_exited(
+                    container,
+                    id.as_str(),
+                    i64::from(code),
+                    event.sequence,
+                    time,
+                )
+                .await
+                .map(|()| false),
             _ => Ok(false),
         }
     }
 
     /// An end that nobody recorded.
-    async fn ended_unheard(&self, container: &Arc<Container>, code: i64, sentence: &str) -> Result<()> {
+    async fn ended_unheard(
+        &self,
+        container: &Arc<Container>,
+        code: i64,
+        sentence: &str,
+    ) -> Result<()> {
         let id = container.id().to_string();
-        self.blocking("recover", move |engine| engine.remove_group(&id)).await?;
+        self.blocking("recover", move |engine| engine.remove_group(&id))
+            .await?;
         let exit = Exit {
             code,
             oom: false,
@@ -263,9 +348,15 @@ impl Engine {
         let path = self.paths().shim(container.id()).join("journal");
         let cursor = container.run().cursor;
         self.blocking("journal", move |_| {
-            let file = File::open(&path).map_err(EngineError::io(format!("open {}", path.display())))?;
-            let contents = journal::read(&file).map_err(EngineError::io(format!("read {}", path.display())))?;
-            Ok(contents.events.into_iter().filter(|event| event.sequence > cursor).collect())
+            let file =
+                File::open(&path).map_err(EngineError::io(format!("open {}", path.display())))?;
+            let contents = journal::read(&file)
+                .map_err(EngineError::io(format!("read {}", path.display())))?;
+            Ok(contents
+                .events
+                .into_iter()
+                .filter(|event| event.sequence > cursor)
+                .collect())
         })
         .await
     }
@@ -277,7 +368,12 @@ impl Engine {
             let wanted = match container.spec.host.restart_policy.name.as_str() {
                 "always" => run.status == Status::Exited && !run.stopped_by_user,
                 "unless-stopped" => run.status == Status::Exited && !run.stopped_by_user,
-                "on-failure" => run.status == Status::Exited && !run.stopped_by_user && run.exit_code != 0 && !run.error.is_empty(),
+                "on-failure" => {
+                    run.status == Status::Exited
+                        && !run.stopped_by_user
+                        && run.exit_code != 0
+                        && !run.error.is_empty()
+                }
                 _ => false,
             };
             if !wanted || run.error.is_empty() {
@@ -298,7 +394,9 @@ impl Engine {
 }
 
 fn list_folder(path: &std::path::Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(path).map_err(EngineError::io(format!("list {}", path.display())))?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    let entries =
+        fs::read_dir(path).map_err(EngineError::io(format!("list {}", path.display())))?;
+    Ok(entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect())
 }
-

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use api_types::{
-    AddressPool, Commit, Component, DiskUsage, IndexInfo, Platform, Plugins, RegistryConfig, Runtime, SwarmInfo, SystemInfo, Usage, Version, texts,
+    AddressPool, Commit, Component, DiskUsage, IndexInfo, Platform, Plugins, RegistryConfig,
+    Runtime, SwarmInfo, SystemInfo, Usage, Version, texts,
 };
 
 use crate::clock;
@@ -22,12 +23,18 @@ impl Engine {
     pub async fn info(&self) -> Result<SystemInfo> {
         let host = &self.inner().host;
         let containers = self.registry().all();
-        let count = |test: fn(Status) -> bool| containers.iter().filter(|container| test(container.run().status)).count() as i64;
+        let count = |test: fn(Status) -> bool| {
+            containers
+                .iter()
+                .filter(|container| test(container.run().status))
+                .count() as i64
+        };
         let layout = self.inner().groups.layout();
         let support = layout.support();
         let running = count(|status| matches!(status, Status::Running | Status::Restarting));
         let paused = count(|status| status == Status::Paused);
-        let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1");
+        let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
+            .is_ok_and(|text| text.trim() == "1");
         Ok(SystemInfo {
             id: self.id(),
             containers: containers.len() as i64,
@@ -39,7 +46,11 @@ impl Engine {
             driver_status: Some(self.driver_status()),
             plugins: Plugins {
                 volume: Some(vec!["local".to_owned()]),
-                network: Some(vec!["bridge".to_owned(), "host".to_owned(), "null".to_owned()]),
+                network: Some(vec![
+                    "bridge".to_owned(),
+                    "host".to_owned(),
+                    "null".to_owned(),
+                ]),
                 authorization: None,
                 log: Some(vec!["json-file".to_owned(), "none".to_owned()]),
             },
@@ -54,7 +65,8 @@ impl Engine {
             debug: self.config().debug,
             nfd: std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64),
             oom_kill_disable: false,
-            ngoroutines: std::fs::read_dir("/proc/self/task").map_or(-1, |entries| entries.count() as i64),
+            ngoroutines: std::fs::read_dir("/proc/self/task")
+                .map_or(-1, |entries| entries.count() as i64),
             system_time: clock::rfc3339(clock::now()),
             logging_driver: self.config().log_driver.clone(),
             cgroup_driver: "cgroupfs".to_owned(),
@@ -75,7 +87,10 @@ impl Engine {
             server_version: ENGINE_VERSION.to_owned(),
             runtimes: self.runtimes(),
             default_runtime: "runc".to_owned(),
-            swarm: SwarmInfo { local_node_state: "inactive".to_owned(), ..Default::default() },
+            swarm: SwarmInfo {
+                local_node_state: "inactive".to_owned(),
+                ..Default::default()
+            },
             live_restore_enabled: self.config().live_restore,
             init_binary: "wharf".to_owned(),
             containerd_commit: Commit::default(),
@@ -90,33 +105,85 @@ impl Engine {
 
     /// A name of this engine that stays: 36 characters as docker's.
     fn id(&self) -> String {
-        let hex = types::Digest::sha256(self.paths().data_root.as_os_str().as_encoded_bytes()).hex();
-        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
+        let hex =
+            types::Digest::sha256(self.paths().data_root.as_os_str().as_encoded_bytes()).hex();
+        format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..32]
+        )
     }
 
     fn driver_status(&self) -> Vec<[String; 2]> {
-        [("Backing Filesystem", file_system(&self.paths().data)), ("Supports d_type", "true".to_owned()), ("Using metacopy", "false".to_owned()), ("Native Overlay Diff", "true".to_owned()), ("userxattr", "false".to_owned())]
-            .map(|(key, value)| [key.to_owned(), value])
-            .to_vec()
+        [
+            ("Backing Filesystem", file_system(&self.paths().data)),
+            ("Supports d_type", "true".to_owned()),
+            ("Using metacopy", "false".to_owned()),
+            ("Native Overlay Diff", "true".to_owned()),
+            ("userxattr", "false".to_owned()),
+        ]
+        .map(|(key, value)| [key.to_owned(), value])
+        .to_vec()
     }
 
     fn registry_config(&self) -> RegistryConfig {
         let mut insecure = vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()];
-        insecure.extend(self.config().insecure_registries.iter().filter(|name| name.contains('/')).cloned());
+        insecure.extend(
+            self.config()
+                .insecure_registries
+                .iter()
+                .filter(|name| name.contains('/'))
+                .cloned(),
+        );
         let mirrors = self.config().registry_mirrors.clone();
         let mut indexes = BTreeMap::from([(
             "docker.io".to_owned(),
-            IndexInfo { name: "docker.io".to_owned(), mirrors: mirrors.clone(), secure: true, official: true },
+            IndexInfo {
+                name: "docker.io".to_owned(),
+                mirrors: mirrors.clone(),
+                secure: true,
+                official: true,
+            },
         )]);
-        for name in self.config().insecure_registries.iter().filter(|name| !name.contains('/')) {
-            indexes.insert(name.clone(), IndexInfo { name: name.clone(), mirrors: Vec::new(), secure: false, official: false });
+        for name in self
+            .config()
+            .insecure_registries
+            .iter()
+            .filter(|name| !name.contains('/'))
+        {
+            indexes.insert(
+                name.clone(),
+                IndexInfo {
+                    name: name.clone(),
+                    mirrors: Vec::new(),
+                    secure: false,
+                    official: false,
+                },
+            );
         }
-        RegistryConfig { insecure_registry_cidrs: insecure, index_configs: indexes, mirrors: Some(mirrors) }
+        RegistryConfig {
+            insecure_registry_cidrs: insecure,
+            index_configs: indexes,
+            mirrors: Some(mirrors),
+        }
     }
 
     /// The engine's own runtime under the names by which tools ask for it.
     fn runtimes(&self) -> BTreeMap<String, Runtime> {
-        ["runc", "io.containerd.runc.v2", "wharf"].map(|name| (name.to_owned(), Runtime { path: "wharf".to_owned(), ..Default::default() })).into()
+        ["runc", "io.containerd.runc.v2", "wharf"]
+            .map(|name| {
+                (
+                    name.to_owned(),
+                    Runtime {
+                        path: "wharf".to_owned(),
+                        ..Default::default()
+                    },
+                )
+            })
+            .into()
     }
 
     fn security_options(&self) -> Vec<String> {
@@ -150,7 +217,9 @@ impl Engine {
         }
         if let Some(network) = &self.inner().network {
             for chain in network.dropping_chains().unwrap_or_default() {
-                warnings.push(format!("WARNING: {chain} drops forwarded packets: containers may reach nobody"));
+                warnings.push(format!(
+                    "WARNING: {chain} drops forwarded packets: containers may reach nobody"
+                ));
             }
         }
         warnings
@@ -163,16 +232,29 @@ impl Engine {
         let details = [
             ("ApiVersion", texts::API_VERSION),
             ("Arch", architecture.as_str()),
+            ("BuildTime", ""),
+            ("Experimental", "false"),
+            ("GitCommit", ""),
+            ("GoVersion", "none"),
             ("KernelVersion", host.kernel.as_str()),
             ("MinAPIVersion", texts::MIN_API_VERSION),
             ("Os", "linux"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
-        let component = |name: &str, version: &str, details| Component { name: name.to_owned(), version: version.to_owned(), details };
+        let component = |name: &str, version: &str, details| Component {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            details,
+        };
         Ok(Version {
-            platform: Platform { name: format!("Wharf {OWN_VERSION}") },
-            components: vec![component("Engine", ENGINE_VERSION, details), component("wharf", OWN_VERSION, BTreeMap::new())],
+            platform: Platform {
+                name: format!("Wharf {OWN_VERSION}"),
+            },
+            components: vec![
+                component("Engine", ENGINE_VERSION, details),
+                component("wharf", OWN_VERSION, BTreeMap::new()),
+            ],
             version: ENGINE_VERSION.to_owned(),
             api_version: texts::API_VERSION.to_owned(),
             min_api_version: texts::MIN_API_VERSION.to_owned(),
@@ -187,12 +269,29 @@ impl Engine {
 
     /// What the engine's things take on the disk.
     pub async fn df(&self) -> Result<DiskUsage> {
-        let images = self.image_list(ImageListOptions { shared_size: true, ..Default::default() }).await?;
-        let containers = self.list(ListOptions { all: true, size: true, ..Default::default() }).await?;
+        let images = self
+            .image_list(ImageListOptions {
+                shared_size: true,
+                ..Default::default()
+            })
+            .await?;
+        let containers = self
+            .list(ListOptions {
+                all: true,
+                size: true,
+                ..Default::default()
+            })
+            .await?;
         let volumes = self.volume_usages().await?;
         let layers = self
             .blocking("system df", |engine| {
-                let numbers: Vec<u64> = engine.images().read().layers.values().map(|layer| layer.number).collect();
+                let numbers: Vec<u64> = engine
+                    .images()
+                    .read()
+                    .layers
+                    .values()
+                    .map(|layer| layer.number)
+                    .collect();
                 let mut bytes = engine.inner().content.usage()?;
                 for number in numbers {
                     bytes += engine.inner().layers.usage(number)?.bytes;
@@ -201,9 +300,23 @@ impl Engine {
             })
             .await?;
         let used = |id: &str| containers.iter().any(|container| container.image_id == id);
-        let unused: i64 = images.iter().filter(|image| !used(&image.id)).map(|image| image.size - image.shared_size.max(0)).sum();
-        let volume_size = |volume: &api_types::Volume| volume.usage_data.as_ref().map_or(0, |usage| usage.size.max(0));
-        let in_use = |volume: &api_types::Volume| volume.usage_data.as_ref().is_some_and(|usage| usage.ref_count > 0);
+        let unused: i64 = images
+            .iter()
+            .filter(|image| !used(&image.id))
+            .map(|image| image.size - image.shared_size.max(0))
+            .sum();
+        let volume_size = |volume: &api_types::Volume| {
+            volume
+                .usage_data
+                .as_ref()
+                .map_or(0, |usage| usage.size.max(0))
+        };
+        let in_use = |volume: &api_types::Volume| {
+            volume
+                .usage_data
+                .as_ref()
+                .is_some_and(|usage| usage.ref_count > 0)
+        };
         Ok(DiskUsage {
             image_usage: Some(Usage {
                 active_count: images.iter().filter(|image| used(&image.id)).count() as i64,
@@ -213,17 +326,28 @@ impl Engine {
                 items: images,
             }),
             container_usage: Some(Usage {
-                active_count: containers.iter().filter(|container| container.state == "running").count() as i64,
+                active_count: containers
+                    .iter()
+                    .filter(|container| container.state == "running")
+                    .count() as i64,
                 total_count: containers.len() as i64,
                 total_size: containers.iter().map(|container| container.size_rw).sum(),
-                reclaimable: containers.iter().filter(|container| container.state != "running").map(|container| container.size_rw).sum(),
+                reclaimable: containers
+                    .iter()
+                    .filter(|container| container.state != "running")
+                    .map(|container| container.size_rw)
+                    .sum(),
                 items: containers,
             }),
             volume_usage: Some(Usage {
                 active_count: volumes.iter().filter(|volume| in_use(volume)).count() as i64,
                 total_count: volumes.len() as i64,
                 total_size: volumes.iter().map(volume_size).sum(),
-                reclaimable: volumes.iter().filter(|volume| !in_use(volume)).map(volume_size).sum(),
+                reclaimable: volumes
+                    .iter()
+                    .filter(|volume| !in_use(volume))
+                    .map(volume_size)
+                    .sum(),
                 items: volumes,
             }),
             build_cache_usage: Some(Usage::default()),

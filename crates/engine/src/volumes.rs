@@ -35,11 +35,21 @@ impl VolumeDoc {
         if anonymous {
             labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
         }
-        VolumeDoc { version: 1, created: clock::now(), anonymous, labels, used: false }
+        VolumeDoc {
+            version: 1,
+            created: clock::now(),
+            anonymous,
+            labels,
+            used: false,
+        }
     }
 
     pub(crate) fn row(&self, name: &str) -> Result<VolumeRow> {
-        Ok(VolumeRow { name: name.to_owned(), anonymous: self.anonymous, doc: rows::to_json("a volume", self)? })
+        Ok(VolumeRow {
+            name: name.to_owned(),
+            anonymous: self.anonymous,
+            doc: rows::to_json("a volume", self)?,
+        })
     }
 }
 
@@ -57,14 +67,18 @@ impl Volumes {
 
 /// A name for a volume that got none: 64 hex digits.
 pub(crate) fn draw_name() -> Result<String> {
-    types::ContainerId::random().map(String::from).map_err(EngineError::io("draw a volume's name"))
+    types::ContainerId::random()
+        .map(String::from)
+        .map_err(EngineError::io("draw a volume's name"))
 }
 
 impl Engine {
     /// Makes a volume, or gives the one of that name when its labels agree.
     pub async fn volume_create(&self, request: VolumeCreate) -> Result<Volume> {
         if !matches!(request.driver.as_str(), "" | "local") {
-            return Err(EngineError::NoSuchPlugin { name: request.driver });
+            return Err(EngineError::NoSuchPlugin {
+                name: request.driver,
+            });
         }
         if !request.driver_opts.is_empty() {
             return Err(EngineError::unsupported("DriverOpts of a local volume"));
@@ -73,7 +87,11 @@ impl Engine {
             return Err(EngineError::unsupported("ClusterVolumeSpec"));
         }
         let anonymous = request.name.is_empty();
-        let name = if anonymous { draw_name()? } else { volume_name(&request.name)?.to_owned() };
+        let name = if anonymous {
+            draw_name()?
+        } else {
+            volume_name(&request.name)?.to_owned()
+        };
         let labels = request.labels.unwrap_or_default();
         let engine = self.clone();
         self.to_the_end("volume create", async move {
@@ -85,9 +103,22 @@ impl Engine {
                     let doc = VolumeDoc::new(anonymous, labels);
                     engine.make_volume_folder(&name).await?;
                     let row = doc.row(&name)?;
-                    let created = events::event("volume", "create", &name, BTreeMap::from([("driver".to_owned(), "local".to_owned())]));
-                    engine.commit(Durability::PowerCut, vec![created], move |connection| row.put(connection)).await?;
-                    engine.inner().volumes.lock().insert(name.clone(), doc.clone());
+                    let created = events::event(
+                        "volume",
+                        "create",
+                        &name,
+                        BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
+                    );
+                    engine
+                        .commit(Durability::PowerCut, vec![created], move |connection| {
+                            row.put(connection)
+                        })
+                        .await?;
+                    engine
+                        .inner()
+                        .volumes
+                        .lock()
+                        .insert(name.clone(), doc.clone());
                     doc
                 }
             };
@@ -108,7 +139,11 @@ impl Engine {
         Volume {
             created_at: clock::rfc3339(doc.created - doc.created.rem_euclid(1_000_000_000)),
             driver: "local".to_owned(),
-            labels: if doc.labels.is_empty() { None } else { Some(doc.labels.clone()) },
+            labels: if doc.labels.is_empty() {
+                None
+            } else {
+                Some(doc.labels.clone())
+            },
             mountpoint: self.inner().volume_store.path(name).display().to_string(),
             name: name.to_owned(),
             options: None,
@@ -141,8 +176,9 @@ impl Engine {
             .iter()
             .filter(|(name, doc)| {
                 let unused = !users.contains_key(*name);
-                filters.any("dangling", |wanted| matches!(wanted, "true" | "1") == unused)
-                    && filters.any("driver", |wanted| wanted == "local")
+                filters.any("dangling", |wanted| {
+                    matches!(wanted, "true" | "1") == unused
+                }) && filters.any("driver", |wanted| wanted == "local")
                     && filters.any("name", |wanted| name.contains(wanted))
                     && filters.labels_match(&doc.labels)
             })
@@ -155,7 +191,9 @@ impl Engine {
     /// One volume by its name.
     pub async fn volume_inspect(&self, name: &str) -> Result<Volume> {
         let doc = self.inner().volumes.lock().get(name).cloned();
-        let doc = doc.ok_or_else(|| EngineError::NoSuchVolume { name: name.to_owned() })?;
+        let doc = doc.ok_or_else(|| EngineError::NoSuchVolume {
+            name: name.to_owned(),
+        })?;
         Ok(self.volume_answer(name, &doc))
     }
 
@@ -189,7 +227,14 @@ impl Engine {
     async fn bury_volumes(&self, names: Vec<String>) -> Result<()> {
         let told = names
             .iter()
-            .map(|name| events::event("volume", "destroy", name, BTreeMap::from([("driver".to_owned(), "local".to_owned())])))
+            .map(|name| {
+                events::event(
+                    "volume",
+                    "destroy",
+                    name,
+                    BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
+                )
+            })
             .collect();
         let rows = names.clone();
         let tombstones = self
@@ -198,7 +243,11 @@ impl Engine {
                     .map(|name| {
                         VolumeRow::delete(connection, &name)?;
                         let sequence = TombstoneRow::insert(connection, cleaner::VOLUME, &name)?;
-                        Ok(TombstoneRow { sequence, kind: cleaner::VOLUME.to_owned(), key: name })
+                        Ok(TombstoneRow {
+                            sequence,
+                            kind: cleaner::VOLUME.to_owned(),
+                            key: name,
+                        })
                     })
                     .collect::<Result<Vec<_>>>()
             })
@@ -226,23 +275,35 @@ impl Engine {
         self.to_the_end("volume prune", async move {
             let _gate = engine.inner().gate.write().await;
             let users = engine.volume_users();
-            let all = filters.get("all").any(|value| matches!(value, "true" | "1"));
+            let all = filters
+                .get("all")
+                .any(|value| matches!(value, "true" | "1"));
             let names: Vec<String> = engine
                 .inner()
                 .volumes
                 .lock()
                 .iter()
-                .filter(|(name, doc)| !users.contains_key(*name) && (all || doc.anonymous) && filters.labels_match(&doc.labels))
+                .filter(|(name, doc)| {
+                    !users.contains_key(*name)
+                        && (all || doc.anonymous)
+                        && filters.labels_match(&doc.labels)
+                })
                 .map(|(name, _)| name.clone())
                 .collect();
             let sizes = names.clone();
             let space = engine
                 .blocking("volume prune", move |engine| {
-                    Ok(sizes.iter().filter_map(|name| engine.inner().volume_store.usage(name).ok()).sum())
+                    Ok(sizes
+                        .iter()
+                        .filter_map(|name| engine.inner().volume_store.usage(name).ok())
+                        .sum())
                 })
                 .await?;
             engine.bury_volumes(names.clone()).await?;
-            Ok(VolumesPruneReport { volumes_deleted: names, space_reclaimed: space })
+            Ok(VolumesPruneReport {
+                volumes_deleted: names,
+                space_reclaimed: space,
+            })
         })
         .await
     }
@@ -253,7 +314,11 @@ impl Engine {
         let mut volumes = self.volume_list(Filters::default()).await?;
         self.blocking("system df", move |engine| {
             for volume in &mut volumes {
-                let size = engine.inner().volume_store.usage(&volume.name).map_or(-1, |bytes| bytes as i64);
+                let size = engine
+                    .inner()
+                    .volume_store
+                    .usage(&volume.name)
+                    .map_or(-1, |bytes| bytes as i64);
                 let ref_count = users.get(&volume.name).copied().unwrap_or(0);
                 volume.usage_data = Some(VolumeUsage { ref_count, size });
             }
@@ -264,6 +329,10 @@ impl Engine {
 
     /// The job of a tombstone whose shim has nothing to let go.
     pub(crate) fn queue_tombstone(&self, tombstone: TombstoneRow) {
-        self.inner().cleaner.queue(Job { tombstone, release: None });
+        self.inner().cleaner.announce(1);
+        self.inner().cleaner.queue(Job {
+            tombstone,
+            release: None,
+        });
     }
 }

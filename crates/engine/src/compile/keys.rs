@@ -14,7 +14,13 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>> {
         return Ok(DEFAULT.to_vec());
     }
     text.split(',')
-        .map(|key| parse_key(key).ok_or_else(|| EngineError::invalid(format!("Invalid escape keys ({text}) provided: Unknown character: '{key}'"))))
+        .map(|key| {
+            parse_key(key).ok_or_else(|| {
+                EngineError::invalid(format!(
+                    "Invalid escape keys ({text}) provided: Unknown character: '{key}'"
+                ))
+            })
+        })
         .collect()
 }
 

@@ -18,12 +18,17 @@ pub(crate) const SHM_SIZE: i64 = 64 * 1024 * 1024;
 pub(crate) fn check(host: &mut HostConfig, processors: usize, online: &str) -> Result<()> {
     memory(host)?;
     cpu(host, processors)?;
-    for (name, wanted, available) in [("cpus", &host.cpuset_cpus, online), ("mems", &host.cpuset_mems, "0")] {
+    for (name, wanted, available) in [
+        ("cpus", &host.cpuset_cpus, online),
+        ("mems", &host.cpuset_mems, "0"),
+    ] {
         if wanted.is_empty() {
             continue;
         }
         let Some(numbers) = parse_list(wanted) else {
-            return Err(EngineError::invalid(format!("Invalid value {wanted} for cpuset {name}")));
+            return Err(EngineError::invalid(format!(
+                "Invalid value {wanted} for cpuset {name}"
+            )));
         };
         // The memory nodes of this host are not listed by every kernel; node 0 always exists.
         let known = parse_list(available).unwrap_or_default();
@@ -60,13 +65,19 @@ fn memory(host: &mut HostConfig) -> Result<()> {
         return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
     }
     if host.memory == 0 && host.memory_swap > 0 {
-        return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+        return refuse(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
     }
-    if host.memory_reservation < 0 || (host.memory_reservation > 0 && host.memory_reservation < LEAST_MEMORY) {
+    if host.memory_reservation < 0
+        || (host.memory_reservation > 0 && host.memory_reservation < LEAST_MEMORY)
+    {
         return refuse("Minimum memory reservation allowed is 6MB");
     }
     if host.memory > 0 && host.memory_reservation > 0 && host.memory < host.memory_reservation {
-        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+        return refuse(
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        );
     }
     if host.memory > 0 && host.memory_swap == 0 {
         host.memory_swap = host.memory.saturating_mul(2);
@@ -78,10 +89,14 @@ fn cpu(host: &HostConfig, processors: usize) -> Result<()> {
     let refuse = |sentence: String| Err(EngineError::invalid(sentence));
     if host.nano_cpus != 0 {
         if host.cpu_period != 0 {
-            return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set.".into());
+            return refuse(
+                "Conflicting options: Nano CPUs and CPU Period cannot both be set.".into(),
+            );
         }
         if host.cpu_quota != 0 {
-            return refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set.".into());
+            return refuse(
+                "Conflicting options: Nano CPUs and CPU Quota cannot both be set.".into(),
+            );
         }
         if host.nano_cpus < 0 || host.nano_cpus > processors as i64 * 1_000_000_000 {
             return refuse(format!(
@@ -90,10 +105,16 @@ fn cpu(host: &HostConfig, processors: usize) -> Result<()> {
         }
     }
     if host.cpu_shares < 0 {
-        return refuse(format!("invalid CPU shares ({}): value must be a positive integer", host.cpu_shares));
+        return refuse(format!(
+            "invalid CPU shares ({}): value must be a positive integer",
+            host.cpu_shares
+        ));
     }
     if host.cpu_period != 0 && !(1_000..=1_000_000).contains(&host.cpu_period) {
-        return refuse("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".into());
+        return refuse(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+                .into(),
+        );
     }
     if host.cpu_quota > 0 && host.cpu_quota < 1_000 {
         return refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)".into());
@@ -126,19 +147,62 @@ mod tests {
     #[test]
     fn limits_that_make_no_sense_are_refused_in_dockers_words() {
         let base = HostConfig::default;
-        assert_eq!(refused(HostConfig { memory: 1024, ..base() }), "Minimum memory limit allowed is 6MB");
-        assert!(refused(HostConfig { memory_swap: 1 << 30, ..base() }).starts_with("You should always set the Memory limit"));
-        assert!(refused(HostConfig { nano_cpus: 3_000_000_000, ..base() }).contains("from 0.01 to 2.00"));
-        assert!(refused(HostConfig { cpuset_cpus: "0-7".into(), ..base() }).starts_with("Requested CPUs are not available"));
-        assert_eq!(refused(HostConfig { cpuset_cpus: "x".into(), ..base() }), "Invalid value x for cpuset cpus");
-        assert!(refused(HostConfig { oom_score_adj: 1001, ..base() }).contains("[-1000, 1000]"));
+        assert_eq!(
+            refused(HostConfig {
+                memory: 1024,
+                ..base()
+            }),
+            "Minimum memory limit allowed is 6MB"
+        );
+        assert!(
+            refused(HostConfig {
+                memory_swap: 1 << 30,
+                ..base()
+            })
+            .starts_with("You should always set the Memory limit")
+        );
+        assert!(
+            refused(HostConfig {
+                nano_cpus: 3_000_000_000,
+                ..base()
+            })
+            .contains("from 0.01 to 2.00")
+        );
+        assert!(
+            refused(HostConfig {
+                cpuset_cpus: "0-7".into(),
+                ..base()
+            })
+            .starts_with("Requested CPUs are not available")
+        );
+        assert_eq!(
+            refused(HostConfig {
+                cpuset_cpus: "x".into(),
+                ..base()
+            }),
+            "Invalid value x for cpuset cpus"
+        );
+        assert!(
+            refused(HostConfig {
+                oom_score_adj: 1001,
+                ..base()
+            })
+            .contains("[-1000, 1000]")
+        );
     }
 
     #[test]
     fn defaults_are_written_down() {
-        let mut host = HostConfig { memory: 1 << 28, pids_limit: Some(-1), ..Default::default() };
+        let mut host = HostConfig {
+            memory: 1 << 28,
+            pids_limit: Some(-1),
+            ..Default::default()
+        };
         check(&mut host, 2, "0-1").unwrap();
-        assert_eq!((host.memory_swap, host.shm_size, host.pids_limit), (1 << 29, SHM_SIZE, None));
+        assert_eq!(
+            (host.memory_swap, host.shm_size, host.pids_limit),
+            (1 << 29, SHM_SIZE, None)
+        );
     }
 
     #[test]

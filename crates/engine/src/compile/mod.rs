@@ -3,15 +3,15 @@
 //! The first three steps are pure and happen at create; [`check`] is their order. The plan is made at each start,
 //! because users are looked up in the container's own files and sources are opened by descriptor.
 
+pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod merge;
 pub(crate) mod modes;
 pub(crate) mod mounts;
+pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod ports;
 mod refuse;
-pub(crate) mod keys;
-pub(crate) mod plan;
 pub(crate) mod security;
 pub(crate) mod users;
 
@@ -25,7 +25,12 @@ use modes::Modes;
 ///
 /// # Errors
 /// Docker's sentence for the first thing that is wrong, or the name of the first thing that is not built.
-pub(crate) fn check(config: &mut Config, host: &mut HostConfig, networking: &NetworkingConfig, engine: &Engine) -> Result<Modes> {
+pub(crate) fn check(
+    config: &mut Config,
+    host: &mut HostConfig,
+    networking: &NetworkingConfig,
+    engine: &Engine,
+) -> Result<Modes> {
     refuse::check(config, host, networking)?;
     check_config(config)?;
     let facts = &engine.inner().host;
@@ -52,7 +57,9 @@ fn check_config(config: &Config) -> Result<()> {
     }
     for variable in config.env.iter().flatten() {
         if variable.is_empty() || variable.starts_with('=') {
-            return Err(EngineError::invalid(format!("invalid environment variable: {variable}")));
+            return Err(EngineError::invalid(format!(
+                "invalid environment variable: {variable}"
+            )));
         }
     }
     for port in config.exposed_ports.keys() {
@@ -62,7 +69,10 @@ fn check_config(config: &Config) -> Result<()> {
         policy::parse_signal(&config.stop_signal)?;
     }
     if config.hostname.len() > 63 {
-        return Err(EngineError::invalid(format!("invalid hostname: {}", config.hostname)));
+        return Err(EngineError::invalid(format!(
+            "invalid hostname: {}",
+            config.hostname
+        )));
     }
     Ok(())
 }
@@ -70,21 +80,33 @@ fn check_config(config: &Config) -> Result<()> {
 /// Kernel parameters that belong to a namespace of the container.
 fn check_sysctls(host: &HostConfig) -> Result<()> {
     const IPC: [&str; 8] = [
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
         "kernel.shm_rmid_forced",
     ];
     for name in host.sysctls.keys() {
         let dotted = name.replace('/', ".");
         if dotted.starts_with("net.") {
             if host.network_mode == "host" {
-                return Err(EngineError::invalid(format!("sysctl \"{name}\" not allowed in host network namespace")));
+                return Err(EngineError::invalid(format!(
+                    "sysctl \"{name}\" not allowed in host network namespace"
+                )));
             }
         } else if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
             if host.ipc_mode == "host" {
-                return Err(EngineError::invalid(format!("sysctl \"{name}\" not allowed in host ipc namespace")));
+                return Err(EngineError::invalid(format!(
+                    "sysctl \"{name}\" not allowed in host ipc namespace"
+                )));
             }
         } else if dotted != "kernel.domainname" {
-            return Err(EngineError::invalid(format!("sysctl \"{name}\" is not in a separate kernel namespace")));
+            return Err(EngineError::invalid(format!(
+                "sysctl \"{name}\" is not in a separate kernel namespace"
+            )));
         }
     }
     Ok(())

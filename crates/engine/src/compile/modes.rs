@@ -57,7 +57,9 @@ pub(crate) struct Modes {
 
 fn of_container(mode: &str, kind: &str) -> Result<Option<String>> {
     match mode.split_once(':') {
-        Some(("container", "")) => Err(EngineError::invalid(format!("invalid {kind} mode: {mode}"))),
+        Some(("container", "")) => {
+            Err(EngineError::invalid(format!("invalid {kind} mode: {mode}")))
+        }
         Some(("container", name)) => Ok(Some(name.to_owned())),
         _ => Ok(None),
     }
@@ -69,13 +71,22 @@ impl Modes {
     /// # Errors
     /// Docker's sentences for a mode that nobody knows; a user-defined network is not found.
     pub(crate) fn parse(host: &HostConfig) -> Result<Modes> {
-        let invalid = |kind: &str, mode: &str| Err(EngineError::invalid(format!("invalid {kind} mode: {mode}")));
-        let network = match (host.network_mode.as_str(), of_container(&host.network_mode, "network")?) {
+        let invalid = |kind: &str, mode: &str| {
+            Err(EngineError::invalid(format!("invalid {kind} mode: {mode}")))
+        };
+        let network = match (
+            host.network_mode.as_str(),
+            of_container(&host.network_mode, "network")?,
+        ) {
             (_, Some(name)) => NetworkMode::Container(name),
             ("" | "default" | "bridge", _) => NetworkMode::Bridge,
             ("host", _) => NetworkMode::Host,
             ("none", _) => NetworkMode::None,
-            (other, _) => return Err(EngineError::NoSuchNetwork { name: other.to_owned() }),
+            (other, _) => {
+                return Err(EngineError::NoSuchNetwork {
+                    name: other.to_owned(),
+                });
+            }
         };
         let ipc = match (host.ipc_mode.as_str(), of_container(&host.ipc_mode, "IPC")?) {
             (_, Some(name)) => IpcMode::Container(name),
@@ -105,13 +116,23 @@ impl Modes {
             "host" => Some(false),
             other => return invalid("cgroup namespace", other),
         };
-        Ok(Modes { network, ipc, pid, uts_host, cgroup_private })
+        Ok(Modes {
+            network,
+            ipc,
+            pid,
+            uts_host,
+            cgroup_private,
+        })
     }
 
     /// Refuses settings that contradict a mode, in docker's words.
     pub(crate) fn check(&self, config: &Config, host: &HostConfig) -> Result<()> {
         let given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        let conflict = |sentence: &str| Err(EngineError::invalid(format!("conflicting options: {sentence}")));
+        let conflict = |sentence: &str| {
+            Err(EngineError::invalid(format!(
+                "conflicting options: {sentence}"
+            )))
+        };
         if self.uts_host && !config.hostname.is_empty() {
             return conflict("hostname and the UTS mode");
         }
@@ -128,7 +149,12 @@ impl Modes {
             if !config.mac_address.is_empty() {
                 return conflict("mac-address and the network mode");
             }
-            if host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) || host.publish_all_ports {
+            if host
+                .port_bindings
+                .as_ref()
+                .is_some_and(|ports| !ports.is_empty())
+                || host.publish_all_ports
+            {
                 return conflict("port publishing and the container type network mode");
             }
             if !config.exposed_ports.is_empty() {
@@ -165,22 +191,53 @@ mod tests {
         };
         let modes = Modes::parse(&host).unwrap();
         assert_eq!(modes.network, NetworkMode::Container("web".into()));
-        assert_eq!((modes.ipc.clone(), modes.pid.clone()), (IpcMode::None, PidMode::Host));
+        assert_eq!(
+            (modes.ipc.clone(), modes.pid.clone()),
+            (IpcMode::None, PidMode::Host)
+        );
         assert!(modes.uts_host && modes.cgroup_private == Some(true));
     }
 
     #[test]
     fn unknown_modes_are_refused_with_a_sentence() {
         let refused = |host: HostConfig| Modes::parse(&host).unwrap_err().to_string();
-        assert_eq!(refused(HostConfig { pid_mode: "x".into(), ..Default::default() }), "invalid PID mode: x");
-        assert_eq!(refused(HostConfig { ipc_mode: "container:".into(), ..Default::default() }), "invalid IPC mode: container:");
-        assert_eq!(refused(HostConfig { network_mode: "mynet".into(), ..Default::default() }), "network mynet not found");
+        assert_eq!(
+            refused(HostConfig {
+                pid_mode: "x".into(),
+                ..Default::default()
+            }),
+            "invalid PID mode: x"
+        );
+        assert_eq!(
+            refused(HostConfig {
+                ipc_mode: "container:".into(),
+                ..Default::default()
+            }),
+            "invalid IPC mode: container:"
+        );
+        assert_eq!(
+            refused(HostConfig {
+                network_mode: "mynet".into(),
+                ..Default::default()
+            }),
+            "network mynet not found"
+        );
     }
 
     #[test]
     fn a_shared_network_takes_no_ports_of_its_own() {
-        let host = HostConfig { network_mode: "container:web".into(), publish_all_ports: true, ..Default::default() };
-        let refused = Modes::parse(&host).unwrap().check(&Config::default(), &host).unwrap_err();
-        assert_eq!(refused.to_string(), "conflicting options: port publishing and the container type network mode");
+        let host = HostConfig {
+            network_mode: "container:web".into(),
+            publish_all_ports: true,
+            ..Default::default()
+        };
+        let refused = Modes::parse(&host)
+            .unwrap()
+            .check(&Config::default(), &host)
+            .unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "conflicting options: port publishing and the container type network mode"
+        );
     }
 }

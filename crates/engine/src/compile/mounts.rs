@@ -43,7 +43,9 @@ pub(crate) struct MountSpec {
     pub(crate) mode: String,
 }
 
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+const PROPAGATIONS: [&str; 6] = [
+    "private", "rprivate", "slave", "rslave", "shared", "rshared",
+];
 
 /// All mounts of a request in the order in which they are mounted: a folder before what lies in it.
 ///
@@ -61,7 +63,9 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
         check_tmpfs(options)?;
         let target = absolute(target, target)?;
         all.push(MountSpec {
-            source: Source::Tmpfs { options: options.clone() },
+            source: Source::Tmpfs {
+                options: options.clone(),
+            },
             target,
             read_only: options.split(',').any(|option| option == "ro"),
             propagation: String::new(),
@@ -71,16 +75,29 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
     let mut targets = BTreeSet::new();
     for mount in &all {
         if !targets.insert(mount.target.clone()) {
-            return Err(EngineError::invalid(format!("Duplicate mount point: {}", mount.target)));
+            return Err(EngineError::invalid(format!(
+                "Duplicate mount point: {}",
+                mount.target
+            )));
         }
     }
     for path in config.volumes.iter().flat_map(BTreeMap::keys) {
         let target = absolute(path, path)?;
         if targets.insert(target.clone()) {
-            all.push(MountSpec { source: anonymous(), target, read_only: false, propagation: String::new(), mode: String::new() });
+            all.push(MountSpec {
+                source: anonymous(),
+                target,
+                read_only: false,
+                propagation: String::new(),
+                mode: String::new(),
+            });
         }
     }
-    all.sort_by(|a, b| depth(&a.target).cmp(&depth(&b.target)).then_with(|| a.target.cmp(&b.target)));
+    all.sort_by(|a, b| {
+        depth(&a.target)
+            .cmp(&depth(&b.target))
+            .then_with(|| a.target.cmp(&b.target))
+    });
     Ok(all)
 }
 
@@ -89,7 +106,13 @@ fn depth(path: &str) -> usize {
 }
 
 fn anonymous() -> Source {
-    Source::Volume { name: String::new(), anonymous: true, copy: true, subpath: String::new(), labels: BTreeMap::new() }
+    Source::Volume {
+        name: String::new(),
+        anonymous: true,
+        copy: true,
+        subpath: String::new(),
+        labels: BTreeMap::new(),
+    }
 }
 
 /// Reads `[SOURCE:]TARGET[:OPTIONS]`.
@@ -99,7 +122,9 @@ fn parse_bind(text: &str) -> Result<MountSpec> {
     let (source, target, mode) = match parts.as_slice() {
         [target] => ("", *target, ""),
         [source, target] if !source.is_empty() => (*source, *target, ""),
-        [source, target, mode] if !source.is_empty() && !mode.is_empty() => (*source, *target, *mode),
+        [source, target, mode] if !source.is_empty() && !mode.is_empty() => {
+            (*source, *target, *mode)
+        }
         _ => return Err(invalid()),
     };
     let target = absolute(target, text)?;
@@ -110,7 +135,11 @@ fn parse_bind(text: &str) -> Result<MountSpec> {
         if options.no_copy {
             return Err(EngineError::invalid(format!("invalid mode: {mode}")));
         }
-        Source::Bind { path: normal(source), create: true, recursive: true }
+        Source::Bind {
+            path: normal(source),
+            create: true,
+            recursive: true,
+        }
     } else {
         if options.propagation.is_some() {
             return Err(EngineError::invalid(format!("invalid mode: {mode}")));
@@ -149,7 +178,11 @@ impl<'a> Options<'a> {
                 "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
                 "nocopy" => options.no_copy = true,
                 _ if PROPAGATIONS.contains(&option) => options.propagation = Some(option),
-                _ => return Err(EngineError::invalid(format!("invalid volume specification: '{text}': invalid mode: {mode}"))),
+                _ => {
+                    return Err(EngineError::invalid(format!(
+                        "invalid volume specification: '{text}': invalid mode: {mode}"
+                    )));
+                }
             }
         }
         Ok(options)
@@ -157,12 +190,20 @@ impl<'a> Options<'a> {
 }
 
 fn long_form(mount: &Mount) -> Result<MountSpec> {
-    let invalid = |why: &str| Err(EngineError::invalid(format!("invalid mount config for type \"{}\": {why}", mount.kind)));
+    let invalid = |why: &str| {
+        Err(EngineError::invalid(format!(
+            "invalid mount config for type \"{}\": {why}",
+            mount.kind
+        )))
+    };
     if mount.target.is_empty() {
         return invalid("field Target must not be empty");
     }
     if !mount.target.starts_with('/') {
-        return invalid(&format!("invalid mount path: '{}' mount path must be absolute", mount.target));
+        return invalid(&format!(
+            "invalid mount path: '{}' mount path must be absolute",
+            mount.target
+        ));
     }
     let target = normal(&mount.target);
     if target == "/" {
@@ -187,31 +228,50 @@ fn long_form(mount: &Mount) -> Result<MountSpec> {
                 return invalid("field Source must not be empty");
             }
             if !mount.source.starts_with('/') {
-                return invalid(&format!("invalid mount path: '{}' mount path must be absolute", mount.source));
+                return invalid(&format!(
+                    "invalid mount path: '{}' mount path must be absolute",
+                    mount.source
+                ));
             }
             let options = mount.bind_options.clone().unwrap_or_default();
-            if !options.propagation.is_empty() && !PROPAGATIONS.contains(&options.propagation.as_str()) {
-                return invalid(&format!("invalid propagation mode: {}", options.propagation));
+            if !options.propagation.is_empty()
+                && !PROPAGATIONS.contains(&options.propagation.as_str())
+            {
+                return invalid(&format!(
+                    "invalid propagation mode: {}",
+                    options.propagation
+                ));
             }
             if options.read_only_force_recursive || options.read_only_non_recursive {
-                return Err(EngineError::unsupported("BindOptions.ReadOnlyNonRecursive and ReadOnlyForceRecursive"));
+                return Err(EngineError::unsupported(
+                    "BindOptions.ReadOnlyNonRecursive and ReadOnlyForceRecursive",
+                ));
             }
             propagation = options.propagation;
-            Source::Bind { path: normal(&mount.source), create: options.create_mountpoint, recursive: !options.non_recursive }
+            Source::Bind {
+                path: normal(&mount.source),
+                create: options.create_mountpoint,
+                recursive: !options.non_recursive,
+            }
         }
         "volume" => {
             let options = mount.volume_options.clone().unwrap_or_default();
             if let Some(driver) = &options.driver_config
                 && (!matches!(driver.name.as_str(), "" | "local") || !driver.options.is_empty())
             {
-                return Err(EngineError::unsupported(format!("the volume driver \"{}\" with options", driver.name)));
+                return Err(EngineError::unsupported(format!(
+                    "the volume driver \"{}\" with options",
+                    driver.name
+                )));
             }
             if !mount.source.is_empty() {
                 volume_name(&mount.source)?;
             } else if mount.read_only {
                 return invalid("must not set ReadOnly mode when using anonymous volumes");
             }
-            if options.subpath.starts_with('/') || options.subpath.split('/').any(|part| part == "..") {
+            if options.subpath.starts_with('/')
+                || options.subpath.split('/').any(|part| part == "..")
+            {
                 return invalid("subpath must be a relative path within the volume");
             }
             Source::Volume {
@@ -226,20 +286,39 @@ fn long_form(mount: &Mount) -> Result<MountSpec> {
             if !mount.source.is_empty() {
                 return invalid("field Source must not be specified");
             }
-            Source::Tmpfs { options: tmpfs_options(mount)? }
+            Source::Tmpfs {
+                options: tmpfs_options(mount)?,
+            }
         }
-        "image" | "npipe" | "cluster" => return Err(EngineError::unsupported(format!("a mount of type \"{}\"", mount.kind))),
+        "image" | "npipe" | "cluster" => {
+            return Err(EngineError::unsupported(format!(
+                "a mount of type \"{}\"",
+                mount.kind
+            )));
+        }
         "" => return Err(EngineError::invalid("mount type unknown: \"\"")),
-        other => return Err(EngineError::invalid(format!("mount type unknown: \"{other}\""))),
+        other => {
+            return Err(EngineError::invalid(format!(
+                "mount type unknown: \"{other}\""
+            )));
+        }
     };
-    Ok(MountSpec { source, target, read_only: mount.read_only, propagation, mode: String::new() })
+    Ok(MountSpec {
+        source,
+        target,
+        read_only: mount.read_only,
+        propagation,
+        mode: String::new(),
+    })
 }
 
 fn tmpfs_options(mount: &Mount) -> Result<String> {
     let options = mount.tmpfs_options.clone().unwrap_or_default();
     let mut words: Vec<String> = Vec::new();
     if options.size_bytes < 0 {
-        return Err(EngineError::invalid("invalid mount config for type \"tmpfs\": size must not be negative"));
+        return Err(EngineError::invalid(
+            "invalid mount config for type \"tmpfs\": size must not be negative",
+        ));
     }
     if options.size_bytes > 0 {
         words.push(format!("size={}", options.size_bytes));
@@ -261,7 +340,20 @@ fn tmpfs_options(mount: &Mount) -> Result<String> {
 /// Options of the mount itself and of tmpfs that may be asked for.
 fn check_tmpfs(options: &str) -> Result<()> {
     const FLAGS: [&str; 15] = [
-        "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "atime", "noatime", "relatime", "strictatime",
+        "ro",
+        "rw",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "sync",
+        "async",
+        "atime",
+        "noatime",
+        "relatime",
+        "strictatime",
         "defaults",
     ];
     const VALUES: [&str; 6] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"];
@@ -271,7 +363,9 @@ fn check_tmpfs(options: &str) -> Result<()> {
             None => FLAGS.contains(&option),
         };
         if !known {
-            return Err(EngineError::invalid(format!("Invalid tmpfs option [\"{option}\"]")));
+            return Err(EngineError::invalid(format!(
+                "Invalid tmpfs option [\"{option}\"]"
+            )));
         }
     }
     Ok(())
@@ -283,7 +377,9 @@ pub(crate) fn volume_name(name: &str) -> Result<&str> {
         return Ok(name);
     }
     if name.len() == 1 {
-        return Err(EngineError::invalid("volume name is too short, names should be at least two alphanumeric characters"));
+        return Err(EngineError::invalid(
+            "volume name is too short, names should be at least two alphanumeric characters",
+        ));
     }
     Err(EngineError::invalid(format!(
         "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
@@ -291,12 +387,20 @@ pub(crate) fn volume_name(name: &str) -> Result<&str> {
 }
 
 fn absolute(target: &str, whole: &str) -> Result<String> {
-    let invalid = |why: String| Err(EngineError::invalid(format!("invalid volume specification: '{whole}': {why}")));
+    let invalid = |why: String| {
+        Err(EngineError::invalid(format!(
+            "invalid volume specification: '{whole}': {why}"
+        )))
+    };
     if !target.starts_with('/') {
-        return invalid(format!("invalid mount path: '{target}' mount path must be absolute"));
+        return invalid(format!(
+            "invalid mount path: '{target}' mount path must be absolute"
+        ));
     }
     match normal(target) {
-        root if root == "/" => invalid("invalid specification: destination can't be '/'".to_owned()),
+        root if root == "/" => {
+            invalid("invalid specification: destination can't be '/'".to_owned())
+        }
         path => Ok(path),
     }
 }
@@ -327,38 +431,103 @@ mod tests {
     #[test]
     fn the_short_form_is_read() {
         let mount = parse_bind("/srv//www/:/www:ro,rslave").unwrap();
-        assert_eq!(mount.source, Source::Bind { path: "/srv/www".into(), create: true, recursive: true });
-        assert_eq!((mount.target.as_str(), mount.read_only, mount.propagation.as_str()), ("/www", true, "rslave"));
+        assert_eq!(
+            mount.source,
+            Source::Bind {
+                path: "/srv/www".into(),
+                create: true,
+                recursive: true
+            }
+        );
+        assert_eq!(
+            (
+                mount.target.as_str(),
+                mount.read_only,
+                mount.propagation.as_str()
+            ),
+            ("/www", true, "rslave")
+        );
         let mount = parse_bind("data:/data:nocopy").unwrap();
-        assert!(matches!(mount.source, Source::Volume { ref name, copy: false, .. } if name == "data"));
-        assert!(matches!(parse_bind("/data").unwrap().source, Source::Volume { anonymous: true, .. }));
+        assert!(
+            matches!(mount.source, Source::Volume { ref name, copy: false, .. } if name == "data")
+        );
+        assert!(matches!(
+            parse_bind("/data").unwrap().source,
+            Source::Volume {
+                anonymous: true,
+                ..
+            }
+        ));
     }
 
     #[test]
     fn nonsense_is_refused_in_dockers_words() {
-        assert_eq!(refused("/a:/b:/c:ro"), "invalid volume specification: '/a:/b:/c:ro'");
-        assert_eq!(refused("/a:b"), "invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute");
-        assert_eq!(refused("/a:/"), "invalid volume specification: '/a:/': invalid specification: destination can't be '/'");
+        assert_eq!(
+            refused("/a:/b:/c:ro"),
+            "invalid volume specification: '/a:/b:/c:ro'"
+        );
+        assert_eq!(
+            refused("/a:b"),
+            "invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute"
+        );
+        assert_eq!(
+            refused("/a:/"),
+            "invalid volume specification: '/a:/': invalid specification: destination can't be '/'"
+        );
         assert!(refused("/a:/b:bogus").ends_with("invalid mode: bogus"));
         assert!(refused("a/b:/c").contains("includes invalid characters for a local volume name"));
     }
 
     #[test]
     fn a_target_is_mounted_once_and_folders_come_before_what_they_hold() {
-        let host = HostConfig { binds: Some(vec!["/x:/a/b".into(), "/y:/a".into()]), ..Default::default() };
+        let host = HostConfig {
+            binds: Some(vec!["/x:/a/b".into(), "/y:/a".into()]),
+            ..Default::default()
+        };
         let mut config = Config::default();
-        config.volumes = Some([("/a".to_owned(), Default::default()), ("/v".to_owned(), Default::default())].into());
-        let targets: Vec<_> = collect(&config, &host).unwrap().into_iter().map(|mount| mount.target).collect();
+        config.volumes = Some(
+            [
+                ("/a".to_owned(), Default::default()),
+                ("/v".to_owned(), Default::default()),
+            ]
+            .into(),
+        );
+        let targets: Vec<_> = collect(&config, &host)
+            .unwrap()
+            .into_iter()
+            .map(|mount| mount.target)
+            .collect();
         assert_eq!(targets, ["/a", "/v", "/a/b"]);
-        let twice = HostConfig { binds: Some(vec!["/x:/a".into(), "/y:/a".into()]), ..Default::default() };
-        assert_eq!(collect(&Config::default(), &twice).unwrap_err().to_string(), "Duplicate mount point: /a");
+        let twice = HostConfig {
+            binds: Some(vec!["/x:/a".into(), "/y:/a".into()]),
+            ..Default::default()
+        };
+        assert_eq!(
+            collect(&Config::default(), &twice).unwrap_err().to_string(),
+            "Duplicate mount point: /a"
+        );
     }
 
     #[test]
     fn a_bind_of_the_long_form_refuses_a_missing_source() {
-        let mount = Mount { kind: "bind".into(), source: "/s".into(), target: "/t".into(), ..Default::default() };
-        assert!(matches!(long_form(&mount).unwrap().source, Source::Bind { create: false, .. }));
-        let mount = Mount { kind: "bind".into(), target: "/t".into(), ..Default::default() };
-        assert_eq!(long_form(&mount).unwrap_err().to_string(), "invalid mount config for type \"bind\": field Source must not be empty");
+        let mount = Mount {
+            kind: "bind".into(),
+            source: "/s".into(),
+            target: "/t".into(),
+            ..Default::default()
+        };
+        assert!(matches!(
+            long_form(&mount).unwrap().source,
+            Source::Bind { create: false, .. }
+        ));
+        let mount = Mount {
+            kind: "bind".into(),
+            target: "/t".into(),
+            ..Default::default()
+        };
+        assert_eq!(
+            long_form(&mount).unwrap_err().to_string(),
+            "invalid mount config for type \"bind\": field Source must not be empty"
+        );
     }
 }

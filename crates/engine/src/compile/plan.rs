@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use api_types::{Config, HostConfig};
 use runtime::defaults;
 use runtime::plan::{
-    CgroupEntry, FdSlot, MountAttrs, MountEntry, MountKind, Namespaces, NsMode, Plan, ProcessPlan, Propagation, RootSource, TargetKind, attr,
+    CgroupEntry, FdSlot, MountAttrs, MountEntry, MountKind, Namespaces, NsMode, Plan, ProcessPlan,
+    Propagation, RootSource, TargetKind, attr,
 };
 use sys::beneath::Root;
 
@@ -87,24 +88,43 @@ const FILE_LIMIT: u64 = 8 << 20;
 /// # Errors
 /// Users that the container's files do not know; devices that do not exist.
 pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Plan> {
-    let Parts { config, host, modes, .. } = parts;
+    let Parts {
+        config,
+        host,
+        modes,
+        ..
+    } = parts;
     let root = Root::new(parts.root.as_fd());
-    let identity = identify(&root, &config.user, host.group_add.as_deref().unwrap_or_default())?;
+    let identity = identify(
+        &root,
+        &config.user,
+        host.group_add.as_deref().unwrap_or_default(),
+    )?;
     let mut process = process(config, host, &identity, parts.filters)?;
-    process.args = merge::command(config).into_iter().map(String::into_bytes).collect();
+    process.args = merge::command(config)
+        .into_iter()
+        .map(String::into_bytes)
+        .collect();
 
     let mut sysctls: Vec<(String, String)> = Vec::new();
     let net = match parts.net {
         Net::Host => NsMode::Host,
         Net::Join(namespace, own) => {
             if own {
-                sysctls.extend(defaults::NETWORK_SYSCTLS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+                sysctls.extend(
+                    defaults::NETWORK_SYSCTLS
+                        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+                );
             }
             NsMode::Join(descriptors.slot(namespace))
         }
     };
     sysctls.retain(|(name, _)| !host.sysctls.contains_key(name));
-    sysctls.extend(host.sysctls.iter().map(|(name, value)| (name.clone(), value.clone())));
+    sysctls.extend(
+        host.sysctls
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
 
     let mut mounts = base_mounts(host, modes);
     mounts.extend(parts.cgroup_mounts);
@@ -134,14 +154,26 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
             pid,
             net,
             ipc,
-            uts: if modes.uts_host { NsMode::Host } else { NsMode::New },
+            uts: if modes.uts_host {
+                NsMode::Host
+            } else {
+                NsMode::New
+            },
             mount: NsMode::New,
-            cgroup: if parts.cgroup_private { NsMode::New } else { NsMode::Host },
+            cgroup: if parts.cgroup_private {
+                NsMode::New
+            } else {
+                NsMode::Host
+            },
             user: NsMode::Host,
             time: NsMode::Host,
         },
         cgroup: CgroupEntry {
-            dirs: parts.tasks.into_iter().map(|file| descriptors.slot(file)).collect(),
+            dirs: parts
+                .tasks
+                .into_iter()
+                .map(|file| descriptors.slot(file))
+                .collect(),
             unified: parts.unified.map(|folder| descriptors.slot(folder)),
         },
         root: Some(RootSource::Mount(descriptors.slot(parts.root))),
@@ -153,8 +185,15 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         masked,
         readonly,
         sysctls,
-        hostname: (!modes.uts_host).then(|| if config.hostname.is_empty() { parts.short_id.to_owned() } else { config.hostname.clone() }),
-        domainname: (!modes.uts_host && !config.domainname.is_empty()).then(|| config.domainname.clone()),
+        hostname: (!modes.uts_host).then(|| {
+            if config.hostname.is_empty() {
+                parts.short_id.to_owned()
+            } else {
+                config.hostname.clone()
+            }
+        }),
+        domainname: (!modes.uts_host && !config.domainname.is_empty())
+            .then(|| config.domainname.clone()),
         terminal: config.tty,
         console_size: console_size(host.console_size),
         console_bind: config.tty,
@@ -181,19 +220,31 @@ pub(crate) fn identify(root: &Root<'_>, user: &str, extra: &[String]) -> Result<
 }
 
 /// Who the process runs as and with what rights; the arguments are still empty.
-pub(crate) fn process(config: &Config, host: &HostConfig, identity: &Identity, filters: &Filters) -> Result<ProcessPlan> {
+pub(crate) fn process(
+    config: &Config,
+    host: &HostConfig,
+    identity: &Identity,
+    filters: &Filters,
+) -> Result<ProcessPlan> {
     let caps = security::capabilities(host)?;
     let options = security::options(host)?;
     let filter = filters.get(&options.seccomp, host.privileged, caps)?;
     Ok(ProcessPlan {
         env: environment(config, identity, config.tty),
-        cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
+        cwd: if config.working_dir.is_empty() {
+            "/".to_owned()
+        } else {
+            config.working_dir.clone()
+        },
         create_cwd: true,
         uid: identity.uid,
         gid: identity.gid,
         groups: identity.groups.clone(),
         rlimits: security::rlimits(host)?,
-        oom_score_adj: Some((i32::try_from(host.oom_score_adj).unwrap_or(0), host.oom_score_adj != 0)),
+        oom_score_adj: Some((
+            i32::try_from(host.oom_score_adj).unwrap_or(0),
+            host.oom_score_adj != 0,
+        )),
         caps: security::sets(caps, identity.uid),
         no_new_privs: options.no_new_privileges,
         seccomp: filter.map(|filter| (*filter).clone()),
@@ -227,7 +278,9 @@ pub(crate) fn environment(config: &Config, identity: &Identity, terminal: bool) 
         all.push(("HOME".to_owned(), identity.home.clone()));
     }
     all.retain(|(name, _)| !removed(name));
-    all.into_iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
+    all.into_iter()
+        .map(|(name, value)| format!("{name}={value}").into_bytes())
+        .collect()
 }
 
 fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
@@ -239,7 +292,9 @@ fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
     });
     for mount in &mut mounts {
         match mount.target.as_str() {
-            "/dev/shm" => *mount = defaults::shm(u64::try_from(host.shm_size).unwrap_or(defaults::SHM_SIZE)),
+            "/dev/shm" => {
+                *mount = defaults::shm(u64::try_from(host.shm_size).unwrap_or(defaults::SHM_SIZE))
+            }
             "/sys" if host.privileged => mount.attrs.set &= !attr::READ_ONLY,
             _ => {}
         }
@@ -249,7 +304,10 @@ fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
             if std::path::Path::new(path).is_dir() {
                 mounts.push(MountEntry {
                     target: path.to_owned(),
-                    kind: MountKind::Bind { source: path.to_owned(), recursive: true },
+                    kind: MountKind::Bind {
+                        source: path.to_owned(),
+                        recursive: true,
+                    },
                     attrs: MountAttrs::NO_SUID_NO_DEV_NO_EXEC,
                     propagation: Some(Propagation::Private),
                     create_target: TargetKind::Dir,
@@ -266,7 +324,11 @@ fn detached(target: &str, slot: FdSlot, folder: bool) -> MountEntry {
         kind: MountKind::Detached(slot),
         attrs: MountAttrs::default(),
         propagation: Some(Propagation::Private),
-        create_target: if folder { TargetKind::Dir } else { TargetKind::File },
+        create_target: if folder {
+            TargetKind::Dir
+        } else {
+            TargetKind::File
+        },
     }
 }
 
@@ -282,11 +344,28 @@ fn user_mount(mount: OpenMount<'_>, descriptors: &mut Descriptors) -> MountEntry
     };
     let kind = match mount.tree {
         Some(tree) => MountKind::Detached(descriptors.slot(tree)),
-        None => MountKind::Bind { source: String::new(), recursive: true },
+        None => MountKind::Bind {
+            source: String::new(),
+            recursive: true,
+        },
     };
-    let attrs = MountAttrs { set: if spec.read_only { attr::READ_ONLY } else { 0 }, clear: 0, recursive: true };
-    let create_target = if mount.folder { TargetKind::Dir } else { TargetKind::File };
-    MountEntry { target: spec.target.clone(), kind, attrs, propagation: Some(propagation), create_target }
+    let attrs = MountAttrs {
+        set: if spec.read_only { attr::READ_ONLY } else { 0 },
+        clear: 0,
+        recursive: true,
+    };
+    let create_target = if mount.folder {
+        TargetKind::Dir
+    } else {
+        TargetKind::File
+    };
+    MountEntry {
+        target: spec.target.clone(),
+        kind,
+        attrs,
+        propagation: Some(propagation),
+        create_target,
+    }
 }
 
 /// A tmpfs with docker's default flags and the given options on top.
@@ -314,7 +393,11 @@ fn tmpfs(target: &str, options: &str) -> MountEntry {
     }
     MountEntry {
         target: target.to_owned(),
-        kind: MountKind::Fs { fstype: "tmpfs".to_owned(), source: String::new(), options: values },
+        kind: MountKind::Fs {
+            fstype: "tmpfs".to_owned(),
+            source: String::new(),
+            options: values,
+        },
         attrs: MountAttrs::of(set),
         propagation: Some(Propagation::Private),
         create_target: TargetKind::Dir,
@@ -323,9 +406,15 @@ fn tmpfs(target: &str, options: &str) -> MountEntry {
 
 fn devices(host: &HostConfig) -> Result<Vec<runtime::plan::Device>> {
     let mut devices = defaults::devices();
-    let asked = if host.privileged { security::host_devices() } else { security::devices(host)? };
+    let asked = if host.privileged {
+        security::host_devices()
+    } else {
+        security::devices(host)?
+    };
     for device in asked {
-        if !devices.iter().any(|known| known.path == device.node.path) && !matches!(device.node.path.as_str(), "/dev/ptmx") {
+        if !devices.iter().any(|known| known.path == device.node.path)
+            && !matches!(device.node.path.as_str(), "/dev/ptmx")
+        {
             devices.push(device.node);
         }
     }
@@ -339,14 +428,24 @@ fn paths(host: &HostConfig) -> (Vec<String>, Vec<String>) {
         None if host.privileged => Vec::new(),
         None => default(),
     };
-    (default(&host.masked_paths, defaults::masked_paths), default(&host.readonly_paths, defaults::readonly_paths))
+    (
+        default(&host.masked_paths, defaults::masked_paths),
+        default(&host.readonly_paths, defaults::readonly_paths),
+    )
 }
 
 /// Opens the namespace of a running process.
 pub(crate) fn namespace_of(pid: u32, kind: &str) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/{kind}");
-    rustix::fs::open(&path, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
-        .map_err(|errno| EngineError::Io { what: format!("open {path}"), source: errno.into() })
+    rustix::fs::open(
+        &path,
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(|errno| EngineError::Io {
+        what: format!("open {path}"),
+        source: errno.into(),
+    })
 }
 
 #[cfg(test)]
@@ -354,23 +453,54 @@ mod tests {
     use super::*;
 
     fn environment_of(env: &[&str], terminal: bool) -> Vec<String> {
-        let config = Config { hostname: "h".into(), env: Some(env.iter().map(|&v| v.to_owned()).collect()), ..Default::default() };
-        let identity = Identity { home: "/root".into(), ..Default::default() };
-        environment(&config, &identity, terminal).into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+        let config = Config {
+            hostname: "h".into(),
+            env: Some(env.iter().map(|&v| v.to_owned()).collect()),
+            ..Default::default()
+        };
+        let identity = Identity {
+            home: "/root".into(),
+            ..Default::default()
+        };
+        environment(&config, &identity, terminal)
+            .into_iter()
+            .map(|bytes| String::from_utf8(bytes).unwrap())
+            .collect()
     }
 
     #[test]
     fn the_environment_has_dockers_variables() {
         let env = environment_of(&["PATH=/bin", "A=1=2"], true);
-        assert_eq!(env, ["PATH=/bin", "HOSTNAME=h", "TERM=xterm", "A=1=2", "HOME=/root"]);
-        assert!(!environment_of(&["HOME"], false).iter().any(|variable| variable.starts_with("HOME")));
+        assert_eq!(
+            env,
+            [
+                "PATH=/bin",
+                "HOSTNAME=h",
+                "TERM=xterm",
+                "A=1=2",
+                "HOME=/root"
+            ]
+        );
+        assert!(
+            !environment_of(&["HOME"], false)
+                .iter()
+                .any(|variable| variable.starts_with("HOME"))
+        );
     }
 
     #[test]
     fn tmpfs_options_are_split_into_flags_and_values() {
         let entry = tmpfs("/t", "exec,size=64k,mode=700");
         assert_eq!(entry.attrs.set, attr::NO_SUID | attr::NO_DEV);
-        let MountKind::Fs { options, .. } = entry.kind else { panic!() };
-        assert_eq!(options, [("size".to_owned(), Some("64k".to_owned())), ("mode".to_owned(), Some("700".to_owned()))]);
+        let MountKind::Fs { options, .. } = entry.kind else {
+            panic!()
+        };
+        assert_eq!(
+            options,
+            [
+                ("size".to_owned(), Some("64k".to_owned())),
+                ("mode".to_owned(), Some("700".to_owned()))
+            ]
+        );
     }
 }

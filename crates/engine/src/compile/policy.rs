@@ -8,7 +8,11 @@ use crate::outcome::{EngineError, Result};
 
 /// Checks the restart policy and writes its default down.
 pub(crate) fn check_restart(host: &mut HostConfig) -> Result<()> {
-    let invalid = |why: String| Err(EngineError::invalid(format!("invalid restart policy: {why}")));
+    let invalid = |why: String| {
+        Err(EngineError::invalid(format!(
+            "invalid restart policy: {why}"
+        )))
+    };
     let policy = &mut host.restart_policy;
     match policy.name.as_str() {
         "always" | "unless-stopped" | "no" | "" if policy.maximum_retry_count != 0 => {
@@ -19,12 +23,20 @@ pub(crate) fn check_restart(host: &mut HostConfig) -> Result<()> {
             return invalid(why);
         }
         "always" | "unless-stopped" | "no" | "" => {}
-        "on-failure" if policy.maximum_retry_count < 0 => return invalid("maximum retry count cannot be negative".into()),
+        "on-failure" if policy.maximum_retry_count < 0 => {
+            return invalid("maximum retry count cannot be negative".into());
+        }
         "on-failure" => {}
-        other => return invalid(format!("unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'")),
+        other => {
+            return invalid(format!(
+                "unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            ));
+        }
     }
     if host.auto_remove && !matches!(policy.name.as_str(), "" | "no") {
-        return Err(EngineError::invalid("can't create 'AutoRemove' container with restart policy"));
+        return Err(EngineError::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
     }
     if policy.name.is_empty() {
         policy.name = "no".to_owned();
@@ -48,13 +60,21 @@ const MAX_SIZE: u64 = 10 << 20;
 const MAX_FILE: u32 = 3;
 
 /// Fills the default driver in and reads its options.
-pub(crate) fn logging(host: &mut HostConfig, driver: &str, options: &BTreeMap<String, String>) -> Result<Logging> {
+pub(crate) fn logging(
+    host: &mut HostConfig,
+    driver: &str,
+    options: &BTreeMap<String, String>,
+) -> Result<Logging> {
     let log = &mut host.log_config;
     if log.kind.is_empty() || log.kind == "default" {
         log.kind = driver.to_owned();
         log.config.get_or_insert_default();
     }
-    let mut merged = if log.kind == driver { options.clone() } else { BTreeMap::new() };
+    let mut merged = if log.kind == driver {
+        options.clone()
+    } else {
+        BTreeMap::new()
+    };
     merged.extend(log.config.clone().unwrap_or_default());
     read_logging(&log.kind, &merged)
 }
@@ -66,33 +86,56 @@ pub(crate) fn logging(host: &mut HostConfig, driver: &str, options: &BTreeMap<St
 pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> Result<Logging> {
     match driver {
         "json-file" | "none" => {}
-        "local" | "syslog" | "journald" | "gelf" | "fluentd" | "awslogs" | "splunk" | "etwlogs" | "gcplogs" => {
-            return Err(EngineError::unsupported(format!("the log driver \"{driver}\"")));
+        "local" | "syslog" | "journald" | "gelf" | "fluentd" | "awslogs" | "splunk" | "etwlogs"
+        | "gcplogs" => {
+            return Err(EngineError::unsupported(format!(
+                "the log driver \"{driver}\""
+            )));
         }
-        other => return Err(EngineError::invalid(format!("logger: no log driver named '{other}' is registered"))),
+        other => {
+            return Err(EngineError::invalid(format!(
+                "logger: no log driver named '{other}' is registered"
+            )));
+        }
     }
-    let mut logging = Logging { kept: driver == "json-file", max_size: MAX_SIZE, max_file: MAX_FILE };
+    let mut logging = Logging {
+        kept: driver == "json-file",
+        max_size: MAX_SIZE,
+        max_file: MAX_FILE,
+    };
     for (name, value) in options {
         match name.as_str() {
             "max-size" if value == "-1" => logging.max_size = u64::MAX,
             "max-size" => {
-                logging.max_size = parse_size(value)
-                    .ok_or_else(|| EngineError::invalid(format!("invalid value for max-size: \"{value}\": invalid size: '{value}'")))?;
+                logging.max_size = parse_size(value).ok_or_else(|| {
+                    EngineError::invalid(format!(
+                        "invalid value for max-size: \"{value}\": invalid size: '{value}'"
+                    ))
+                })?;
             }
             "max-file" => {
-                logging.max_file = value
-                    .parse()
-                    .map_err(|_| EngineError::invalid(format!("invalid value for max-file: \"{value}\": invalid syntax")))?;
+                logging.max_file = value.parse().map_err(|_| {
+                    EngineError::invalid(format!(
+                        "invalid value for max-file: \"{value}\": invalid syntax"
+                    ))
+                })?;
                 if logging.max_file == 0 {
                     return Err(EngineError::invalid("max-file cannot be less than 1"));
                 }
             }
             "mode" if value == "blocking" => {}
             "compress" if value == "false" => {}
-            "compress" | "mode" | "max-buffer-size" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {
-                return Err(EngineError::unsupported(format!("the log option \"{name}\"")));
+            "compress" | "mode" | "max-buffer-size" | "labels" | "labels-regex" | "env"
+            | "env-regex" | "tag" => {
+                return Err(EngineError::unsupported(format!(
+                    "the log option \"{name}\""
+                )));
             }
-            _ => return Err(EngineError::invalid(format!("unknown log opt '{name}' for {driver} log driver"))),
+            _ => {
+                return Err(EngineError::invalid(format!(
+                    "unknown log opt '{name}' for {driver} log driver"
+                )));
+            }
         }
     }
     Ok(logging)
@@ -110,15 +153,50 @@ fn parse_size(text: &str) -> Option<u64> {
         "t" | "tb" | "tib" => 1 << 40,
         _ => return None,
     };
-    digits.trim().parse::<u64>().ok()?.checked_mul(unit).filter(|&size| size > 0)
+    digits
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(unit)
+        .filter(|&size| size > 0)
 }
 
 /// Signals by name and number (x86_64 and aarch64 agree).
 const SIGNALS: [(&str, i32); 34] = [
-    ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("IOT", 6), ("BUS", 7), ("FPE", 8), ("KILL", 9),
-    ("USR1", 10), ("SEGV", 11), ("USR2", 12), ("PIPE", 13), ("ALRM", 14), ("TERM", 15), ("STKFLT", 16), ("CHLD", 17), ("CLD", 17),
-    ("CONT", 18), ("STOP", 19), ("TSTP", 20), ("TTIN", 21), ("TTOU", 22), ("URG", 23), ("XCPU", 24), ("XFSZ", 25), ("VTALRM", 26),
-    ("PROF", 27), ("WINCH", 28), ("IO", 29), ("POLL", 29), ("PWR", 30), ("SYS", 31),
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("POLL", 29),
+    ("PWR", 30),
+    ("SYS", 31),
 ];
 
 /// Reads `TERM`, `SIGTERM`, `15`, `RTMIN+3`.
@@ -128,7 +206,11 @@ const SIGNALS: [(&str, i32); 34] = [
 pub(crate) fn parse_signal(text: &str) -> Result<i32> {
     let invalid = || EngineError::invalid(format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=64).contains(&number) { Ok(number) } else { Err(invalid()) };
+        return if (1..=64).contains(&number) {
+            Ok(number)
+        } else {
+            Err(invalid())
+        };
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -138,16 +220,27 @@ pub(crate) fn parse_signal(text: &str) -> Result<i32> {
     let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
         (Some(""), _) => Some(34),
         (_, Some("")) => Some(64),
-        (Some(rest), _) => rest.strip_prefix('+').and_then(|rest| rest.parse::<i32>().ok()).map(|offset| 34 + offset),
-        (_, Some(rest)) => rest.strip_prefix('-').and_then(|rest| rest.parse::<i32>().ok()).map(|offset| 64 - offset),
+        (Some(rest), _) => rest
+            .strip_prefix('+')
+            .and_then(|rest| rest.parse::<i32>().ok())
+            .map(|offset| 34 + offset),
+        (_, Some(rest)) => rest
+            .strip_prefix('-')
+            .and_then(|rest| rest.parse::<i32>().ok())
+            .map(|offset| 64 - offset),
         _ => None,
     };
-    real_time.filter(|number| (34..=64).contains(number)).ok_or_else(invalid)
+    real_time
+        .filter(|number| (34..=64).contains(number))
+        .ok_or_else(invalid)
 }
 
 /// The name of a signal without its `SIG`, or its number.
 pub(crate) fn signal_name(number: i32) -> String {
-    SIGNALS.iter().find(|(_, known)| *known == number).map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+    SIGNALS
+        .iter()
+        .find(|(_, known)| *known == number)
+        .map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
 }
 
 #[cfg(test)]
@@ -159,33 +252,69 @@ mod tests {
     #[test]
     fn restart_policies_are_checked_in_dockers_words() {
         let refused = |name: &str, count: i64, auto_remove: bool| {
-            let restart_policy = RestartPolicy { name: name.into(), maximum_retry_count: count };
-            check_restart(&mut HostConfig { restart_policy, auto_remove, ..Default::default() }).unwrap_err().to_string()
+            let restart_policy = RestartPolicy {
+                name: name.into(),
+                maximum_retry_count: count,
+            };
+            check_restart(&mut HostConfig {
+                restart_policy,
+                auto_remove,
+                ..Default::default()
+            })
+            .unwrap_err()
+            .to_string()
         };
-        assert!(refused("sometimes", 0, false).starts_with("invalid restart policy: unknown policy 'sometimes'"));
+        assert!(
+            refused("sometimes", 0, false)
+                .starts_with("invalid restart policy: unknown policy 'sometimes'")
+        );
         assert!(refused("always", 3, false).contains("can only be used with 'on-failure'"));
         assert!(refused("on-failure", -1, false).contains("cannot be negative"));
-        assert_eq!(refused("always", 0, true), "can't create 'AutoRemove' container with restart policy");
+        assert_eq!(
+            refused("always", 0, true),
+            "can't create 'AutoRemove' container with restart policy"
+        );
     }
 
     #[test]
     fn logs_are_bounded_unless_asked_otherwise() {
         let mut host = HostConfig::default();
         let logging = logging(&mut host, "json-file", &BTreeMap::new()).unwrap();
-        assert_eq!(logging, Logging { kept: true, max_size: 10 << 20, max_file: 3 });
+        assert_eq!(
+            logging,
+            Logging {
+                kept: true,
+                max_size: 10 << 20,
+                max_file: 3
+            }
+        );
         assert_eq!(host.log_config.kind, "json-file");
         let options = BTreeMap::from([("max-size".to_owned(), "64k".to_owned())]);
         assert_eq!(read_logging("json-file", &options).unwrap().max_size, 65536);
         assert!(read_logging("none", &BTreeMap::new()).is_ok_and(|logging| !logging.kept));
-        assert_eq!(read_logging("bogus", &BTreeMap::new()).unwrap_err().to_string(), "logger: no log driver named 'bogus' is registered");
+        assert_eq!(
+            read_logging("bogus", &BTreeMap::new())
+                .unwrap_err()
+                .to_string(),
+            "logger: no log driver named 'bogus' is registered"
+        );
     }
 
     #[test]
     fn signals_are_read_by_name_and_number() {
-        for (text, number) in [("TERM", 15), ("sigkill", 9), ("9", 9), ("RTMIN+3", 37), ("SIGRTMAX-1", 63)] {
+        for (text, number) in [
+            ("TERM", 15),
+            ("sigkill", 9),
+            ("9", 9),
+            ("RTMIN+3", 37),
+            ("SIGRTMAX-1", 63),
+        ] {
             assert_eq!(parse_signal(text).unwrap(), number, "{text}");
         }
-        assert_eq!(parse_signal("SIGNOPE").unwrap_err().to_string(), "invalid signal: SIGNOPE");
+        assert_eq!(
+            parse_signal("SIGNOPE").unwrap_err().to_string(),
+            "invalid signal: SIGNOPE"
+        );
         assert!(parse_signal("65").is_err() && parse_signal("0").is_err());
     }
 }

@@ -7,7 +7,9 @@ use api_types::{Config, HostConfig};
 use crate::outcome::{EngineError, Result};
 
 /// A transport protocol that can be published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Protocol {
     /// TCP.
@@ -51,11 +53,10 @@ pub(crate) fn parse_port(text: &str) -> Result<(u16, Protocol)> {
         "sctp" => return Err(EngineError::unsupported("publishing SCTP ports")),
         _ => return Err(EngineError::invalid(format!("invalid proto: {protocol}"))),
     };
-    let port = port
-        .parse()
-        .ok()
-        .filter(|&port| port != 0)
-        .ok_or_else(|| EngineError::invalid(format!("invalid port specification: \"{text}\"")))?;
+    let port =
+        port.parse().ok().filter(|&port| port != 0).ok_or_else(|| {
+            EngineError::invalid(format!("invalid port specification: \"{text}\""))
+        })?;
     Ok((port, protocol))
 }
 
@@ -66,20 +67,40 @@ pub(crate) fn wanted(config: &Config, host: &HostConfig) -> Result<Vec<Wanted>> 
         let (container_port, protocol) = parse_port(port)?;
         for binding in bindings.iter().flatten() {
             let (host_port, host_port_last) = host_range(&binding.host_port)?;
-            let Some(host_ip) = host_address(&binding.host_ip)? else { continue };
-            all.push(Wanted { protocol, container_port, host_ip, host_port, host_port_last });
+            let Some(host_ip) = host_address(&binding.host_ip)? else {
+                continue;
+            };
+            all.push(Wanted {
+                protocol,
+                container_port,
+                host_ip,
+                host_port,
+                host_port_last,
+            });
         }
     }
     if host.publish_all_ports {
         for port in config.exposed_ports.keys() {
             let (container_port, protocol) = parse_port(port)?;
-            if !all.iter().any(|have| have.container_port == container_port && have.protocol == protocol) {
-                all.push(Wanted { protocol, container_port, host_ip: Ipv4Addr::UNSPECIFIED, host_port: 0, host_port_last: 0 });
+            if !all
+                .iter()
+                .any(|have| have.container_port == container_port && have.protocol == protocol)
+            {
+                all.push(Wanted {
+                    protocol,
+                    container_port,
+                    host_ip: Ipv4Addr::UNSPECIFIED,
+                    host_port: 0,
+                    host_port_last: 0,
+                });
             }
         }
     }
     if all.len() > LIMIT {
-        return Err(EngineError::invalid(format!("{} published ports, at most {LIMIT} are possible", all.len())));
+        return Err(EngineError::invalid(format!(
+            "{} published ports, at most {LIMIT} are possible",
+            all.len()
+        )));
     }
     Ok(all)
 }
@@ -91,7 +112,10 @@ fn host_range(text: &str) -> Result<(u16, u16)> {
         return Ok((0, 0));
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last): (u16, u16) = (first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?);
+    let (first, last): (u16, u16) = (
+        first.parse().map_err(|_| invalid())?,
+        last.parse().map_err(|_| invalid())?,
+    );
     if first > last {
         return Err(invalid());
     }
@@ -106,7 +130,9 @@ fn host_address(text: &str) -> Result<Option<Ipv4Addr>> {
     match text.parse() {
         Ok(IpAddr::V4(address)) => Ok(Some(address)),
         Ok(IpAddr::V6(address)) if address.is_unspecified() => Ok(None),
-        Ok(IpAddr::V6(_)) => Err(EngineError::unsupported("publishing a port on an IPv6 address")),
+        Ok(IpAddr::V6(_)) => Err(EngineError::unsupported(
+            "publishing a port on an IPv6 address",
+        )),
         Err(_) => Err(EngineError::invalid(format!("invalid IP address: {text}"))),
     }
 }
@@ -118,32 +144,67 @@ mod tests {
     use super::*;
 
     fn host(port: &str, host_ip: &str, host_port: &str) -> HostConfig {
-        let binding = PortBinding { host_ip: host_ip.into(), host_port: host_port.into() };
-        HostConfig { port_bindings: Some([(port.to_owned(), Some(vec![binding]))].into()), ..Default::default() }
+        let binding = PortBinding {
+            host_ip: host_ip.into(),
+            host_port: host_port.into(),
+        };
+        HostConfig {
+            port_bindings: Some([(port.to_owned(), Some(vec![binding]))].into()),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn bindings_are_read() {
-        let ports = wanted(&Config::default(), &host("80/udp", "127.0.0.1", "8080-8090")).unwrap();
-        let expected =
-            Wanted { protocol: Protocol::Udp, container_port: 80, host_ip: Ipv4Addr::LOCALHOST, host_port: 8080, host_port_last: 8090 };
+        let ports = wanted(
+            &Config::default(),
+            &host("80/udp", "127.0.0.1", "8080-8090"),
+        )
+        .unwrap();
+        let expected = Wanted {
+            protocol: Protocol::Udp,
+            container_port: 80,
+            host_ip: Ipv4Addr::LOCALHOST,
+            host_port: 8080,
+            host_port_last: 8090,
+        };
         assert_eq!(ports, [expected]);
     }
 
     #[test]
     fn publish_all_adds_what_is_exposed_and_not_bound() {
         let mut config = Config::default();
-        config.exposed_ports.insert("80/tcp".into(), Default::default());
-        config.exposed_ports.insert("81/tcp".into(), Default::default());
-        let host = HostConfig { publish_all_ports: true, ..host("80/tcp", "", "80") };
-        let ports: Vec<_> = wanted(&config, &host).unwrap().iter().map(|port| (port.container_port, port.host_port)).collect();
+        config
+            .exposed_ports
+            .insert("80/tcp".into(), Default::default());
+        config
+            .exposed_ports
+            .insert("81/tcp".into(), Default::default());
+        let host = HostConfig {
+            publish_all_ports: true,
+            ..host("80/tcp", "", "80")
+        };
+        let ports: Vec<_> = wanted(&config, &host)
+            .unwrap()
+            .iter()
+            .map(|port| (port.container_port, port.host_port))
+            .collect();
         assert_eq!(ports, [(80, 80), (81, 0)]);
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for (port, ip, host_port) in [("x/tcp", "", "1"), ("80/xyz", "", "1"), ("80", "nowhere", "1"), ("80", "", "9-1"), ("0", "", "1")] {
-            assert!(wanted(&Config::default(), &host(port, ip, host_port)).is_err(), "{port} {ip} {host_port}");
+        for (port, ip, host_port) in [
+            ("x/tcp", "", "1"),
+            ("80/xyz", "", "1"),
+            ("80", "nowhere", "1"),
+            ("80", "", "9-1"),
+            ("0", "", "1"),
+        ] {
+            assert!(
+                wanted(&Config::default(), &host(port, ip, host_port)).is_err(),
+                "{port} {ip} {host_port}"
+            );
         }
     }
 }

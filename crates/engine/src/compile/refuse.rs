@@ -8,45 +8,118 @@ use crate::outcome::{EngineError, Result};
 ///
 /// # Errors
 /// [`EngineError::Unsupported`] with the field's name in the API.
-pub(crate) fn check(config: &Config, host: &HostConfig, networking: &NetworkingConfig) -> Result<()> {
+pub(crate) fn check(
+    config: &Config,
+    host: &HostConfig,
+    networking: &NetworkingConfig,
+) -> Result<()> {
     let given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let throttled = |list: &Option<Vec<api_types::ThrottleDevice>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let throttled = |list: &Option<Vec<api_types::ThrottleDevice>>| {
+        list.as_ref().is_some_and(|list| !list.is_empty())
+    };
     let fields: [(&str, bool); 35] = [
         ("Config.MacAddress", !config.mac_address.is_empty()),
         ("Config.NetworkDisabled", config.network_disabled),
-        ("HostConfig.VolumeDriver", !matches!(host.volume_driver.as_str(), "" | "local")),
+        (
+            "HostConfig.VolumeDriver",
+            !matches!(host.volume_driver.as_str(), "" | "local"),
+        ),
         ("HostConfig.VolumesFrom", given(&host.volumes_from)),
         ("HostConfig.Annotations", !host.annotations.is_empty()),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         ("HostConfig.Links", given(&host.links)),
         ("HostConfig.StorageOpt", !host.storage_opt.is_empty()),
-        ("HostConfig.Isolation", !matches!(host.isolation.as_str(), "" | "default")),
+        (
+            "HostConfig.Isolation",
+            !matches!(host.isolation.as_str(), "" | "default"),
+        ),
         ("HostConfig.BlkioWeight", host.blkio_weight != 0),
-        ("HostConfig.BlkioWeightDevice", host.blkio_weight_device.as_ref().is_some_and(|list| !list.is_empty())),
-        ("HostConfig.BlkioDeviceReadBps", throttled(&host.blkio_device_read_bps)),
-        ("HostConfig.BlkioDeviceWriteBps", throttled(&host.blkio_device_write_bps)),
-        ("HostConfig.BlkioDeviceReadIOps", throttled(&host.blkio_device_read_iops)),
-        ("HostConfig.BlkioDeviceWriteIOps", throttled(&host.blkio_device_write_iops)),
-        ("HostConfig.CpuRealtimePeriod", host.cpu_realtime_period != 0),
-        ("HostConfig.CpuRealtimeRuntime", host.cpu_realtime_runtime != 0),
-        ("HostConfig.DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
+        (
+            "HostConfig.BlkioWeightDevice",
+            host.blkio_weight_device
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+        ),
+        (
+            "HostConfig.BlkioDeviceReadBps",
+            throttled(&host.blkio_device_read_bps),
+        ),
+        (
+            "HostConfig.BlkioDeviceWriteBps",
+            throttled(&host.blkio_device_write_bps),
+        ),
+        (
+            "HostConfig.BlkioDeviceReadIOps",
+            throttled(&host.blkio_device_read_iops),
+        ),
+        (
+            "HostConfig.BlkioDeviceWriteIOps",
+            throttled(&host.blkio_device_write_iops),
+        ),
+        (
+            "HostConfig.CpuRealtimePeriod",
+            host.cpu_realtime_period != 0,
+        ),
+        (
+            "HostConfig.CpuRealtimeRuntime",
+            host.cpu_realtime_runtime != 0,
+        ),
+        (
+            "HostConfig.DeviceRequests",
+            host.device_requests
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+        ),
         ("HostConfig.KernelMemory", host.kernel_memory != 0),
         ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
-        ("HostConfig.MemorySwappiness", host.memory_swappiness.is_some_and(|value| value != -1)),
-        ("HostConfig.OomKillDisable", host.oom_kill_disable == Some(true)),
+        (
+            "HostConfig.MemorySwappiness",
+            host.memory_swappiness.is_some_and(|value| value != -1),
+        ),
+        (
+            "HostConfig.OomKillDisable",
+            host.oom_kill_disable == Some(true),
+        ),
         ("HostConfig.CpuCount", host.cpu_count != 0),
         ("HostConfig.CpuPercent", host.cpu_percent != 0),
         ("HostConfig.IOMaximumIOps", host.io_maximum_iops != 0),
-        ("HostConfig.IOMaximumBandwidth", host.io_maximum_bandwidth != 0),
+        (
+            "HostConfig.IOMaximumBandwidth",
+            host.io_maximum_bandwidth != 0,
+        ),
         ("HostConfig.CgroupParent", !host.cgroup_parent.is_empty()),
-        ("HostConfig.Runtime", !matches!(host.runtime.as_str(), "" | "wharf" | "runc" | "io.containerd.runc.v2")),
+        (
+            "HostConfig.Runtime",
+            !matches!(
+                host.runtime.as_str(),
+                "" | "wharf" | "runc" | "io.containerd.runc.v2"
+            ),
+        ),
         ("Config.Shell", false),
         ("NetworkingConfig", networking_refused(networking, "Links")),
-        ("NetworkingConfig.EndpointsConfig.Aliases", networking_refused(networking, "Aliases")),
-        ("NetworkingConfig.EndpointsConfig.DriverOpts", networking_refused(networking, "DriverOpts")),
-        ("NetworkingConfig.EndpointsConfig.MacAddress", networking_refused(networking, "MacAddress")),
-        ("NetworkingConfig.EndpointsConfig.IPAMConfig", networking_refused(networking, "IPAMConfig")),
-        ("more than one network", networking.endpoints_config.as_ref().is_some_and(|endpoints| endpoints.len() > 1)),
+        (
+            "NetworkingConfig.EndpointsConfig.Aliases",
+            networking_refused(networking, "Aliases"),
+        ),
+        (
+            "NetworkingConfig.EndpointsConfig.DriverOpts",
+            networking_refused(networking, "DriverOpts"),
+        ),
+        (
+            "NetworkingConfig.EndpointsConfig.MacAddress",
+            networking_refused(networking, "MacAddress"),
+        ),
+        (
+            "NetworkingConfig.EndpointsConfig.IPAMConfig",
+            networking_refused(networking, "IPAMConfig"),
+        ),
+        (
+            "more than one network",
+            networking
+                .endpoints_config
+                .as_ref()
+                .is_some_and(|endpoints| endpoints.len() > 1),
+        ),
     ];
     match fields.into_iter().find(|(_, asked)| *asked) {
         Some((name, _)) => Err(EngineError::unsupported(name)),
@@ -56,14 +129,27 @@ pub(crate) fn check(config: &Config, host: &HostConfig, networking: &NetworkingC
 
 /// Whether an endpoint asks for this setting.
 fn networking_refused(networking: &NetworkingConfig, field: &str) -> bool {
-    networking.endpoints_config.iter().flatten().any(|(_, endpoint)| match field {
-        "Links" => endpoint.links.as_ref().is_some_and(|list| !list.is_empty()),
-        "Aliases" => endpoint.aliases.as_ref().is_some_and(|list| !list.is_empty()),
-        "DriverOpts" => endpoint.driver_opts.as_ref().is_some_and(|map| !map.is_empty()),
-        "MacAddress" => !endpoint.mac_address.is_empty(),
-        "IPAMConfig" => endpoint.ipam_config.as_ref().is_some_and(|ipam| *ipam != Default::default()),
-        _ => false,
-    })
+    networking
+        .endpoints_config
+        .iter()
+        .flatten()
+        .any(|(_, endpoint)| match field {
+            "Links" => endpoint.links.as_ref().is_some_and(|list| !list.is_empty()),
+            "Aliases" => endpoint
+                .aliases
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+            "DriverOpts" => endpoint
+                .driver_opts
+                .as_ref()
+                .is_some_and(|map| !map.is_empty()),
+            "MacAddress" => !endpoint.mac_address.is_empty(),
+            "IPAMConfig" => endpoint
+                .ipam_config
+                .as_ref()
+                .is_some_and(|ipam| *ipam != Default::default()),
+            _ => false,
+        })
 }
 
 #[cfg(test)]
@@ -72,16 +158,49 @@ mod tests {
 
     #[test]
     fn a_default_request_passes() {
-        check(&Config::default(), &HostConfig::default(), &NetworkingConfig::default()).unwrap();
+        check(
+            &Config::default(),
+            &HostConfig::default(),
+            &NetworkingConfig::default(),
+        )
+        .unwrap();
     }
 
     #[test]
     fn each_field_is_refused_by_its_name() {
-        let refused = |host: HostConfig| check(&Config::default(), &host, &NetworkingConfig::default()).unwrap_err().to_string();
+        let refused = |host: HostConfig| {
+            check(&Config::default(), &host, &NetworkingConfig::default())
+                .unwrap_err()
+                .to_string()
+        };
         let base = HostConfig::default;
-        assert_eq!(refused(HostConfig { cpu_count: 1, ..base() }), "HostConfig.CpuCount is not supported by wharf");
-        assert_eq!(refused(HostConfig { blkio_weight: 10, ..base() }), "HostConfig.BlkioWeight is not supported by wharf");
-        assert_eq!(refused(HostConfig { links: Some(vec!["a".into()]), ..base() }), "HostConfig.Links is not supported by wharf");
-        assert_eq!(refused(HostConfig { runtime: "kata".into(), ..base() }), "HostConfig.Runtime is not supported by wharf");
+        assert_eq!(
+            refused(HostConfig {
+                cpu_count: 1,
+                ..base()
+            }),
+            "HostConfig.CpuCount is not supported by wharf"
+        );
+        assert_eq!(
+            refused(HostConfig {
+                blkio_weight: 10,
+                ..base()
+            }),
+            "HostConfig.BlkioWeight is not supported by wharf"
+        );
+        assert_eq!(
+            refused(HostConfig {
+                links: Some(vec!["a".into()]),
+                ..base()
+            }),
+            "HostConfig.Links is not supported by wharf"
+        );
+        assert_eq!(
+            refused(HostConfig {
+                runtime: "kata".into(),
+                ..base()
+            }),
+            "HostConfig.Runtime is not supported by wharf"
+        );
     }
 }

@@ -15,13 +15,28 @@ use crate::outcome::{EngineError, Result};
 
 /// Docker's default capabilities.
 const DEFAULT: [&str; 14] = [
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE",
-    "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
 ];
 
 /// The default set as bits.
 fn default_caps() -> CapSet {
-    DEFAULT.iter().filter_map(|name| Capability::from_name(name)).fold(CapSet::EMPTY, CapSet::with)
+    DEFAULT
+        .iter()
+        .filter_map(|name| Capability::from_name(name))
+        .fold(CapSet::EMPTY, CapSet::with)
 }
 
 /// The capabilities of a container: docker's default, less what is dropped, with what is added.
@@ -39,8 +54,11 @@ pub(crate) fn capabilities(host: &HostConfig) -> Result<CapSet> {
                 all = true;
                 continue;
             }
-            let capability = Capability::from_name(bare)
-                .ok_or_else(|| EngineError::invalid(format!("invalid {field}: unknown capability: \"CAP_{bare}\"")))?;
+            let capability = Capability::from_name(bare).ok_or_else(|| {
+                EngineError::invalid(format!(
+                    "invalid {field}: unknown capability: \"CAP_{bare}\""
+                ))
+            })?;
             set = set.with(capability);
         }
         Ok((all, set))
@@ -62,9 +80,21 @@ pub(crate) fn capabilities(host: &HostConfig) -> Result<CapSet> {
 pub(crate) fn sets(caps: CapSet, uid: u32) -> CapSets {
     let bits = caps.intersection(host_bounding_set()).bits();
     if uid == 0 {
-        CapSets { bounding: bits, effective: bits, permitted: bits, inheritable: 0, ambient: 0 }
+        CapSets {
+            bounding: bits,
+            effective: bits,
+            permitted: bits,
+            inheritable: 0,
+            ambient: 0,
+        }
     } else {
-        CapSets { bounding: bits, effective: 0, permitted: 0, inheritable: 0, ambient: 0 }
+        CapSets {
+            bounding: bits,
+            effective: 0,
+            permitted: 0,
+            inheritable: 0,
+            ambient: 0,
+        }
     }
 }
 
@@ -114,20 +144,31 @@ pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions> {
                     "unconfined" => SeccompChoice::Unconfined,
                     "builtin" | "" => SeccompChoice::Default,
                     json => {
-                        Profile::from_json(json).map_err(|error| EngineError::invalid(error.to_string()))?;
+                        Profile::from_json(json)
+                            .map_err(|error| EngineError::invalid(error.to_string()))?;
                         SeccompChoice::Json(json.to_owned())
                     }
                 }
             }
-            "apparmor" if value != "unconfined" && Path::new("/sys/kernel/security/apparmor").exists() => {
+            "apparmor"
+                if value != "unconfined" && Path::new("/sys/kernel/security/apparmor").exists() =>
+            {
                 return Err(EngineError::unsupported("the security option apparmor"));
             }
             "label" if Path::new("/sys/fs/selinux/enforce").exists() && value != "disable" => {
                 return Err(EngineError::unsupported("the security option label"));
             }
             "apparmor" | "label" => {}
-            "systempaths" if value == "unconfined" => return Err(EngineError::unsupported("the security option systempaths in this form: send empty MaskedPaths and ReadonlyPaths")),
-            "writable-cgroups" => return Err(EngineError::unsupported("the security option writable-cgroups")),
+            "systempaths" if value == "unconfined" => {
+                return Err(EngineError::unsupported(
+                    "the security option systempaths in this form: send empty MaskedPaths and ReadonlyPaths",
+                ));
+            }
+            "writable-cgroups" => {
+                return Err(EngineError::unsupported(
+                    "the security option writable-cgroups",
+                ));
+            }
             _ => return Err(invalid()),
         }
     }
@@ -145,12 +186,18 @@ const REMEMBERED: usize = 16;
 
 impl Filters {
     /// The filter of a container, or none.
-    pub(crate) fn get(&self, choice: &SeccompChoice, privileged: bool, caps: CapSet) -> Result<Option<Arc<Seccomp>>> {
+    pub(crate) fn get(
+        &self,
+        choice: &SeccompChoice,
+        privileged: bool,
+        caps: CapSet,
+    ) -> Result<Option<Arc<Seccomp>>> {
         match choice {
             SeccompChoice::Unconfined => Ok(None),
             SeccompChoice::Default if privileged => Ok(None),
             SeccompChoice::Json(json) => {
-                let profile = Profile::from_json(json).map_err(|error| EngineError::invalid(error.to_string()))?;
+                let profile = Profile::from_json(json)
+                    .map_err(|error| EngineError::invalid(error.to_string()))?;
                 compile(&profile, caps).map(Some)
             }
             SeccompChoice::Default => {
@@ -171,19 +218,39 @@ impl Filters {
 
 fn compile(profile: &Profile, caps: CapSet) -> Result<Arc<Seccomp>> {
     if profile.notifies() {
-        return Err(EngineError::unsupported("the seccomp action SCMP_ACT_NOTIFY"));
+        return Err(EngineError::unsupported(
+            "the seccomp action SCMP_ACT_NOTIFY",
+        ));
     }
-    let program = runtime::seccomp::compile(profile, &CompileEnv::host(caps)).map_err(|error| EngineError::invalid(error.to_string()))?;
-    let program = program.into_iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect();
-    Ok(Arc::new(Seccomp { program, flags: profile.flags }))
+    let program = runtime::seccomp::compile(profile, &CompileEnv::host(caps))
+        .map_err(|error| EngineError::invalid(error.to_string()))?;
+    let program = program
+        .into_iter()
+        .map(|i| (i.code, i.jt, i.jf, i.k))
+        .collect();
+    Ok(Arc::new(Seccomp {
+        program,
+        flags: profile.flags,
+    }))
 }
 
 /// `RLIMIT_*` numbers by docker's names.
 const LIMITS: [(&str, u32); 15] = [
-    ("core", libc::RLIMIT_CORE), ("cpu", libc::RLIMIT_CPU), ("data", libc::RLIMIT_DATA), ("fsize", libc::RLIMIT_FSIZE),
-    ("locks", libc::RLIMIT_LOCKS), ("memlock", libc::RLIMIT_MEMLOCK), ("msgqueue", libc::RLIMIT_MSGQUEUE), ("nice", libc::RLIMIT_NICE),
-    ("nofile", libc::RLIMIT_NOFILE), ("nproc", libc::RLIMIT_NPROC), ("rss", libc::RLIMIT_RSS), ("rtprio", libc::RLIMIT_RTPRIO),
-    ("rttime", libc::RLIMIT_RTTIME), ("sigpending", libc::RLIMIT_SIGPENDING), ("stack", libc::RLIMIT_STACK),
+    ("core", libc::RLIMIT_CORE),
+    ("cpu", libc::RLIMIT_CPU),
+    ("data", libc::RLIMIT_DATA),
+    ("fsize", libc::RLIMIT_FSIZE),
+    ("locks", libc::RLIMIT_LOCKS),
+    ("memlock", libc::RLIMIT_MEMLOCK),
+    ("msgqueue", libc::RLIMIT_MSGQUEUE),
+    ("nice", libc::RLIMIT_NICE),
+    ("nofile", libc::RLIMIT_NOFILE),
+    ("nproc", libc::RLIMIT_NPROC),
+    ("rss", libc::RLIMIT_RSS),
+    ("rtprio", libc::RLIMIT_RTPRIO),
+    ("rttime", libc::RLIMIT_RTTIME),
+    ("sigpending", libc::RLIMIT_SIGPENDING),
+    ("stack", libc::RLIMIT_STACK),
 ];
 
 /// The resource limits that were asked for; -1 is none.
@@ -198,12 +265,29 @@ pub(crate) fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>> {
             .find(|(name, _)| *name == ulimit.name)
             .map(|(_, resource)| *resource)
             .ok_or_else(|| EngineError::invalid(format!("invalid ulimit type: {}", ulimit.name)))?;
-        let value = |number: i64| if number < 0 { u64::MAX } else { number.unsigned_abs() };
+        let value = |number: i64| {
+            if number < 0 {
+                u64::MAX
+            } else {
+                number.unsigned_abs()
+            }
+        };
         let (soft, hard) = (value(ulimit.soft), value(ulimit.hard));
         if soft > hard {
-            return Err(EngineError::invalid(format!("ulimit soft limit must be less than or equal to hard limit: {} > {}", ulimit.soft, ulimit.hard)));
+            return Err(EngineError::invalid(format!(
+                "ulimit soft limit must be less than or equal to hard limit: {} > {}",
+                ulimit.soft, ulimit.hard
+            )));
         }
-        limits.insert(resource, Rlimit { resource, soft, hard, explicit: true });
+        limits.insert(
+            resource,
+            Rlimit {
+                resource,
+                soft,
+                hard,
+                explicit: true,
+            },
+        );
     }
     Ok(limits.into_values().collect())
 }
@@ -217,8 +301,13 @@ pub(crate) struct HostDevice {
 /// Checks the form of the device requests.
 pub(crate) fn check_devices(host: &HostConfig) -> Result<()> {
     for device in host.devices.iter().flatten() {
-        if !device.cgroup_permissions.is_empty() && Access::parse(&device.cgroup_permissions).is_none() {
-            return Err(EngineError::invalid(format!("invalid device mode: {}", device.cgroup_permissions)));
+        if !device.cgroup_permissions.is_empty()
+            && Access::parse(&device.cgroup_permissions).is_none()
+        {
+            return Err(EngineError::invalid(format!(
+                "invalid device mode: {}",
+                device.cgroup_permissions
+            )));
         }
         if device.path_on_host.is_empty() {
             return Err(EngineError::invalid("bad format for path: "));
@@ -226,7 +315,9 @@ pub(crate) fn check_devices(host: &HostConfig) -> Result<()> {
     }
     for rule in host.device_cgroup_rules.iter().flatten() {
         if DeviceRule::parse(rule).is_none() {
-            return Err(EngineError::invalid(format!("invalid device cgroup rule format: '{rule}'")));
+            return Err(EngineError::invalid(format!(
+                "invalid device cgroup rule format: '{rule}'"
+            )));
         }
     }
     Ok(())
@@ -239,15 +330,25 @@ pub(crate) fn check_devices(host: &HostConfig) -> Result<()> {
 pub(crate) fn devices(host: &HostConfig) -> Result<Vec<HostDevice>> {
     let mut all = Vec::new();
     for device in host.devices.iter().flatten() {
-        let target = if device.path_in_container.is_empty() { &device.path_on_host } else { &device.path_in_container };
+        let target = if device.path_in_container.is_empty() {
+            &device.path_on_host
+        } else {
+            &device.path_in_container
+        };
         let access = Access::parse(&device.cgroup_permissions).unwrap_or(Access::ALL);
         let path = Path::new(&device.path_on_host);
         let failed = |why: &str| {
-            EngineError::invalid(format!("error gathering device information while adding custom device \"{}\": {why}", device.path_on_host))
+            EngineError::invalid(format!(
+                "error gathering device information while adding custom device \"{}\": {why}",
+                device.path_on_host
+            ))
         };
-        let path = path.canonicalize().map_err(|error| failed(&crate::outcome::words(&error)))?;
+        let path = path
+            .canonicalize()
+            .map_err(|error| failed(&crate::outcome::words(&error)))?;
         let mut found = Vec::new();
-        gather(&path, target, access, 0, &mut found).map_err(|error| failed(&crate::outcome::words(&error)))?;
+        gather(&path, target, access, 0, &mut found)
+            .map_err(|error| failed(&crate::outcome::words(&error)))?;
         if found.is_empty() {
             return Err(failed("not a device node"));
         }
@@ -260,7 +361,13 @@ pub(crate) fn devices(host: &HostConfig) -> Result<Vec<HostDevice>> {
 const DEPTH: usize = 8;
 const NODES: usize = 4096;
 
-fn gather(path: &Path, target: &str, access: Access, depth: usize, found: &mut Vec<HostDevice>) -> std::io::Result<()> {
+fn gather(
+    path: &Path,
+    target: &str,
+    access: Access,
+    depth: usize,
+    found: &mut Vec<HostDevice>,
+) -> std::io::Result<()> {
     let metadata = path.symlink_metadata()?;
     let kind = metadata.file_type();
     if kind.is_dir() {
@@ -270,11 +377,22 @@ fn gather(path: &Path, target: &str, access: Access, depth: usize, found: &mut V
         for entry in path.read_dir()? {
             let name = entry?.file_name();
             let Some(name) = name.to_str() else { continue };
-            if depth == 0 && matches!(name, "pts" | "shm" | "fd" | "mqueue" | "console" | "hugepages") {
+            if depth == 0
+                && matches!(
+                    name,
+                    "pts" | "shm" | "fd" | "mqueue" | "console" | "hugepages"
+                )
+            {
                 continue;
             }
             if found.len() < NODES {
-                gather(&path.join(name), &format!("{}/{name}", target.trim_end_matches('/')), access, depth + 1, found)?;
+                gather(
+                    &path.join(name),
+                    &format!("{}/{name}", target.trim_end_matches('/')),
+                    access,
+                    depth + 1,
+                    found,
+                )?;
             }
         }
         return Ok(());
@@ -300,7 +418,13 @@ fn gather(path: &Path, target: &str, access: Access, depth: usize, found: &mut V
             gid: metadata.gid(),
             bind: None,
         },
-        rule: DeviceRule { allow: true, kind: rule_kind, major: Some(major), minor: Some(minor), access },
+        rule: DeviceRule {
+            allow: true,
+            kind: rule_kind,
+            major: Some(major),
+            minor: Some(minor),
+            access,
+        },
     });
     Ok(())
 }
@@ -325,7 +449,12 @@ mod tests {
     #[test]
     fn capabilities_are_added_and_dropped_as_docker_does() {
         let caps = |add: &[&str], drop: &[&str]| {
-            capabilities(&HostConfig { cap_add: names(add), cap_drop: names(drop), ..Default::default() }).unwrap()
+            capabilities(&HostConfig {
+                cap_add: names(add),
+                cap_drop: names(drop),
+                ..Default::default()
+            })
+            .unwrap()
         };
         let has = |set: CapSet, name: &str| set.contains(Capability::from_name(name).unwrap());
         assert_eq!(caps(&[], &[]).iter().count(), 14);
@@ -333,33 +462,82 @@ mod tests {
         assert!(!has(caps(&[], &["cap_chown"]), "CHOWN"));
         assert_eq!(caps(&["CHOWN"], &["ALL"]).iter().count(), 1);
         assert!(!has(caps(&["ALL"], &["KILL"]), "KILL"));
-        let refused = capabilities(&HostConfig { cap_add: names(&["FLY"]), ..Default::default() }).unwrap_err();
-        assert_eq!(refused.to_string(), "invalid CapAdd: unknown capability: \"CAP_FLY\"");
+        let refused = capabilities(&HostConfig {
+            cap_add: names(&["FLY"]),
+            ..Default::default()
+        })
+        .unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "invalid CapAdd: unknown capability: \"CAP_FLY\""
+        );
     }
 
     #[test]
     fn security_options_are_read() {
-        let read = |list: &[&str]| options(&HostConfig { security_opt: names(list), ..Default::default() });
+        let read = |list: &[&str]| {
+            options(&HostConfig {
+                security_opt: names(list),
+                ..Default::default()
+            })
+        };
         assert!(read(&["no-new-privileges"]).unwrap().no_new_privileges);
         assert!(read(&["no-new-privileges:true"]).unwrap().no_new_privileges);
-        assert_eq!(read(&["seccomp=unconfined"]).unwrap().seccomp, SeccompChoice::Unconfined);
-        assert_eq!(read(&["bogus"]).unwrap_err().to_string(), "invalid --security-opt 2: \"bogus\"");
+        assert_eq!(
+            read(&["seccomp=unconfined"]).unwrap().seccomp,
+            SeccompChoice::Unconfined
+        );
+        assert_eq!(
+            read(&["bogus"]).unwrap_err().to_string(),
+            "invalid --security-opt 2: \"bogus\""
+        );
         assert!(read(&["seccomp={"]).is_err());
     }
 
     #[test]
     fn limits_are_read_by_name() {
-        let ulimit = |name: &str, soft, hard| api_types::Ulimit { name: name.into(), soft, hard };
-        let limits = rlimits(&HostConfig { ulimits: Some(vec![ulimit("nofile", 10, -1)]), ..Default::default() }).unwrap();
-        assert_eq!((limits[0].resource, limits[0].soft, limits[0].hard), (libc::RLIMIT_NOFILE, 10, u64::MAX));
-        assert!(rlimits(&HostConfig { ulimits: Some(vec![ulimit("wings", 1, 1)]), ..Default::default() }).is_err());
-        assert!(rlimits(&HostConfig { ulimits: Some(vec![ulimit("core", 2, 1)]), ..Default::default() }).is_err());
+        let ulimit = |name: &str, soft, hard| api_types::Ulimit {
+            name: name.into(),
+            soft,
+            hard,
+        };
+        let limits = rlimits(&HostConfig {
+            ulimits: Some(vec![ulimit("nofile", 10, -1)]),
+            ..Default::default()
+        })
+        .unwrap();
+        assert_eq!(
+            (limits[0].resource, limits[0].soft, limits[0].hard),
+            (libc::RLIMIT_NOFILE, 10, u64::MAX)
+        );
+        assert!(
+            rlimits(&HostConfig {
+                ulimits: Some(vec![ulimit("wings", 1, 1)]),
+                ..Default::default()
+            })
+            .is_err()
+        );
+        assert!(
+            rlimits(&HostConfig {
+                ulimits: Some(vec![ulimit("core", 2, 1)]),
+                ..Default::default()
+            })
+            .is_err()
+        );
     }
 
     #[test]
     fn a_missing_device_is_refused_in_dockers_words() {
-        let device = api_types::Device { path_on_host: "/dev/none".into(), ..Default::default() };
-        let refused = devices(&HostConfig { devices: Some(vec![device]), ..Default::default() }).err().unwrap();
+        let device = api_types::Device {
+            path_on_host: "/dev/none".into(),
+            ..Default::default()
+        };
+        let refused = devices(&HostConfig {
+            devices: Some(vec![device]),
+            ..Default::default()
+        })
+        .err()
+        .unwrap();
         assert_eq!(
             refused.to_string(),
             "error gathering device information while adding custom device \"/dev/none\": no such file or directory"

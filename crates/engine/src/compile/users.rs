@@ -35,7 +35,12 @@ fn users(text: &str) -> impl Iterator<Item = User<'_>> {
         let (name, _password) = (fields.next()?, fields.next()?);
         let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         let (_comment, home) = (fields.next(), fields.next().unwrap_or_default());
-        Some(User { name, uid, gid, home })
+        Some(User {
+            name,
+            uid,
+            gid,
+            home,
+        })
     })
 }
 
@@ -44,7 +49,11 @@ fn groups(text: &str) -> impl Iterator<Item = Group<'_>> {
         let mut fields = line.split(':');
         let (name, _password) = (fields.next()?, fields.next()?);
         let gid = fields.next()?.parse().ok()?;
-        Some(Group { name, gid, members: fields.next().unwrap_or_default() })
+        Some(Group {
+            name,
+            gid,
+            members: fields.next().unwrap_or_default(),
+        })
     })
 }
 
@@ -61,35 +70,64 @@ pub(crate) fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -
     let wanted = number(user_text);
     let found = match user_text {
         "" => users(passwd).find(|user| user.uid == 0),
-        name => users(passwd).find(|user| user.name == name).or_else(|| users(passwd).find(|user| wanted == Some(user.uid))),
+        name => users(passwd)
+            .find(|user| user.name == name)
+            .or_else(|| users(passwd).find(|user| wanted == Some(user.uid))),
     };
     let mut identity = match (&found, wanted) {
-        (Some(user), _) => Identity { uid: user.uid, gid: user.gid, groups: Vec::new(), home: user.home.to_owned() },
-        (None, Some(uid)) => Identity { uid, ..Default::default() },
+        (Some(user), _) => Identity {
+            uid: user.uid,
+            gid: user.gid,
+            groups: Vec::new(),
+            home: user.home.to_owned(),
+        },
+        (None, Some(uid)) => Identity {
+            uid,
+            ..Default::default()
+        },
         (None, None) if user_text.is_empty() => Identity::default(),
         (None, None) => {
-            return Err(EngineError::UnknownUser { sentence: format!("unable to find user {user_text}: no matching entries in passwd file") });
+            return Err(EngineError::UnknownUser {
+                sentence: format!(
+                    "unable to find user {user_text}: no matching entries in passwd file"
+                ),
+            });
         }
     };
     if identity.home.is_empty() {
         identity.home = "/".to_owned();
     }
-    let unknown_group = |name: &str| EngineError::UnknownUser { sentence: format!("unable to find group {name}: no matching entries in group file") };
+    let unknown_group = |name: &str| EngineError::UnknownUser {
+        sentence: format!("unable to find group {name}: no matching entries in group file"),
+    };
     match group_text.filter(|text| !text.is_empty()) {
         Some(text) => {
-            let named = groups(group).find(|group| group.name == text).map(|group| group.gid);
-            identity.gid = named.or_else(|| number(text)).ok_or_else(|| unknown_group(text))?;
+            let named = groups(group)
+                .find(|group| group.name == text)
+                .map(|group| group.gid);
+            identity.gid = named
+                .or_else(|| number(text))
+                .ok_or_else(|| unknown_group(text))?;
         }
         None => {
             if let Some(name) = found.as_ref().map(|user| user.name) {
-                let member = |group: &Group<'_>| group.members.split(',').any(|member| member == name);
-                identity.groups.extend(groups(group).filter(member).map(|group| group.gid));
+                let member =
+                    |group: &Group<'_>| group.members.split(',').any(|member| member == name);
+                identity
+                    .groups
+                    .extend(groups(group).filter(member).map(|group| group.gid));
             }
         }
     }
     for text in extra {
-        let named = groups(group).find(|group| group.name == text).map(|group| group.gid);
-        identity.groups.push(named.or_else(|| number(text)).ok_or_else(|| unknown_group(text))?);
+        let named = groups(group)
+            .find(|group| group.name == text)
+            .map(|group| group.gid);
+        identity.groups.push(
+            named
+                .or_else(|| number(text))
+                .ok_or_else(|| unknown_group(text))?,
+        );
     }
     let mut seen = std::collections::BTreeSet::new();
     identity.groups.retain(|gid| seen.insert(*gid));
@@ -100,7 +138,8 @@ pub(crate) fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nbroken\nwww:x:33:33:www:/var/www:/bin/false\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nbroken\nwww:x:33:33:www:/var/www:/bin/false\n";
     const GROUP: &str = "root:x:0:root\nbin:x:1:root,www\nwww:x:33:\ndocker:x:99:\n";
 
     fn resolved(user: &str) -> Identity {
@@ -109,24 +148,63 @@ mod tests {
 
     #[test]
     fn users_are_found_by_name_and_number() {
-        let www = Identity { uid: 33, gid: 33, groups: vec![1], home: "/var/www".into() };
+        let www = Identity {
+            uid: 33,
+            gid: 33,
+            groups: vec![1],
+            home: "/var/www".into(),
+        };
         assert_eq!(resolved("www"), www);
         assert_eq!(resolved("33"), www);
-        assert_eq!(resolved(""), Identity { uid: 0, gid: 0, groups: vec![0, 1], home: "/root".into() });
-        assert_eq!(resolved("1234"), Identity { uid: 1234, gid: 0, groups: vec![], home: "/".into() });
+        assert_eq!(
+            resolved(""),
+            Identity {
+                uid: 0,
+                gid: 0,
+                groups: vec![0, 1],
+                home: "/root".into()
+            }
+        );
+        assert_eq!(
+            resolved("1234"),
+            Identity {
+                uid: 1234,
+                gid: 0,
+                groups: vec![],
+                home: "/".into()
+            }
+        );
     }
 
     #[test]
     fn a_given_group_replaces_the_users_own() {
-        assert_eq!(resolved("www:docker"), Identity { uid: 33, gid: 99, groups: vec![], home: "/var/www".into() });
+        assert_eq!(
+            resolved("www:docker"),
+            Identity {
+                uid: 33,
+                gid: 99,
+                groups: vec![],
+                home: "/var/www".into()
+            }
+        );
         assert_eq!(resolved("www:7").gid, 7);
-        assert_eq!(resolve("www", &["docker".into(), "5".into()], PASSWD, GROUP).unwrap().groups, [1, 99, 5]);
+        assert_eq!(
+            resolve("www", &["docker".into(), "5".into()], PASSWD, GROUP)
+                .unwrap()
+                .groups,
+            [1, 99, 5]
+        );
     }
 
     #[test]
     fn unknown_ones_are_refused_in_the_runtimes_words() {
-        let refused = resolve("nobody", &[], PASSWD, GROUP).unwrap_err().to_string();
-        assert_eq!(refused, "unable to find user nobody: no matching entries in passwd file");
+        let refused = resolve("nobody", &[], PASSWD, GROUP)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            refused,
+            "unable to find user nobody: no matching entries in passwd file"
+        );
         assert!(resolve("www:none", &[], PASSWD, GROUP).is_err());
         assert!(resolve("", &[], "", "").unwrap().groups.is_empty());
     }

@@ -32,7 +32,11 @@ pub(crate) struct Client {
 impl Client {
     /// The shim's words for this client; its socket is the descriptor of that slot.
     pub(crate) fn attachment(&self, slot: Slot, tty: bool) -> Result<Attachment> {
-        let framing = if tty || self.options.raw { Framing::Raw } else { Framing::Multiplexed };
+        let framing = if tty || self.options.raw {
+            Framing::Raw
+        } else {
+            Framing::Multiplexed
+        };
         Ok(Attachment {
             socket: slot,
             token: 0,
@@ -40,7 +44,12 @@ impl Client {
             stdout: self.options.stdout,
             stderr: self.options.stderr,
             framing,
-            detach_keys: self.options.detach_keys.as_deref().map(keys::parse).transpose()?,
+            detach_keys: self
+                .options
+                .detach_keys
+                .as_deref()
+                .map(keys::parse)
+                .transpose()?,
             leftover: self.leftover.clone(),
         })
     }
@@ -75,18 +84,27 @@ impl Tickets {
     fn register(&self) -> Result<u64> {
         let mut state = self.state();
         if state.tickets.len() >= LIMIT {
-            return Err(EngineError::conflict(format!("{LIMIT} clients wait for this container already")));
+            return Err(EngineError::conflict(format!(
+                "{LIMIT} clients wait for this container already"
+            )));
         }
         state.next += 1;
         let number = state.next;
-        state.tickets.push(Ticket { number, client: None });
+        state.tickets.push(Ticket {
+            number,
+            client: None,
+        });
         Ok(number)
     }
 
     /// Keeps the client for the start; gives it back when the start has gone on without it.
     fn deliver(&self, number: u64, client: Client) -> std::result::Result<(), Client> {
         let mut state = self.state();
-        match state.tickets.iter_mut().find(|ticket| ticket.number == number) {
+        match state
+            .tickets
+            .iter_mut()
+            .find(|ticket| ticket.number == number)
+        {
             Some(ticket) => ticket.client = Some(client),
             None => return Err(client),
         }
@@ -96,7 +114,9 @@ impl Tickets {
     }
 
     fn withdraw(&self, number: u64) {
-        self.state().tickets.retain(|ticket| ticket.number != number || ticket.client.is_some());
+        self.state()
+            .tickets
+            .retain(|ticket| ticket.number != number || ticket.client.is_some());
         self.delivered.notify_waiters();
     }
 
@@ -105,21 +125,32 @@ impl Tickets {
         let complete = async {
             loop {
                 let notified = self.delivered.notified();
-                if self.state().tickets.iter().all(|ticket| ticket.client.is_some()) {
+                if self
+                    .state()
+                    .tickets
+                    .iter()
+                    .all(|ticket| ticket.client.is_some())
+                {
                     return;
                 }
                 notified.await;
             }
         };
         if tokio::time::timeout(DELIVERY, complete).await.is_err() {
-            tracing::warn!("a client announced an attachment and did not deliver its connection in time");
+            tracing::warn!(
+                "a client announced an attachment and did not deliver its connection in time"
+            );
         }
         self.take()
     }
 
     /// Takes what is there and forgets the rest.
     pub(crate) fn take(&self) -> Vec<Client> {
-        self.state().tickets.drain(..).filter_map(|ticket| ticket.client).collect()
+        self.state()
+            .tickets
+            .drain(..)
+            .filter_map(|ticket| ticket.client)
+            .collect()
     }
 }
 
@@ -143,23 +174,43 @@ impl Engine {
             keys::parse(text)?;
         }
         if container.run().status == super::record::Status::Paused {
-            return Err(EngineError::conflict(format!("container {} is paused, unpause the container before attach", container.id())));
+            return Err(EngineError::conflict(format!(
+                "container {} is paused, unpause the container before attach",
+                container.id()
+            )));
         }
+        self.tell_later(container.event("attach", &[]));
         let engine = self.clone();
         let tty = container.spec.config.tty;
         let up = container.run().status.is_up();
         let registration = match up || !options.stream {
             true => None,
-            false => Some(Registration { number: container.tickets.register()?, container: Arc::clone(&container) }),
+            false => Some(Registration {
+                number: container.tickets.register()?,
+                container: Arc::clone(&container),
+            }),
         };
         Ok(AttachTicket::new(tty, move |socket, leftover| async move {
-            let client = Client { socket, leftover, options };
+            let client = Client {
+                socket,
+                leftover,
+                options,
+            };
             engine.deliver(container, registration, client).await
         }))
     }
 
-    async fn deliver(&self, container: Arc<Container>, registration: Option<Registration>, client: Client) -> Result<()> {
-        let client = if client.options.logs { self.replay(&container, client).await? } else { client };
+    async fn deliver(
+        &self,
+        container: Arc<Container>,
+        registration: Option<Registration>,
+        client: Client,
+    ) -> Result<()> {
+        let client = if client.options.logs {
+            self.replay(&container, client).await?
+        } else {
+            client
+        };
         if !client.options.stream {
             return Ok(());
         }
@@ -177,22 +228,39 @@ impl Engine {
     async fn connect(&self, container: &Container, client: Client) -> Result<()> {
         let link = container.live_link()?;
         let attachment = client.attachment(Slot(0), container.spec.config.tty)?;
-        link.ask(&Request::Attach(Box::new(attachment)), &[client.socket.as_fd()]).await?;
+        link.ask(
+            &Request::Attach(Box::new(attachment)),
+            &[client.socket.as_fd()],
+        )
+        .await?;
         Ok(())
     }
 
     /// Writes the log so far to a client.
     async fn replay(&self, container: &Arc<Container>, client: Client) -> Result<Client> {
-        let options = LogsOptions { stdout: client.options.stdout, stderr: client.options.stderr, ..Default::default() };
+        let options = LogsOptions {
+            stdout: client.options.stdout,
+            stderr: client.options.stderr,
+            ..Default::default()
+        };
         let mut logs = self.logs(container.id().as_str(), options).await?;
         let raw = container.spec.config.tty || client.options.raw;
-        let mut socket = client.socket.try_clone().map_err(EngineError::io("copy a client's connection"))?;
+        let mut socket = client
+            .socket
+            .try_clone()
+            .map_err(EngineError::io("copy a client's connection"))?;
         while let Some(chunk) = logs.chunks.recv().await {
             let chunk = chunk?;
-            let bytes = if raw { chunk.bytes } else { framed(chunk.stream, &chunk.bytes) };
+            let bytes = if raw {
+                chunk.bytes
+            } else {
+                framed(chunk.stream, &chunk.bytes)
+            };
             socket = tokio::task::spawn_blocking(move || write_patiently(socket, &bytes))
                 .await
-                .map_err(|_| EngineError::Panicked { operation: "attach" })?
+                .map_err(|_| EngineError::Panicked {
+                    operation: "attach",
+                })?
                 .map_err(EngineError::io("write the log to a client"))?;
         }
         Ok(client)
@@ -216,7 +284,9 @@ pub(crate) fn write_patiently(socket: OwnedFd, mut bytes: &[u8]) -> std::io::Res
             Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
             Ok(count) => bytes = &bytes[count..],
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => wait_writable(file.as_fd())?,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                wait_writable(file.as_fd())?
+            }
             Err(error) => return Err(error),
         }
     }
@@ -225,7 +295,10 @@ pub(crate) fn write_patiently(socket: OwnedFd, mut bytes: &[u8]) -> std::io::Res
 
 fn wait_writable(socket: BorrowedFd<'_>) -> std::io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
-    let timeout = rustix::time::Timespec { tv_sec: 30, tv_nsec: 0 };
+    let timeout = rustix::time::Timespec {
+        tv_sec: 30,
+        tv_nsec: 0,
+    };
     match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&timeout)) {
         Ok(0) => Err(std::io::ErrorKind::TimedOut.into()),
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -239,7 +312,11 @@ mod tests {
 
     fn client() -> Client {
         let (socket, _) = rustix::pipe::pipe().unwrap();
-        Client { socket, leftover: Vec::new(), options: AttachOptions::default() }
+        Client {
+            socket,
+            leftover: Vec::new(),
+            options: AttachOptions::default(),
+        }
     }
 
     #[tokio::test]
@@ -251,7 +328,10 @@ mod tests {
         tokio::task::yield_now().await;
         tickets.deliver(number, client()).unwrap();
         assert_eq!(collected.await.unwrap(), 1);
-        assert!(tickets.deliver(number, client()).is_err(), "the start has gone on");
+        assert!(
+            tickets.deliver(number, client()).is_err(),
+            "the start has gone on"
+        );
     }
 
     #[tokio::test]
@@ -264,6 +344,9 @@ mod tests {
 
     #[test]
     fn frames_carry_stream_and_length() {
-        assert_eq!(framed(StreamKind::Stderr, b"ab"), [2, 0, 0, 0, 0, 0, 0, 2, b'a', b'b']);
+        assert_eq!(
+            framed(StreamKind::Stderr, b"ab"),
+            [2, 0, 0, 0, 0, 0, 0, 2, b'a', b'b']
+        );
     }
 }

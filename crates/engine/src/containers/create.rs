@@ -30,14 +30,31 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoSuchImage`], after which clients pull; [`EngineError::NameInUse`]; docker's sentences for
     /// settings that make no sense; [`EngineError::Unsupported`] for what is not built.
-    pub async fn create(&self, name: Option<String>, request: CreateRequest, platform: Option<String>) -> Result<Created> {
+    pub async fn create(
+        &self,
+        name: Option<String>,
+        request: CreateRequest,
+        platform: Option<String>,
+    ) -> Result<Created> {
         let engine = self.clone();
-        self.to_the_end("create", async move { engine.create_checked(name, request, platform).await }).await
+        self.to_the_end("create", async move {
+            engine.create_checked(name, request, platform).await
+        })
+        .await
     }
 
-    async fn create_checked(&self, name: Option<String>, request: CreateRequest, platform: Option<String>) -> Result<Created> {
+    async fn create_checked(
+        &self,
+        name: Option<String>,
+        request: CreateRequest,
+        platform: Option<String>,
+    ) -> Result<Created> {
         let name = name.filter(|name| !name.is_empty());
-        let name = name.as_deref().map(names::check).transpose()?.map(str::to_owned);
+        let name = name
+            .as_deref()
+            .map(names::check)
+            .transpose()?
+            .map(str::to_owned);
         let _gate = self.inner().gate.read().await;
         let image = self.find_image(&request.config.image, platform.as_deref())?;
         let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
@@ -52,12 +69,32 @@ impl Engine {
             }
             None => names::draw(|name| self.registry().reserve(name, &id).is_err())?,
         };
-        let Draft { config, host, networking, mounts, command, warnings } = draft;
-        let spec = Spec::new(id.clone(), clock::now(), image.id.to_string(), config, host, networking, command, layers, mounts);
+        let Draft {
+            config,
+            host,
+            networking,
+            mounts,
+            command,
+            warnings,
+        } = draft;
+        let spec = Spec::new(
+            id.clone(),
+            clock::now(),
+            image.id.to_string(),
+            config,
+            host,
+            networking,
+            command,
+            layers,
+            mounts,
+        );
         match self.make(&name, spec, new_volumes).await {
             Ok(container) => {
                 self.registry().add(container);
-                Ok(Created { id: id.to_string(), warnings })
+                Ok(Created {
+                    id: id.to_string(),
+                    warnings,
+                })
             }
             Err(error) => {
                 self.registry().release(&name, &id);
@@ -72,10 +109,16 @@ impl Engine {
         }
         let image = self.images().find(wanted)?;
         if let Some(platform) = platform.filter(|platform| !platform.is_empty()) {
-            let platform: Platform = platform.parse().map_err(|error: types::PlatformError| EngineError::invalid(error.to_string()))?;
+            let platform: Platform = platform
+                .parse()
+                .map_err(|error: types::PlatformError| EngineError::invalid(error.to_string()))?;
             let have = image.parsed.platform();
             if !platform.matches(&have) {
-                return Err(EngineError::WrongPlatform { image: wanted.to_owned(), wanted: platform.to_string(), actual: have.to_string() });
+                return Err(EngineError::WrongPlatform {
+                    image: wanted.to_owned(),
+                    wanted: platform.to_string(),
+                    actual: have.to_string(),
+                });
             }
         }
         Ok(image)
@@ -83,7 +126,11 @@ impl Engine {
 
     /// Inherits, checks and writes the defaults down; makes nothing.
     fn draft(&self, id: &ContainerId, request: CreateRequest, image: &Image) -> Result<Draft> {
-        let CreateRequest { mut config, host_config: mut host, networking_config: networking } = request;
+        let CreateRequest {
+            mut config,
+            host_config: mut host,
+            networking_config: networking,
+        } = request;
         merge::merge(&mut config, &image.config);
         let command = merge::command(&config);
         if command.is_empty() {
@@ -92,6 +139,9 @@ impl Engine {
         let modes = compile::check(&mut config, &mut host, &networking, self)?;
         self.check_neighbours(&modes, &mut host)?;
         modes::normalise(&mut host);
+        if host.runtime.is_empty() {
+            host.runtime = "runc".to_owned();
+        }
         if config.hostname.is_empty() {
             config.hostname = match (&modes.network, modes.uts_host) {
                 (NetworkMode::Host, _) | (_, true) => self.inner().host.name.clone(),
@@ -100,13 +150,26 @@ impl Engine {
         }
         let mounts = compile::mounts::collect(&config, &host)?;
         for mount in &mounts {
-            if let Source::Bind { path, create: false, .. } = &mount.source
+            if let Source::Bind {
+                path,
+                create: false,
+                ..
+            } = &mount.source
                 && !Path::new(path).exists()
             {
-                return Err(EngineError::invalid(format!("invalid mount config for type \"bind\": bind source path does not exist: {path}")));
+                return Err(EngineError::invalid(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {path}"
+                )));
             }
         }
-        Ok(Draft { command, config, host, networking, mounts, warnings: self.create_warnings() })
+        Ok(Draft {
+            command,
+            config,
+            host,
+            networking,
+            mounts,
+            warnings: self.create_warnings(),
+        })
     }
 
     /// Resolves `container:NAME` of the network to an id, and refuses neighbours that do not exist.
@@ -121,7 +184,9 @@ impl Engine {
             host.pid_mode = format!("container:{}", self.registry().find(name)?.id());
         }
         if modes.network == NetworkMode::Bridge && self.inner().network.is_none() {
-            return Err(EngineError::NoSuchNetwork { name: "bridge".to_owned() });
+            return Err(EngineError::NoSuchNetwork {
+                name: "bridge".to_owned(),
+            });
         }
         Ok(())
     }
@@ -131,10 +196,18 @@ impl Engine {
     }
 
     /// Makes the folders, then the row that owns them. Folders without a row are removed at the next start.
-    async fn make(&self, name: &str, spec: Spec, new_volumes: Vec<(String, VolumeDoc)>) -> Result<Arc<Container>> {
+    async fn make(
+        &self,
+        name: &str,
+        spec: Spec,
+        new_volumes: Vec<(String, VolumeDoc)>,
+    ) -> Result<Arc<Container>> {
         let run = Run::new();
         let row = spec.row(name, &run)?;
-        let volume_rows: Vec<VolumeRow> = new_volumes.iter().map(|(name, doc)| doc.row(name)).collect::<Result<_>>()?;
+        let volume_rows: Vec<VolumeRow> = new_volumes
+            .iter()
+            .map(|(name, doc)| doc.row(name))
+            .collect::<Result<_>>()?;
         let (id, layers) = (spec.id.clone(), spec.layers.clone());
         let volume_names: Vec<String> = new_volumes.iter().map(|(name, _)| name.clone()).collect();
         let created = self
@@ -148,13 +221,29 @@ impl Engine {
                 made
             })
             .await;
-        let durability = if spec.host.auto_remove { Durability::Kill } else { Durability::PowerCut };
+        let durability = if spec.host.auto_remove {
+            Durability::Kill
+        } else {
+            Durability::PowerCut
+        };
         let mut told: Vec<_> = volume_rows
             .iter()
-            .map(|row| events::event("volume", "create", &row.name, BTreeMap::from([("driver".to_owned(), "local".to_owned())])))
+            .map(|row| {
+                events::event(
+                    "volume",
+                    "create",
+                    &row.name,
+                    BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
+                )
+            })
             .collect();
         let container = Container::new(spec, name.to_owned(), run);
-        told.push(events::event("container", "create", container.id().as_str(), container.event_attributes()));
+        told.push(events::event(
+            "container",
+            "create",
+            container.id().as_str(),
+            container.event_attributes(),
+        ));
         let committed = match created {
             Ok(()) => {
                 self.commit(durability, told, move |connection| {
@@ -208,12 +297,21 @@ fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<Vec<(String
     let known: HashSet<String> = engine.inner().volumes.lock().keys().cloned().collect();
     let mut new: BTreeMap<String, VolumeDoc> = BTreeMap::new();
     for mount in mounts {
-        let Source::Volume { name, anonymous, labels, .. } = &mut mount.source else { continue };
+        let Source::Volume {
+            name,
+            anonymous,
+            labels,
+            ..
+        } = &mut mount.source
+        else {
+            continue;
+        };
         if name.is_empty() {
             *name = volumes::draw_name()?;
         }
         if !known.contains(name) {
-            new.entry(name.clone()).or_insert_with(|| VolumeDoc::new(*anonymous, labels.clone()));
+            new.entry(name.clone())
+                .or_insert_with(|| VolumeDoc::new(*anonymous, labels.clone()));
         }
     }
     Ok(new.into_iter().collect())
@@ -228,11 +326,60 @@ impl Container {
         attributes
     }
 
+    /// The events that docker tells about what a container is connected to: volumes mounted and networks joined at its
+    /// start (`true`), the reverse at its end.
+    pub(crate) fn connection_events(&self, engine: &Engine, joins: bool) -> Vec<api_types::Event> {
+        let mut told = Vec::new();
+        for mount in &self.spec.mounts {
+            let Source::Volume { name, .. } = &mount.source else {
+                continue;
+            };
+            let mut attributes = BTreeMap::from([
+                ("container".to_owned(), self.id().to_string()),
+                ("driver".to_owned(), "local".to_owned()),
+            ]);
+            if joins {
+                attributes.insert("destination".to_owned(), mount.target.clone());
+                attributes.insert("propagation".to_owned(), mount.propagation.clone());
+                attributes.insert("read/write".to_owned(), (!mount.read_only).to_string());
+            }
+            told.push(events::event(
+                "volume",
+                if joins { "mount" } else { "unmount" },
+                name,
+                attributes,
+            ));
+        }
+        let network = &self.spec.host.network_mode;
+        if !network.starts_with("container:") {
+            let kind = if network == "none" { "null" } else { network };
+            let attributes = BTreeMap::from([
+                ("container".to_owned(), self.id().to_string()),
+                ("name".to_owned(), network.clone()),
+                ("type".to_owned(), kind.to_owned()),
+            ]);
+            let id = crate::networks::id_of(engine, network);
+            told.push(events::event(
+                "network",
+                if joins { "connect" } else { "disconnect" },
+                id,
+                attributes,
+            ));
+        }
+        told
+    }
+
     /// An event about this container, of now.
-    pub(crate) fn event(&self, action: impl Into<String>, more: &[(&str, String)]) -> api_types::Event {
+    pub(crate) fn event(
+        &self,
+        action: impl Into<String>,
+        more: &[(&str, String)],
+    ) -> api_types::Event {
         let mut attributes = self.event_attributes();
-        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        attributes.extend(
+            more.iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone())),
+        );
         events::event("container", action, self.id().as_str(), attributes)
     }
 }
-

@@ -12,6 +12,7 @@ use sys::beneath::Root;
 use types::ContainerId;
 
 use super::attach::{Client, write_patiently};
+use super::launch::exit_code_of;
 use super::record::Status;
 use super::registry::Container;
 use crate::compile::{keys, plan};
@@ -71,7 +72,12 @@ impl Exec {
     }
 
     fn doc(&self) -> Result<String> {
-        let doc = ExecDoc { version: 1, container: self.container.to_string(), request: self.request.clone(), progress: self.progress() };
+        let doc = ExecDoc {
+            version: 1,
+            container: self.container.to_string(),
+            request: self.request.clone(),
+            progress: self.progress(),
+        };
         rows::to_json("an exec", &doc)
     }
 
@@ -85,19 +91,38 @@ const LIMIT: usize = 4096;
 
 impl Engine {
     fn find_exec(&self, id: &str) -> Result<Arc<Exec>> {
-        let execs = self.inner().execs.lock().unwrap_or_else(PoisonError::into_inner);
-        execs.get(id).cloned().ok_or_else(|| EngineError::NoSuchExec { id: id.to_owned() })
+        let execs = self
+            .inner()
+            .execs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        execs
+            .get(id)
+            .cloned()
+            .ok_or_else(|| EngineError::NoSuchExec { id: id.to_owned() })
     }
 
     /// Execs of a container, for `inspect`.
     pub(crate) fn execs_of(&self, container: &ContainerId) -> Vec<Arc<Exec>> {
-        let execs = self.inner().execs.lock().unwrap_or_else(PoisonError::into_inner);
-        execs.values().filter(|exec| exec.container == *container).cloned().collect()
+        let execs = self
+            .inner()
+            .execs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        execs
+            .values()
+            .filter(|exec| exec.container == *container)
+            .cloned()
+            .collect()
     }
 
     /// Their container ended: so did they.
     pub(crate) fn forget_execs(&self, container: &Container) {
-        let mut execs = self.inner().execs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut execs = self
+            .inner()
+            .execs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         execs.retain(|_, exec| exec.container != *container.id());
     }
 
@@ -106,23 +131,53 @@ impl Engine {
         let container = self.registry().find(id)?;
         match container.run().status {
             Status::Running => {}
-            Status::Paused => return Err(EngineError::conflict(texts::is_paused(container.id().as_str()))),
-            Status::Restarting => {
-                return Err(EngineError::conflict(format!("Container {} is restarting, wait until the container is running", container.id())));
+            Status::Paused => {
+                return Err(EngineError::conflict(texts::is_paused(
+                    container.id().as_str(),
+                )));
             }
-            _ => return Err(EngineError::NotRunning { id: container.id().to_string() }),
+            Status::Restarting => {
+                return Err(EngineError::conflict(format!(
+                    "Container {} is restarting, wait until the container is running",
+                    container.id()
+                )));
+            }
+            _ => {
+                return Err(EngineError::NotRunning {
+                    id: container.id().to_string(),
+                });
+            }
         }
-        if request.cmd.as_deref().is_none_or(|words| words.is_empty() || words[0].is_empty()) {
+        if request
+            .cmd
+            .as_deref()
+            .is_none_or(|words| words.is_empty() || words[0].is_empty())
+        {
             return Err(EngineError::invalid("no exec command specified"));
         }
         keys::parse(&request.detach_keys)?;
         if self.execs_of(container.id()).len() >= LIMIT {
-            return Err(EngineError::conflict(format!("container {} has {LIMIT} execs already", container.id())));
+            return Err(EngineError::conflict(format!(
+                "container {} has {LIMIT} execs already",
+                container.id()
+            )));
         }
         let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
-        let exec = Arc::new(Exec { id: id.clone(), container: container.id().clone(), request, progress: Mutex::default() });
-        self.tell_later(container.event(format!("exec_create: {}", exec.command()), &[("execID", id.to_string())]));
-        self.inner().execs.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_string(), exec);
+        let exec = Arc::new(Exec {
+            id: id.clone(),
+            container: container.id().clone(),
+            request,
+            progress: Mutex::default(),
+        });
+        self.tell_later(container.event(
+            format!("exec_create: {}", exec.command()),
+            &[("execID", id.to_string())],
+        ));
+        self.inner()
+            .execs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.to_string(), exec);
         Ok(id.to_string())
     }
 
@@ -131,29 +186,52 @@ impl Engine {
         let exec = self.find_exec(exec)?;
         let container = self.registry().find(exec.container.as_str())?;
         if container.run().status == Status::Paused {
-            return Err(EngineError::conflict(texts::is_paused(container.id().as_str())));
+            return Err(EngineError::conflict(texts::is_paused(
+                container.id().as_str(),
+            )));
         }
         container.live_link()?;
         let mut fresh = false;
         exec.set(|progress| fresh = !std::mem::replace(&mut progress.started, true));
         if !fresh {
-            return Err(EngineError::conflict(format!("exec command {} has already run", exec.id)));
+            return Err(EngineError::conflict(format!(
+                "exec command {} has already run",
+                exec.id
+            )));
         }
         let engine = self.clone();
         if options.detach {
             return self
-                .to_the_end("exec start", async move { engine.run_exec(&container, &exec, &options, None).await })
+                .to_the_end("exec start", async move {
+                    engine.run_exec(&container, &exec, &options, None).await
+                })
                 .await
                 .map(|()| ExecStart::Detached);
         }
         let tty = exec.request.tty;
-        Ok(ExecStart::Attach(AttachTicket::new(tty, move |socket, leftover| async move {
-            let runner = engine.clone();
-            engine.to_the_end("exec start", async move { runner.run_attached(&container, &exec, &options, socket, leftover).await }).await
-        })))
+        Ok(ExecStart::Attach(AttachTicket::new(
+            tty,
+            move |socket, leftover| async move {
+                let runner = engine.clone();
+                engine
+                    .to_the_end("exec start", async move {
+                        runner
+                            .run_attached(&container, &exec, &options, socket, leftover)
+                            .await
+                    })
+                    .await
+            },
+        )))
     }
 
-    async fn run_attached(&self, container: &Arc<Container>, exec: &Arc<Exec>, options: &ExecStartOptions, socket: OwnedFd, leftover: Vec<u8>) -> Result<()> {
+    async fn run_attached(
+        &self,
+        container: &Arc<Container>,
+        exec: &Arc<Exec>,
+        options: &ExecStartOptions,
+        socket: OwnedFd,
+        leftover: Vec<u8>,
+    ) -> Result<()> {
         let attach = AttachOptions {
             stdin: exec.request.attach_stdin,
             stdout: exec.request.attach_stdout,
@@ -162,8 +240,14 @@ impl Engine {
             detach_keys: Some(exec.request.detach_keys.clone()),
             ..Default::default()
         };
-        let copy = socket.try_clone().map_err(EngineError::io("copy a client's connection"))?;
-        let client = Client { socket, leftover, options: attach };
+        let copy = socket
+            .try_clone()
+            .map_err(EngineError::io("copy a client's connection"))?;
+        let client = Client {
+            socket,
+            leftover,
+            options: attach,
+        };
         let outcome = self.run_exec(container, exec, options, Some(client)).await;
         if let Err(error) = &outcome {
             // The answer was given already: the client reads the reason in its stream.
@@ -178,11 +262,23 @@ impl Engine {
         outcome
     }
 
-    async fn run_exec(&self, container: &Arc<Container>, exec: &Arc<Exec>, options: &ExecStartOptions, client: Option<Client>) -> Result<()> {
+    async fn run_exec(
+        &self,
+        container: &Arc<Container>,
+        exec: &Arc<Exec>,
+        options: &ExecStartOptions,
+        client: Option<Client>,
+    ) -> Result<()> {
         let link = container.live_link()?;
         let (planned, target) = (Arc::clone(exec), Arc::clone(container));
-        let console = options.console_size.or_else(|| exec.request.console_size.and_then(plan::console_size));
-        let encoded = self.blocking("exec start", move |engine| engine.exec_plan(&target, &planned, console)).await?;
+        let console = options
+            .console_size
+            .or_else(|| exec.request.console_size.and_then(plan::console_size));
+        let encoded = self
+            .blocking("exec start", move |engine| {
+                engine.exec_plan(&target, &planned, console)
+            })
+            .await?;
         let attachments = match &client {
             Some(client) => vec![client.attachment(Slot(0), exec.request.tty)?],
             None => Vec::new(),
@@ -200,10 +296,19 @@ impl Engine {
         match link.ask(&request, &descriptors).await {
             Ok(Reply::ExecStarted { pid }) => {
                 exec.set(|progress| progress.pid = pid);
-                let (id, owner, doc) = (exec.id.to_string(), container.id().to_string(), exec.doc()?);
-                let told = container.event(format!("exec_start: {}", exec.command()), &[("execID", id.clone())]);
+                let (id, owner, doc) =
+                    (exec.id.to_string(), container.id().to_string(), exec.doc()?);
+                let told = container.event(
+                    format!("exec_start: {}", exec.command()),
+                    &[("execID", id.clone())],
+                );
                 if exec.progress().running {
-                    self.commit(crate::store::Durability::Kill, vec![told], move |connection| rows::execs::put(connection, &id, &owner, &doc)).await?;
+                    self.commit(
+                        crate::store::Durability::Kill,
+                        vec![told],
+                        move |connection| rows::execs::put(connection, &id, &owner, &doc),
+                    )
+                    .await?;
                 } else {
                     self.tell_later(told);
                 }
@@ -215,7 +320,12 @@ impl Engine {
     }
 
     /// The plan of a further process: the container's user, rights and environment, changed as asked.
-    fn exec_plan(&self, container: &Container, exec: &Exec, console_size: Option<(u16, u16)>) -> Result<Vec<u8>> {
+    fn exec_plan(
+        &self,
+        container: &Container,
+        exec: &Exec,
+        console_size: Option<(u16, u16)>,
+    ) -> Result<Vec<u8>> {
         let request = &exec.request;
         let mut config = container.spec.config.clone();
         let mut host: HostConfig = container.spec.host.clone();
@@ -226,33 +336,85 @@ impl Engine {
         if !request.working_dir.is_empty() {
             config.working_dir.clone_from(&request.working_dir);
         }
-        config.env.get_or_insert_default().extend(request.env.iter().flatten().cloned());
+        config
+            .env
+            .get_or_insert_default()
+            .extend(request.env.iter().flatten().cloned());
         config.tty = request.tty;
         host.privileged |= request.privileged;
         host.ulimits = container.spec.host.ulimits.clone();
         let pid = container.run().pid;
         let path = format!("/proc/{pid}/root");
-        let root = rustix::fs::open(&path, rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
-            .map_err(|_| EngineError::NotRunning { id: container.id().to_string() })?;
-        let identity = plan::identify(&Root::new(root.as_fd()), &config.user, host.group_add.as_deref().unwrap_or_default())?;
+        let root = rustix::fs::open(
+            &path,
+            rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .map_err(|_| EngineError::NotRunning {
+            id: container.id().to_string(),
+        })?;
+        let identity = plan::identify(
+            &Root::new(root.as_fd()),
+            &config.user,
+            host.group_add.as_deref().unwrap_or_default(),
+        )?;
         let mut process = plan::process(&config, &host, &identity, &self.inner().filters)?;
-        process.args = request.cmd.as_deref().unwrap_or_default().iter().cloned().map(String::into_bytes).collect();
+        process.args = request
+            .cmd
+            .as_deref()
+            .unwrap_or_default()
+            .iter()
+            .cloned()
+            .map(String::into_bytes)
+            .collect();
         process.create_cwd = false;
-        let plan = ExecPlan { process, terminal: request.tty, console_size, cgroup: CgroupEntry::default(), user_namespace: false };
+        let plan = ExecPlan {
+            process,
+            terminal: request.tty,
+            console_size,
+            cgroup: CgroupEntry::default(),
+            user_namespace: false,
+        };
         Ok(plan.encode())
     }
 
     /// The shim's word that an exec ended.
-    pub(crate) async fn exec_exited(&self, container: &Arc<Container>, id: &str, code: i64, sequence: u64, time: i64) -> Result<()> {
+    pub(crate) async fn exec_exited(
+        &self,
+        container: &Arc<Container>,
+        id: &str,
+        code: i64,
+        sequence: u64,
+        time: i64,
+    ) -> Result<()> {
         let mut attributes: BTreeMap<String, String> = container.event_attributes();
         attributes.insert("execID".to_owned(), id.to_owned());
         attributes.insert("exitCode".to_owned(), code.to_string());
-        let told = events::at(time, "container", "exec_die", container.id().as_str(), attributes);
+        let told = events::at(
+            time,
+            "container",
+            "exec_die",
+            container.id().as_str(),
+            attributes,
+        );
         if let Ok(exec) = self.find_exec(id) {
-            exec.set(|progress| *progress = Progress { started: true, running: false, exit_code: Some(code), ..*progress });
+            exec.set(|progress| {
+                *progress = Progress {
+                    started: true,
+                    running: false,
+                    exit_code: Some(code),
+                    ..*progress
+                }
+            });
         }
         let row = id.to_owned();
-        self.change(container, vec![told], |run| run.cursor = sequence.max(run.cursor), move |connection| rows::execs::delete(connection, &row)).await
+        self.change(
+            container,
+            vec![told],
+            |run| run.cursor = sequence.max(run.cursor),
+            move |connection| rows::execs::delete(connection, &row),
+        )
+        .await
     }
 
     /// What an exec is and how it ended.
@@ -286,18 +448,41 @@ impl Engine {
     pub async fn exec_resize(&self, exec: &str, rows: u16, columns: u16) -> Result<()> {
         let exec = self.find_exec(exec)?;
         if !exec.progress().running {
-            return Err(EngineError::conflict(format!("exec {} is not running", exec.id)));
+            return Err(EngineError::conflict(format!(
+                "exec {} is not running",
+                exec.id
+            )));
         }
         let link = self.registry().find(exec.container.as_str())?.live_link()?;
-        link.ask(&Request::Resize { exec: Some(exec.id.clone()), rows, columns }, &[]).await.map(drop)
+        link.ask(
+            &Request::Resize {
+                exec: Some(exec.id.clone()),
+                rows,
+                columns,
+            },
+            &[],
+        )
+        .await
+        .map(drop)
     }
 
     /// Sets the size of a container's terminal.
     pub async fn resize(&self, id: &str, rows: u16, columns: u16) -> Result<()> {
         let container = self.registry().find(id)?;
         let link = container.live_link()?;
-        link.ask(&Request::Resize { exec: None, rows, columns }, &[]).await?;
-        self.tell_later(container.event("resize", &[("height", rows.to_string()), ("width", columns.to_string())]));
+        link.ask(
+            &Request::Resize {
+                exec: None,
+                rows,
+                columns,
+            },
+            &[],
+        )
+        .await?;
+        self.tell_later(container.event(
+            "resize",
+            &[("height", rows.to_string()), ("width", columns.to_string())],
+        ));
         Ok(())
     }
 }
@@ -305,16 +490,38 @@ impl Engine {
 /// Docker's words around an exec that did not start, and its status as the exec's.
 fn exec_failure(exec: &Exec, error: EngineError) -> EngineError {
     let (code, error) = match error {
-        EngineError::Shim { source: shim::ShimError::Refused { refusal: Refusal::Fault { text, exit_code, .. } } } => (
-            i64::from(exit_code),
-            EngineError::StartFailed {
-                sentence: format!("OCI runtime exec failed: exec failed: unable to start container process: {text}: unknown"),
-                exit_code: i64::from(exit_code),
-            },
-        ),
+        EngineError::Shim {
+            source:
+                shim::ShimError::Refused {
+                    refusal: Refusal::Fault { text, .. },
+                },
+        } => {
+            let exit_code = match exit_code_of(&text) {
+                // Docker has no 128 for an exec.
+                128 => 126,
+                code => code,
+            };
+            let sentence = format!(
+                "OCI runtime exec failed: exec failed: unable to start container process: {text}: unknown"
+            );
+            (
+                exit_code,
+                EngineError::StartFailed {
+                    sentence,
+                    exit_code,
+                },
+            )
+        }
         EngineError::UnknownUser { sentence } => (126, EngineError::UnknownUser { sentence }),
         other => (126, other),
     };
-    exec.set(|progress| *progress = Progress { started: true, running: false, pid: 0, exit_code: Some(code) });
+    exec.set(|progress| {
+        *progress = Progress {
+            started: true,
+            running: false,
+            pid: 0,
+            exit_code: Some(code),
+        }
+    });
     error
 }

@@ -7,15 +7,21 @@ use std::path::Path;
 
 use super::registry::Container;
 use api_types::HostConfig;
-use network::files::{DnsSettings, ExtraHost, host_resolv_conf, hostname, hosts, hosts_like_host, resolv_conf, resolv_conf_like_host};
+use network::files::{
+    DnsSettings, ExtraHost, host_resolv_conf, hostname, hosts, hosts_like_host, resolv_conf,
+    resolv_conf_like_host,
+};
 
 use crate::compile::modes::{Modes, NetworkMode};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
 /// Path inside a container, file name in its folder.
-pub(crate) const FILES: [(&str, &str); 3] =
-    [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")];
+pub(crate) const FILES: [(&str, &str); 3] = [
+    ("/etc/resolv.conf", "resolv.conf"),
+    ("/etc/hostname", "hostname"),
+    ("/etc/hosts", "hosts"),
+];
 
 impl Engine {
     /// Writes the files that this start needs and opens each as a mount of its own.
@@ -27,7 +33,9 @@ impl Engine {
     ) -> Result<Vec<(&'static str, OwnedFd)>> {
         let folder = match &modes.network {
             // The neighbour's names are this container's names.
-            NetworkMode::Container(name) => self.paths().container(self.registry().find(name)?.id()),
+            NetworkMode::Container(name) => {
+                self.paths().container(self.registry().find(name)?.id())
+            }
             _ => {
                 let folder = self.paths().container(container.id());
                 self.write_etc_files(&folder, container, modes, address)?;
@@ -36,27 +44,54 @@ impl Engine {
         };
         FILES
             .iter()
-            .filter(|(target, _)| !container.spec.mounts.iter().any(|mount| mount.target == *target))
+            .filter(|(target, _)| {
+                !container
+                    .spec
+                    .mounts
+                    .iter()
+                    .any(|mount| mount.target == *target)
+            })
             .filter(|(_, name)| folder.join(name).exists())
             .map(|(target, name)| Ok((*target, clone_path(&folder.join(name), false)?)))
             .collect()
     }
 
-    fn write_etc_files(&self, folder: &Path, container: &Container, modes: &Modes, address: Option<Ipv4Addr>) -> Result<()> {
+    fn write_etc_files(
+        &self,
+        folder: &Path,
+        container: &Container,
+        modes: &Modes,
+        address: Option<Ipv4Addr>,
+    ) -> Result<()> {
         let (config, host) = (&container.spec.config, &container.spec.host);
-        let gateway = self.inner().network.as_ref().map(|network| network.bridge_info().gateway);
+        let gateway = self
+            .inner()
+            .network
+            .as_ref()
+            .map(|network| network.bridge_info().gateway);
         let extra = extra_hosts(host.extra_hosts.as_deref().unwrap_or_default(), gateway)?;
         let settings = dns_settings(host)?;
         let addresses: Vec<IpAddr> = address.into_iter().map(IpAddr::V4).collect();
-        let resolver = host_resolv_conf(Path::new("/")).map_err(EngineError::io("read the host's resolv.conf"))?;
+        let resolver = host_resolv_conf(Path::new("/"))
+            .map_err(EngineError::io("read the host's resolv.conf"))?;
         let (hosts, resolv) = match modes.network {
             NetworkMode::Host => {
                 let host_file = fs::read_to_string("/etc/hosts").unwrap_or_default();
-                (hosts_like_host(&host_file, &extra), resolv_conf_like_host(&resolver, &settings))
+                (
+                    hosts_like_host(&host_file, &extra),
+                    resolv_conf_like_host(&resolver, &settings),
+                )
             }
-            _ => (hosts(&config.hostname, &config.domainname, &addresses, &extra), resolv_conf(&resolver, &settings)),
+            _ => (
+                hosts(&config.hostname, &config.domainname, &addresses, &extra),
+                resolv_conf(&resolver, &settings),
+            ),
         };
-        for (name, text) in [("hosts", hosts), ("resolv.conf", resolv), ("hostname", hostname(&config.hostname))] {
+        for (name, text) in [
+            ("hosts", hosts),
+            ("resolv.conf", resolv),
+            ("hostname", hostname(&config.hostname)),
+        ] {
             let path = folder.join(name);
             fs::write(&path, text).map_err(EngineError::io(format!("write {}", path.display())))?;
         }
@@ -70,7 +105,10 @@ impl Engine {
 /// Docker's sentences.
 pub(crate) fn extra_hosts(list: &[String], gateway: Option<Ipv4Addr>) -> Result<Vec<ExtraHost>> {
     list.iter()
-        .map(|entry| ExtraHost::parse(entry, gateway.map(IpAddr::V4)).map_err(|error| EngineError::invalid(error.to_string())))
+        .map(|entry| {
+            ExtraHost::parse(entry, gateway.map(IpAddr::V4))
+                .map_err(|error| EngineError::invalid(error.to_string()))
+        })
         .collect()
 }
 
@@ -83,7 +121,10 @@ pub(crate) fn dns_settings(host: &HostConfig) -> Result<DnsSettings> {
         .dns
         .iter()
         .flatten()
-        .map(|text| text.parse().map_err(|_| EngineError::invalid(format!("bad nameserver address: {text}"))))
+        .map(|text| {
+            text.parse()
+                .map_err(|_| EngineError::invalid(format!("bad nameserver address: {text}")))
+        })
         .collect::<Result<_>>()?;
     Ok(DnsSettings {
         servers,
@@ -97,6 +138,8 @@ pub(crate) fn clone_path(path: &Path, recursive: bool) -> Result<OwnedFd> {
     use std::os::unix::ffi::OsStrExt;
     let text = std::ffi::CString::new(path.as_os_str().as_bytes())
         .map_err(|_| EngineError::invalid(format!("invalid path: {}", path.display())))?;
-    sys::mount::clone_tree(rustix::fs::CWD, &text, recursive)
-        .map_err(|errno| EngineError::Io { what: format!("open {}", path.display()), source: errno.into() })
+    sys::mount::clone_tree(rustix::fs::CWD, &text, recursive).map_err(|errno| EngineError::Io {
+        what: format!("open {}", path.display()),
+        source: errno.into(),
+    })
 }

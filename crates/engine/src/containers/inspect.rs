@@ -30,8 +30,18 @@ impl Engine {
         let view = container.view();
         let (spec, run) = (&container.spec, &view.run);
         let folder = self.paths().container(container.id());
-        let file = |name: &str| if run.started_at == 0 { String::new() } else { folder.join(name).display().to_string() };
-        let execs: Vec<String> = self.execs_of(container.id()).iter().map(|exec| exec.id.to_string()).collect();
+        let file = |name: &str| {
+            if run.started_at == 0 {
+                String::new()
+            } else {
+                folder.join(name).display().to_string()
+            }
+        };
+        let execs: Vec<String> = self
+            .execs_of(container.id())
+            .iter()
+            .map(|exec| exec.id.to_string())
+            .collect();
         let logged = spec.host.log_config.kind == "json-file";
         let mut host = spec.host.clone();
         if host.masked_paths.is_none() && !host.privileged {
@@ -52,7 +62,11 @@ impl Engine {
             resolv_conf_path: file("resolv.conf"),
             hostname_path: file("hostname"),
             hosts_path: file("hosts"),
-            log_path: if logged { self.paths().log(container.id()).display().to_string() } else { String::new() },
+            log_path: if logged {
+                self.paths().log(container.id()).display().to_string()
+            } else {
+                String::new()
+            },
             name: format!("/{}", view.name),
             restart_count: i64::from(run.restarts),
             driver: "overlay2".to_owned(),
@@ -63,8 +77,16 @@ impl Engine {
             mounts: summary::mount_points(self, &spec.mounts),
             config: spec.config.clone(),
             network_settings: NetworkSettings {
-                sandbox_id: run.endpoint.as_ref().map(|endpoint| endpoint.id.clone()).unwrap_or_default(),
-                sandbox_key: if run.pid == 0 { String::new() } else { format!("/proc/{}/ns/net", run.pid) },
+                sandbox_id: run
+                    .endpoint
+                    .as_ref()
+                    .map(|endpoint| endpoint.id.clone())
+                    .unwrap_or_default(),
+                sandbox_key: if run.pid == 0 {
+                    String::new()
+                } else {
+                    format!("/proc/{}/ns/net", run.pid)
+                },
                 ports: summary::port_map(container, run),
                 networks: summary::networks_of(self, container, run),
             },
@@ -82,7 +104,11 @@ impl Engine {
             oom_killed: run.oom_killed,
             dead: false,
             pid: i64::from(run.pid),
-            exit_code: if run.status == Status::Running { 0 } else { run.exit_code },
+            exit_code: if run.status == Status::Running {
+                0
+            } else {
+                run.exit_code
+            },
             error: run.error.clone(),
             started_at: clock::rfc3339(run.started_at),
             finished_at: clock::rfc3339(run.finished_at),
@@ -92,14 +118,32 @@ impl Engine {
 
     fn graph_driver(&self, container: &Container) -> GraphDriver {
         let folder = self.paths().container(container.id());
-        let lower: Vec<String> = container.spec.layers.iter().map(|&layer| self.inner().layers.layer_path(layer).display().to_string()).collect();
+        let lower: Vec<String> = container
+            .spec
+            .layers
+            .iter()
+            .map(|&layer| self.inner().layers.layer_path(layer).display().to_string())
+            .collect();
         let data = BTreeMap::from([
             ("ID".to_owned(), container.id().to_string()),
             ("LowerDir".to_owned(), lower.join(":")),
-            ("UpperDir".to_owned(), folder.join("upper").display().to_string()),
-            ("WorkDir".to_owned(), folder.join("work").display().to_string()),
+            (
+                "MergedDir".to_owned(),
+                folder.join("merged").display().to_string(),
+            ),
+            (
+                "UpperDir".to_owned(),
+                folder.join("upper").display().to_string(),
+            ),
+            (
+                "WorkDir".to_owned(),
+                folder.join("work").display().to_string(),
+            ),
         ]);
-        GraphDriver { name: "overlay2".to_owned(), data: Some(data) }
+        GraphDriver {
+            name: "overlay2".to_owned(),
+            data: Some(data),
+        }
     }
 
     /// Bytes of a container's writable layer.
@@ -116,8 +160,12 @@ impl Engine {
     pub(crate) async fn sizes(&self, container: &Container) -> Result<(u64, u64)> {
         let writable = self.writable_size(container).await?;
         let state = self.images().read();
-        let image: u64 = state.layers.values().filter(|layer| container.spec.layers.contains(&layer.number)).map(|layer| layer.size).sum();
+        let image: u64 = state
+            .layers
+            .values()
+            .filter(|layer| container.spec.layers.contains(&layer.number))
+            .map(|layer| layer.size)
+            .sum();
         Ok((writable, writable + image))
     }
 }
-

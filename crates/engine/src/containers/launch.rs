@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use api_types::texts;
 use network::{Binding, Endpoint, HostPort, PortMapping};
 use runtime::cgroup::Group;
 use shim::ShimConn;
-use shim::protocol::{Launch, LogConfig, Message, Refusal, Reply, RestartKind, RestartPolicy, Slot};
+use shim::protocol::{
+    Launch, LogConfig, Message, Refusal, Reply, RestartKind, RestartPolicy, Slot,
+};
 
 use super::attach::Client;
 use super::files::clone_path;
@@ -60,7 +63,9 @@ impl Drop for Undo<'_> {
         {
             tracing::warn!(%error, "a failed start could not remove its control group");
         }
-        if let Err(error) = crate::cleaner::remove_tree(&self.engine.paths().shim(self.container.id())) {
+        if let Err(error) =
+            crate::cleaner::remove_tree(&self.engine.paths().shim(self.container.id()))
+        {
             tracing::warn!(%error, "a failed start could not remove its supervisor's folder");
         }
     }
@@ -75,7 +80,13 @@ impl Engine {
     pub(crate) fn launch(&self, container: &Container, clients: &[Client]) -> Result<Launched> {
         let spec = &container.spec;
         let modes = Modes::parse(&spec.host)?;
-        let mut undo = Undo { engine: self, container, endpoint: None, group: None, armed: true };
+        let mut undo = Undo {
+            engine: self,
+            container,
+            endpoint: None,
+            group: None,
+            armed: true,
+        };
         let mut descriptors = Descriptors::default();
 
         let (journal, listener) = self.make_shim_folder(container)?;
@@ -88,7 +99,10 @@ impl Engine {
         let mut used_volumes = Vec::new();
         let mounts = self.open_mounts(container, &root, &mut used_volumes)?;
 
-        let group = self.inner().groups.create(container.id().as_str(), &self.resources(container)?)?;
+        let group = self
+            .inner()
+            .groups
+            .create(container.id().as_str(), &self.resources(container)?)?;
         let group = undo.group.insert(group);
         let (tasks, unified) = group.entry_fds()?;
         let (kill, oom) = (group.kill_fd()?, group.oom_fd()?);
@@ -112,13 +126,20 @@ impl Engine {
             tasks,
             unified,
             cgroup_mounts: self.cgroup_mounts(container, &modes)?,
-            cgroup_private: modes.cgroup_private.unwrap_or(version == 2 && !spec.host.privileged),
+            cgroup_private: modes
+                .cgroup_private
+                .unwrap_or(version == 2 && !spec.host.privileged),
             mounts,
             files,
             filters: &self.inner().filters,
         };
         let plan = plan(parts, &mut descriptors)?;
-        let mut launch = Launch::new(container.id().clone(), plan.encode(), slot(&mut descriptors, journal), slot(&mut descriptors, listener));
+        let mut launch = Launch::new(
+            container.id().clone(),
+            plan.encode(),
+            slot(&mut descriptors, journal),
+            slot(&mut descriptors, listener),
+        );
         launch.cgroups = vec![slot(&mut descriptors, kill)];
         launch.oom_events = oom.map(|file| slot(&mut descriptors, file));
         self.describe(container, &mut launch, folder, &mut descriptors)?;
@@ -126,9 +147,14 @@ impl Engine {
             descriptors.add(reservation);
         }
         for client in clients {
-            let socket = client.socket.try_clone().map_err(EngineError::io("copy a client's connection"))?;
+            let socket = client
+                .socket
+                .try_clone()
+                .map_err(EngineError::io("copy a client's connection"))?;
             let slot = slot(&mut descriptors, socket);
-            launch.attachments.push(client.attachment(slot, spec.config.tty)?);
+            launch
+                .attachments
+                .push(client.attachment(slot, spec.config.tty)?);
         }
 
         let (connection, started) = self.hand_over(&launch, &descriptors)?;
@@ -157,22 +183,37 @@ impl Engine {
             .create_new(true)
             .open(path.join("journal"))
             .map_err(EngineError::io("make an exit journal"))?;
-        let listener = sys::fdpass::listen_at(folder.as_fd(), "sock", 16).map_err(EngineError::io("listen for a supervisor"))?;
+        let listener = sys::fdpass::listen_at(folder.as_fd(), "sock", 16)
+            .map_err(EngineError::io("listen for a supervisor"))?;
         Ok((journal.into(), listener))
     }
 
-    fn mount_root(&self, container: &Container, folder: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd> {
+    fn mount_root(
+        &self,
+        container: &Container,
+        folder: std::os::fd::BorrowedFd<'_>,
+    ) -> Result<OwnedFd> {
         let spec = &container.spec;
         self.inner().layers.prepare_upper(folder, &spec.layers)?;
-        let options = snapshot::MountOptions { volatile: spec.host.auto_remove, read_only: false, init: true };
-        Ok(self.inner().layers.mount(&spec.layers, Some(folder), &options)?)
+        let options = snapshot::MountOptions {
+            volatile: spec.host.auto_remove,
+            read_only: false,
+            init: true,
+        };
+        Ok(self
+            .inner()
+            .layers
+            .mount(&spec.layers, Some(folder), &options)?)
     }
 
     /// The process of a neighbour that runs.
     fn neighbour(&self, name: &str) -> Result<u32> {
         let neighbour = self.registry().find(name)?;
         match neighbour.run().pid {
-            0 => Err(EngineError::conflict(format!("cannot join namespace of a non running container: {}", neighbour.id()))),
+            0 => Err(EngineError::conflict(format!(
+                "cannot join namespace of a non running container: {}",
+                neighbour.id()
+            ))),
             pid => Ok(pid),
         }
     }
@@ -187,16 +228,33 @@ impl Engine {
             )));
         }
         let pid = self.neighbour(name)?;
-        Ok((namespace_of(pid, "ipc")?, crate::neighbour::shared_memory(pid)?))
+        Ok((
+            namespace_of(pid, "ipc")?,
+            crate::neighbour::shared_memory(pid)?,
+        ))
     }
 
-    fn open_network(&self, container: &Container, modes: &Modes, undo: &mut Undo<'_>) -> Result<Net> {
+    fn open_network(
+        &self,
+        container: &Container,
+        modes: &Modes,
+        undo: &mut Undo<'_>,
+    ) -> Result<Net> {
         match &modes.network {
             NetworkMode::Host => Ok(Net::Host),
             NetworkMode::None => Ok(Net::Join(network::loopback_only()?, true)),
-            NetworkMode::Container(name) => Ok(Net::Join(namespace_of(self.neighbour(name)?, "net")?, false)),
+            NetworkMode::Container(name) => Ok(Net::Join(
+                namespace_of(self.neighbour(name)?, "net")?,
+                false,
+            )),
             NetworkMode::Bridge => {
-                let network = self.inner().network.as_ref().ok_or_else(|| EngineError::NoSuchNetwork { name: "bridge".to_owned() })?;
+                let network =
+                    self.inner()
+                        .network
+                        .as_ref()
+                        .ok_or_else(|| EngineError::NoSuchNetwork {
+                            name: "bridge".to_owned(),
+                        })?;
                 let attached = network.attach(network.take_sandbox()?, container.id(), None)?;
                 undo.endpoint = Some(attached.endpoint);
                 Ok(Net::Join(attached.netns, true))
@@ -204,22 +262,45 @@ impl Engine {
         }
     }
 
-    fn publish(&self, container: &Container, endpoint: Option<&Endpoint>) -> Result<(Vec<PublishedRecord>, Vec<OwnedFd>)> {
+    fn publish(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(Vec<PublishedRecord>, Vec<OwnedFd>)> {
         let wanted = ports::wanted(&container.spec.config, &container.spec.host)?;
-        let (Some(network), Some(endpoint)) = (&self.inner().network, endpoint) else { return Ok(Default::default()) };
+        let (Some(network), Some(endpoint)) = (&self.inner().network, endpoint) else {
+            return Ok(Default::default());
+        };
         if wanted.is_empty() {
             return Ok(Default::default());
         }
         let mappings: Vec<PortMapping> = wanted.iter().map(mapping).collect();
-        let published = network
-            .publish(endpoint, &mappings)
-            .map_err(|error| EngineError::Ports { sentence: error.at_endpoint(&container.name(), container.id()) })?;
-        let records = published.iter().map(|published| published_record(&published.binding)).collect();
-        Ok((records, published.into_iter().map(|published| published.reservation).collect()))
+        let published =
+            network
+                .publish(endpoint, &mappings)
+                .map_err(|error| EngineError::Ports {
+                    sentence: error.at_endpoint(&container.name(), container.id()),
+                })?;
+        let records = published
+            .iter()
+            .map(|published| published_record(&published.binding))
+            .collect();
+        Ok((
+            records,
+            published
+                .into_iter()
+                .map(|published| published.reservation)
+                .collect(),
+        ))
     }
 
     /// Opens the sources of all mounts; a volume that was never used is filled from the image first.
-    fn open_mounts<'a>(&self, container: &'a Container, root: &OwnedFd, used: &mut Vec<String>) -> Result<Vec<OpenMount<'a>>> {
+    fn open_mounts<'a>(
+        &self,
+        container: &'a Container,
+        root: &OwnedFd,
+        used: &mut Vec<String>,
+    ) -> Result<Vec<OpenMount<'a>>> {
         container.spec.mounts.iter().map(|spec| match &spec.source {
             Source::Tmpfs { .. } => Ok(OpenMount { spec, tree: None, folder: true }),
             Source::Bind { path, create, recursive } => {
@@ -259,7 +340,10 @@ impl Engine {
         let host = &container.spec.host;
         let set = |value: i64| (value != 0).then_some(value);
         let (quota, period) = match host.nano_cpus {
-            0 => (set(host.cpu_quota), set(host.cpu_period).map(i64::unsigned_abs)),
+            0 => (
+                set(host.cpu_quota),
+                set(host.cpu_period).map(i64::unsigned_abs),
+            ),
             nano => {
                 let (quota, period) = runtime::cgroup::quota_of_cpus(nano.unsigned_abs());
                 (Some(quota), Some(period))
@@ -269,8 +353,17 @@ impl Engine {
             None
         } else {
             let mut rules = runtime::cgroup::default_device_rules();
-            rules.extend(crate::compile::security::devices(host)?.into_iter().map(|device| device.rule));
-            rules.extend(host.device_cgroup_rules.iter().flatten().filter_map(|rule| runtime::cgroup::DeviceRule::parse(rule)));
+            rules.extend(
+                crate::compile::security::devices(host)?
+                    .into_iter()
+                    .map(|device| device.rule),
+            );
+            rules.extend(
+                host.device_cgroup_rules
+                    .iter()
+                    .flatten()
+                    .filter_map(|rule| runtime::cgroup::DeviceRule::parse(rule)),
+            );
             Some(rules)
         };
         Ok(runtime::cgroup::Resources {
@@ -289,22 +382,37 @@ impl Engine {
     }
 
     /// Policy, log and terminal settings of the shim.
-    fn describe(&self, container: &Container, launch: &mut Launch, folder: OwnedFd, descriptors: &mut Descriptors) -> Result<()> {
+    fn describe(
+        &self,
+        container: &Container,
+        launch: &mut Launch,
+        folder: OwnedFd,
+        descriptors: &mut Descriptors,
+    ) -> Result<()> {
         let (config, host) = (&container.spec.config, &container.spec.host);
         let mut log_host = host.clone();
-        let logging = policy::logging(&mut log_host, &self.config().log_driver, &self.config().log_opts)?;
+        let logging = policy::logging(
+            &mut log_host,
+            &self.config().log_driver,
+            &self.config().log_opts,
+        )?;
         if logging.kept {
             launch.log = LogConfig::JsonFile {
                 folder: slot(descriptors, folder),
                 name: paths::log_name(container.id()),
-                max_size: if logging.max_size == u64::MAX { 0 } else { logging.max_size },
+                max_size: if logging.max_size == u64::MAX {
+                    0
+                } else {
+                    logging.max_size
+                },
                 max_files: logging.max_file,
                 attrs: Vec::new(),
             };
         }
         launch.restart = restart_policy(host);
         if !config.stop_signal.is_empty() {
-            launch.stop_signal = u8::try_from(policy::parse_signal(&config.stop_signal)?).unwrap_or(15);
+            launch.stop_signal =
+                u8::try_from(policy::parse_signal(&config.stop_signal)?).unwrap_or(15);
         }
         launch.tty = config.tty;
         launch.open_stdin = config.open_stdin;
@@ -315,10 +423,17 @@ impl Engine {
 
     /// Sends the launch and waits for the process to reach its program. A shim that died in between is asked for once
     /// more: nothing ran.
-    fn hand_over(&self, launch: &Launch, descriptors: &Descriptors) -> Result<(ShimConn, (u32, u64, u64))> {
+    fn hand_over(
+        &self,
+        launch: &Launch,
+        descriptors: &Descriptors,
+    ) -> Result<(ShimConn, (u32, u64, u64))> {
         let mut again = true;
         loop {
-            let connection = self.inner().launcher.launch(launch, &descriptors.borrow())?;
+            let connection = self
+                .inner()
+                .launcher
+                .launch(launch, &descriptors.borrow())?;
             match first_answer(&connection) {
                 Ok(started) => return Ok((connection, started)),
                 Err(shim::ShimError::Closed) if again => again = false,
@@ -334,8 +449,15 @@ fn first_answer(connection: &ShimConn) -> std::result::Result<(u32, u64, u64), s
             && answer.number == 0
         {
             return match answer.result? {
-                Reply::Started { pid, start_ticks, time } => Ok((pid, start_ticks, time)),
-                other => Err(Refusal::Invalid { text: format!("an answer to a start that is none: {other:?}") }.into()),
+                Reply::Started {
+                    pid,
+                    start_ticks,
+                    time,
+                } => Ok((pid, start_ticks, time)),
+                other => Err(Refusal::Invalid {
+                    text: format!("an answer to a start that is none: {other:?}"),
+                }
+                .into()),
             };
         }
     }
@@ -344,13 +466,33 @@ fn first_answer(connection: &ShimConn) -> std::result::Result<(u32, u64, u64), s
 /// Docker's chain of words around a fault of the runtime.
 fn start_failure(error: shim::ShimError) -> EngineError {
     match error {
-        shim::ShimError::Refused { refusal: Refusal::Fault { text, exit_code, .. } } => EngineError::StartFailed {
+        shim::ShimError::Refused {
+            refusal: Refusal::Fault { text, .. },
+        } => EngineError::StartFailed {
+            exit_code: exit_code_of(&text),
             sentence: format!(
                 "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: {text}: unknown"
             ),
-            exit_code: i64::from(exit_code),
         },
         other => EngineError::from(other),
+    }
+}
+
+/// The status that docker derives from the words of a failed start: 127 for what was not found, 126 for what may not
+/// be executed, else 128.
+pub(crate) fn exit_code_of(text: &str) -> i64 {
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    match () {
+        () if has(&[
+            texts::EXECUTABLE_NOT_FOUND,
+            texts::NO_SUCH_FILE,
+            "not a directory",
+        ]) =>
+        {
+            127
+        }
+        () if has(&[texts::PERMISSION_DENIED, texts::IS_A_DIRECTORY]) => 126,
+        () => 128,
     }
 }
 
@@ -366,7 +508,10 @@ pub(crate) fn restart_policy(host: &api_types::HostConfig) -> RestartPolicy {
         "unless-stopped" => RestartKind::UnlessStopped,
         _ => RestartKind::No,
     };
-    RestartPolicy { kind, max_retries: u32::try_from(host.restart_policy.maximum_retry_count).unwrap_or(0) }
+    RestartPolicy {
+        kind,
+        max_retries: u32::try_from(host.restart_policy.maximum_retry_count).unwrap_or(0),
+    }
 }
 
 fn mapping(wanted: &ports::Wanted) -> PortMapping {
@@ -406,7 +551,9 @@ fn published_record(binding: &Binding) -> PublishedRecord {
 
 fn endpoint_record(endpoint: &Endpoint) -> Result<EndpointRecord> {
     Ok(EndpointRecord {
-        id: types::ContainerId::random().map_err(EngineError::io("draw an id"))?.into(),
+        id: types::ContainerId::random()
+            .map_err(EngineError::io("draw an id"))?
+            .into(),
         address: endpoint.address,
         prefix: endpoint.prefix,
         gateway: endpoint.gateway,

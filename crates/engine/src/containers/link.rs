@@ -32,15 +32,23 @@ impl Link {
     pub(crate) fn new(connection: ShimConn) -> Result<Arc<Link>> {
         // The newer constructor is unsafe; what it asks for holds: a connection keeps one descriptor for its life.
         #[allow(deprecated)]
-        let connection = AsyncFd::new(connection).map_err(EngineError::io("watch the container's supervisor"))?;
-        Ok(Arc::new(Link { connection, waiting: Mutex::new(Some(HashMap::new())) }))
+        let connection = AsyncFd::new(connection)
+            .map_err(EngineError::io("watch the container's supervisor"))?;
+        Ok(Arc::new(Link {
+            connection,
+            waiting: Mutex::new(Some(HashMap::new())),
+        }))
     }
 
     /// Asks the shim and waits for its answer.
     ///
     /// # Errors
     /// [`EngineError::Shim`] when it refuses, is gone, or does not answer in time.
-    pub(crate) async fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Reply> {
+    pub(crate) async fn ask(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Reply> {
         let answer = async {
             let answer = self.submit(request, descriptors).await?;
             match answer.await {
@@ -51,7 +59,9 @@ impl Link {
         };
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(outcome) => outcome.map_err(EngineError::from),
-            Err(_) => Err(EngineError::ShimSilent { seconds: PATIENCE.as_secs() }),
+            Err(_) => Err(EngineError::ShimSilent {
+                seconds: PATIENCE.as_secs(),
+            }),
         }
     }
 
@@ -77,15 +87,19 @@ impl Link {
         &self,
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
-    ) -> std::result::Result<oneshot::Receiver<std::result::Result<Reply, Refusal>>, ShimError> {
+    ) -> std::result::Result<oneshot::Receiver<std::result::Result<Reply, Refusal>>, ShimError>
+    {
         loop {
             match self.try_submit(request, descriptors) {
                 Err(error) if error.would_block() => {
-                    let mut ready = self
-                        .connection
-                        .writable()
-                        .await
-                        .map_err(|source| ShimError::Io { action: "wait for the container's supervisor", source })?;
+                    let mut ready =
+                        self.connection
+                            .writable()
+                            .await
+                            .map_err(|source| ShimError::Io {
+                                action: "wait for the container's supervisor",
+                                source,
+                            })?;
                     ready.clear_ready();
                 }
                 outcome => return outcome,
@@ -98,7 +112,8 @@ impl Link {
         &self,
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
-    ) -> std::result::Result<oneshot::Receiver<std::result::Result<Reply, Refusal>>, ShimError> {
+    ) -> std::result::Result<oneshot::Receiver<std::result::Result<Reply, Refusal>>, ShimError>
+    {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = waiting.as_mut().ok_or(ShimError::Closed)?;
         let number = self.connection.get_ref().send(request, descriptors)?;
@@ -114,7 +129,9 @@ impl Link {
                 Ok(Message::Event(event)) => return Some(event),
                 Ok(Message::Answer(Answer { number, result })) => {
                     let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(answer) = waiting.as_mut().and_then(|waiting| waiting.remove(&number)) {
+                    if let Some(answer) =
+                        waiting.as_mut().and_then(|waiting| waiting.remove(&number))
+                    {
                         // Whoever asked may have gone.
                         let _ = answer.send(result);
                     }
@@ -123,7 +140,10 @@ impl Link {
                     if !matches!(error, ShimError::Closed) {
                         tracing::warn!(%error, "the connection to a container's supervisor failed");
                     }
-                    self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    self.waiting
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .take();
                     return None;
                 }
             }
@@ -140,7 +160,10 @@ impl Link {
                 .connection
                 .readable()
                 .await
-                .map_err(|source| ShimError::Io { action: "wait for the container's supervisor", source })?;
+                .map_err(|source| ShimError::Io {
+                    action: "wait for the container's supervisor",
+                    source,
+                })?;
             // Only cleared when there is really nothing, or a message that came meanwhile would be forgotten.
             match self.connection.get_ref().recv() {
                 Err(error) if error.would_block() => ready.clear_ready(),

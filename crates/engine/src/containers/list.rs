@@ -14,8 +14,22 @@ use crate::options::ListOptions;
 use crate::outcome::{EngineError, Result};
 
 const FILTERS: [&str; 16] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "label!", "name", "network", "publish", "since",
-    "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 
 impl Engine {
@@ -23,7 +37,17 @@ impl Engine {
     pub async fn list(&self, options: ListOptions) -> Result<Vec<ContainerSummary>> {
         options.filters.check(&FILTERS)?;
         for status in options.filters.get("status") {
-            if !["created", "running", "paused", "restarting", "removing", "exited", "dead"].contains(&status) {
+            if ![
+                "created",
+                "running",
+                "paused",
+                "restarting",
+                "removing",
+                "exited",
+                "dead",
+            ]
+            .contains(&status)
+            {
                 return Err(EngineError::invalid(format!(
                     "invalid filter 'status={status}': must be one of created, running, paused, restarting, removing, exited, dead"
                 )));
@@ -32,28 +56,61 @@ impl Engine {
         let exited: Vec<i64> = options
             .filters
             .get("exited")
-            .map(|code| code.parse().map_err(|_| EngineError::invalid(format!("invalid filter 'exited={code}'"))))
+            .map(|code| {
+                code.parse()
+                    .map_err(|_| EngineError::invalid(format!("invalid filter 'exited={code}'")))
+            })
             .collect::<Result<_>>()?;
-        let bound = |key: &str| options.filters.get(key).next().map(|name| self.registry().find(name).map(|found| found.spec.created)).transpose();
+        let bound = |key: &str| {
+            options
+                .filters
+                .get(key)
+                .next()
+                .map(|name| self.registry().find(name).map(|found| found.spec.created))
+                .transpose()
+        };
         let (before, since) = (bound("before")?, bound("since")?);
         let ancestors = self.ancestors(&options);
-        let mut containers: Vec<(Arc<Container>, Arc<View>)> =
-            self.registry().all().into_iter().map(|container| { let view = container.view(); (container, view) }).collect();
-        containers.sort_by(|(a, _), (b, _)| b.spec.created.cmp(&a.spec.created).then_with(|| a.id().cmp(b.id())));
-        let all = options.all || options.limit.is_some() || options.filters.has("status") || !exited.is_empty();
+        let mut containers: Vec<(Arc<Container>, Arc<View>)> = self
+            .registry()
+            .all()
+            .into_iter()
+            .map(|container| {
+                let view = container.view();
+                (container, view)
+            })
+            .collect();
+        containers.sort_by(|(a, _), (b, _)| {
+            b.spec
+                .created
+                .cmp(&a.spec.created)
+                .then_with(|| a.id().cmp(b.id()))
+        });
+        let all = options.all
+            || options.limit.is_some()
+            || options.filters.has("status")
+            || !exited.is_empty();
         let mut list = Vec::new();
         for (container, view) in containers {
             let run = &view.run;
             let shown = (all || run.status.is_up())
                 && before.is_none_or(|bound| container.spec.created < bound)
                 && since.is_none_or(|bound| container.spec.created > bound)
-                && (exited.is_empty() || (exited.contains(&run.exit_code) && !run.status.is_up() && run.status != Status::Created))
-                && ancestors.as_ref().is_none_or(|ancestors| ancestors.contains(&container.spec.image))
+                && (exited.is_empty()
+                    || (exited.contains(&run.exit_code)
+                        && !run.status.is_up()
+                        && run.status != Status::Created))
+                && ancestors
+                    .as_ref()
+                    .is_none_or(|ancestors| ancestors.contains(&container.spec.image))
                 && matches(&options, &container, &view);
             if !shown {
                 continue;
             }
-            if options.limit.is_some_and(|limit| limit > 0 && list.len() >= limit) {
+            if options
+                .limit
+                .is_some_and(|limit| limit > 0 && list.len() >= limit)
+            {
                 break;
             }
             let mut summary = summary::of(self, &container, &view);
@@ -70,7 +127,12 @@ impl Engine {
     /// Ids of the images that the filter names; those that do not exist match nothing.
     fn ancestors(&self, options: &ListOptions) -> Option<Vec<String>> {
         options.filters.has("ancestor").then(|| {
-            options.filters.get("ancestor").filter_map(|name| self.images().find(name).ok()).map(|image| image.id.to_string()).collect()
+            options
+                .filters
+                .get("ancestor")
+                .filter_map(|name| self.images().find(name).ok())
+                .map(|image| image.id.to_string())
+                .collect()
         })
     }
 }
@@ -89,13 +151,27 @@ fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
         && filters.any("status", |wanted| view.run.status.name() == wanted)
         && filters.any("health", |wanted| wanted == "none")
         && filters.any("is-task", |wanted| matches!(wanted, "false" | "0"))
-        && filters.any("network", |wanted| spec.host.network_mode == wanted || crate::networks::is_named(wanted, &spec.host.network_mode))
-        && filters.any("publish", |wanted| view.run.published.iter().any(|have| port(wanted, have.host_port, have.protocol.name())))
+        && filters.any("network", |wanted| {
+            spec.host.network_mode == wanted
+                || crate::networks::is_named(wanted, &spec.host.network_mode)
+        })
+        && filters.any("publish", |wanted| {
+            view.run
+                .published
+                .iter()
+                .any(|have| port(wanted, have.host_port, have.protocol.name()))
+        })
         && filters.any("expose", |wanted| {
             spec.config
                 .exposed_ports
                 .keys()
-                .chain(spec.host.port_bindings.iter().flatten().map(|(port, _)| port))
+                .chain(
+                    spec.host
+                        .port_bindings
+                        .iter()
+                        .flatten()
+                        .map(|(port, _)| port),
+                )
                 .filter_map(|text| ports::parse_port(text).ok())
                 .any(|(have, protocol)| port(wanted, have, protocol.name()))
         })

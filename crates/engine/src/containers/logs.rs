@@ -34,19 +34,32 @@ impl Follow {
         // The newer constructor is unsafe; what it asks for holds: a watcher keeps one descriptor for its life.
         #[allow(deprecated)]
         let watcher = AsyncFd::new(watcher).map_err(EngineError::io("watch logs"))?;
-        Ok(Follow { watcher, followers: Mutex::default() })
+        Ok(Follow {
+            watcher,
+            followers: Mutex::default(),
+        })
     }
 
     fn add(&self, reader: &Reader) -> Result<(WatchId, Arc<Notify>)> {
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = self.watcher.get_ref().add(reader.folder()).map_err(EngineError::io("watch a log"))?;
+        let mut followers = self
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let id = self
+            .watcher
+            .get_ref()
+            .add(reader.folder())
+            .map_err(EngineError::io("watch a log"))?;
         let entry = followers.entry(id).or_default();
         entry.0 += 1;
         Ok((id, Arc::clone(&entry.1)))
     }
 
     fn remove(&self, id: WatchId) {
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followers = self
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = followers.get_mut(&id) {
             entry.0 -= 1;
             if entry.0 == 0 {
@@ -60,8 +73,13 @@ impl Follow {
     async fn pass_on(&self) {
         while let Ok(mut ready) = self.watcher.readable().await {
             ready.clear_ready();
-            let Ok(changes) = self.watcher.get_ref().changes() else { continue };
-            let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(changes) = self.watcher.get_ref().changes() else {
+                continue;
+            };
+            let followers = self
+                .followers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             for (id, (_, notify)) in followers.iter() {
                 if changes.all || changes.folders.contains(id) {
                     // One permit is kept for a follower that is reading at the moment.
@@ -106,25 +124,42 @@ impl Engine {
     pub async fn logs(&self, id: &str, options: LogsOptions) -> Result<LogStream> {
         let container = self.registry().find(id)?;
         if !options.stdout && !options.stderr {
-            return Err(EngineError::invalid("Bad parameters: you must choose at least one stream"));
+            return Err(EngineError::invalid(
+                "Bad parameters: you must choose at least one stream",
+            ));
         }
         let log = &container.spec.host.log_config;
-        if !policy::read_logging(&log.kind, log.config.as_ref().unwrap_or(&Default::default()))?.kept {
+        if !policy::read_logging(
+            &log.kind,
+            log.config.as_ref().unwrap_or(&Default::default()),
+        )?
+        .kept
+        {
             return Err(EngineError::LogsNotKept);
         }
         let time = |time: Option<i64>| time.map(|time| u64::try_from(time).unwrap_or(0));
-        let wanted = Options { tail: options.tail, since: time(options.since), until: time(options.until), follow: options.follow };
+        let wanted = Options {
+            tail: options.tail,
+            since: time(options.since),
+            until: time(options.until),
+            follow: options.follow,
+        };
         let opened = Arc::clone(&container);
         let reader = self
             .blocking("logs", move |engine| {
                 let folder = paths::open_folder(&engine.paths().container(opened.id()))?;
-                Reader::open(folder, &paths::log_name(opened.id()), wanted).map_err(EngineError::io("open a log"))
+                Reader::open(folder, &paths::log_name(opened.id()), wanted)
+                    .map_err(EngineError::io("open a log"))
             })
             .await?;
         let watched = match options.follow {
             true => {
                 let (id, changed) = self.inner().follow.add(&reader)?;
-                Some(Watched { engine: self.clone(), id, changed })
+                Some(Watched {
+                    engine: self.clone(),
+                    id,
+                    changed,
+                })
             }
             false => None,
         };
@@ -153,12 +188,19 @@ async fn send_log(
 ) {
     loop {
         // Asked before reading: what was written before the end is read after it.
-        let over = { let now = container.progress.borrow(); !now.up || now.removed };
+        let over = {
+            let now = container.progress.borrow();
+            !now.up || now.removed
+        };
         if over {
             reader.stop_following();
         }
         let chosen = options.clone();
-        let Ok((returned, outcome)) = tokio::task::spawn_blocking(move || read_some(reader, &chosen)).await else { return };
+        let Ok((returned, outcome)) =
+            tokio::task::spawn_blocking(move || read_some(reader, &chosen)).await
+        else {
+            return;
+        };
         reader = returned;
         let (chunks, more) = match outcome {
             Ok(read) => read,
@@ -215,7 +257,9 @@ fn add(chunks: &mut Vec<LogChunk>, line: Line, options: &LogsOptions) {
     };
     let mut bytes = Vec::with_capacity(line.text.len() + 36);
     if options.timestamps {
-        bytes.extend(crate::clock::fixed_rfc3339(i64::try_from(line.time).unwrap_or(0)).into_bytes());
+        bytes.extend(
+            crate::clock::fixed_rfc3339(i64::try_from(line.time).unwrap_or(0)).into_bytes(),
+        );
         bytes.push(b' ');
     }
     if options.details {
@@ -224,13 +268,20 @@ fn add(chunks: &mut Vec<LogChunk>, line: Line, options: &LogsOptions) {
     }
     bytes.extend(line.text);
     match chunks.last_mut() {
-        Some(last) if last.stream == stream && last.bytes.len() + bytes.len() <= CHUNK => last.bytes.extend(bytes),
+        Some(last) if last.stream == stream && last.bytes.len() + bytes.len() <= CHUNK => {
+            last.bytes.extend(bytes)
+        }
         _ => chunks.push(LogChunk { stream, bytes }),
     }
 }
 
 /// `key=value,…` of a JSON object of texts.
 fn attributes(object: &[u8]) -> String {
-    let pairs: std::collections::BTreeMap<String, String> = serde_json::from_slice(object).unwrap_or_default();
-    pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    let pairs: std::collections::BTreeMap<String, String> =
+        serde_json::from_slice(object).unwrap_or_default();
+    pairs
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }

@@ -1,7 +1,7 @@
 //! Containers: one file a verb, over a registry that mirrors the store.
 
-mod create;
 pub(crate) mod attach;
+mod create;
 pub(crate) mod exec;
 mod files;
 mod inspect;

@@ -57,32 +57,71 @@ impl Engine {
     }
 
     /// Takes one event; true when the container ended for good.
-    pub(crate) async fn hear(&self, container: &Arc<Container>, link: &Arc<Link>, event: Event) -> Result<bool> {
-        let Event { sequence, time, kind } = event;
+    pub(crate) async fn hear(
+        &self,
+        container: &Arc<Container>,
+        link: &Arc<Link>,
+        event: Event,
+    ) -> Result<bool> {
+        let Event {
+            sequence,
+            time,
+            kind,
+        } = event;
         if sequence != 0 && sequence <= container.run().cursor {
             return Ok(false);
         }
         let time = i64::try_from(time).unwrap_or(i64::MAX);
         let ended = match kind {
-            EventKind::Started { pid, start_ticks, restarts } => {
-                self.heard_start(container, sequence, time, pid, start_ticks, restarts).await?;
+            EventKind::Started {
+                pid,
+                start_ticks,
+                restarts,
+            } => {
+                self.heard_start(container, sequence, time, pid, start_ticks, restarts)
+                    .await?;
                 false
             }
             EventKind::StartFailed { exit_code, text } => {
-                let exit = Exit { code: i64::from(exit_code), oom: false, time, error: text, restart: RestartOutlook::None, sequence };
+                let exit = Exit {
+                    code: i64::from(exit_code),
+                    oom: false,
+                    time,
+                    error: text,
+                    restart: RestartOutlook::None,
+                    sequence,
+                };
                 self.exited(container, exit, Some(link)).await?
             }
-            EventKind::Exited { code, oom, restart, .. } => {
-                let exit = Exit { code: i64::from(code), oom, time, error: String::new(), restart, sequence };
+            EventKind::Exited {
+                code, oom, restart, ..
+            } => {
+                let exit = Exit {
+                    code: i64::from(code),
+                    oom,
+                    time,
+                    error: String::new(),
+                    restart,
+                    sequence,
+                };
                 self.exited(container, exit, Some(link)).await?
             }
             EventKind::RestartCancelled => {
                 let code = container.run().exit_code;
-                let exit = Exit { code, oom: container.run().oom_killed, time, error: String::new(), restart: RestartOutlook::None, sequence };
-                self.settled(container, exit, Some(link), Vec::new()).await?
+                let exit = Exit {
+                    code,
+                    oom: container.run().oom_killed,
+                    time,
+                    error: String::new(),
+                    restart: RestartOutlook::None,
+                    sequence,
+                };
+                self.settled(container, exit, Some(link), Vec::new())
+                    .await?
             }
             EventKind::ExecExited { id, code } => {
-                self.exec_exited(container, id.as_str(), i64::from(code), sequence, time).await?;
+                self.exec_exited(container, id.as_str(), i64::from(code), sequence, time)
+                    .await?;
                 false
             }
             EventKind::Health { state, .. } => {
@@ -92,11 +131,21 @@ impl Engine {
                     HealthState::Unhealthy => "unhealthy",
                 };
                 let told = container.event(format!("health_status: {word}"), &[]);
-                self.change(container, vec![told], |run| run.cursor = sequence, |_| Ok(())).await?;
+                self.change(
+                    container,
+                    vec![told],
+                    |run| run.cursor = sequence,
+                    |_| Ok(()),
+                )
+                .await?;
                 false
             }
             EventKind::Detached { exec, .. } => {
-                let action = if exec.is_some() { "exec_detach" } else { "detach" };
+                let action = if exec.is_some() {
+                    "exec_detach"
+                } else {
+                    "detach"
+                };
                 self.tell_later(container.event(action, &[]));
                 false
             }
@@ -108,22 +157,41 @@ impl Engine {
     }
 
     /// A start that the shim made by itself; the first one is known already.
-    async fn heard_start(&self, container: &Arc<Container>, sequence: u64, time: i64, pid: u32, start_ticks: u64, restarts: u32) -> Result<()> {
+    async fn heard_start(
+        &self,
+        container: &Arc<Container>,
+        sequence: u64,
+        time: i64,
+        pid: u32,
+        start_ticks: u64,
+        restarts: u32,
+    ) -> Result<()> {
         let run = container.run();
         if run.pid == pid && run.start_ticks == start_ticks {
             // Nothing changes but the cursor, which goes with the next write.
             return Ok(());
         }
-        let told = events::at(time, "container", "start", container.id().as_str(), container.event_attributes());
-        self.change(container, vec![told], move |run| {
-            run.status = Status::Running;
-            run.pid = pid;
-            run.start_ticks = start_ticks;
-            run.started_at = time;
-            run.restarts = restarts;
-            run.error.clear();
-            run.cursor = sequence;
-        }, |_| Ok(()))
+        let told = events::at(
+            time,
+            "container",
+            "start",
+            container.id().as_str(),
+            container.event_attributes(),
+        );
+        self.change(
+            container,
+            vec![told],
+            move |run| {
+                run.status = Status::Running;
+                run.pid = pid;
+                run.start_ticks = start_ticks;
+                run.started_at = time;
+                run.restarts = restarts;
+                run.error.clear();
+                run.cursor = sequence;
+            },
+            |_| Ok(()),
+        )
         .await?;
         container.progress.send_modify(|progress| {
             progress.up = true;
@@ -133,16 +201,33 @@ impl Engine {
     }
 
     /// Writes an exit down and tells waiters; true when no restart follows.
-    pub(crate) async fn exited(&self, container: &Arc<Container>, exit: Exit, link: Option<&Arc<Link>>) -> Result<bool> {
+    pub(crate) async fn exited(
+        &self,
+        container: &Arc<Container>,
+        exit: Exit,
+        link: Option<&Arc<Link>>,
+    ) -> Result<bool> {
         let lasted = (exit.time - container.run().started_at).max(0) / 1_000_000_000;
         let mut attributes = container.event_attributes();
         let mut told = Vec::new();
         if exit.oom {
-            told.push(events::at(exit.time, "container", "oom", container.id().as_str(), attributes.clone()));
+            told.push(events::at(
+                exit.time,
+                "container",
+                "oom",
+                container.id().as_str(),
+                attributes.clone(),
+            ));
         }
         attributes.insert("exitCode".to_owned(), exit.code.to_string());
         attributes.insert("execDuration".to_owned(), lasted.to_string());
-        told.push(events::at(exit.time, "container", "die", container.id().as_str(), attributes));
+        told.push(events::at(
+            exit.time,
+            "container",
+            "die",
+            container.id().as_str(),
+            attributes,
+        ));
         match exit.restart {
             RestartOutlook::None => self.settled(container, exit, link, told).await,
             RestartOutlook::After { .. } => {
@@ -157,17 +242,27 @@ impl Engine {
         }
     }
 
-    async fn between_runs(&self, container: &Arc<Container>, exit: &Exit, told: Vec<api_types::Event>) -> Result<()> {
+    async fn between_runs(
+        &self,
+        container: &Arc<Container>,
+        exit: &Exit,
+        told: Vec<api_types::Event>,
+    ) -> Result<()> {
         let (exit, code) = (exit.clone(), exit.code);
-        self.change(container, told, move |run| {
-            run.status = Status::Restarting;
-            run.pid = 0;
-            run.exit_code = exit.code;
-            run.oom_killed = exit.oom;
-            run.finished_at = exit.time;
-            run.error = exit.error;
-            run.cursor = exit.sequence.max(run.cursor);
-        }, |_| Ok(()))
+        self.change(
+            container,
+            told,
+            move |run| {
+                run.status = Status::Restarting;
+                run.pid = 0;
+                run.exit_code = exit.code;
+                run.oom_killed = exit.oom;
+                run.finished_at = exit.time;
+                run.error = exit.error;
+                run.cursor = exit.sequence.max(run.cursor);
+            },
+            |_| Ok(()),
+        )
         .await?;
         container.progress.send_modify(|progress| {
             progress.exits += 1;
@@ -178,33 +273,47 @@ impl Engine {
     }
 
     /// The end of a container for which no restart is due.
-    async fn settled(&self, container: &Arc<Container>, exit: Exit, link: Option<&Arc<Link>>, told: Vec<api_types::Event>) -> Result<bool> {
+    async fn settled(
+        &self,
+        container: &Arc<Container>,
+        exit: Exit,
+        link: Option<&Arc<Link>>,
+        mut told: Vec<api_types::Event>,
+    ) -> Result<bool> {
+        told.extend(container.connection_events(self, false));
         let endpoint = container.run().endpoint.clone();
         self.give_network_back(container, endpoint).await;
         let code = exit.code;
         if container.spec.host.auto_remove {
-            container.progress.send_modify(|progress| progress.exit_code = code);
+            container
+                .progress
+                .send_modify(|progress| progress.exit_code = code);
             container.tickets.take();
             self.bury(container, true, Some(told)).await?;
             return Ok(true);
         }
         let id = container.id().to_string();
-        self.change(container, told, move |run| {
-            run.status = Status::Exited;
-            run.pid = 0;
-            run.exit_code = exit.code;
-            run.oom_killed = exit.oom;
-            run.finished_at = exit.time;
-            if !exit.error.is_empty() {
-                run.error = exit.error;
-            }
-            run.cursor = exit.sequence.max(run.cursor);
-            run.endpoint = None;
-            run.published = Vec::new();
-        }, move |connection| {
-            rows::execs::delete_of(connection, &id)?;
-            rows::endpoints::delete(connection, &id)
-        })
+        self.change(
+            container,
+            told,
+            move |run| {
+                run.status = Status::Exited;
+                run.pid = 0;
+                run.exit_code = exit.code;
+                run.oom_killed = exit.oom;
+                run.finished_at = exit.time;
+                if !exit.error.is_empty() {
+                    run.error = exit.error;
+                }
+                run.cursor = exit.sequence.max(run.cursor);
+                run.endpoint = None;
+                run.published = Vec::new();
+            },
+            move |connection| {
+                rows::execs::delete_of(connection, &id)?;
+                rows::endpoints::delete(connection, &id)
+            },
+        )
         .await?;
         self.forget_execs(container);
         self.retire(container, link.cloned());
@@ -220,9 +329,15 @@ impl Engine {
     }
 
     /// Closes published ports and frees the address: before anybody hears that the container ended.
-    pub(crate) async fn give_network_back(&self, container: &Container, endpoint: Option<EndpointRecord>) {
+    pub(crate) async fn give_network_back(
+        &self,
+        container: &Container,
+        endpoint: Option<EndpointRecord>,
+    ) {
         let Some(record) = endpoint else { return };
-        let Some(endpoint) = network_endpoint(container, &record) else { return };
+        let Some(endpoint) = network_endpoint(container, &record) else {
+            return;
+        };
         let outcome = self
             .blocking("network", move |engine| match &engine.inner().network {
                 Some(network) => Ok(network.detach(&endpoint)?),
@@ -238,7 +353,9 @@ impl Engine {
     /// Lets the shim go and removes control groups and sockets, in the background; a new start waits for it.
     pub(crate) fn retire(&self, container: &Arc<Container>, link: Option<Arc<Link>>) {
         container.set_link(None);
-        let Ok(guard) = Arc::clone(&container.retiring).try_lock_owned() else { return };
+        let Ok(guard) = Arc::clone(&container.retiring).try_lock_owned() else {
+            return;
+        };
         let (engine, container) = (self.clone(), Arc::clone(container));
         // Ends by itself: each step is bounded. A new start of the container waits for it.
         tokio::spawn(async move {
@@ -279,7 +396,11 @@ impl Engine {
     }
 
     /// The shim went without telling an exit: what its journal says, else an end by force.
-    pub(crate) async fn shim_gone(&self, container: &Arc<Container>, link: &Arc<Link>) -> Result<()> {
+    pub(crate) async fn shim_gone(
+        &self,
+        container: &Arc<Container>,
+        link: &Arc<Link>,
+    ) -> Result<()> {
         if !container.run().status.is_up() || !container.is_linked_to(link) {
             return Ok(());
         }
@@ -296,17 +417,30 @@ impl Engine {
             restart: RestartOutlook::None,
             sequence: 0,
         };
-        let again = super::launch::restart_policy(&container.spec.host).kind != shim::protocol::RestartKind::No && !container.run().stopped_by_user;
-        let exit = if again { Exit { restart: RestartOutlook::ByDaemon { delay: 100_000_000 }, ..exit } } else { exit };
+        let again = super::launch::restart_policy(&container.spec.host).kind
+            != shim::protocol::RestartKind::No
+            && !container.run().stopped_by_user;
+        let exit = if again {
+            Exit {
+                restart: RestartOutlook::ByDaemon { delay: 100_000_000 },
+                ..exit
+            }
+        } else {
+            exit
+        };
         let id = container.id().to_string();
-        self.blocking("kill", move |engine| engine.remove_group(&id)).await?;
+        self.blocking("kill", move |engine| engine.remove_group(&id))
+            .await?;
         self.exited(container, exit, Some(link)).await?;
         Ok(())
     }
 }
 
 /// The network's own form of a stored endpoint.
-pub(crate) fn network_endpoint(container: &Container, record: &EndpointRecord) -> Option<network::Endpoint> {
+pub(crate) fn network_endpoint(
+    container: &Container,
+    record: &EndpointRecord,
+) -> Option<network::Endpoint> {
     Some(network::Endpoint {
         container: container.id().clone(),
         address: record.address,

@@ -14,17 +14,38 @@ impl Engine {
             let _turn = container.turn.lock().await;
             match container.run().status {
                 Status::Running => {}
-                Status::Paused => return Err(EngineError::conflict(format!("container {} is already paused", container.id()))),
-                Status::Restarting => return Err(EngineError::conflict(format!("container {} is restarting, wait until the container is running", container.id()))),
-                _ => return Err(EngineError::NotRunning { id: container.id().to_string() }),
+                Status::Paused => {
+                    return Err(EngineError::conflict(format!(
+                        "container {} is already paused",
+                        container.id()
+                    )));
+                }
+                Status::Restarting => {
+                    return Err(EngineError::conflict(format!(
+                        "container {} is restarting, wait until the container is running",
+                        container.id()
+                    )));
+                }
+                _ => {
+                    return Err(EngineError::NotRunning {
+                        id: container.id().to_string(),
+                    });
+                }
             }
             engine.freeze(&container, true).await?;
             let told = container.event("pause", &[]);
-            engine.change(&container, vec![told], |run| {
-                if run.status == Status::Running {
-                    run.status = Status::Paused;
-                }
-            }, |_| Ok(())).await
+            engine
+                .change(
+                    &container,
+                    vec![told],
+                    |run| {
+                        if run.status == Status::Running {
+                            run.status = Status::Paused;
+                        }
+                    },
+                    |_| Ok(()),
+                )
+                .await
         })
         .await
     }
@@ -36,7 +57,10 @@ impl Engine {
         self.to_the_end("unpause", async move {
             let _turn = container.turn.lock().await;
             if container.run().status != Status::Paused {
-                return Err(EngineError::conflict(format!("container {} is not paused", container.id())));
+                return Err(EngineError::conflict(format!(
+                    "container {} is not paused",
+                    container.id()
+                )));
             }
             engine.thaw(&container).await
         })
@@ -46,15 +70,24 @@ impl Engine {
     pub(crate) async fn thaw(&self, container: &Container) -> Result<()> {
         self.freeze(container, false).await?;
         let told = container.event("unpause", &[]);
-        self.change(container, vec![told], |run| {
-            if run.status == Status::Paused {
-                run.status = Status::Running;
-            }
-        }, |_| Ok(())).await
+        self.change(
+            container,
+            vec![told],
+            |run| {
+                if run.status == Status::Paused {
+                    run.status = Status::Running;
+                }
+            },
+            |_| Ok(()),
+        )
+        .await
     }
 
     async fn freeze(&self, container: &Container, frozen: bool) -> Result<()> {
         let id = container.id().to_string();
-        self.blocking("pause", move |engine| Ok(engine.inner().groups.group(&id)?.freeze(frozen)?)).await
+        self.blocking("pause", move |engine| {
+            Ok(engine.inner().groups.group(&id)?.freeze(frozen)?)
+        })
+        .await
     }
 }

@@ -142,13 +142,20 @@ impl Spec {
         let run: Run = rows::from_json(&what, &row.run)?;
         let newest = spec.version.max(run.version);
         if newest > VERSION {
-            return Err(EngineError::StoreNewer { path: what, found: newest.into(), known: VERSION.into() });
+            return Err(EngineError::StoreNewer {
+                path: what,
+                found: newest.into(),
+                known: VERSION.into(),
+            });
         }
         Ok((spec, run))
     }
 
     /// The document of a new container.
-    #[allow(clippy::too_many_arguments, reason = "the parts of a document that is made in one place")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a document that is made in one place"
+    )]
     pub(crate) fn new(
         id: ContainerId,
         created: i64,
@@ -162,14 +169,29 @@ impl Spec {
     ) -> Spec {
         let mut words = command.into_iter();
         let path = words.next().unwrap_or_default();
-        Spec { version: VERSION, id, created, image, config, host, networking, path, args: words.collect(), layers, mounts }
+        Spec {
+            version: VERSION,
+            id,
+            created,
+            image,
+            config,
+            host,
+            networking,
+            path,
+            args: words.collect(),
+            layers,
+            mounts,
+        }
     }
 }
 
 impl Run {
     /// A container that was never started.
     pub(crate) fn new() -> Run {
-        Run { version: VERSION, ..Default::default() }
+        Run {
+            version: VERSION,
+            ..Default::default()
+        }
     }
 
     /// The state column and the document.
@@ -185,22 +207,46 @@ mod tests {
     fn spec() -> Spec {
         let id = ContainerId::random().unwrap();
         let command = vec!["sh".to_owned(), "-c".to_owned()];
-        Spec::new(id, 1, "sha256:1".into(), Default::default(), Default::default(), Default::default(), command, vec![2, 1], vec![])
+        Spec::new(
+            id,
+            1,
+            "sha256:1".into(),
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            command,
+            vec![2, 1],
+            vec![],
+        )
     }
 
     #[test]
     fn documents_survive_the_store() {
         let spec = spec();
-        let run = Run { status: Status::Running, pid: 7, cursor: 3, ..Run::new() };
+        let run = Run {
+            status: Status::Running,
+            pid: 7,
+            cursor: 3,
+            ..Run::new()
+        };
         let (read, state) = Spec::read(&spec.row("web", &run).unwrap()).unwrap();
-        assert_eq!((read.id, read.path.as_str(), read.layers), (spec.id, "sh", vec![2, 1]));
-        assert_eq!((state.status, state.pid, state.cursor), (Status::Running, 7, 3));
+        assert_eq!(
+            (read.id, read.path.as_str(), read.layers),
+            (spec.id, "sh", vec![2, 1])
+        );
+        assert_eq!(
+            (state.status, state.pid, state.cursor),
+            (Status::Running, 7, 3)
+        );
     }
 
     #[test]
     fn documents_of_a_newer_release_are_refused() {
         let mut row = spec().row("web", &Run::new()).unwrap();
         row.run = row.run.replace("\"version\":1", "\"version\":2");
-        assert!(matches!(Spec::read(&row), Err(EngineError::StoreNewer { found: 2, .. })));
+        assert!(matches!(
+            Spec::read(&row),
+            Err(EngineError::StoreNewer { found: 2, .. })
+        ));
     }
 }

@@ -53,10 +53,17 @@ pub(crate) struct Container {
 
 impl Container {
     pub(crate) fn new(spec: Spec, name: String, run: Run) -> Arc<Container> {
-        let progress = Progress { exit_code: run.exit_code, up: run.status.is_up(), ..Default::default() };
+        let progress = Progress {
+            exit_code: run.exit_code,
+            up: run.status.is_up(),
+            ..Default::default()
+        };
         Arc::new(Container {
             spec: Arc::new(spec),
-            view: RwLock::new(Arc::new(View { name, run: Arc::new(run) })),
+            view: RwLock::new(Arc::new(View {
+                name,
+                run: Arc::new(run),
+            })),
             turn: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
             retiring: Arc::default(),
@@ -86,31 +93,43 @@ impl Container {
     /// Follows a committed change of the row.
     pub(crate) fn set_run(&self, run: Run) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        *view = Arc::new(View { name: view.name.clone(), run: Arc::new(run) });
+        *view = Arc::new(View {
+            name: view.name.clone(),
+            run: Arc::new(run),
+        });
     }
 
     /// Follows a committed change of the name.
     pub(crate) fn set_name(&self, name: String) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        *view = Arc::new(View { name, run: Arc::clone(&view.run) });
+        *view = Arc::new(View {
+            name,
+            run: Arc::clone(&view.run),
+        });
     }
 
     /// The connection to the shim.
     pub(crate) fn link(&self) -> Option<Arc<Link>> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.link
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The connection to the shim of a container that runs.
     pub(crate) fn live_link(&self) -> Result<Arc<Link>> {
         match self.link() {
             Some(link) if self.run().status.is_up() => Ok(link),
-            _ => Err(EngineError::NotRunning { id: self.spec.id.to_string() }),
+            _ => Err(EngineError::NotRunning {
+                id: self.spec.id.to_string(),
+            }),
         }
     }
 
     /// Whether this connection is the present one.
     pub(crate) fn is_linked_to(&self, link: &Arc<Link>) -> bool {
-        self.link().is_some_and(|present| Arc::ptr_eq(&present, link))
+        self.link()
+            .is_some_and(|present| Arc::ptr_eq(&present, link))
     }
 
     /// Ready when nothing of the former run is left.
@@ -119,7 +138,10 @@ impl Container {
     }
 
     pub(crate) fn set_link(&self, link: Option<Arc<Link>>) -> Option<Arc<Link>> {
-        std::mem::replace(&mut *self.link.lock().unwrap_or_else(PoisonError::into_inner), link)
+        std::mem::replace(
+            &mut *self.link.lock().unwrap_or_else(PoisonError::into_inner),
+            link,
+        )
     }
 }
 
@@ -148,7 +170,10 @@ impl Registry {
     pub(crate) fn reserve(&self, name: &str, id: &ContainerId) -> Result<()> {
         let mut index = self.index();
         if let Some(holder) = index.names.get(name) {
-            return Err(EngineError::NameInUse { name: name.to_owned(), holder: holder.to_string() });
+            return Err(EngineError::NameInUse {
+                name: name.to_owned(),
+                holder: holder.to_string(),
+            });
         }
         index.names.insert(name.to_owned(), id.clone());
         Ok(())
@@ -186,7 +211,9 @@ impl Registry {
     /// # Errors
     /// [`EngineError::NoSuchContainer`] or [`EngineError::Ambiguous`].
     pub(crate) fn find(&self, wanted: &str) -> Result<Arc<Container>> {
-        let missing = || EngineError::NoSuchContainer { name: wanted.to_owned() };
+        let missing = || EngineError::NoSuchContainer {
+            name: wanted.to_owned(),
+        };
         let index = self.index();
         if let Ok(id) = wanted.parse::<ContainerId>()
             && let Some(container) = index.by_id.get(&id)
@@ -200,10 +227,16 @@ impl Registry {
         if wanted.is_empty() || !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
         }
-        let mut found = index.by_id.iter().filter(|(id, _)| id.as_str().starts_with(wanted)).map(|(_, container)| container);
+        let mut found = index
+            .by_id
+            .iter()
+            .filter(|(id, _)| id.as_str().starts_with(wanted))
+            .map(|(_, container)| container);
         match (found.next(), found.next()) {
             (Some(container), None) => Ok(Arc::clone(container)),
-            (Some(_), Some(_)) => Err(EngineError::Ambiguous { prefix: wanted.to_owned() }),
+            (Some(_), Some(_)) => Err(EngineError::Ambiguous {
+                prefix: wanted.to_owned(),
+            }),
             (None, _) => Err(missing()),
         }
     }
@@ -215,8 +248,17 @@ mod tests {
 
     fn container(id: &str, name: &str) -> Arc<Container> {
         let id: ContainerId = format!("{id:0<64}").parse().unwrap();
-        let spec =
-            Spec::new(id, 1, String::new(), Default::default(), Default::default(), Default::default(), vec![], vec![], vec![]);
+        let spec = Spec::new(
+            id,
+            1,
+            String::new(),
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            vec![],
+            vec![],
+            vec![],
+        );
         Container::new(spec, name.to_owned(), Run::new())
     }
 
@@ -228,10 +270,23 @@ mod tests {
         assert_eq!(registry.find("web").unwrap().name(), "web");
         assert_eq!(registry.find("/web").unwrap().name(), "web");
         assert_eq!(registry.find("abc1").unwrap().name(), "web");
-        assert_eq!(registry.find("abc").unwrap().name(), "abc", "a name goes before a prefix");
-        assert!(matches!(registry.find("ab"), Err(EngineError::Ambiguous { .. })));
-        assert!(matches!(registry.find("none"), Err(EngineError::NoSuchContainer { .. })));
-        assert!(matches!(registry.find(""), Err(EngineError::NoSuchContainer { .. })));
+        assert_eq!(
+            registry.find("abc").unwrap().name(),
+            "abc",
+            "a name goes before a prefix"
+        );
+        assert!(matches!(
+            registry.find("ab"),
+            Err(EngineError::Ambiguous { .. })
+        ));
+        assert!(matches!(
+            registry.find("none"),
+            Err(EngineError::NoSuchContainer { .. })
+        ));
+        assert!(matches!(
+            registry.find(""),
+            Err(EngineError::NoSuchContainer { .. })
+        ));
     }
 
     #[test]
@@ -242,7 +297,12 @@ mod tests {
         registry.add(Arc::clone(&web));
         let other: ContainerId = "f".repeat(64).parse().unwrap();
         let refused = registry.reserve("web", &other).unwrap_err().to_string();
-        assert!(refused.starts_with("Conflict. The container name \"/web\" is already in use by container \"abc1"), "{refused}");
+        assert!(
+            refused.starts_with(
+                "Conflict. The container name \"/web\" is already in use by container \"abc1"
+            ),
+            "{refused}"
+        );
         registry.remove(&web);
         registry.reserve("web", &other).unwrap();
     }

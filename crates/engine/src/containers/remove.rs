@@ -23,7 +23,9 @@ impl Engine {
     /// Docker's sentence when it runs and `force` is not given.
     pub async fn remove(&self, id: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
-            return Err(EngineError::unsupported("removing a link between containers"));
+            return Err(EngineError::unsupported(
+                "removing a link between containers",
+            ));
         }
         let container = self.registry().find(id)?;
         let engine = self.clone();
@@ -31,14 +33,23 @@ impl Engine {
             let status = container.run().status;
             if status.is_up() {
                 if !options.force {
-                    return Err(EngineError::conflict(texts::remove_running(&format!("/{}", container.name()), status.name())));
+                    return Err(EngineError::conflict(texts::remove_running(
+                        &format!("/{}", container.name()),
+                        status.name(),
+                    )));
                 }
                 engine.kill_for_removal(&container).await?;
             }
             let _turn = container.turn.lock().await;
             if container.progress.borrow().removed {
                 // Somebody else was faster, or it removed itself when it was killed.
-                return if options.force { Ok(()) } else { Err(EngineError::NoSuchContainer { name: container.id().to_string() }) };
+                return if options.force {
+                    Ok(())
+                } else {
+                    Err(EngineError::NoSuchContainer {
+                        name: container.id().to_string(),
+                    })
+                };
             }
             if container.run().status.is_up() {
                 engine.stop_in_turn(&container, Some(0), Some(9)).await?;
@@ -60,8 +71,17 @@ impl Engine {
     }
 
     /// The removal itself: `told` are events that go before `destroy`. Removing twice is harmless.
-    pub(crate) async fn bury(&self, container: &Arc<Container>, volumes: bool, told: Option<Vec<api_types::Event>>) -> Result<()> {
-        let anonymous = if volumes { anonymous_volumes(container) } else { Vec::new() };
+    pub(crate) async fn bury(
+        &self,
+        container: &Arc<Container>,
+        volumes: bool,
+        told: Option<Vec<api_types::Event>>,
+    ) -> Result<()> {
+        let anonymous = if volumes {
+            anonymous_volumes(container)
+        } else {
+            Vec::new()
+        };
         // With volumes to remove nobody else may begin to use them meanwhile.
         let _gate = match anonymous.is_empty() {
             true => None,
@@ -78,20 +98,37 @@ impl Engine {
         let anonymous = self.unused_elsewhere(container, anonymous);
         let mut events = told.unwrap_or_default();
         for name in &anonymous {
-            events.push(events::event("volume", "destroy", name, BTreeMap::from([("driver".to_owned(), "local".to_owned())])));
+            events.push(events::event(
+                "volume",
+                "destroy",
+                name,
+                BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
+            ));
         }
         events.push(container.event("destroy", &[]));
-        let durability = if container.spec.host.auto_remove { Durability::Kill } else { Durability::PowerCut };
+        let durability = if container.spec.host.auto_remove {
+            Durability::Kill
+        } else {
+            Durability::PowerCut
+        };
         let (id, names) = (container.id().to_string(), anonymous.clone());
         let tombstones = self
             .commit(durability, events, move |connection| {
                 ContainerRow::delete(connection, &id)?;
                 let sequence = TombstoneRow::insert(connection, cleaner::CONTAINER, &id)?;
-                let mut tombstones = vec![TombstoneRow { sequence, kind: cleaner::CONTAINER.to_owned(), key: id }];
+                let mut tombstones = vec![TombstoneRow {
+                    sequence,
+                    kind: cleaner::CONTAINER.to_owned(),
+                    key: id,
+                }];
                 for name in names {
                     VolumeRow::delete(connection, &name)?;
                     let sequence = TombstoneRow::insert(connection, cleaner::VOLUME, &name)?;
-                    tombstones.push(TombstoneRow { sequence, kind: cleaner::VOLUME.to_owned(), key: name });
+                    tombstones.push(TombstoneRow {
+                        sequence,
+                        kind: cleaner::VOLUME.to_owned(),
+                        key: name,
+                    });
                 }
                 Ok(tombstones)
             })
@@ -101,7 +138,12 @@ impl Engine {
     }
 
     /// Memory follows the store; cleaning is queued.
-    async fn buried(&self, container: &Arc<Container>, volumes: &[String], tombstones: Vec<TombstoneRow>) {
+    async fn buried(
+        &self,
+        container: &Arc<Container>,
+        volumes: &[String],
+        tombstones: Vec<TombstoneRow>,
+    ) {
         self.registry().remove(container);
         {
             let mut known = self.inner().volumes.lock();
@@ -112,6 +154,7 @@ impl Engine {
         self.forget_execs(container);
         container.tickets.take();
         let link = container.set_link(None);
+        self.inner().cleaner.announce(tombstones.len());
         container.progress.send_modify(|progress| {
             progress.removed = true;
             if progress.up && !progress.between_runs {
@@ -124,7 +167,8 @@ impl Engine {
             let release = match (&link, tombstone.kind.as_str()) {
                 (Some(link), cleaner::CONTAINER) => {
                     let (link, runtime) = (Arc::clone(link), tokio::runtime::Handle::current());
-                    let release: Box<dyn FnOnce() + Send> = Box::new(move || runtime.block_on(link.release()));
+                    let release: Box<dyn FnOnce() + Send> =
+                        Box::new(move || runtime.block_on(link.release()));
                     Some(release)
                 }
                 _ => None,
@@ -135,10 +179,12 @@ impl Engine {
             match engine.inner().cleaner.try_queue(job) {
                 Ok(()) => {}
                 Err(job) => {
-                    let _ = self.blocking("remove", move |engine| {
-                        engine.inner().cleaner.queue(*job);
-                        Ok(())
-                    }).await;
+                    let _ = self
+                        .blocking("remove", move |engine| {
+                            engine.inner().cleaner.queue(*job);
+                            Ok(())
+                        })
+                        .await;
                 }
             }
         }
@@ -163,11 +209,18 @@ impl Engine {
     /// Removes all containers that do not run.
     pub async fn prune_containers(&self, filters: Filters) -> Result<ContainersPruneReport> {
         filters.check(&["label", "label!", "until"])?;
-        let until = filters.get("until").next().map(crate::options::parse_time).transpose()?;
+        let until = filters
+            .get("until")
+            .next()
+            .map(crate::options::parse_time)
+            .transpose()?;
         let mut report = ContainersPruneReport::default();
         for container in self.registry().all() {
             let old_enough = until.is_none_or(|until| container.spec.created < until);
-            if container.run().status.is_up() || !old_enough || !filters.labels_match(&container.spec.config.labels) {
+            if container.run().status.is_up()
+                || !old_enough
+                || !filters.labels_match(&container.spec.config.labels)
+            {
                 continue;
             }
             let id = container.id().to_string();
@@ -192,7 +245,11 @@ fn anonymous_volumes(container: &Container) -> Vec<String> {
         .mounts
         .iter()
         .filter_map(|mount| match &mount.source {
-            Source::Volume { name, anonymous: true, .. } => Some(name.clone()),
+            Source::Volume {
+                name,
+                anonymous: true,
+                ..
+            } => Some(name.clone()),
             _ => None,
         })
         .collect()

@@ -11,7 +11,9 @@ impl Engine {
     pub async fn rename(&self, id: &str, new_name: &str) -> Result<()> {
         let container = self.registry().find(id)?;
         if new_name.is_empty() {
-            return Err(EngineError::invalid("Neither old nor new names may be empty"));
+            return Err(EngineError::invalid(
+                "Neither old nor new names may be empty",
+            ));
         }
         let new_name = names::check(new_name)?.to_owned();
         let engine = self.clone();
@@ -19,15 +21,21 @@ impl Engine {
             let _turn = container.turn.lock().await;
             let old_name = container.name();
             if old_name == new_name {
-                return Err(EngineError::invalid("Renaming a container with the same name as its current name"));
+                return Err(EngineError::invalid(
+                    "Renaming a container with the same name as its current name",
+                ));
             }
             engine.registry().reserve(&new_name, container.id())?;
             let _writing = container.writing.lock().await;
             let mut told = container.event("rename", &[("oldName", format!("/{old_name}"))]);
-            told.actor.attributes.insert("name".to_owned(), new_name.clone());
+            told.actor
+                .attributes
+                .insert("name".to_owned(), new_name.clone());
             let (row, name) = (container.id().to_string(), new_name.clone());
             let renamed = engine
-                .commit(Durability::PowerCut, vec![told], move |connection| ContainerRow::rename(connection, &row, &name))
+                .commit(Durability::PowerCut, vec![told], move |connection| {
+                    ContainerRow::rename(connection, &row, &name)
+                })
                 .await;
             match renamed {
                 Ok(()) => {

@@ -9,8 +9,8 @@ use super::registry::Container;
 use crate::clock;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
-use crate::store::rows::{self, ContainerRow};
 use crate::store::Durability;
+use crate::store::rows::{self, ContainerRow};
 
 impl Engine {
     /// Starts a container that does not run. Ready when its program runs.
@@ -27,7 +27,11 @@ impl Engine {
         self.to_the_end("start", async move {
             let _turn = container.turn.lock().await;
             match container.run().status {
-                Status::Paused => return Err(EngineError::conflict("cannot start a paused container, try unpause instead")),
+                Status::Paused => {
+                    return Err(EngineError::conflict(
+                        "cannot start a paused container, try unpause instead",
+                    ));
+                }
                 status if status.is_up() => return Err(EngineError::NotModified),
                 _ => {}
             }
@@ -37,15 +41,23 @@ impl Engine {
     }
 
     /// Starts a container whose turn the caller has.
-    pub(crate) async fn start_in_turn(&self, container: &Arc<Container>, by_user: bool) -> Result<()> {
+    pub(crate) async fn start_in_turn(
+        &self,
+        container: &Arc<Container>,
+        by_user: bool,
+    ) -> Result<()> {
         if container.progress.borrow().removed {
-            return Err(EngineError::NoSuchContainer { name: container.id().to_string() });
+            return Err(EngineError::NoSuchContainer {
+                name: container.id().to_string(),
+            });
         }
         // The former run's shim lets go of the root before a new mount uses the same folders.
         container.retired().await;
         let clients = container.tickets.collect().await;
         let launching = Arc::clone(container);
-        let launched = self.blocking("start", move |engine| engine.launch(&launching, &clients)).await;
+        let launched = self
+            .blocking("start", move |engine| engine.launch(&launching, &clients))
+            .await;
         match launched {
             Ok(launched) => self.started(container, launched, by_user).await,
             Err(error) => {
@@ -56,35 +68,51 @@ impl Engine {
         }
     }
 
-    async fn started(&self, container: &Arc<Container>, launched: Launched, by_user: bool) -> Result<()> {
+    async fn started(
+        &self,
+        container: &Arc<Container>,
+        launched: Launched,
+        by_user: bool,
+    ) -> Result<()> {
         let used = self.mark_used(&launched.used_volumes)?;
-        let event = container.event("start", &[]);
+        let mut told = container.connection_events(self, true);
+        told.push(container.event("start", &[]));
         let endpoint = launched.endpoint.clone();
         let id = container.id().to_string();
         let link = Link::new(launched.connection)?;
-        self.change(container, vec![event], move |run| {
-            run.status = Status::Running;
-            run.pid = launched.pid;
-            run.start_ticks = launched.start_ticks;
-            run.started_at = launched.time;
-            run.finished_at = run.finished_at.min(launched.time);
-            run.exit_code = 0;
-            run.error.clear();
-            run.oom_killed = false;
-            run.cursor = 0;
-            run.stopped_by_user = false;
-            if by_user {
-                run.restarts = 0;
-            }
-            run.endpoint = launched.endpoint;
-            run.published = launched.published;
-        }, move |connection| {
-            used.iter().try_for_each(|row| row.put(connection))?;
-            match endpoint {
-                Some(endpoint) => rows::endpoints::put(connection, "bridge", &id, &endpoint.address.to_string()),
-                None => Ok(()),
-            }
-        })
+        self.change(
+            container,
+            told,
+            move |run| {
+                run.status = Status::Running;
+                run.pid = launched.pid;
+                run.start_ticks = launched.start_ticks;
+                run.started_at = launched.time;
+                run.finished_at = run.finished_at.min(launched.time);
+                run.exit_code = 0;
+                run.error.clear();
+                run.oom_killed = false;
+                run.cursor = 0;
+                run.stopped_by_user = false;
+                if by_user {
+                    run.restarts = 0;
+                }
+                run.endpoint = launched.endpoint;
+                run.published = launched.published;
+            },
+            move |connection| {
+                used.iter().try_for_each(|row| row.put(connection))?;
+                match endpoint {
+                    Some(endpoint) => rows::endpoints::put(
+                        connection,
+                        "bridge",
+                        &id,
+                        &endpoint.address.to_string(),
+                    ),
+                    None => Ok(()),
+                }
+            },
+        )
         .await?;
         container.set_link(Some(Arc::clone(&link)));
         container.progress.send_modify(|progress| {
@@ -104,15 +132,20 @@ impl Engine {
         };
         let sentence = error.to_string();
         let outcome = self
-            .change(container, Vec::new(), move |run| {
-                run.exit_code = exit_code;
-                run.error = sentence;
-                run.pid = 0;
-                if run.status != Status::Created {
-                    run.status = Status::Exited;
-                    run.finished_at = clock::now();
-                }
-            }, |_| Ok(()))
+            .change(
+                container,
+                Vec::new(),
+                move |run| {
+                    run.exit_code = exit_code;
+                    run.error = sentence;
+                    run.pid = 0;
+                    if run.status != Status::Created {
+                        run.status = Status::Exited;
+                        run.finished_at = clock::now();
+                    }
+                },
+                |_| Ok(()),
+            )
             .await;
         if let Err(error) = outcome {
             tracing::error!(%error, container = container.id().short(), "the failure of a start could not be written down");
@@ -147,7 +180,9 @@ impl Engine {
     ) -> Result<()> {
         let _writing = container.writing.lock().await;
         if container.progress.borrow().removed {
-            return Err(EngineError::NoSuchContainer { name: container.id().to_string() });
+            return Err(EngineError::NoSuchContainer {
+                name: container.id().to_string(),
+            });
         }
         let mut run = (*container.run()).clone();
         edit(&mut run);

@@ -22,7 +22,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotModified`] when it does not run.
     pub async fn stop(&self, id: &str, timeout: Option<i64>, signal: Option<String>) -> Result<()> {
-        let signal = signal.filter(|signal| !signal.is_empty()).as_deref().map(parse_signal).transpose()?;
+        let signal = signal
+            .filter(|signal| !signal.is_empty())
+            .as_deref()
+            .map(parse_signal)
+            .transpose()?;
         let container = self.registry().find(id)?;
         let engine = self.clone();
         self.to_the_end("stop", async move {
@@ -36,13 +40,26 @@ impl Engine {
     }
 
     /// Stops a container whose turn the caller has.
-    pub(crate) async fn stop_in_turn(&self, container: &Arc<Container>, timeout: Option<i64>, signal: Option<i32>) -> Result<()> {
-        let seconds = timeout.or(container.spec.config.stop_timeout).unwrap_or(GRACE);
+    pub(crate) async fn stop_in_turn(
+        &self,
+        container: &Arc<Container>,
+        timeout: Option<i64>,
+        signal: Option<i32>,
+    ) -> Result<()> {
+        let seconds = timeout
+            .or(container.spec.config.stop_timeout)
+            .unwrap_or(GRACE);
         let grace = u64::try_from(seconds).ok().map(Duration::from_secs);
         if container.run().status == Status::Paused {
             self.thaw(container).await?;
         }
-        self.change(container, Vec::new(), |run| run.stopped_by_user = true, |_| Ok(())).await?;
+        self.change(
+            container,
+            Vec::new(),
+            |run| run.stopped_by_user = true,
+            |_| Ok(()),
+        )
+        .await?;
         let number = signal.and_then(|signal| u8::try_from(signal).ok());
         let shown = match (signal, container.spec.config.stop_signal.as_str()) {
             (Some(signal), _) => signal,
@@ -50,7 +67,10 @@ impl Engine {
             (None, text) => parse_signal(text)?,
         };
         self.tell_later(container.event("kill", &[("signal", shown.to_string())]));
-        let request = StopRequest { signal: number, grace: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)) };
+        let request = StopRequest {
+            signal: number,
+            grace: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
+        };
         let asked = match container.live_link() {
             Ok(link) => link.ask(&Request::Stop(request), &[]).await.map(drop),
             // It waits for a restart that the engine itself would make: nothing runs.
@@ -62,8 +82,16 @@ impl Engine {
             tracing::warn!(%error, container = container.id().short(), "a supervisor does not take a stop: the control group is killed");
             self.kill_group(container).await?;
         }
+        if let Some(grace) = grace
+            && shown != 9
+            && tokio::time::timeout(grace, container.ended())
+                .await
+                .is_err()
+        {
+            self.tell_later(container.event("kill", &[("signal", "9".to_owned())]));
+        }
         let ended = match grace {
-            Some(grace) => tokio::time::timeout(grace + SLACK, container.ended()).await.is_ok(),
+            Some(_) => tokio::time::timeout(SLACK, container.ended()).await.is_ok(),
             None => {
                 container.ended().await;
                 true
@@ -71,7 +99,10 @@ impl Engine {
         };
         if !ended {
             self.kill_group(container).await?;
-            if tokio::time::timeout(SLACK, container.ended()).await.is_err() {
+            if tokio::time::timeout(SLACK, container.ended())
+                .await
+                .is_err()
+            {
                 return Err(EngineError::conflict(format!(
                     "cannot stop container: {}: tried to kill container, but did not receive an exit event",
                     container.id()
@@ -84,7 +115,13 @@ impl Engine {
 
     /// A container between two runs that no shim has any more.
     async fn settle_without_shim(&self, container: &Arc<Container>) -> Result<()> {
-        self.change(container, Vec::new(), |run| run.status = Status::Exited, |_| Ok(())).await?;
+        self.change(
+            container,
+            Vec::new(),
+            |run| run.status = Status::Exited,
+            |_| Ok(()),
+        )
+        .await?;
         container.progress.send_modify(|progress| {
             progress.up = false;
             progress.between_runs = false;
@@ -94,7 +131,10 @@ impl Engine {
 
     async fn kill_group(&self, container: &Container) -> Result<()> {
         let id = container.id().to_string();
-        self.blocking("kill", move |engine| Ok(engine.inner().groups.group(&id)?.kill()?)).await
+        self.blocking("kill", move |engine| {
+            Ok(engine.inner().groups.group(&id)?.kill()?)
+        })
+        .await
     }
 
     /// Sends a signal, SIGKILL by default; after SIGKILL it waits for the end.
@@ -109,35 +149,77 @@ impl Engine {
         let container = self.registry().find(id)?;
         let engine = self.clone();
         // Not in turn: a stop that waits for its grace to end must be cut short.
-        self.to_the_end("kill", async move { engine.kill_now(&container, signal).await }).await
+        self.to_the_end(
+            "kill",
+            async move { engine.kill_now(&container, signal).await },
+        )
+        .await
     }
 
     async fn kill_now(&self, container: &Arc<Container>, signal: i32) -> Result<()> {
-        let refuse = || EngineError::conflict(format!("cannot kill container: {}: container {} is not running", container.name(), container.id()));
+        let refuse = || {
+            EngineError::conflict(format!(
+                "cannot kill container: {}: container {} is not running",
+                container.name(),
+                container.id()
+            ))
+        };
         let link = container.live_link().map_err(|_| refuse())?;
-        let deadly = signal == 9 || signal_name(signal) == container.spec.config.stop_signal.trim_start_matches("SIG");
+        let deadly = signal == 9
+            || signal_name(signal) == container.spec.config.stop_signal.trim_start_matches("SIG");
         if deadly || signal == 15 {
-            self.change(container, Vec::new(), |run| run.stopped_by_user = true, |_| Ok(())).await?;
+            self.change(
+                container,
+                Vec::new(),
+                |run| run.stopped_by_user = true,
+                |_| Ok(()),
+            )
+            .await?;
             link.ask(&Request::StopIntent(true), &[]).await?;
         }
         if signal == 9 {
-            let request = StopRequest { signal: Some(9), grace: Some(0) };
+            let request = StopRequest {
+                signal: Some(9),
+                grace: Some(0),
+            };
             if container.run().status == Status::Paused {
                 self.kill_group(container).await?;
                 self.thaw(container).await?;
             }
-            link.ask(&Request::Stop(request), &[]).await.map_err(|error| if container.run().status.is_up() { error } else { refuse() })?;
+            link.ask(&Request::Stop(request), &[])
+                .await
+                .map_err(|error| {
+                    if container.run().status.is_up() {
+                        error
+                    } else {
+                        refuse()
+                    }
+                })?;
         } else {
             let signal = u8::try_from(signal).unwrap_or(15);
-            link.ask(&Request::Signal { signal, exec: None }, &[]).await.map_err(|error| match error {
-                EngineError::Shim { source: shim::ShimError::Refused { refusal: shim::protocol::Refusal::NotRunning } } => refuse(),
-                other => other,
-            })?;
+            link.ask(&Request::Signal { signal, exec: None }, &[])
+                .await
+                .map_err(|error| match error {
+                    EngineError::Shim {
+                        source:
+                            shim::ShimError::Refused {
+                                refusal: shim::protocol::Refusal::NotRunning,
+                            },
+                    } => refuse(),
+                    other => other,
+                })?;
         }
         self.tell_later(container.event("kill", &[("signal", signal.to_string())]));
-        if signal == 9 && tokio::time::timeout(SLACK, container.ended()).await.is_err() {
+        if signal == 9
+            && tokio::time::timeout(SLACK, container.ended())
+                .await
+                .is_err()
+        {
             self.kill_group(container).await?;
-            if tokio::time::timeout(SLACK, container.ended()).await.is_err() {
+            if tokio::time::timeout(SLACK, container.ended())
+                .await
+                .is_err()
+            {
                 return Err(EngineError::conflict(format!(
                     "cannot kill container: {}: tried to kill container, but did not receive an exit event",
                     container.id()
@@ -148,15 +230,26 @@ impl Engine {
     }
 
     /// Stops a container if it runs, and starts it.
-    pub async fn restart(&self, id: &str, timeout: Option<i64>, signal: Option<String>) -> Result<()> {
-        let signal = signal.filter(|signal| !signal.is_empty()).as_deref().map(parse_signal).transpose()?;
+    pub async fn restart(
+        &self,
+        id: &str,
+        timeout: Option<i64>,
+        signal: Option<String>,
+    ) -> Result<()> {
+        let signal = signal
+            .filter(|signal| !signal.is_empty())
+            .as_deref()
+            .map(parse_signal)
+            .transpose()?;
         let container = self.registry().find(id)?;
         let engine = self.clone();
         self.to_the_end("restart", async move {
             let _turn = container.turn.lock().await;
             if container.run().status.is_up() {
                 if container.spec.host.auto_remove {
-                    return Err(EngineError::unsupported("restarting a container that is removed when it stops"));
+                    return Err(EngineError::unsupported(
+                        "restarting a container that is removed when it stops",
+                    ));
                 }
                 engine.stop_in_turn(&container, timeout, signal).await?;
             }
@@ -173,6 +266,8 @@ impl Container {
     pub(crate) async fn ended(&self) {
         let mut progress = self.progress.subscribe();
         // The sender lives in the container.
-        let _ = progress.wait_for(|progress| !progress.up || progress.removed).await;
+        let _ = progress
+            .wait_for(|progress| !progress.up || progress.removed)
+            .await;
     }
 }

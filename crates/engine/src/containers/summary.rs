@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use api_types::{
-    ContainerSummary, EndpointSettings, MountPoint, PortBinding, PortMap, PortSummary, SummaryHostConfig, SummaryNetworkSettings,
+    ContainerSummary, EndpointSettings, MountPoint, PortBinding, PortMap, PortSummary,
+    SummaryHostConfig, SummaryNetworkSettings,
 };
 
 use super::record::{Run, Status};
@@ -38,8 +39,13 @@ pub(crate) fn of(engine: &Engine, container: &Container, view: &View) -> Contain
         labels: spec.config.labels.clone(),
         state: view.run.status.name().to_owned(),
         status: status(&view.run, clock::now()),
-        host_config: SummaryHostConfig { network_mode: spec.host.network_mode.clone(), ..Default::default() },
-        network_settings: SummaryNetworkSettings { networks: networks_of(engine, container, &view.run) },
+        host_config: SummaryHostConfig {
+            network_mode: spec.host.network_mode.clone(),
+            ..Default::default()
+        },
+        network_settings: SummaryNetworkSettings {
+            networks: networks_of(engine, container, &view.run),
+        },
         mounts: mount_points(engine, &spec.mounts),
         ..Default::default()
     }
@@ -71,13 +77,28 @@ fn ports_of(container: &Container, run: &Run) -> Vec<PortSummary> {
         })
         .collect();
     if run.endpoint.is_some() {
-        for (port, protocol) in container.spec.config.exposed_ports.keys().filter_map(|port| ports::parse_port(port).ok()) {
-            if !list.iter().any(|have| have.private_port == port && have.kind == protocol.name()) {
-                list.push(PortSummary { private_port: port, kind: protocol.name().to_owned(), ..Default::default() });
+        for (port, protocol) in container
+            .spec
+            .config
+            .exposed_ports
+            .keys()
+            .filter_map(|port| ports::parse_port(port).ok())
+        {
+            if !list
+                .iter()
+                .any(|have| have.private_port == port && have.kind == protocol.name())
+            {
+                list.push(PortSummary {
+                    private_port: port,
+                    kind: protocol.name().to_owned(),
+                    ..Default::default()
+                });
             }
         }
     }
-    list.sort_by(|a, b| (a.private_port, a.public_port, &a.ip).cmp(&(b.private_port, b.public_port, &b.ip)));
+    list.sort_by(|a, b| {
+        (a.private_port, a.public_port, &a.ip).cmp(&(b.private_port, b.public_port, &b.ip))
+    });
     list
 }
 
@@ -94,19 +115,32 @@ pub(crate) fn port_map(container: &Container, run: &Run) -> PortMap {
     }
     for port in &run.published {
         let key = format!("{}/{}", port.container_port, port.protocol.name());
-        let binding = PortBinding { host_ip: port.host_ip.to_string(), host_port: port.host_port.to_string() };
-        map.entry(key).or_default().get_or_insert_default().push(binding);
+        let binding = PortBinding {
+            host_ip: port.host_ip.to_string(),
+            host_port: port.host_port.to_string(),
+        };
+        map.entry(key)
+            .or_default()
+            .get_or_insert_default()
+            .push(binding);
     }
     map
 }
 
 /// The networks of a container with its place in each.
-pub(crate) fn networks_of(engine: &Engine, container: &Container, run: &Run) -> BTreeMap<String, EndpointSettings> {
+pub(crate) fn networks_of(
+    engine: &Engine,
+    container: &Container,
+    run: &Run,
+) -> BTreeMap<String, EndpointSettings> {
     let mode = container.spec.host.network_mode.as_str();
     if mode.starts_with("container:") {
         return BTreeMap::new();
     }
-    let mut settings = EndpointSettings { network_id: networks::id_of(engine, mode), ..Default::default() };
+    let mut settings = EndpointSettings {
+        network_id: networks::id_of(engine, mode),
+        ..Default::default()
+    };
     if let Some(endpoint) = &run.endpoint {
         settings.endpoint_id = endpoint.id.clone();
         settings.gateway = endpoint.gateway.to_string();
@@ -133,7 +167,11 @@ pub(crate) fn mount_points(engine: &Engine, mounts: &[MountSpec]) -> Vec<MountPo
                 Source::Bind { path, .. } => Some(MountPoint {
                     kind: "bind".to_owned(),
                     source: path.clone(),
-                    propagation: if mount.propagation.is_empty() { "rprivate".to_owned() } else { mount.propagation.clone() },
+                    propagation: if mount.propagation.is_empty() {
+                        "rprivate".to_owned()
+                    } else {
+                        mount.propagation.clone()
+                    },
                     ..base
                 }),
                 Source::Volume { name, .. } => Some(MountPoint {
@@ -141,7 +179,11 @@ pub(crate) fn mount_points(engine: &Engine, mounts: &[MountSpec]) -> Vec<MountPo
                     name: name.clone(),
                     source: engine.inner().volume_store.path(name).display().to_string(),
                     driver: "local".to_owned(),
-                    mode: if mount.mode.is_empty() { "z".to_owned() } else { mount.mode.clone() },
+                    mode: if mount.mode.is_empty() {
+                        "z".to_owned()
+                    } else {
+                        mount.mode.clone()
+                    },
                     ..base
                 }),
                 Source::Tmpfs { .. } => None,
@@ -157,12 +199,27 @@ mod tests {
     #[test]
     fn states_are_told_in_dockers_words() {
         let second = 1_000_000_000;
-        let run = |status, exit_code| Run { status, exit_code, started_at: second, finished_at: 3 * second, ..Run::new() };
+        let run = |status, exit_code| Run {
+            status,
+            exit_code,
+            started_at: second,
+            finished_at: 3 * second,
+            ..Run::new()
+        };
         let now = 5 * second;
         assert_eq!(status(&run(Status::Running, 0), now), "Up 4 seconds");
-        assert_eq!(status(&run(Status::Paused, 0), now), "Up 4 seconds (Paused)");
-        assert_eq!(status(&run(Status::Exited, 3), now), "Exited (3) 2 seconds ago");
-        assert_eq!(status(&run(Status::Restarting, 1), now), "Restarting (1) 2 seconds ago");
+        assert_eq!(
+            status(&run(Status::Paused, 0), now),
+            "Up 4 seconds (Paused)"
+        );
+        assert_eq!(
+            status(&run(Status::Exited, 3), now),
+            "Exited (3) 2 seconds ago"
+        );
+        assert_eq!(
+            status(&run(Status::Restarting, 1), now),
+            "Restarting (1) 2 seconds ago"
+        );
         assert_eq!(status(&Run::new(), now), "Created");
     }
 }

@@ -24,7 +24,10 @@ impl Engine {
             // Held until here: the sender lives in the container.
             drop(container);
             let status_code = reached.map_err(|_| EngineError::Closing)?;
-            Ok(WaitResponse { error: None, status_code })
+            Ok(WaitResponse {
+                error: None,
+                status_code,
+            })
         }))
     }
 }

@@ -12,7 +12,10 @@ impl Engine {
     pub async fn image_history(&self, image: &str) -> Result<Vec<HistoryItem>> {
         let image = self.images().find(image)?;
         let state = self.images().read();
-        let mut layers = image.chains.iter().map(|chain| state.layers.get(chain).map_or(0, |layer| layer.size as i64));
+        let mut layers = image
+            .chains
+            .iter()
+            .map(|chain| state.layers.get(chain).map_or(0, |layer| layer.size as i64));
         let mut items: Vec<HistoryItem> = image
             .parsed
             .document()
@@ -20,17 +23,29 @@ impl Engine {
             .iter()
             .map(|step| HistoryItem {
                 comment: step.comment.clone(),
-                created: step.created.as_deref().and_then(clock::parse_rfc3339).unwrap_or(0) / 1_000_000_000,
+                created: step
+                    .created
+                    .as_deref()
+                    .and_then(clock::parse_rfc3339)
+                    .unwrap_or(0)
+                    / 1_000_000_000,
                 created_by: step.created_by.clone(),
                 id: "<missing>".to_owned(),
-                size: if step.empty_layer { 0 } else { layers.next().unwrap_or(0) },
+                size: if step.empty_layer {
+                    0
+                } else {
+                    layers.next().unwrap_or(0)
+                },
                 tags: None,
             })
             .collect();
         items.reverse();
         if let Some(newest) = items.first_mut() {
             newest.id = image.id.to_string();
-            let tags: Vec<String> = state.names_of(&image.id).map(|(name, _)| familiar(name)).collect();
+            let tags: Vec<String> = state
+                .names_of(&image.id)
+                .map(|(name, _)| familiar(name))
+                .collect();
             newest.tags = (!tags.is_empty()).then_some(tags);
         }
         Ok(items)

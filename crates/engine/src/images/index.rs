@@ -62,12 +62,28 @@ impl Image {
         struct Inherited {
             config: Option<ImageConfig>,
         }
-        let parsed = image::ImageConfig::parse(doc.config.clone().into_bytes())
-            .map_err(|source| EngineError::Image { source: image::ImageError::from(source) })?;
+        let parsed =
+            image::ImageConfig::parse(doc.config.clone().into_bytes()).map_err(|source| {
+                EngineError::Image {
+                    source: image::ImageError::from(source),
+                }
+            })?;
         let inherited: Inherited = rows::from_json("an image", &doc.config)?;
-        let created = parsed.document().created.as_deref().and_then(crate::clock::parse_rfc3339).unwrap_or(0);
+        let created = parsed
+            .document()
+            .created
+            .as_deref()
+            .and_then(crate::clock::parse_rfc3339)
+            .unwrap_or(0);
         let chains = parsed.chain_ids();
-        Ok(Image { id: parsed.digest(), created, config: inherited.config.unwrap_or_default(), chains, parsed, doc })
+        Ok(Image {
+            id: parsed.digest(),
+            created,
+            config: inherited.config.unwrap_or_default(),
+            chains,
+            parsed,
+            doc,
+        })
     }
 
     /// Reads a row.
@@ -75,19 +91,39 @@ impl Image {
         let what = format!("image {}", row.id);
         let doc: ImageDoc = rows::from_json(&what, &row.doc)?;
         if doc.version > VERSION {
-            return Err(EngineError::StoreNewer { path: what, found: doc.version.into(), known: VERSION.into() });
+            return Err(EngineError::StoreNewer {
+                path: what,
+                found: doc.version.into(),
+                known: VERSION.into(),
+            });
         }
         Image::parse(doc)
     }
 
     /// The row of this image.
     pub(crate) fn row(&self) -> Result<ImageRow> {
-        Ok(ImageRow { id: self.id.to_string(), created: self.created, doc: rows::to_json("an image", &self.doc)? })
+        Ok(ImageRow {
+            id: self.id.to_string(),
+            created: self.created,
+            doc: rows::to_json("an image", &self.doc)?,
+        })
     }
 
     /// The document of a new image.
-    pub(crate) fn document(config: String, manifest: Option<Digest>, blobs: Vec<BlobDoc>, built_in: bool) -> ImageDoc {
-        ImageDoc { version: VERSION, config, tagged: 0, manifest, blobs, built_in }
+    pub(crate) fn document(
+        config: String,
+        manifest: Option<Digest>,
+        blobs: Vec<BlobDoc>,
+        built_in: bool,
+    ) -> ImageDoc {
+        ImageDoc {
+            version: VERSION,
+            config,
+            tagged: 0,
+            manifest,
+            blobs,
+            built_in,
+        }
     }
 }
 
@@ -156,16 +192,30 @@ impl State {
             return Ok(image);
         }
         let prefix = wanted.strip_prefix("sha256:").unwrap_or(wanted);
-        if !prefix.is_empty() && prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            let mut found = self.images.iter().filter(|(id, _)| id.hex().starts_with(prefix)).map(|(_, image)| image);
+        if !prefix.is_empty()
+            && prefix
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            let mut found = self
+                .images
+                .iter()
+                .filter(|(id, _)| id.hex().starts_with(prefix))
+                .map(|(_, image)| image);
             match (found.next(), found.next()) {
                 (Some(image), None) => return Ok(Arc::clone(image)),
-                (Some(_), Some(_)) => return Err(EngineError::Ambiguous { prefix: wanted.to_owned() }),
+                (Some(_), Some(_)) => {
+                    return Err(EngineError::Ambiguous {
+                        prefix: wanted.to_owned(),
+                    });
+                }
                 (None, _) => {}
             }
         }
         match reference {
-            Ok(reference) => Err(EngineError::NoSuchImage { name: reference.with_default_tag().familiar() }),
+            Ok(reference) => Err(EngineError::NoSuchImage {
+                name: reference.with_default_tag().familiar(),
+            }),
             Err(error) => Err(EngineError::invalid(error.to_string())),
         }
     }
@@ -175,24 +225,46 @@ impl State {
         if let Some(digest) = reference.digest() {
             let repository = reference.name();
             let is_it = |target: &Target| target.remote == Some(*digest) || target.image == *digest;
-            return self.names.iter().find(|(name, target)| repository_of(name) == repository && is_it(target)).map(|(_, target)| *target);
+            return self
+                .names
+                .iter()
+                .find(|(name, target)| repository_of(name) == repository && is_it(target))
+                .map(|(_, target)| *target);
         }
-        self.names.get(&reference.clone().with_default_tag().to_string()).copied()
+        self.names
+            .get(&reference.clone().with_default_tag().to_string())
+            .copied()
     }
 
     /// Names of an image, in order.
-    pub(crate) fn names_of<'a>(&'a self, image: &'a Digest) -> impl Iterator<Item = (&'a str, &'a Target)> {
-        self.names.iter().filter(move |(_, target)| target.image == *image).map(|(name, target)| (name.as_str(), target))
+    pub(crate) fn names_of<'a>(
+        &'a self,
+        image: &'a Digest,
+    ) -> impl Iterator<Item = (&'a str, &'a Target)> {
+        self.names
+            .iter()
+            .filter(move |(_, target)| target.image == *image)
+            .map(|(name, target)| (name.as_str(), target))
     }
 
     /// Layer numbers of an image, the top one first, when all are unpacked.
     pub(crate) fn layer_numbers(&self, image: &Image) -> Option<Vec<u64>> {
-        image.chains.iter().rev().map(|chain| self.layers.get(chain).map(|layer| layer.number)).collect()
+        image
+            .chains
+            .iter()
+            .rev()
+            .map(|chain| self.layers.get(chain).map(|layer| layer.number))
+            .collect()
     }
 
     /// Bytes of an image's layers.
     pub(crate) fn size_of(&self, image: &Image) -> u64 {
-        image.chains.iter().filter_map(|chain| self.layers.get(chain)).map(|layer| layer.size).sum()
+        image
+            .chains
+            .iter()
+            .filter_map(|chain| self.layers.get(chain))
+            .map(|layer| layer.size)
+            .sum()
     }
 
     /// A number that no layer had before.
@@ -223,10 +295,18 @@ impl State {
 
     /// Layers that no image and no lease needs.
     pub(crate) fn unused_layers(&self, in_containers: &HashSet<u64>) -> Vec<LayerRow> {
-        let used: HashSet<&Digest> = self.images.values().flat_map(|image| &image.chains).collect();
+        let used: HashSet<&Digest> = self
+            .images
+            .values()
+            .flat_map(|image| &image.chains)
+            .collect();
         self.layers
             .iter()
-            .filter(|(chain, layer)| !used.contains(chain) && !self.leased.contains_key(chain) && !in_containers.contains(&layer.number))
+            .filter(|(chain, layer)| {
+                !used.contains(chain)
+                    && !self.leased.contains_key(chain)
+                    && !in_containers.contains(&layer.number)
+            })
             .map(|(_, layer)| layer.clone())
             .collect()
     }
@@ -260,7 +340,10 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn new(index: &Arc<Index>) -> Lease {
-        Lease { index: Arc::clone(index), digests: Vec::new() }
+        Lease {
+            index: Arc::clone(index),
+            digests: Vec::new(),
+        }
     }
 
     /// Adds something that is used from now on.
@@ -285,10 +368,17 @@ mod tests {
 
     fn state() -> State {
         let config = r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":[]}}"#;
-        let image = Image::parse(Image::document(config.to_owned(), None, Vec::new(), false)).unwrap();
+        let image =
+            Image::parse(Image::document(config.to_owned(), None, Vec::new(), false)).unwrap();
         let mut state = State::default();
         let remote = Some(Digest::sha256(b"manifest"));
-        state.names.insert("docker.io/library/debian:latest".to_owned(), Target { image: image.id, remote });
+        state.names.insert(
+            "docker.io/library/debian:latest".to_owned(),
+            Target {
+                image: image.id,
+                remote,
+            },
+        );
         state.images.insert(image.id, Arc::new(image));
         state
     }
@@ -298,18 +388,38 @@ mod tests {
         let state = state();
         let id = *state.images.keys().next().unwrap();
         let remote = Digest::sha256(b"manifest");
-        for wanted in ["debian", "debian:latest", "docker.io/library/debian", &id.to_string(), &id.hex(), &id.hex()[..7], &format!("debian@{remote}")] {
+        for wanted in [
+            "debian",
+            "debian:latest",
+            "docker.io/library/debian",
+            &id.to_string(),
+            &id.hex(),
+            &id.hex()[..7],
+            &format!("debian@{remote}"),
+        ] {
             assert_eq!(state.find(wanted).unwrap().id, id, "{wanted}");
         }
-        assert_eq!(state.find("nope").unwrap_err().to_string(), "No such image: nope:latest");
-        assert!(matches!(state.find("UPPER"), Err(EngineError::Invalid { .. })));
+        assert_eq!(
+            state.find("nope").unwrap_err().to_string(),
+            "No such image: nope:latest"
+        );
+        assert!(matches!(
+            state.find("UPPER"),
+            Err(EngineError::Invalid { .. })
+        ));
     }
 
     #[test]
     fn what_is_leased_is_not_collected() {
         let mut state = State::default();
         let chain = Digest::sha256(b"chain");
-        let row = LayerRow { number: 1, chain: chain.to_string(), diff: String::new(), size: 0, state: crate::store::LayerState::Ready };
+        let row = LayerRow {
+            number: 1,
+            chain: chain.to_string(),
+            diff: String::new(),
+            size: 0,
+            state: crate::store::LayerState::Ready,
+        };
         state.layers.insert(chain, row);
         state.lease(chain);
         assert!(state.unused_layers(&HashSet::new()).is_empty());

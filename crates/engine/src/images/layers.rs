@@ -32,7 +32,11 @@ pub(crate) const LAYER_LIMIT: u64 = 1 << 42;
 impl Engine {
     /// Whether a layer is unpacked.
     pub(crate) fn layer(&self, chain: &Digest) -> Option<u64> {
-        self.images().read().layers.get(chain).map(|layer| layer.number)
+        self.images()
+            .read()
+            .layers
+            .get(chain)
+            .map(|layer| layer.number)
     }
 
     /// The layer of this chain id, unpacked from `open`'s uncompressed archive unless it is there. `parents` are the
@@ -49,27 +53,56 @@ impl Engine {
         if let Some(number) = self.layer(&chain) {
             return Ok(number);
         }
-        let parents: Vec<u64> = parents.iter().rev().map(|parent| self.layer(parent).ok_or_else(|| missing(parent))).collect::<Result<_>>()?;
+        let parents: Vec<u64> = parents
+            .iter()
+            .rev()
+            .map(|parent| self.layer(parent).ok_or_else(|| missing(parent)))
+            .collect::<Result<_>>()?;
         let number = self.images().write().draw_layer_number();
-        let row = LayerRow { number, chain: chain.to_string(), diff: diff.to_string(), size: 0, state: LayerState::Making };
+        let row = LayerRow {
+            number,
+            chain: chain.to_string(),
+            diff: diff.to_string(),
+            size: 0,
+            state: LayerState::Making,
+        };
         let making = row.clone();
-        self.commit(Durability::Kill, Vec::new(), move |connection| making.put(connection)).await?;
+        self.commit(Durability::Kill, Vec::new(), move |connection| {
+            making.put(connection)
+        })
+        .await?;
         let unpacked = self
             .blocking("unpack", move |engine| {
                 let mut stream = open()?;
-                Ok(engine.inner().layers.unpack(number, &parents, &mut *stream, Some(&diff), &snapshot::Limits::default())?)
+                Ok(engine.inner().layers.unpack(
+                    number,
+                    &parents,
+                    &mut *stream,
+                    Some(&diff),
+                    &snapshot::Limits::default(),
+                )?)
             })
             .await;
         match unpacked {
             Ok(unpacked) => {
-                let row = LayerRow { size: unpacked.size, state: LayerState::Ready, ..row };
+                let row = LayerRow {
+                    size: unpacked.size,
+                    state: LayerState::Ready,
+                    ..row
+                };
                 let ready = row.clone();
-                self.commit(Durability::Kill, Vec::new(), move |connection| ready.put(connection)).await?;
+                self.commit(Durability::Kill, Vec::new(), move |connection| {
+                    ready.put(connection)
+                })
+                .await?;
                 self.images().write().layers.insert(chain, row);
                 Ok(number)
             }
             Err(error) => {
-                self.commit(Durability::Kill, Vec::new(), move |connection| LayerRow::delete(connection, number)).await?;
+                self.commit(Durability::Kill, Vec::new(), move |connection| {
+                    LayerRow::delete(connection, number)
+                })
+                .await?;
                 Err(error)
             }
         }
@@ -85,7 +118,12 @@ impl Engine {
             self.unpack_built_in(image).await?;
         }
         let numbers = self.images().read().layer_numbers(image);
-        numbers.ok_or_else(|| EngineError::conflict(format!("layers of image {} are missing: pull it again", image.id)))
+        numbers.ok_or_else(|| {
+            EngineError::conflict(format!(
+                "layers of image {} are missing: pull it again",
+                image.id
+            ))
+        })
     }
 }
 

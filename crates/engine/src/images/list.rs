@@ -14,14 +14,25 @@ use crate::outcome::Result;
 
 /// Tags of an image, familiar, in order.
 fn tags(state: &State, image: &Image) -> Vec<String> {
-    state.names_of(&image.id).map(|(name, _)| name).filter(|name| !name.contains('@')).map(familiar).collect()
+    state
+        .names_of(&image.id)
+        .map(|(name, _)| name)
+        .filter(|name| !name.contains('@'))
+        .map(familiar)
+        .collect()
 }
 
 /// `repository@digest` for each name that came from a registry.
 fn digests(state: &State, image: &Image) -> Vec<String> {
     let all: BTreeSet<String> = state
         .names_of(&image.id)
-        .filter_map(|(name, target)| Some(format!("{}@{}", familiar(repository_of(name)), target.remote?)))
+        .filter_map(|(name, target)| {
+            Some(format!(
+                "{}@{}",
+                familiar(repository_of(name)),
+                target.remote?
+            ))
+        })
         .collect();
     all.into_iter().collect()
 }
@@ -30,10 +41,28 @@ impl Engine {
     /// Lists images, the newest first.
     pub async fn image_list(&self, options: ImageListOptions) -> Result<Vec<ImageSummary>> {
         let filters = &options.filters;
-        filters.check(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
-        let bound = |key: &str| filters.get(key).next().map(|name| self.images().find(name).map(|image| image.created)).transpose();
+        filters.check(&[
+            "before",
+            "dangling",
+            "label",
+            "label!",
+            "reference",
+            "since",
+            "until",
+        ])?;
+        let bound = |key: &str| {
+            filters
+                .get(key)
+                .next()
+                .map(|name| self.images().find(name).map(|image| image.created))
+                .transpose()
+        };
         let (before, since) = (bound("before")?, bound("since")?);
-        let until = filters.get("until").next().map(crate::options::parse_time).transpose()?;
+        let until = filters
+            .get("until")
+            .next()
+            .map(crate::options::parse_time)
+            .transpose()?;
         let users = self.registry().all();
         let state = self.images().read();
         let mut list: Vec<ImageSummary> = state
@@ -42,21 +71,35 @@ impl Engine {
             .filter_map(|image| {
                 let tags = tags(&state, image);
                 let labels = image.config.labels.clone().unwrap_or_default();
-                let shown = filters.any("dangling", |wanted| matches!(wanted, "true" | "1") == tags.is_empty())
-                    && filters.labels_match(&labels)
-                    && filters.any("reference", |pattern| tags.iter().any(|tag| reference_matches(pattern, tag)))
+                let shown = filters.any("dangling", |wanted| {
+                    matches!(wanted, "true" | "1") == tags.is_empty()
+                }) && filters.labels_match(&labels)
+                    && filters.any("reference", |pattern| {
+                        tags.iter().any(|tag| reference_matches(pattern, tag))
+                    })
                     && before.is_none_or(|bound| image.created < bound)
                     && since.is_none_or(|bound| image.created > bound)
                     && until.is_none_or(|bound| image.created < bound);
-                let containers = users.iter().filter(|container| container.spec.image == image.id.to_string()).count();
+                let containers = users
+                    .iter()
+                    .filter(|container| container.spec.image == image.id.to_string())
+                    .count();
                 shown.then(|| ImageSummary {
-                    containers: if options.shared_size { containers as i64 } else { -1 },
+                    containers: if options.shared_size {
+                        containers as i64
+                    } else {
+                        -1
+                    },
                     created: image.created / 1_000_000_000,
                     id: image.id.to_string(),
                     labels: image.config.labels.clone(),
                     repo_digests: digests(&state, image),
                     repo_tags: tags,
-                    shared_size: if options.shared_size { shared_size(&state, image) } else { -1 },
+                    shared_size: if options.shared_size {
+                        shared_size(&state, image)
+                    } else {
+                        -1
+                    },
                     size: state.size_of(image) as i64,
                     ..Default::default()
                 })
@@ -77,7 +120,17 @@ impl Engine {
             .into_iter()
             .map(|layer| self.inner().layers.layer_path(layer).display().to_string())
             .collect();
-        let data = BTreeMap::from([("LowerDir".to_owned(), lower.join(":"))]);
+        // As docker: the top layer is the upper folder, the others are the lower ones.
+        let mut data = BTreeMap::new();
+        if let Some((upper, rest)) = lower.split_first() {
+            let layer = upper.strip_suffix("/fs").unwrap_or(upper);
+            data.insert("MergedDir".to_owned(), format!("{layer}/merged"));
+            data.insert("UpperDir".to_owned(), upper.clone());
+            data.insert("WorkDir".to_owned(), format!("{layer}/work"));
+            if !rest.is_empty() {
+                data.insert("LowerDir".to_owned(), rest.join(":"));
+            }
+        }
         Ok(ImageInspect {
             id: image.id.to_string(),
             repo_tags: tags(&state, &image),
@@ -92,9 +145,22 @@ impl Engine {
             os: document.os.clone(),
             os_version: document.os_version.clone().unwrap_or_default(),
             size: state.size_of(&image) as i64,
-            graph_driver: Some(GraphDriver { name: "overlay2".to_owned(), data: Some(data) }),
-            root_fs: RootFs { kind: "layers".to_owned(), layers: image.parsed.diff_ids().iter().map(|diff| diff.to_string()).collect() },
-            metadata: ImageMetadata { last_tag_time: clock::rfc3339(image.doc.tagged) },
+            graph_driver: Some(GraphDriver {
+                name: "overlay2".to_owned(),
+                data: Some(data),
+            }),
+            root_fs: RootFs {
+                kind: "layers".to_owned(),
+                layers: image
+                    .parsed
+                    .diff_ids()
+                    .iter()
+                    .map(|diff| diff.to_string())
+                    .collect(),
+            },
+            metadata: ImageMetadata {
+                last_tag_time: clock::rfc3339(image.doc.tagged),
+            },
             ..Default::default()
         })
     }
@@ -102,15 +168,30 @@ impl Engine {
 
 /// Bytes of layers that other images have too.
 fn shared_size(state: &State, image: &Image) -> i64 {
-    let others: BTreeSet<_> = state.images.values().filter(|other| other.id != image.id).flat_map(|other| &other.chains).collect();
-    image.chains.iter().filter(|chain| others.contains(chain)).filter_map(|chain| state.layers.get(chain)).map(|layer| layer.size as i64).sum()
+    let others: BTreeSet<_> = state
+        .images
+        .values()
+        .filter(|other| other.id != image.id)
+        .flat_map(|other| &other.chains)
+        .collect();
+    image
+        .chains
+        .iter()
+        .filter(|chain| others.contains(chain))
+        .filter_map(|chain| state.layers.get(chain))
+        .map(|layer| layer.size as i64)
+        .sum()
 }
 
 /// Whether a familiar reference matches a pattern with `*` and `?`, with or without its tag.
 fn reference_matches(pattern: &str, tag: &str) -> bool {
     let bare = repository_of(tag);
-    let full = Reference::parse_normalized(tag).map(|reference| reference.to_string()).unwrap_or_default();
-    [tag, bare, full.as_str(), repository_of(&full)].iter().any(|text| glob(pattern.as_bytes(), text.as_bytes()))
+    let full = Reference::parse_normalized(tag)
+        .map(|reference| reference.to_string())
+        .unwrap_or_default();
+    [tag, bare, full.as_str(), repository_of(&full)]
+        .iter()
+        .any(|text| glob(pattern.as_bytes(), text.as_bytes()))
 }
 
 /// `*` stands for any characters but a slash, `?` for one.
@@ -118,7 +199,10 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, None) => true,
         (Some((b'*', rest)), _) => {
-            glob(rest, text) || text.split_first().is_some_and(|(&first, tail)| first != b'/' && glob(pattern, tail))
+            glob(rest, text)
+                || text
+                    .split_first()
+                    .is_some_and(|(&first, tail)| first != b'/' && glob(pattern, tail))
         }
         (Some((b'?', rest)), Some((&first, tail))) => first != b'/' && glob(rest, tail),
         (Some((wanted, rest)), Some((first, tail))) => wanted == first && glob(rest, tail),
@@ -132,8 +216,16 @@ mod tests {
 
     #[test]
     fn references_match_patterns() {
-        assert!(reference_matches("deb*", "debian:latest") && reference_matches("debian:lat*", "debian:latest"));
-        assert!(reference_matches("debian", "debian:latest") && reference_matches("docker.io/library/debian", "debian:latest"));
-        assert!(!reference_matches("deb", "debian:latest") && !reference_matches("*", "a/b:latest"));
+        assert!(
+            reference_matches("deb*", "debian:latest")
+                && reference_matches("debian:lat*", "debian:latest")
+        );
+        assert!(
+            reference_matches("debian", "debian:latest")
+                && reference_matches("docker.io/library/debian", "debian:latest")
+        );
+        assert!(
+            !reference_matches("deb", "debian:latest") && !reference_matches("*", "a/b:latest")
+        );
     }
 }

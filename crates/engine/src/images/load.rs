@@ -15,17 +15,36 @@ use crate::outcome::Result;
 
 impl Engine {
     /// Loads the images of a docker-archive or an OCI archive, compressed or not.
-    pub async fn load(&self, archive: Box<dyn Read + Send>, quiet: bool, progress: ProgressSender) -> Result<()> {
+    pub async fn load(
+        &self,
+        archive: Box<dyn Read + Send>,
+        quiet: bool,
+        progress: ProgressSender,
+    ) -> Result<()> {
         let engine = self.clone();
-        self.to_the_end("load", async move { engine.load_checked(archive, quiet, progress).await }).await
+        self.to_the_end("load", async move {
+            engine.load_checked(archive, quiet, progress).await
+        })
+        .await
     }
 
-    async fn load_checked(&self, archive: Box<dyn Read + Send>, quiet: bool, progress: ProgressSender) -> Result<()> {
+    async fn load_checked(
+        &self,
+        archive: Box<dyn Read + Send>,
+        quiet: bool,
+        progress: ProgressSender,
+    ) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
         // Blobs are collected only with the gate held for writing; here it is held until rows refer to them.
         let gate = self.inner().gate.read().await;
         let loaded = self
-            .blocking("load", move |engine| Ok(archive::load(archive, &engine.inner().content, &LoadOptions::default())?))
+            .blocking("load", move |engine| {
+                Ok(archive::load(
+                    archive,
+                    &engine.inner().content,
+                    &LoadOptions::default(),
+                )?)
+            })
             .await;
         let outcome = match loaded {
             Ok(loaded) => self.keep_loaded(loaded, quiet, &reporter).await,
@@ -38,7 +57,12 @@ impl Engine {
         outcome
     }
 
-    async fn keep_loaded(&self, loaded: Vec<Loaded>, quiet: bool, reporter: &Arc<Reporter>) -> Result<()> {
+    async fn keep_loaded(
+        &self,
+        loaded: Vec<Loaded>,
+        quiet: bool,
+        reporter: &Arc<Reporter>,
+    ) -> Result<()> {
         for image in loaded {
             let mut lease = Lease::new(self.images());
             let chains = image.config.chain_ids();
@@ -54,7 +78,14 @@ impl Engine {
                     if quiet {
                         return plain(blob);
                     }
-                    plain(Counted { inner: blob, done: 0, total, id, text: words::LOADING_LAYER, reporter: counter })
+                    plain(Counted {
+                        inner: blob,
+                        done: 0,
+                        total,
+                        id,
+                        text: words::LOADING_LAYER,
+                        reporter: counter,
+                    })
                 })
                 .await?;
             }
@@ -62,14 +93,25 @@ impl Engine {
                 config: config_text(&image.config)?,
                 manifest: Some(image.manifest.digest),
                 blobs: image.layers.iter().map(blob_doc).collect(),
-                names: image.refs.iter().map(|name| (name.clone().with_default_tag().to_string(), None)).collect(),
+                names: image
+                    .refs
+                    .iter()
+                    .map(|name| (name.clone().with_default_tag().to_string(), None))
+                    .collect(),
             };
             let kept = self.keep(arrived, "load").await?;
             if image.refs.is_empty() {
-                reporter.stream(format!("Loaded image ID: {}\n", kept.id)).await;
+                reporter
+                    .stream(format!("Loaded image ID: {}\n", kept.id))
+                    .await;
             }
             for name in image.refs {
-                reporter.stream(format!("Loaded image: {}\n", name.with_default_tag().familiar())).await;
+                reporter
+                    .stream(format!(
+                        "Loaded image: {}\n",
+                        name.with_default_tag().familiar()
+                    ))
+                    .await;
             }
         }
         Ok(())

@@ -19,25 +19,42 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     pub(crate) fn new(sender: ProgressSender) -> Reporter {
-        Reporter { sender, last: Mutex::default() }
+        Reporter {
+            sender,
+            last: Mutex::default(),
+        }
     }
 
     /// A line of its own.
     pub(crate) async fn line(&self, id: &str, status: impl Into<String>) {
-        let line = Progress { id: id.to_owned(), status: status.into(), ..Default::default() };
+        let line = Progress {
+            id: id.to_owned(),
+            status: status.into(),
+            ..Default::default()
+        };
         let _ = self.sender.send(line).await;
     }
 
     /// Text that the client prints as it is.
     pub(crate) async fn stream(&self, text: impl Into<String>) {
-        let _ = self.sender.send(Progress { stream: text.into(), ..Default::default() }).await;
+        let _ = self
+            .sender
+            .send(Progress {
+                stream: text.into(),
+                ..Default::default()
+            })
+            .await;
     }
 
     /// Whether the next numbers of this layer are due.
     fn due(&self, id: &str, done: bool) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if !done && last.get(id).is_some_and(|last| now.duration_since(*last) < PACE) {
+        if !done
+            && last
+                .get(id)
+                .is_some_and(|last| now.duration_since(*last) < PACE)
+        {
             return false;
         }
         last.insert(id.to_owned(), now);
@@ -47,12 +64,20 @@ impl Reporter {
 
 impl image::Progress for Reporter {
     fn status(&self, id: &str, text: &str, amount: Option<(u64, u64)>) {
-        let mut line = Progress { id: id.to_owned(), status: text.to_owned(), ..Default::default() };
+        let mut line = Progress {
+            id: id.to_owned(),
+            status: text.to_owned(),
+            ..Default::default()
+        };
         if let Some((current, total)) = amount {
             if !self.due(id, current == total) {
                 return;
             }
-            line.progress_detail = Some(ProgressDetail { current: current as i64, total: total as i64, ..Default::default() });
+            line.progress_detail = Some(ProgressDetail {
+                current: current as i64,
+                total: total as i64,
+                ..Default::default()
+            });
             line.progress = bar(current, total);
             // Numbers that do not fit are followed by newer ones.
             let _ = self.sender.try_send(line);
@@ -99,7 +124,13 @@ fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    let digits = if value >= 100.0 { 1 } else if value >= 10.0 { 2 } else { 3 };
+    let digits = if value >= 100.0 {
+        1
+    } else if value >= 10.0 {
+        2
+    } else {
+        3
+    };
     let mut text = format!("{value:.digits$}");
     if text.contains('.') {
         text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
@@ -113,7 +144,10 @@ mod tests {
 
     #[test]
     fn bars_look_like_dockers() {
-        assert_eq!(bar(1_500_000, 3_000_000), format!("[{}>{}]  1.5MB/3MB", "=".repeat(25), " ".repeat(24)));
+        assert_eq!(
+            bar(1_500_000, 3_000_000),
+            format!("[{}>{}]  1.5MB/3MB", "=".repeat(25), " ".repeat(24))
+        );
         assert_eq!(bar(10, 10), format!("[{}]  10B/10B", "=".repeat(50)));
     }
 }

@@ -10,8 +10,14 @@ impl Engine {
     /// Removes images without a name; with the filter `dangling=false` all that no container uses.
     pub async fn prune_images(&self, filters: Filters) -> Result<ImagesPruneReport> {
         filters.check(&["dangling", "label", "label!", "until"])?;
-        let dangling = !filters.get("dangling").any(|value| matches!(value, "false" | "0"));
-        let until = filters.get("until").next().map(crate::options::parse_time).transpose()?;
+        let dangling = !filters
+            .get("dangling")
+            .any(|value| matches!(value, "false" | "0"));
+        let until = filters
+            .get("until")
+            .next()
+            .map(crate::options::parse_time)
+            .transpose()?;
         let before = self.image_bytes();
         let used = self.images_of_containers();
         let candidates: Vec<_> = {
@@ -33,7 +39,10 @@ impl Engine {
         let mut report = ImagesPruneReport::default();
         for id in candidates {
             match self.image_remove(&id.to_string(), true, false).await {
-                Ok(mut removed) => report.images_deleted.get_or_insert_default().append(&mut removed),
+                Ok(mut removed) => report
+                    .images_deleted
+                    .get_or_insert_default()
+                    .append(&mut removed),
                 // A container was made from it, or somebody removed it meanwhile.
                 Err(EngineError::Conflict { .. } | EngineError::NoSuchImage { .. }) => {}
                 Err(error) => return Err(error),
@@ -45,6 +54,11 @@ impl Engine {
 
     /// Bytes of all layers.
     pub(crate) fn image_bytes(&self) -> u64 {
-        self.images().read().layers.values().map(|layer| layer.size).sum()
+        self.images()
+            .read()
+            .layers
+            .values()
+            .map(|layer| layer.size)
+            .sum()
     }
 }

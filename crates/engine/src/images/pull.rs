@@ -4,7 +4,9 @@ use std::io::Read;
 use std::sync::Arc;
 
 use api_types::AuthConfig;
-use image::registry::{Client, ClientOptions, Credentials, LayerReady, PullObserver, PullRequest, Pulled};
+use image::registry::{
+    Client, ClientOptions, Credentials, LayerReady, PullObserver, PullRequest, Pulled,
+};
 use image::words;
 use tokio::sync::mpsc;
 use types::{Digest, Platform, Reference};
@@ -60,11 +62,17 @@ impl Engine {
         auth: Option<AuthConfig>,
         progress: ProgressSender,
     ) -> Result<()> {
-        let reference = Reference::parse_normalized(reference).map_err(|error| EngineError::invalid(error.to_string()))?.with_default_tag();
+        let reference = Reference::parse_normalized(reference)
+            .map_err(|error| EngineError::invalid(error.to_string()))?
+            .with_default_tag();
         let platform = parse_platform(platform)?;
         let engine = self.clone();
         let gone = progress.clone();
-        let pulling = self.to_the_end("pull", async move { engine.pull_checked(reference, platform, auth, progress).await });
+        let pulling = self.to_the_end("pull", async move {
+            engine
+                .pull_checked(reference, platform, auth, progress)
+                .await
+        });
         tokio::pin!(pulling);
         tokio::select! {
             outcome = &mut pulling => outcome,
@@ -82,19 +90,31 @@ impl Engine {
     ) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
         let shown = reference.tag().map(str::to_owned).unwrap_or_default();
-        reporter.line(&shown, format!("Pulling from {}", short_path(&reference))).await;
+        reporter
+            .line(&shown, format!("Pulling from {}", short_path(&reference)))
+            .await;
         let (ready, layers) = mpsc::unbounded_channel();
-        let observer = Arc::new(Observer { engine: self.clone(), reporter: Arc::clone(&reporter), ready });
+        let observer = Arc::new(Observer {
+            engine: self.clone(),
+            reporter: Arc::clone(&reporter),
+            ready,
+        });
         let client = Client::new(ClientOptions {
             insecure: self.config().insecure_registries.clone(),
             mirrors: self.config().registry_mirrors.clone(),
             ..ClientOptions::default()
         });
         let unpacker = tokio::spawn(unpack_in_order(self.clone(), layers, Arc::clone(&reporter)));
-        let request = PullRequest { reference: reference.clone(), platform, credentials: auth.map(credentials) };
+        let request = PullRequest {
+            reference: reference.clone(),
+            platform,
+            credentials: auth.map(credentials),
+        };
         // The observer, and with it the channel of the unpacker, goes with the call.
         let pulled = client.pull(request, &self.inner().content, observer).await;
-        let unpacked = unpacker.await.map_err(|_| EngineError::Panicked { operation: "pull" })?;
+        let unpacked = unpacker
+            .await
+            .map_err(|_| EngineError::Panicked { operation: "pull" })?;
         let pulled = match (pulled, unpacked) {
             (Ok(pulled), Ok(_lease)) => self.keep_pulled(&reference, pulled, _lease).await?,
             (Err(error), _) => {
@@ -109,13 +129,24 @@ impl Engine {
         let (target, fresh) = pulled;
         reporter.line("", format!("Digest: {target}")).await;
         let familiar = reference.familiar();
-        let sentence = if fresh { "Downloaded newer image for" } else { "Image is up to date for" };
-        reporter.line("", format!("Status: {sentence} {familiar}")).await;
+        let sentence = if fresh {
+            "Downloaded newer image for"
+        } else {
+            "Image is up to date for"
+        };
+        reporter
+            .line("", format!("Status: {sentence} {familiar}"))
+            .await;
         Ok(())
     }
 
     /// Writes the image down; whether its name meant something else before.
-    async fn keep_pulled(&self, reference: &Reference, pulled: Pulled, lease: Lease) -> Result<(Digest, bool)> {
+    async fn keep_pulled(
+        &self,
+        reference: &Reference,
+        pulled: Pulled,
+        lease: Lease,
+    ) -> Result<(Digest, bool)> {
         let target = pulled.target.digest;
         let arrived = Arrived {
             config: config_text(&pulled.config)?,
@@ -123,7 +154,12 @@ impl Engine {
             blobs: pulled.layers.iter().map(blob_doc).collect(),
             names: vec![(reference.to_string(), Some(target))],
         };
-        let before = self.images().read().names.get(&reference.to_string()).copied();
+        let before = self
+            .images()
+            .read()
+            .names
+            .get(&reference.to_string())
+            .copied();
         let image = self.keep(arrived, "pull").await?;
         drop(lease);
         let fresh = before.is_none_or(|before| before.image != image.id);
@@ -133,8 +169,14 @@ impl Engine {
 
     /// Makes the rows of an image that arrived, after its layers are on the disk for good.
     pub(crate) async fn keep(&self, arrived: Arrived, action: &str) -> Result<Arc<Image>> {
-        self.blocking("sync", |engine| Ok(engine.inner().layers.sync()?)).await?;
-        let mut image = Image::parse(Image::document(arrived.config, arrived.manifest, arrived.blobs, false))?;
+        self.blocking("sync", |engine| Ok(engine.inner().layers.sync()?))
+            .await?;
+        let mut image = Image::parse(Image::document(
+            arrived.config,
+            arrived.manifest,
+            arrived.blobs,
+            false,
+        ))?;
         image.doc.tagged = crate::clock::now();
         let (row, id) = (image.row()?, image.id);
         let names = arrived.names;
@@ -142,14 +184,24 @@ impl Engine {
             .iter()
             .map(|(name, _)| {
                 let familiar = familiar(name);
-                events::event("image", action, &familiar, [("name".to_owned(), bare(&familiar))].into())
+                events::event(
+                    "image",
+                    action,
+                    &familiar,
+                    [("name".to_owned(), bare(&familiar))].into(),
+                )
             })
             .collect();
         let rows = names.clone();
         self.commit(Durability::PowerCut, told, move |connection| {
             row.put(connection)?;
             rows.iter().try_for_each(|(name, remote)| {
-                rows::refs::put(connection, name, &id.to_string(), &remote.map(|digest| digest.to_string()).unwrap_or_default())
+                rows::refs::put(
+                    connection,
+                    name,
+                    &id.to_string(),
+                    &remote.map(|digest| digest.to_string()).unwrap_or_default(),
+                )
             })
         })
         .await?;
@@ -164,7 +216,11 @@ impl Engine {
 }
 
 /// Unpacks layers from the lowest up, each as soon as it and those below it are there.
-async fn unpack_in_order(engine: Engine, mut layers: mpsc::UnboundedReceiver<LayerReady>, reporter: Arc<Reporter>) -> Result<Lease> {
+async fn unpack_in_order(
+    engine: Engine,
+    mut layers: mpsc::UnboundedReceiver<LayerReady>,
+    reporter: Arc<Reporter>,
+) -> Result<Lease> {
     let mut lease = Lease::new(engine.images());
     let mut waiting = std::collections::BTreeMap::new();
     let mut chains: Vec<Digest> = Vec::new();
@@ -183,13 +239,25 @@ async fn unpack_in_order(engine: Engine, mut layers: mpsc::UnboundedReceiver<Lay
     Ok(lease)
 }
 
-async fn unpack(engine: &Engine, layer: LayerReady, parents: &[Digest], reporter: &Arc<Reporter>) -> Result<()> {
+async fn unpack(
+    engine: &Engine,
+    layer: LayerReady,
+    parents: &[Digest],
+    reporter: &Arc<Reporter>,
+) -> Result<()> {
     let short = layer.layer.digest.short();
     let counter = Arc::clone(reporter);
     let (name, total, content) = (short.clone(), layer.layer.size, layer.content);
     engine
         .ensure_layer(layer.chain_id, parents, layer.layer.diff_id, move || {
-            let counted = Counted { inner: content, done: 0, total, id: name, text: words::EXTRACTING, reporter: counter };
+            let counted = Counted {
+                inner: content,
+                done: 0,
+                total,
+                id: name,
+                text: words::EXTRACTING,
+                reporter: counter,
+            };
             plain(counted)
         })
         .await?;
@@ -199,7 +267,8 @@ async fn unpack(engine: &Engine, layer: LayerReady, parents: &[Digest], reporter
 
 /// The uncompressed stream of a blob.
 pub(crate) fn plain(blob: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>> {
-    let (reader, _) = image::compression::reader(blob, LAYER_LIMIT).map_err(EngineError::io("read a layer"))?;
+    let (reader, _) =
+        image::compression::reader(blob, LAYER_LIMIT).map_err(EngineError::io("read a layer"))?;
     Ok(reader)
 }
 
@@ -217,7 +286,12 @@ impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.done += count as u64;
-        image::Progress::status(&*self.reporter, &self.id, self.text, Some((self.done, self.total)));
+        image::Progress::status(
+            &*self.reporter,
+            &self.id,
+            self.text,
+            Some((self.done, self.total)),
+        );
         Ok(count)
     }
 }
@@ -225,16 +299,24 @@ impl<R: Read> Read for Counted<R> {
 pub(crate) fn parse_platform(platform: Option<String>) -> Result<Option<Platform>> {
     platform
         .filter(|platform| !platform.is_empty())
-        .map(|text| text.parse().map_err(|error: types::PlatformError| EngineError::invalid(error.to_string())))
+        .map(|text| {
+            text.parse()
+                .map_err(|error: types::PlatformError| EngineError::invalid(error.to_string()))
+        })
         .transpose()
 }
 
 pub(crate) fn config_text(config: &image::ImageConfig) -> Result<String> {
-    String::from_utf8(config.raw().to_vec()).map_err(|_| EngineError::invalid("the image's configuration is not UTF-8"))
+    String::from_utf8(config.raw().to_vec())
+        .map_err(|_| EngineError::invalid("the image's configuration is not UTF-8"))
 }
 
 pub(crate) fn blob_doc(layer: &image::Layer) -> BlobDoc {
-    BlobDoc { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size }
+    BlobDoc {
+        media_type: layer.media_type.clone(),
+        digest: layer.digest,
+        size: layer.size,
+    }
 }
 
 fn credentials(auth: AuthConfig) -> Credentials {
@@ -248,7 +330,8 @@ fn credentials(auth: AuthConfig) -> Credentials {
 
 /// The familiar form of a full reference.
 pub(crate) fn familiar(name: &str) -> String {
-    Reference::parse_normalized(name).map_or_else(|_| name.to_owned(), |reference| reference.familiar())
+    Reference::parse_normalized(name)
+        .map_or_else(|_| name.to_owned(), |reference| reference.familiar())
 }
 
 /// A familiar reference without its tag.

@@ -16,14 +16,23 @@ use crate::store::{Durability, ImageRow, LayerRow, rows};
 impl Engine {
     /// Ids of images that containers were made from.
     pub(crate) fn images_of_containers(&self) -> HashSet<String> {
-        self.registry().all().iter().map(|container| container.spec.image.clone()).collect()
+        self.registry()
+            .all()
+            .iter()
+            .map(|container| container.spec.image.clone())
+            .collect()
     }
 
     /// Removes a name, and the image with its last name; by id all its names. Layers that nothing needs go too.
     ///
     /// # Errors
     /// Docker's sentences when containers use it or several repositories name it.
-    pub async fn image_remove(&self, image: &str, force: bool, _no_prune: bool) -> Result<Vec<ImageDeleted>> {
+    pub async fn image_remove(
+        &self,
+        image: &str,
+        force: bool,
+        _no_prune: bool,
+    ) -> Result<Vec<ImageDeleted>> {
         let (engine, wanted) = (self.clone(), image.to_owned());
         self.to_the_end("image remove", async move {
             let removed = {
@@ -38,13 +47,23 @@ impl Engine {
 
     async fn remove_image(&self, wanted: &str, force: bool) -> Result<Vec<ImageDeleted>> {
         let (image, named) = self.images_named(wanted)?;
-        let names: Vec<String> = self.images().read().names_of(&image.id).map(|(name, _)| name.to_owned()).collect();
+        let names: Vec<String> = self
+            .images()
+            .read()
+            .names_of(&image.id)
+            .map(|(name, _)| name.to_owned())
+            .collect();
         let short = image.id.short();
         if let Some(name) = named {
             if names.len() > 1 {
                 return self.untag(&image, vec![name], false).await;
             }
-            self.refuse_if_used(&image, &format!("unable to remove repository reference \"{wanted}\""), force, false)?;
+            self.refuse_if_used(
+                &image,
+                &format!("unable to remove repository reference \"{wanted}\""),
+                force,
+                false,
+            )?;
             let keep = force && self.users_of(&image).next().is_some();
             return self.untag(&image, vec![name], !keep).await;
         }
@@ -69,10 +88,18 @@ impl Engine {
                     let repository = reference.name();
                     state
                         .names_of(&image.id)
-                        .find(|(name, target)| repository_of(name) == repository && (target.remote == Some(*digest) || target.image == *digest))
+                        .find(|(name, target)| {
+                            repository_of(name) == repository
+                                && (target.remote == Some(*digest) || target.image == *digest)
+                        })
                         .map(|(name, _)| name.to_owned())
                 }
-                None => Some(reference.with_default_tag().to_string()).filter(|name| state.names.get(name).is_some_and(|target| target.image == image.id)),
+                None => Some(reference.with_default_tag().to_string()).filter(|name| {
+                    state
+                        .names
+                        .get(name)
+                        .is_some_and(|target| target.image == image.id)
+                }),
             };
             if name.is_some() && !image.id.hex().starts_with(is_id) {
                 return Ok((image, name));
@@ -81,9 +108,15 @@ impl Engine {
         Ok((image, None))
     }
 
-    fn users_of<'a>(&self, image: &'a Image) -> impl Iterator<Item = Arc<crate::containers::registry::Container>> + use<'a> {
+    fn users_of<'a>(
+        &self,
+        image: &'a Image,
+    ) -> impl Iterator<Item = Arc<crate::containers::registry::Container>> + use<'a> {
         let id = image.id.to_string();
-        self.registry().all().into_iter().filter(move |container| container.spec.image == id)
+        self.registry()
+            .all()
+            .into_iter()
+            .filter(move |container| container.spec.image == id)
     }
 
     /// A running container holds its image even against force; a stopped one only without it.
@@ -104,9 +137,13 @@ impl Engine {
                 }
             } else if !force {
                 return Err(EngineError::conflict(if by_id {
-                    format!("conflict: {what} (must be forced) - image is being used by stopped container {user}")
+                    format!(
+                        "conflict: {what} (must be forced) - image is being used by stopped container {user}"
+                    )
                 } else {
-                    format!("conflict: {what} (must force) - container {user} is using its referenced image {short}")
+                    format!(
+                        "conflict: {what} (must force) - container {user} is using its referenced image {short}"
+                    )
                 }));
             }
         }
@@ -114,7 +151,12 @@ impl Engine {
     }
 
     /// Removes names, and the image with them when asked; the answer in docker's form.
-    async fn untag(&self, image: &Arc<Image>, names: Vec<String>, delete: bool) -> Result<Vec<ImageDeleted>> {
+    async fn untag(
+        &self,
+        image: &Arc<Image>,
+        names: Vec<String>,
+        delete: bool,
+    ) -> Result<Vec<ImageDeleted>> {
         let delete = delete && !(image.doc.built_in && self.users_of(image).next().is_some());
         let id = image.id.to_string();
         let mut answer: Vec<ImageDeleted> = Vec::new();
@@ -122,26 +164,61 @@ impl Engine {
         {
             let state = self.images().read();
             for name in &names {
-                answer.push(ImageDeleted { untagged: familiar(name), ..Default::default() });
-                told.push(events::event("image", "untag", &id, [("name".to_owned(), id.clone())].into()));
+                answer.push(ImageDeleted {
+                    untagged: familiar(name),
+                    ..Default::default()
+                });
+                told.push(events::event(
+                    "image",
+                    "untag",
+                    &id,
+                    [("name".to_owned(), id.clone())].into(),
+                ));
                 if let Some(digest) = state.names.get(name).and_then(|target| target.remote) {
                     let repository = repository_of(name);
-                    let others = state.names.iter().any(|(other, target)| other != name && repository_of(other) == repository && target.remote == Some(digest));
+                    let others = state.names.iter().any(|(other, target)| {
+                        other != name
+                            && repository_of(other) == repository
+                            && target.remote == Some(digest)
+                    });
                     if !others {
-                        answer.push(ImageDeleted { untagged: format!("{}@{digest}", familiar(repository)), ..Default::default() });
+                        answer.push(ImageDeleted {
+                            untagged: format!("{}@{digest}", familiar(repository)),
+                            ..Default::default()
+                        });
                     }
                 }
             }
         }
         if delete {
-            answer.push(ImageDeleted { deleted: id.clone(), ..Default::default() });
-            answer.extend(self.layers_only_of(&image.id).into_iter().map(|chain| ImageDeleted { deleted: chain, ..Default::default() }));
-            told.push(events::event("image", "delete", &id, [("name".to_owned(), id.clone())].into()));
+            answer.push(ImageDeleted {
+                deleted: id.clone(),
+                ..Default::default()
+            });
+            answer.extend(
+                self.layers_only_of(&image.id)
+                    .into_iter()
+                    .map(|chain| ImageDeleted {
+                        deleted: chain,
+                        ..Default::default()
+                    }),
+            );
+            told.push(events::event(
+                "image",
+                "delete",
+                &id,
+                [("name".to_owned(), id.clone())].into(),
+            ));
         }
         let rows = names.clone();
         self.commit(Durability::PowerCut, told, move |connection| {
-            rows.iter().try_for_each(|name| rows::refs::delete(connection, name))?;
-            if delete { ImageRow::delete(connection, &id) } else { Ok(()) }
+            rows.iter()
+                .try_for_each(|name| rows::refs::delete(connection, name))?;
+            if delete {
+                ImageRow::delete(connection, &id)
+            } else {
+                Ok(())
+            }
         })
         .await?;
         let mut state = self.images().write();
@@ -158,20 +235,36 @@ impl Engine {
     fn layers_only_of(&self, id: &Digest) -> Vec<String> {
         let in_containers = self.layers_in_containers();
         let state = self.images().read();
-        let Some(image) = state.images.get(id) else { return Vec::new() };
-        let elsewhere: HashSet<&Digest> = state.images.values().filter(|other| other.id != *id).flat_map(|other| &other.chains).collect();
+        let Some(image) = state.images.get(id) else {
+            return Vec::new();
+        };
+        let elsewhere: HashSet<&Digest> = state
+            .images
+            .values()
+            .filter(|other| other.id != *id)
+            .flat_map(|other| &other.chains)
+            .collect();
         image
             .chains
             .iter()
             .rev()
             .filter(|chain| !elsewhere.contains(chain))
-            .filter(|chain| state.layers.get(chain).is_none_or(|layer| !in_containers.contains(&layer.number)))
+            .filter(|chain| {
+                state
+                    .layers
+                    .get(chain)
+                    .is_none_or(|layer| !in_containers.contains(&layer.number))
+            })
             .map(Digest::to_string)
             .collect()
     }
 
     fn layers_in_containers(&self) -> HashSet<u64> {
-        self.registry().all().iter().flat_map(|container| container.spec.layers.clone()).collect()
+        self.registry()
+            .all()
+            .iter()
+            .flat_map(|container| container.spec.layers.clone())
+            .collect()
     }
 
     /// Removes layers and blobs that nothing refers to.
@@ -198,7 +291,9 @@ impl Engine {
             let in_containers = self.layers_in_containers();
             let mut state = self.images().write();
             let unused = state.unused_layers(&in_containers);
-            state.layers.retain(|_, layer| !unused.iter().any(|gone| gone.number == layer.number));
+            state
+                .layers
+                .retain(|_, layer| !unused.iter().any(|gone| gone.number == layer.number));
             unused
         };
         if unused.is_empty() {
@@ -206,7 +301,11 @@ impl Engine {
         }
         let numbers: Vec<u64> = unused.iter().map(|layer| layer.number).collect();
         let rows = numbers.clone();
-        self.commit(Durability::Kill, Vec::new(), move |connection| rows.iter().try_for_each(|number| LayerRow::delete(connection, *number))).await?;
+        self.commit(Durability::Kill, Vec::new(), move |connection| {
+            rows.iter()
+                .try_for_each(|number| LayerRow::delete(connection, *number))
+        })
+        .await?;
         self.blocking("collect", move |engine| {
             for number in numbers {
                 engine.inner().layers.remove(number)?;

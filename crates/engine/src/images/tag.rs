@@ -14,7 +14,9 @@ impl Engine {
         let invalid = |error: types::ReferenceError| EngineError::invalid(error.to_string());
         let mut reference = Reference::parse_normalized(repo).map_err(invalid)?;
         if reference.digest().is_some() {
-            return Err(EngineError::invalid("refusing to create a tag with a digest reference"));
+            return Err(EngineError::invalid(
+                "refusing to create a tag with a digest reference",
+            ));
         }
         if let Some(tag) = tag.filter(|tag| !tag.is_empty()) {
             reference = reference.with_tag(&tag).map_err(invalid)?;
@@ -26,15 +28,30 @@ impl Engine {
             let _gate = engine.inner().gate.read().await;
             let id = image.id;
             if !engine.images().read().images.contains_key(&id) {
-                return Err(EngineError::NoSuchImage { name: id.to_string() });
+                return Err(EngineError::NoSuchImage {
+                    name: id.to_string(),
+                });
             }
             let (name, shown) = (reference.to_string(), reference.familiar());
-            let told = events::event("image", "tag", id.to_string(), [("name".to_owned(), shown)].into());
+            let told = events::event(
+                "image",
+                "tag",
+                id.to_string(),
+                [("name".to_owned(), shown)].into(),
+            );
             let row = name.clone();
             engine
-                .commit(Durability::PowerCut, vec![told], move |connection| rows::refs::put(connection, &row, &id.to_string(), ""))
+                .commit(Durability::PowerCut, vec![told], move |connection| {
+                    rows::refs::put(connection, &row, &id.to_string(), "")
+                })
                 .await?;
-            engine.images().write().names.insert(name, Target { image: id, remote: None });
+            engine.images().write().names.insert(
+                name,
+                Target {
+                    image: id,
+                    remote: None,
+                },
+            );
             Ok(())
         })
         .await

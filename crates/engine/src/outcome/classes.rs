@@ -18,7 +18,9 @@ use super::Class;
 /// A system error: want of space or memory is told apart.
 pub(super) fn of_io(source: &io::Error) -> Class {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => Class::Exhausted,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
+            Class::Exhausted
+        }
         _ => Class::Internal,
     }
 }
@@ -30,7 +32,10 @@ pub(super) fn of_shim(error: &ShimError) -> Class {
         ShimError::Closed => Class::Conflict,
         ShimError::Refused { refusal } => match refusal {
             Refusal::Fault { .. } => Class::InvalidArgument,
-            Refusal::NotRunning | Refusal::ExecExists | Refusal::Without { .. } | Refusal::Invalid { .. } => Class::Conflict,
+            Refusal::NotRunning
+            | Refusal::ExecExists
+            | Refusal::Without { .. }
+            | Refusal::Invalid { .. } => Class::Conflict,
             Refusal::NoSuchExec => Class::NotFound,
             Refusal::Unsupported { .. } => Class::Unsupported,
             Refusal::System { .. } => Class::Internal,
@@ -40,7 +45,9 @@ pub(super) fn of_shim(error: &ShimError) -> Class {
 
 pub(super) fn of_network(error: &NetworkError) -> Class {
     match error {
-        NetworkError::BridgeAndAddress { .. } | NetworkError::AddressOutside { .. } => Class::InvalidArgument,
+        NetworkError::BridgeAndAddress { .. } | NetworkError::AddressOutside { .. } => {
+            Class::InvalidArgument
+        }
         NetworkError::NoSuchBridge { .. } => Class::NotFound,
         NetworkError::NotOurBridge { .. }
         | NetworkError::BridgeWithoutAddress { .. }
@@ -82,9 +89,10 @@ pub(super) fn of_snapshot(error: &SnapshotError) -> Class {
 
 pub(super) fn of_volume(error: &VolumeError) -> Class {
     match error {
-        VolumeError::InvalidName { .. } | VolumeError::ShortName | VolumeError::LongName | VolumeError::Subpath { .. } => {
-            Class::InvalidArgument
-        }
+        VolumeError::InvalidName { .. }
+        | VolumeError::ShortName
+        | VolumeError::LongName
+        | VolumeError::Subpath { .. } => Class::InvalidArgument,
         VolumeError::Missing { .. } => Class::NotFound,
         VolumeError::CopyUp { source, .. }
         | VolumeError::Folder { source, .. }
@@ -96,8 +104,12 @@ pub(super) fn of_volume(error: &VolumeError) -> Class {
 pub(super) fn of_image(error: &ImageError) -> Class {
     match error {
         ImageError::Store { source, .. } => of_io(source),
-        ImageError::BlobMissing { .. } | ImageError::NoPlatform { .. } | ImageError::PlatformMismatch { .. } => Class::NotFound,
-        ImageError::DigestMismatch { .. } | ImageError::SizeMismatch { .. } | ImageError::Interrupted { .. } => Class::Internal,
+        ImageError::BlobMissing { .. }
+        | ImageError::NoPlatform { .. }
+        | ImageError::PlatformMismatch { .. } => Class::NotFound,
+        ImageError::DigestMismatch { .. }
+        | ImageError::SizeMismatch { .. }
+        | ImageError::Interrupted { .. } => Class::Internal,
         ImageError::TooLarge { .. } | ImageError::Manifest(_) => Class::InvalidArgument,
         ImageError::Registry(error) => of_registry(error),
         ImageError::Archive(error) => match error {
@@ -118,9 +130,11 @@ pub(super) fn of_image(error: &ImageError) -> Class {
 
 fn of_registry(error: &RegistryError) -> Class {
     match error {
-        RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. } | RegistryError::Denied { .. } => Class::NotFound,
+        RegistryError::ManifestUnknown { .. }
+        | RegistryError::NameUnknown { .. }
+        | RegistryError::Denied { .. } => Class::NotFound,
         RegistryError::Unauthorized { .. } => Class::Unauthorized,
-        RegistryError::Tls { .. } => Class::Unsupported,
+        RegistryError::Address { .. } => Class::InvalidArgument,
         RegistryError::Transport { .. }
         | RegistryError::Answer { .. }
         | RegistryError::Garbage { .. }
@@ -132,7 +146,9 @@ fn of_registry(error: &RegistryError) -> Class {
 
 pub(super) fn of_cgroup(error: &CgroupError) -> Class {
     match error {
-        CgroupError::NotMounted | CgroupError::NoController { .. } | CgroupError::Unsupported { .. } => Class::Unsupported,
+        CgroupError::NotMounted
+        | CgroupError::NoController { .. }
+        | CgroupError::Unsupported { .. } => Class::Unsupported,
         CgroupError::BadPath { .. } => Class::InvalidArgument,
         CgroupError::Layout { source, .. }
         | CgroupError::Make { source, .. }

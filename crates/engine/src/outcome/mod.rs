@@ -145,7 +145,9 @@ pub enum EngineError {
         full: bool,
     },
     /// The image is for another platform than the one asked for. Clients pull after seeing this from create.
-    #[error("image with reference {image} was found but its platform ({actual}) does not match the specified platform ({wanted})")]
+    #[error(
+        "image with reference {image} was found but its platform ({actual}) does not match the specified platform ({wanted})"
+    )]
     WrongPlatform {
         /// As the client named it.
         image: String,
@@ -221,7 +223,9 @@ pub enum EngineError {
         source: runtime::cgroup::CgroupError,
     },
     /// The store was written by a newer release.
-    #[error("the store in {path} has schema {found}, this release knows up to {known}: use the release that wrote it, or a newer one")]
+    #[error(
+        "the store in {path} has schema {found}, this release knows up to {known}: use the release that wrote it, or a newer one"
+    )]
     StoreNewer {
         /// The store's file.
         path: String,
@@ -240,7 +244,9 @@ pub enum EngineError {
         source: serde_json::Error,
     },
     /// Another daemon holds the roots.
-    #[error("another daemon (process {holder}) is using {path}: stop it, or choose another --exec-root and --data-root")]
+    #[error(
+        "another daemon (process {holder}) is using {path}: stop it, or choose another --exec-root and --data-root"
+    )]
     Locked {
         /// The lock file.
         path: String,
@@ -267,8 +273,16 @@ impl EngineError {
             | Self::NoSuchImage { .. }
             | Self::NoSuchVolume { .. }
             | Self::NoSuchNetwork { .. } => Class::NotFound,
-            Self::Ambiguous { .. } | Self::Invalid { .. } | Self::StartFailed { .. } => Class::InvalidArgument,
-            Self::NameInUse { .. } | Self::NotRunning { .. } | Self::Conflict { .. } => Class::Conflict,
+            Self::Ambiguous { .. } | Self::Invalid { .. } => Class::InvalidArgument,
+            // As docker: a program that is not there or may not be executed is the request's fault.
+            Self::StartFailed {
+                exit_code: 126 | 127,
+                ..
+            } => Class::InvalidArgument,
+            Self::StartFailed { .. } => Class::Internal,
+            Self::NameInUse { .. } | Self::NotRunning { .. } | Self::Conflict { .. } => {
+                Class::Conflict
+            }
             Self::NotModified => Class::NotModified,
             Self::Unsupported { .. } | Self::LogsNotKept => Class::Unsupported,
             Self::Io { source, .. } => classes::of_io(source),
@@ -296,12 +310,16 @@ impl EngineError {
 
     /// Shorthand for a refused request.
     pub(crate) fn invalid(sentence: impl Into<String>) -> EngineError {
-        EngineError::Invalid { sentence: sentence.into() }
+        EngineError::Invalid {
+            sentence: sentence.into(),
+        }
     }
 
     /// Shorthand for a request that contradicts the state.
     pub(crate) fn conflict(sentence: impl Into<String>) -> EngineError {
-        EngineError::Conflict { sentence: sentence.into() }
+        EngineError::Conflict {
+            sentence: sentence.into(),
+        }
     }
 
     /// Shorthand for something that is not built.
@@ -343,5 +361,8 @@ pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
 }

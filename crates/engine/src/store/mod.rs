@@ -73,9 +73,19 @@ impl Store {
         let (jobs, inbox) = sync_channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || Writer { connection, synchronous: Durability::Kill, unfolded: 0 }.run(&inbox))
+            .spawn(move || {
+                Writer {
+                    connection,
+                    synchronous: Durability::Kill,
+                    unfolded: 0,
+                }
+                .run(&inbox)
+            })
             .map_err(EngineError::io("start the store's thread"))?;
-        Ok(Store { jobs, writer: Mutex::new(Some(writer)) })
+        Ok(Store {
+            jobs,
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     /// Runs one transaction; ready when it is committed as durably as asked. An error of the closure rolls back
@@ -87,11 +97,16 @@ impl Store {
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
         after: impl FnOnce(&mut T) + Send + 'static,
     ) -> Result<T> {
-        self.submit(durability, work, after)?.await.unwrap_or(Err(EngineError::Closing))
+        self.submit(durability, work, after)?
+            .await
+            .unwrap_or(Err(EngineError::Closing))
     }
 
     /// Reads what is committed so far, after everything that was submitted before.
-    pub(crate) async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         self.write(Durability::Kill, work, |_| ()).await
     }
 
@@ -101,11 +116,14 @@ impl Store {
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
         after: impl FnOnce(&mut T) + Send + 'static,
     ) {
-        if self.submit_with(Durability::Kill, work, after, |outcome| {
-            if let Err(error) = outcome {
-                tracing::error!(%error, "a deferred write to the store failed");
-            }
-        }).is_err() {
+        if self
+            .submit_with(Durability::Kill, work, after, |outcome| {
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "a deferred write to the store failed");
+                }
+            })
+            .is_err()
+        {
             tracing::debug!("the store is closed: a deferred write is dropped");
         }
     }
@@ -154,7 +172,9 @@ impl Store {
             });
             (keep, done)
         });
-        self.jobs.send(Job::Write { durability, work }).map_err(|_| EngineError::Closing)
+        self.jobs
+            .send(Job::Write { durability, work })
+            .map_err(|_| EngineError::Closing)
     }
 }
 
@@ -186,7 +206,10 @@ impl Writer {
             let mut durability = Durability::Kill;
             for job in std::iter::once(first).chain(inbox.try_iter().take(BATCH)) {
                 match job {
-                    Job::Write { durability: asked, work } => {
+                    Job::Write {
+                        durability: asked,
+                        work,
+                    } => {
                         if asked == Durability::PowerCut {
                             durability = asked;
                         }
@@ -224,20 +247,36 @@ impl Writer {
         }
         let sentence = outcome.err();
         for done in finished {
-            done(sentence.as_ref().map(|error| EngineError::StoreCommit { sentence: error.to_string(), full: disk_full(error) }));
+            done(sentence.as_ref().map(|error| EngineError::StoreCommit {
+                sentence: error.to_string(),
+                full: disk_full(error),
+            }));
         }
     }
 
-    fn transaction(&mut self, durability: Durability, batch: Vec<Work>, finished: &mut Vec<Done>) -> rusqlite::Result<()> {
+    fn transaction(
+        &mut self,
+        durability: Durability,
+        batch: Vec<Work>,
+        finished: &mut Vec<Done>,
+    ) -> rusqlite::Result<()> {
         if self.synchronous != durability {
-            let level = if durability == Durability::PowerCut { "FULL" } else { "NORMAL" };
+            let level = if durability == Durability::PowerCut {
+                "FULL"
+            } else {
+                "NORMAL"
+            };
             self.connection.pragma_update(None, "synchronous", level)?;
             self.synchronous = durability;
         }
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.connection
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])?;
         for work in batch {
             self.unfolded += 1;
-            self.connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+            self.connection
+                .prepare_cached("SAVEPOINT job")?
+                .execute([])?;
             // A panic in a closure ends that transaction alone: its answer channel is dropped with it.
             let keep = match catch_unwind(AssertUnwindSafe(|| work(&self.connection))) {
                 Ok((keep, done)) => {
@@ -247,7 +286,9 @@ impl Writer {
                 Err(_) => false,
             };
             if !keep {
-                self.connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+                self.connection
+                    .prepare_cached("ROLLBACK TO job")?
+                    .execute([])?;
             }
             self.connection.prepare_cached("RELEASE job")?.execute([])?;
         }
@@ -275,19 +316,32 @@ fn disk_full(error: &rusqlite::Error) -> bool {
 mod tests {
     use super::*;
 
-    fn write<T: Send + 'static>(store: &Store, durability: Durability, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
-        store.submit(durability, work, |_| ())?.blocking_recv().unwrap_or(Err(EngineError::Closing))
+    fn write<T: Send + 'static>(
+        store: &Store,
+        durability: Durability,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        store
+            .submit(durability, work, |_| ())?
+            .blocking_recv()
+            .unwrap_or(Err(EngineError::Closing))
     }
 
     fn key(store: &Store, key: &'static str) -> Option<String> {
-        write(store, Durability::Kill, move |connection| schema::meta(connection, key)).unwrap()
+        write(store, Durability::Kill, move |connection| {
+            schema::meta(connection, key)
+        })
+        .unwrap()
     }
 
     #[test]
     fn a_failed_transaction_takes_no_other_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store.db")).unwrap();
-        write(&store, Durability::Kill, |connection| schema::set_meta(connection, "a", "1")).unwrap();
+        write(&store, Durability::Kill, |connection| {
+            schema::set_meta(connection, "a", "1")
+        })
+        .unwrap();
         let failed = write(&store, Durability::Kill, |connection| {
             schema::set_meta(connection, "b", "2")?;
             Err::<(), _>(EngineError::invalid("no"))
@@ -301,9 +355,14 @@ mod tests {
     fn a_panic_ends_one_transaction_and_not_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store.db")).unwrap();
-        let failed = write(&store, Durability::Kill, |_| -> Result<()> { panic!("on purpose") });
+        let failed = write(&store, Durability::Kill, |_| -> Result<()> {
+            panic!("on purpose")
+        });
         assert!(matches!(failed, Err(EngineError::Closing)));
-        write(&store, Durability::PowerCut, |connection| schema::set_meta(connection, "a", "1")).unwrap();
+        write(&store, Durability::PowerCut, |connection| {
+            schema::set_meta(connection, "a", "1")
+        })
+        .unwrap();
         assert_eq!(key(&store, "a").as_deref(), Some("1"));
     }
 
@@ -311,7 +370,12 @@ mod tests {
     fn what_was_committed_is_there_after_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        write(&Store::open(&path).unwrap(), Durability::PowerCut, |connection| schema::set_meta(connection, "a", "1")).unwrap();
+        write(
+            &Store::open(&path).unwrap(),
+            Durability::PowerCut,
+            |connection| schema::set_meta(connection, "a", "1"),
+        )
+        .unwrap();
         assert_eq!(key(&Store::open(&path).unwrap(), "a").as_deref(), Some("1"));
     }
 
@@ -319,7 +383,12 @@ mod tests {
     fn a_newer_schema_is_refused_with_a_sentence() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        write(&Store::open(&path).unwrap(), Durability::Kill, |connection| schema::set_meta(connection, "schema", "999")).unwrap();
+        write(
+            &Store::open(&path).unwrap(),
+            Durability::Kill,
+            |connection| schema::set_meta(connection, "schema", "999"),
+        )
+        .unwrap();
         let refused = Store::open(&path).err().unwrap().to_string();
         assert!(refused.contains("has schema 999"), "{refused}");
     }

@@ -9,12 +9,18 @@ use crate::outcome::{EngineError, Result};
 
 /// Writes a document.
 pub(crate) fn to_json<T: Serialize>(what: &str, value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|source| EngineError::StoreRow { what: what.to_owned(), source })
+    serde_json::to_string(value).map_err(|source| EngineError::StoreRow {
+        what: what.to_owned(),
+        source,
+    })
 }
 
 /// Reads a document.
 pub(crate) fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|source| EngineError::StoreRow { what: what.to_owned(), source })
+    serde_json::from_str(text).map_err(|source| EngineError::StoreRow {
+        what: what.to_owned(),
+        source,
+    })
 }
 
 /// A container as it is stored; the documents are texts, made and read by `containers::record`.
@@ -51,16 +57,31 @@ impl ContainerRow {
     }
 
     pub(crate) fn delete(connection: &Connection, id: &str) -> Result<()> {
-        connection.prepare_cached("DELETE FROM containers WHERE ns = ?1 AND id = ?2")?.execute(params![NAMESPACE, id])?;
-        connection.prepare_cached("DELETE FROM execs WHERE container = ?1")?.execute(params![id])?;
-        connection.prepare_cached("DELETE FROM endpoints WHERE container = ?1")?.execute(params![id])?;
+        connection
+            .prepare_cached("DELETE FROM containers WHERE ns = ?1 AND id = ?2")?
+            .execute(params![NAMESPACE, id])?;
+        connection
+            .prepare_cached("DELETE FROM execs WHERE container = ?1")?
+            .execute(params![id])?;
+        connection
+            .prepare_cached("DELETE FROM endpoints WHERE container = ?1")?
+            .execute(params![id])?;
         Ok(())
     }
 
     pub(crate) fn all(connection: &Connection) -> Result<Vec<ContainerRow>> {
-        let mut statement = connection.prepare_cached("SELECT id, name, state, image, doc, run FROM containers WHERE ns = ?1")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT id, name, state, image, doc, run FROM containers WHERE ns = ?1",
+        )?;
         let rows = statement.query_map(params![NAMESPACE], |row| {
-            Ok(ContainerRow { id: row.get(0)?, name: row.get(1)?, state: row.get(2)?, image: row.get(3)?, doc: row.get(4)?, run: row.get(5)? })
+            Ok(ContainerRow {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                state: row.get(2)?,
+                image: row.get(3)?,
+                doc: row.get(4)?,
+                run: row.get(5)?,
+            })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -70,7 +91,12 @@ impl ContainerRow {
 pub(crate) mod endpoints {
     use super::*;
 
-    pub(crate) fn put(connection: &Connection, network: &str, container: &str, address: &str) -> Result<()> {
+    pub(crate) fn put(
+        connection: &Connection,
+        network: &str,
+        container: &str,
+        address: &str,
+    ) -> Result<()> {
         connection
             .prepare_cached(
                 "INSERT INTO endpoints (network, container, address) VALUES (?1, ?2, ?3)
@@ -81,7 +107,9 @@ pub(crate) mod endpoints {
     }
 
     pub(crate) fn delete(connection: &Connection, container: &str) -> Result<()> {
-        connection.prepare_cached("DELETE FROM endpoints WHERE container = ?1")?.execute(params![container])?;
+        connection
+            .prepare_cached("DELETE FROM endpoints WHERE container = ?1")?
+            .execute(params![container])?;
         Ok(())
     }
 }
@@ -106,13 +134,22 @@ impl ImageRow {
     }
 
     pub(crate) fn delete(connection: &Connection, id: &str) -> Result<()> {
-        connection.prepare_cached("DELETE FROM images WHERE ns = ?1 AND id = ?2")?.execute(params![NAMESPACE, id])?;
+        connection
+            .prepare_cached("DELETE FROM images WHERE ns = ?1 AND id = ?2")?
+            .execute(params![NAMESPACE, id])?;
         Ok(())
     }
 
     pub(crate) fn all(connection: &Connection) -> Result<Vec<ImageRow>> {
-        let mut statement = connection.prepare_cached("SELECT id, created, doc FROM images WHERE ns = ?1")?;
-        let rows = statement.query_map(params![NAMESPACE], |row| Ok(ImageRow { id: row.get(0)?, created: row.get(1)?, doc: row.get(2)? }))?;
+        let mut statement =
+            connection.prepare_cached("SELECT id, created, doc FROM images WHERE ns = ?1")?;
+        let rows = statement.query_map(params![NAMESPACE], |row| {
+            Ok(ImageRow {
+                id: row.get(0)?,
+                created: row.get(1)?,
+                doc: row.get(2)?,
+            })
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
@@ -121,7 +158,12 @@ impl ImageRow {
 pub(crate) mod refs {
     use super::*;
 
-    pub(crate) fn put(connection: &Connection, name: &str, image: &str, target: &str) -> Result<()> {
+    pub(crate) fn put(
+        connection: &Connection,
+        name: &str,
+        image: &str,
+        target: &str,
+    ) -> Result<()> {
         connection
             .prepare_cached(
                 "INSERT INTO refs (ns, name, image, target) VALUES (?1, ?2, ?3, ?4)
@@ -132,14 +174,19 @@ pub(crate) mod refs {
     }
 
     pub(crate) fn delete(connection: &Connection, name: &str) -> Result<()> {
-        connection.prepare_cached("DELETE FROM refs WHERE ns = ?1 AND name = ?2")?.execute(params![NAMESPACE, name])?;
+        connection
+            .prepare_cached("DELETE FROM refs WHERE ns = ?1 AND name = ?2")?
+            .execute(params![NAMESPACE, name])?;
         Ok(())
     }
 
     /// All of them: name, image, target.
     pub(crate) fn all(connection: &Connection) -> Result<Vec<(String, String, String)>> {
-        let mut statement = connection.prepare_cached("SELECT name, image, target FROM refs WHERE ns = ?1")?;
-        let rows = statement.query_map(params![NAMESPACE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut statement =
+            connection.prepare_cached("SELECT name, image, target FROM refs WHERE ns = ?1")?;
+        let rows = statement.query_map(params![NAMESPACE], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
@@ -182,12 +229,16 @@ impl LayerRow {
     }
 
     pub(crate) fn delete(connection: &Connection, number: u64) -> Result<()> {
-        connection.prepare_cached("DELETE FROM layers WHERE number = ?1")?.execute(params![number as i64])?;
+        connection
+            .prepare_cached("DELETE FROM layers WHERE number = ?1")?
+            .execute(params![number as i64])?;
         Ok(())
     }
 
     pub(crate) fn all(connection: &Connection) -> Result<Vec<LayerRow>> {
-        let mut statement = connection.prepare_cached("SELECT number, chain, diff, size, state FROM layers WHERE variant = ?1")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT number, chain, diff, size, state FROM layers WHERE variant = ?1",
+        )?;
         let rows = statement.query_map(params![PLAIN], |row| {
             let state: String = row.get(4)?;
             Ok(LayerRow {
@@ -195,7 +246,11 @@ impl LayerRow {
                 chain: row.get(1)?,
                 diff: row.get(2)?,
                 size: row.get::<_, i64>(3)? as u64,
-                state: if state == "ready" { LayerState::Ready } else { LayerState::Making },
+                state: if state == "ready" {
+                    LayerState::Ready
+                } else {
+                    LayerState::Making
+                },
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -213,19 +268,30 @@ pub(crate) struct VolumeRow {
 impl VolumeRow {
     pub(crate) fn put(&self, connection: &Connection) -> Result<()> {
         connection
-            .prepare_cached("INSERT OR REPLACE INTO volumes (ns, name, anonymous, doc) VALUES (?1, ?2, ?3, ?4)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO volumes (ns, name, anonymous, doc) VALUES (?1, ?2, ?3, ?4)",
+            )?
             .execute(params![NAMESPACE, self.name, self.anonymous, self.doc])?;
         Ok(())
     }
 
     pub(crate) fn delete(connection: &Connection, name: &str) -> Result<()> {
-        connection.prepare_cached("DELETE FROM volumes WHERE ns = ?1 AND name = ?2")?.execute(params![NAMESPACE, name])?;
+        connection
+            .prepare_cached("DELETE FROM volumes WHERE ns = ?1 AND name = ?2")?
+            .execute(params![NAMESPACE, name])?;
         Ok(())
     }
 
     pub(crate) fn all(connection: &Connection) -> Result<Vec<VolumeRow>> {
-        let mut statement = connection.prepare_cached("SELECT name, anonymous, doc FROM volumes WHERE ns = ?1")?;
-        let rows = statement.query_map(params![NAMESPACE], |row| Ok(VolumeRow { name: row.get(0)?, anonymous: row.get(1)?, doc: row.get(2)? }))?;
+        let mut statement =
+            connection.prepare_cached("SELECT name, anonymous, doc FROM volumes WHERE ns = ?1")?;
+        let rows = statement.query_map(params![NAMESPACE], |row| {
+            Ok(VolumeRow {
+                name: row.get(0)?,
+                anonymous: row.get(1)?,
+                doc: row.get(2)?,
+            })
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
@@ -241,18 +307,29 @@ pub(crate) struct TombstoneRow {
 impl TombstoneRow {
     /// Writes a tombstone and gives its sequence number.
     pub(crate) fn insert(connection: &Connection, kind: &str, key: &str) -> Result<i64> {
-        connection.prepare_cached("INSERT INTO tombstones (kind, key) VALUES (?1, ?2)")?.execute(params![kind, key])?;
+        connection
+            .prepare_cached("INSERT INTO tombstones (kind, key) VALUES (?1, ?2)")?
+            .execute(params![kind, key])?;
         Ok(connection.last_insert_rowid())
     }
 
     pub(crate) fn delete(connection: &Connection, sequence: i64) -> Result<()> {
-        connection.prepare_cached("DELETE FROM tombstones WHERE sequence = ?1")?.execute(params![sequence])?;
+        connection
+            .prepare_cached("DELETE FROM tombstones WHERE sequence = ?1")?
+            .execute(params![sequence])?;
         Ok(())
     }
 
     pub(crate) fn all(connection: &Connection) -> Result<Vec<TombstoneRow>> {
-        let mut statement = connection.prepare_cached("SELECT sequence, kind, key FROM tombstones ORDER BY sequence")?;
-        let rows = statement.query_map([], |row| Ok(TombstoneRow { sequence: row.get(0)?, kind: row.get(1)?, key: row.get(2)? }))?;
+        let mut statement = connection
+            .prepare_cached("SELECT sequence, kind, key FROM tombstones ORDER BY sequence")?;
+        let rows = statement.query_map([], |row| {
+            Ok(TombstoneRow {
+                sequence: row.get(0)?,
+                kind: row.get(1)?,
+                key: row.get(2)?,
+            })
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
@@ -265,17 +342,23 @@ pub(crate) mod events {
     pub(crate) const KEPT: i64 = 10_000;
 
     pub(crate) fn insert(connection: &Connection, time: i64, doc: &str) -> Result<i64> {
-        connection.prepare_cached("INSERT INTO events (time, doc) VALUES (?1, ?2)")?.execute(params![time, doc])?;
+        connection
+            .prepare_cached("INSERT INTO events (time, doc) VALUES (?1, ?2)")?
+            .execute(params![time, doc])?;
         let sequence = connection.last_insert_rowid();
         if sequence % 256 == 0 {
-            connection.prepare_cached("DELETE FROM events WHERE sequence <= ?1")?.execute(params![sequence - KEPT])?;
+            connection
+                .prepare_cached("DELETE FROM events WHERE sequence <= ?1")?
+                .execute(params![sequence - KEPT])?;
         }
         Ok(sequence)
     }
 
     /// Sequence and document of what happened from `since` on, oldest first.
     pub(crate) fn since(connection: &Connection, since: i64) -> Result<Vec<(i64, String)>> {
-        let mut statement = connection.prepare_cached("SELECT sequence, doc FROM events WHERE time >= ?1 ORDER BY sequence")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT sequence, doc FROM events WHERE time >= ?1 ORDER BY sequence",
+        )?;
         let rows = statement.query_map(params![since], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -287,18 +370,24 @@ pub(crate) mod execs {
 
     pub(crate) fn put(connection: &Connection, id: &str, container: &str, doc: &str) -> Result<()> {
         connection
-            .prepare_cached("INSERT OR REPLACE INTO execs (id, container, doc) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO execs (id, container, doc) VALUES (?1, ?2, ?3)",
+            )?
             .execute(params![id, container, doc])?;
         Ok(())
     }
 
     pub(crate) fn delete(connection: &Connection, id: &str) -> Result<()> {
-        connection.prepare_cached("DELETE FROM execs WHERE id = ?1")?.execute(params![id])?;
+        connection
+            .prepare_cached("DELETE FROM execs WHERE id = ?1")?
+            .execute(params![id])?;
         Ok(())
     }
 
     pub(crate) fn delete_of(connection: &Connection, container: &str) -> Result<()> {
-        connection.prepare_cached("DELETE FROM execs WHERE container = ?1")?.execute(params![container])?;
+        connection
+            .prepare_cached("DELETE FROM execs WHERE container = ?1")?
+            .execute(params![container])?;
         Ok(())
     }
 

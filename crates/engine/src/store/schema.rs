@@ -55,11 +55,19 @@ const MIGRATIONS: &[&str] = &[
 
 /// Runs the migrations that the file has not seen.
 pub(crate) fn migrate(connection: &Connection, path: &Path) -> Result<()> {
-    connection.execute_batch("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID")?;
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    )?;
     let known = MIGRATIONS.len() as i64;
-    let found: i64 = meta(connection, "schema")?.and_then(|number| number.parse().ok()).unwrap_or(0);
+    let found: i64 = meta(connection, "schema")?
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0);
     if found > known {
-        return Err(EngineError::StoreNewer { path: path.display().to_string(), found, known });
+        return Err(EngineError::StoreNewer {
+            path: path.display().to_string(),
+            found,
+            known,
+        });
     }
     for (number, migration) in (1..).zip(MIGRATIONS).skip(found.max(0) as usize) {
         connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -67,7 +75,11 @@ pub(crate) fn migrate(connection: &Connection, path: &Path) -> Result<()> {
             .execute_batch(migration)
             .map_err(EngineError::from)
             .and_then(|()| set_meta(connection, "schema", &i64::to_string(&number)));
-        connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        connection.execute_batch(if outcome.is_ok() {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        })?;
         outcome?;
     }
     Ok(())
@@ -75,7 +87,13 @@ pub(crate) fn migrate(connection: &Connection, path: &Path) -> Result<()> {
 
 /// Reads one value of `meta`.
 pub(crate) fn meta(connection: &Connection, key: &str) -> Result<Option<String>> {
-    Ok(connection.query_row("SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1", params![key], |row| row.get(0)).optional()?)
+    Ok(connection
+        .query_row(
+            "SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1",
+            params![key],
+            |row| row.get(0),
+        )
+        .optional()?)
 }
 
 /// Writes one value of `meta`.

@@ -25,8 +25,12 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         },
         ["cat"] => {
             let mut text = Vec::new();
-            std::io::stdin().read_to_end(&mut text).expect("read standard input");
-            std::io::stdout().write_all(&text).expect("write standard output");
+            std::io::stdin()
+                .read_to_end(&mut text)
+                .expect("read standard input");
+            std::io::stdout()
+                .write_all(&text)
+                .expect("write standard output");
         }
         ["read", path] => match std::fs::read_to_string(path) {
             Ok(text) => print!("{text}"),
@@ -42,12 +46,22 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
             }
         }
         ["list", path] => {
-            let mut names: Vec<_> = std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.file_name().into_string().unwrap_or_default()).collect();
+            let mut names: Vec<_> = std::fs::read_dir(path)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.file_name().into_string().unwrap_or_default())
+                .collect();
             names.sort();
             println!("{}", names.join(" "));
         }
         ["env", name] => println!("{}", std::env::var(name).unwrap_or_default()),
-        ["cwd"] => println!("{}", std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default()),
+        ["cwd"] => println!(
+            "{}",
+            std::env::current_dir()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default()
+        ),
         ["listen", port] => {
             let listener = std::net::TcpListener::bind(format!("0.0.0.0:{port}")).expect("listen");
             for mut stream in listener.incoming().flatten() {

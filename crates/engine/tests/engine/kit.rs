@@ -11,9 +11,16 @@ use engine::{AttachOptions, CreateRequest, Engine, EngineConfig, RemoveOptions, 
 /// Leaves the host's network and mounts; called before there are threads.
 pub(crate) fn own_namespaces() {
     sys::process::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS).expect("namespaces of one's own");
-    rustix::mount::mount_change("/", rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC).expect("private mounts");
+    rustix::mount::mount_change(
+        "/",
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+    )
+    .expect("private mounts");
     // Settings of the network are those of the namespace that is looked at.
-    std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("lo up");
+    std::process::Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status()
+        .expect("lo up");
 }
 
 /// Roots of a test, removed with it.
@@ -23,11 +30,16 @@ pub(crate) struct Roots {
 
 impl Roots {
     pub(crate) fn new() -> Roots {
-        Roots { folder: tempfile::tempdir().expect("a folder") }
+        Roots {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     pub(crate) fn config(&self) -> EngineConfig {
-        let mut config = EngineConfig::new(self.folder.path().join("data"), self.folder.path().join("exec"));
+        let mut config = EngineConfig::new(
+            self.folder.path().join("data"),
+            self.folder.path().join("exec"),
+        );
         config.bridge = Some("none".to_owned());
         config
     }
@@ -35,8 +47,16 @@ impl Roots {
 
 /// Runs a test's future to its end, with a limit.
 pub(crate) fn run<F: Future<Output = ()>>(test: F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test takes too long") });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), test)
+            .await
+            .expect("the test takes too long")
+    });
 }
 
 /// A request that runs this program with these words, without a network.
@@ -44,7 +64,13 @@ pub(crate) fn request(words: &[&str]) -> CreateRequest {
     let mut request = CreateRequest::default();
     request.config.image = "wharf/isolation".to_owned();
     request.config.entrypoint = Some(vec!["/wharf".to_owned(), "inside".to_owned()].into());
-    request.config.cmd = Some(words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>().into());
+    request.config.cmd = Some(
+        words
+            .iter()
+            .map(|&word| word.to_owned())
+            .collect::<Vec<_>>()
+            .into(),
+    );
     request.host_config.network_mode = "none".to_owned();
     request
 }
@@ -58,12 +84,25 @@ pub(crate) struct Ran {
 
 /// Attaches, starts and waits, as docker's client does for `run`.
 pub(crate) async fn run_container(engine: &Engine, request: CreateRequest) -> Ran {
-    let condition = if request.host_config.auto_remove { WaitCondition::Removed } else { WaitCondition::NextExit };
+    let condition = if request.host_config.auto_remove {
+        WaitCondition::Removed
+    } else {
+        WaitCondition::NextExit
+    };
     let id = engine.create(None, request, None).await.expect("create").id;
-    let options = AttachOptions { stdout: true, stderr: true, stream: true, raw: true, ..Default::default() };
+    let options = AttachOptions {
+        stdout: true,
+        stderr: true,
+        stream: true,
+        raw: true,
+        ..Default::default()
+    };
     let ticket = engine.attach_intent(&id, options).await.expect("attach");
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    ticket.deliver(OwnedFd::from(theirs), Vec::new()).await.expect("deliver");
+    ticket
+        .deliver(OwnedFd::from(theirs), Vec::new())
+        .await
+        .expect("deliver");
     let wait = engine.wait(&id, condition).await.expect("wait");
     engine.start(&id, None).await.expect("start");
     let output = read_all(ours).await;
@@ -73,7 +112,9 @@ pub(crate) async fn run_container(engine: &Engine, request: CreateRequest) -> Ra
 
 pub(crate) async fn read_all(mut stream: UnixStream) -> String {
     tokio::task::spawn_blocking(move || {
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a limit");
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).expect("read the stream");
         // Frames have bytes that are no text.
@@ -96,8 +137,19 @@ pub(crate) async fn eventually(what: &str, mut test: impl AsyncFnMut() -> bool) 
 
 /// Removes all containers and closes; nothing of the engine is left in the kernel then.
 pub(crate) async fn clean_up(engine: Engine) {
-    for container in engine.list(engine::ListOptions { all: true, ..Default::default() }).await.expect("list") {
-        let options = RemoveOptions { force: true, volumes: true, ..Default::default() };
+    for container in engine
+        .list(engine::ListOptions {
+            all: true,
+            ..Default::default()
+        })
+        .await
+        .expect("list")
+    {
+        let options = RemoveOptions {
+            force: true,
+            volumes: true,
+            ..Default::default()
+        };
         engine.remove(&container.id, options).await.expect("remove");
     }
     engine.close().await.expect("close");

@@ -8,9 +8,15 @@ pub(crate) const TESTS: [(&str, fn()); 6] = [
     ("the_built_in_image_runs", the_built_in_image_runs),
     ("a_container_removes_itself", a_container_removes_itself),
     ("exit_codes_are_told", exit_codes_are_told),
-    ("a_missing_program_is_told_in_dockers_words", a_missing_program_is_told_in_dockers_words),
+    (
+        "a_missing_program_is_told_in_dockers_words",
+        a_missing_program_is_told_in_dockers_words,
+    ),
     ("stop_kill_and_remove", stop_kill_and_remove),
-    ("names_conflict_and_are_free_at_once", names_conflict_and_are_free_at_once),
+    (
+        "names_conflict_and_are_free_at_once",
+        names_conflict_and_are_free_at_once,
+    ),
 ];
 
 fn the_built_in_image_runs() {
@@ -20,7 +26,10 @@ fn the_built_in_image_runs() {
         let ran = run_container(&engine, request(&["echo", "hello"])).await;
         assert_eq!((ran.output.as_str(), ran.code), ("hello\n", 0));
         let seen = engine.inspect(&ran.id, true).await.expect("inspect");
-        assert_eq!((seen.state.status.as_str(), seen.state.exit_code), ("exited", 0));
+        assert_eq!(
+            (seen.state.status.as_str(), seen.state.exit_code),
+            ("exited", 0)
+        );
         kit::clean_up(engine).await;
     });
 }
@@ -34,10 +43,15 @@ fn a_container_removes_itself() {
             request.host_config.auto_remove = true;
             let ran = run_container(&engine, request).await;
             assert_eq!(ran.code, 7, "round {round}");
-            assert!(matches!(engine.inspect(&ran.id, false).await, Err(EngineError::NoSuchContainer { .. })));
+            assert!(matches!(
+                engine.inspect(&ran.id, false).await,
+                Err(EngineError::NoSuchContainer { .. })
+            ));
         }
         eventually("all is cleaned", async || engine.cleaning() == 0).await;
-        let left = std::fs::read_dir(roots.folder.path().join("data/v1/containers")).expect("list").count();
+        let left = std::fs::read_dir(roots.folder.path().join("data/v1/containers"))
+            .expect("list")
+            .count();
         assert_eq!(left, 0);
         kit::clean_up(engine).await;
     });
@@ -48,7 +62,12 @@ fn exit_codes_are_told() {
         let roots = Roots::new();
         let engine = Engine::open(roots.config()).await.expect("open");
         for code in [0, 1, 42] {
-            assert_eq!(run_container(&engine, request(&["exit", &code.to_string()])).await.code, code);
+            assert_eq!(
+                run_container(&engine, request(&["exit", &code.to_string()]))
+                    .await
+                    .code,
+                code
+            );
         }
         kit::clean_up(engine).await;
     });
@@ -60,7 +79,11 @@ fn a_missing_program_is_told_in_dockers_words() {
         let engine = Engine::open(roots.config()).await.expect("open");
         let mut request = request(&[]);
         request.config.entrypoint = Some(vec!["nope".to_owned()].into());
-        let id = engine.create(Some("lost".into()), request, None).await.expect("create").id;
+        let id = engine
+            .create(Some("lost".into()), request, None)
+            .await
+            .expect("create")
+            .id;
         let failed = engine.start(&id, None).await.expect_err("it is missing");
         assert_eq!(
             failed.to_string(),
@@ -69,7 +92,10 @@ fn a_missing_program_is_told_in_dockers_words() {
         );
         assert_eq!(failed.class(), engine::Class::InvalidArgument);
         let seen = engine.inspect("lost", false).await.expect("inspect");
-        assert_eq!((seen.state.status.as_str(), seen.state.exit_code), ("created", 127));
+        assert_eq!(
+            (seen.state.status.as_str(), seen.state.exit_code),
+            ("created", 127)
+        );
         kit::clean_up(engine).await;
     });
 }
@@ -78,24 +104,74 @@ fn stop_kill_and_remove() {
     kit::run(async {
         let roots = Roots::new();
         let engine = Engine::open(roots.config()).await.expect("open");
-        let id = engine.create(Some("sleeper".into()), request(&["sleep"]), None).await.expect("create").id;
+        let id = engine
+            .create(Some("sleeper".into()), request(&["sleep"]), None)
+            .await
+            .expect("create")
+            .id;
         engine.start(&id, None).await.expect("start");
-        assert!(matches!(engine.start(&id, None).await, Err(EngineError::NotModified)));
-        assert!(matches!(engine.remove(&id, RemoveOptions::default()).await, Err(EngineError::Conflict { .. })));
-        let wait = engine.wait(&id, WaitCondition::NotRunning).await.expect("wait");
+        assert!(matches!(
+            engine.start(&id, None).await,
+            Err(EngineError::NotModified)
+        ));
+        assert!(matches!(
+            engine.remove(&id, RemoveOptions::default()).await,
+            Err(EngineError::Conflict { .. })
+        ));
+        let wait = engine
+            .wait(&id, WaitCondition::NotRunning)
+            .await
+            .expect("wait");
         // Process 1 has no handler: SIGTERM does nothing, the grace ends it.
         engine.stop(&id, Some(0), None).await.expect("stop");
         assert_eq!(wait.await.expect("the end").status_code, 137);
-        assert!(matches!(engine.stop(&id, None, None).await, Err(EngineError::NotModified)));
+        assert!(matches!(
+            engine.stop(&id, None, None).await,
+            Err(EngineError::NotModified)
+        ));
         engine.start(&id, None).await.expect("start again");
         engine.pause(&id).await.expect("pause");
-        assert_eq!(engine.inspect(&id, false).await.expect("inspect").state.status, "paused");
+        assert_eq!(
+            engine
+                .inspect(&id, false)
+                .await
+                .expect("inspect")
+                .state
+                .status,
+            "paused"
+        );
         engine.unpause(&id).await.expect("unpause");
         engine.kill(&id, None).await.expect("kill");
-        assert_eq!(engine.inspect(&id, false).await.expect("inspect").state.exit_code, 137);
+        assert_eq!(
+            engine
+                .inspect(&id, false)
+                .await
+                .expect("inspect")
+                .state
+                .exit_code,
+            137
+        );
         engine.restart(&id, Some(0), None).await.expect("restart");
-        engine.remove(&id, RemoveOptions { force: true, ..Default::default() }).await.expect("remove");
-        assert!(engine.list(ListOptions { all: true, ..Default::default() }).await.expect("list").is_empty());
+        engine
+            .remove(
+                &id,
+                RemoveOptions {
+                    force: true,
+                    ..Default::default()
+                },
+            )
+            .await
+            .expect("remove");
+        assert!(
+            engine
+                .list(ListOptions {
+                    all: true,
+                    ..Default::default()
+                })
+                .await
+                .expect("list")
+                .is_empty()
+        );
         kit::clean_up(engine).await;
     });
 }
@@ -105,11 +181,21 @@ fn names_conflict_and_are_free_at_once() {
         let roots = Roots::new();
         let engine = Engine::open(roots.config()).await.expect("open");
         for _ in 0..10 {
-            let id = engine.create(Some("one".into()), request(&["exit", "0"]), None).await.expect("create").id;
-            let refused = engine.create(Some("one".into()), request(&[]), None).await.expect_err("taken");
+            let id = engine
+                .create(Some("one".into()), request(&["exit", "0"]), None)
+                .await
+                .expect("create")
+                .id;
+            let refused = engine
+                .create(Some("one".into()), request(&[]), None)
+                .await
+                .expect_err("taken");
             assert_eq!(refused.class(), engine::Class::Conflict);
             engine.rename(&id, "two").await.expect("rename");
-            engine.remove("two", RemoveOptions::default()).await.expect("remove");
+            engine
+                .remove("two", RemoveOptions::default())
+                .await
+                .expect("remove");
         }
         kit::clean_up(engine).await;
     });

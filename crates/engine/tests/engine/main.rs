@@ -4,11 +4,13 @@
 //! built-in image holds it. Each test runs in a process of its own, in network and mount namespaces of its own, with
 //! roots of its own.
 
+mod images;
 mod inside;
 mod kit;
 mod lifecycle;
 mod network;
 mod recovery;
+mod settings;
 mod streams;
 
 use std::process::{Command, ExitCode};
@@ -22,6 +24,8 @@ fn tests() -> Vec<Test> {
     all.extend(streams::TESTS);
     all.extend(network::TESTS);
     all.extend(recovery::TESTS);
+    all.extend(images::TESTS);
+    all.extend(settings::TESTS);
     all
 }
 
@@ -41,7 +45,9 @@ fn main() -> ExitCode {
 
 /// Runs one test in this process.
 fn one(name: &str) -> ExitCode {
-    let Some((_, test)) = tests().into_iter().find(|(known, _)| *known == name) else { return ExitCode::FAILURE };
+    let Some((_, test)) = tests().into_iter().find(|(known, _)| *known == name) else {
+        return ExitCode::FAILURE;
+    };
     kit::own_namespaces();
     test();
     ExitCode::SUCCESS
@@ -49,9 +55,14 @@ fn one(name: &str) -> ExitCode {
 
 /// Runs each test whose name contains one of the filters, one after the other.
 fn all(arguments: &[String]) -> ExitCode {
-    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let filters: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        tests().iter().for_each(|(name, _)| println!("{name}: test"));
+        tests()
+            .iter()
+            .for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
     let mut failed = Vec::new();
@@ -62,14 +73,34 @@ fn all(arguments: &[String]) -> ExitCode {
         }
         count += 1;
         let begun = Instant::now();
-        let output = Command::new("/proc/self/exe").args(["one", name]).output().expect("run a test");
+        let output = Command::new("/proc/self/exe")
+            .args(["one", name])
+            .output()
+            .expect("run a test");
         let passed = output.status.success();
-        println!("test {name} ... {} ({} ms)", if passed { "ok" } else { "FAILED" }, begun.elapsed().as_millis());
+        println!(
+            "test {name} ... {} ({} ms)",
+            if passed { "ok" } else { "FAILED" },
+            begun.elapsed().as_millis()
+        );
         if !passed {
-            println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            println!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
             failed.push(name);
         }
     }
-    println!("\ntest result: {}. {} passed; {} failed", if failed.is_empty() { "ok" } else { "FAILED" }, count - failed.len(), failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!(
+        "\ntest result: {}. {} passed; {} failed",
+        if failed.is_empty() { "ok" } else { "FAILED" },
+        count - failed.len(),
+        failed.len()
+    );
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

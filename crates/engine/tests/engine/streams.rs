@@ -30,17 +30,45 @@ fn logs_are_kept_and_followed() {
         let roots = Roots::new();
         let engine = Engine::open(roots.config()).await.expect("open");
         let ran = run_container(&engine, request(&["both"])).await;
-        let both = LogsOptions { stdout: true, stderr: true, ..Default::default() };
+        let both = LogsOptions {
+            stdout: true,
+            stderr: true,
+            ..Default::default()
+        };
         let text = log_text(&engine, &ran.id, both.clone()).await;
         assert!(text.contains("out\n") && text.contains("err\n"), "{text}");
-        let errors = LogsOptions { stderr: true, ..Default::default() };
+        let errors = LogsOptions {
+            stderr: true,
+            ..Default::default()
+        };
         assert_eq!(log_text(&engine, &ran.id, errors).await, "err\n");
 
-        let id = engine.create(None, request(&["ticks"]), None).await.expect("create").id;
+        let id = engine
+            .create(None, request(&["ticks"]), None)
+            .await
+            .expect("create")
+            .id;
         engine.start(&id, None).await.expect("start");
-        let mut logs = engine.logs(&id, LogsOptions { follow: true, ..both }).await.expect("logs");
+        let mut logs = engine
+            .logs(
+                &id,
+                LogsOptions {
+                    follow: true,
+                    ..both
+                },
+            )
+            .await
+            .expect("logs");
         for _ in 0..3 {
-            assert!(logs.chunks.recv().await.expect("a tick").expect("readable").bytes.starts_with(b"tick\n"));
+            assert!(
+                logs.chunks
+                    .recv()
+                    .await
+                    .expect("a tick")
+                    .expect("readable")
+                    .bytes
+                    .starts_with(b"tick\n")
+            );
         }
         engine.kill(&id, None).await.expect("kill");
         while logs.chunks.recv().await.is_some() {}
@@ -56,14 +84,27 @@ fn input_reaches_the_program() {
         request.config.open_stdin = true;
         request.config.stdin_once = true;
         let id = engine.create(None, request, None).await.expect("create").id;
-        let options = AttachOptions { stdin: true, stdout: true, stream: true, raw: true, ..Default::default() };
+        let options = AttachOptions {
+            stdin: true,
+            stdout: true,
+            stream: true,
+            raw: true,
+            ..Default::default()
+        };
         let ticket = engine.attach_intent(&id, options).await.expect("attach");
         let (mut ours, theirs) = UnixStream::pair().expect("a pair");
-        ticket.deliver(OwnedFd::from(theirs), b"left".to_vec()).await.expect("deliver");
-        let wait = engine.wait(&id, WaitCondition::NextExit).await.expect("wait");
+        ticket
+            .deliver(OwnedFd::from(theirs), b"left".to_vec())
+            .await
+            .expect("deliver");
+        let wait = engine
+            .wait(&id, WaitCondition::NextExit)
+            .await
+            .expect("wait");
         engine.start(&id, None).await.expect("start");
         ours.write_all(b"over").expect("write");
-        ours.shutdown(std::net::Shutdown::Write).expect("half-close");
+        ours.shutdown(std::net::Shutdown::Write)
+            .expect("half-close");
         assert_eq!(read_all(ours).await, "leftover");
         assert_eq!(wait.await.expect("the end").status_code, 0);
         kit::clean_up(engine).await;
@@ -74,31 +115,58 @@ fn commands_are_executed() {
     kit::run(async {
         let roots = Roots::new();
         let engine = Engine::open(roots.config()).await.expect("open");
-        let id = engine.create(None, request(&["sleep"]), None).await.expect("create").id;
+        let id = engine
+            .create(None, request(&["sleep"]), None)
+            .await
+            .expect("create")
+            .id;
         engine.start(&id, None).await.expect("start");
         let exec = |words: &[&str]| api_types::ExecCreate {
             attach_stdout: true,
             attach_stderr: true,
-            cmd: Some(words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>().into()),
+            cmd: Some(
+                words
+                    .iter()
+                    .map(|&word| word.to_owned())
+                    .collect::<Vec<_>>()
+                    .into(),
+            ),
             ..Default::default()
         };
         let run = async |words: &[&str]| {
-            let exec = engine.exec_create(&id, exec(words)).await.expect("exec create");
-            let ExecStart::Attach(ticket) = engine.exec_start(&exec, ExecStartOptions::default()).await.expect("exec start") else {
+            let exec = engine
+                .exec_create(&id, exec(words))
+                .await
+                .expect("exec create");
+            let ExecStart::Attach(ticket) = engine
+                .exec_start(&exec, ExecStartOptions::default())
+                .await
+                .expect("exec start")
+            else {
                 panic!("it was not detached");
             };
             let (ours, theirs) = UnixStream::pair().expect("a pair");
             let delivered = ticket.deliver(OwnedFd::from(theirs), Vec::new()).await;
             let text = read_all(ours).await;
-            eventually("the exec ends", async || !engine.exec_inspect(&exec).await.expect("inspect").running).await;
-            (text, engine.exec_inspect(&exec).await.expect("inspect").exit_code, delivered.is_ok())
+            eventually("the exec ends", async || {
+                !engine.exec_inspect(&exec).await.expect("inspect").running
+            })
+            .await;
+            (
+                text,
+                engine.exec_inspect(&exec).await.expect("inspect").exit_code,
+                delivered.is_ok(),
+            )
         };
         let (text, code, _) = run(&["/wharf", "inside", "echo", "in"]).await;
         assert!(text.ends_with("in\n"), "{text:?}");
         assert_eq!(code, Some(0));
         assert_eq!(run(&["/wharf", "inside", "exit", "5"]).await.1, Some(5));
         let (text, code, started) = run(&["nope"]).await;
-        assert!(text.contains("exec: \"nope\": executable file not found in $PATH"), "{text:?}");
+        assert!(
+            text.contains("exec: \"nope\": executable file not found in $PATH"),
+            "{text:?}"
+        );
         assert_eq!((code, started), (Some(127), false));
         kit::clean_up(engine).await;
     });
@@ -110,7 +178,11 @@ fn events_are_told_in_order() {
         let engine = Engine::open(roots.config()).await.expect("open");
         let mut filters = engine::Filters::default();
         filters.add("type", "container");
-        let options = engine::EventsOptions { since: Some(0), filters, ..Default::default() };
+        let options = engine::EventsOptions {
+            since: Some(0),
+            filters,
+            ..Default::default()
+        };
         let mut live = engine.events(options.clone()).await.expect("events");
         let mut request = request(&["exit", "3"]);
         request.host_config.auto_remove = true;
@@ -121,7 +193,7 @@ fn events_are_told_in_order() {
             assert_eq!(event.actor.id, ran.id);
             seen.push(event.action);
         }
-        assert_eq!(seen, ["create", "start", "die", "destroy"]);
+        assert_eq!(seen, ["create", "attach", "start", "die", "destroy"]);
         let mut again = engine.events(options).await.expect("events");
         for action in &seen {
             assert_eq!(again.recv().await.expect("an event").action, *action);
