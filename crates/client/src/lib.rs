@@ -18,8 +18,10 @@ mod progress;
 mod query;
 mod session;
 mod stream;
+mod table;
 mod template;
 mod terminal;
+mod time;
 mod units;
 mod verb;
 

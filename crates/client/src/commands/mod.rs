@@ -1,15 +1,31 @@
 //! One file a verb, or a small family of verbs.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+use crate::parse::Parsed;
+use crate::session::Session;
 use crate::verb::Verb;
 
+mod archive;
 mod each;
+mod images;
+mod inspect;
+mod logs;
+mod ps;
 pub(crate) mod pull;
 mod run;
 mod start;
+mod system;
 mod version;
+mod volumes;
 
 /// Every verb.
 pub(crate) static ALL: &[&Verb] = &[
+    &archive::LOAD,
+    &archive::SAVE,
     &each::KILL,
     &each::PAUSE,
     &each::RENAME,
@@ -18,13 +34,35 @@ pub(crate) static ALL: &[&Verb] = &[
     &each::STOP,
     &each::UNPAUSE,
     &each::WAIT,
+    &images::HISTORY,
+    &images::IMAGES,
+    &images::RMI,
+    &images::TAG,
+    &inspect::CONTAINER_INSPECT,
+    &inspect::IMAGE_INSPECT,
+    &inspect::INSPECT,
+    &inspect::NETWORK_INSPECT,
+    &inspect::PORT,
+    &inspect::VOLUME_INSPECT,
+    &logs::EVENTS,
+    &logs::LOGS,
+    &ps::PS,
     &pull::PULL,
     &run::RUN,
     &start::ATTACH,
     &start::CREATE,
     &start::EXEC,
     &start::START,
+    &system::CONTAINER_PRUNE,
+    &system::DF,
+    &system::IMAGE_PRUNE,
+    &system::INFO,
+    &system::VOLUME_PRUNE,
     &version::VERSION,
+    &volumes::NETWORK_LS,
+    &volumes::VOLUME_CREATE,
+    &volumes::VOLUME_LS,
+    &volumes::VOLUME_RM,
 ];
 
 /// The first words of paths with two: `container`, `image`, ….
@@ -37,4 +75,70 @@ pub(crate) fn groups() -> impl Iterator<Item = &'static str> {
     found.sort_unstable();
     found.dedup();
     found.into_iter()
+}
+
+/// `--filter` values as the API takes them: `{"name":{"value":true}}`; empty without any.
+///
+/// # Errors
+/// Docker's words for a value that is no `name=value`.
+fn filters(values: &[String]) -> Result<String, Failure> {
+    let mut found: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for text in values.iter().filter(|text| !text.is_empty()) {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Failure::Invalid(format!(
+                "invalid argument {text:?} for \"-f, --filter\" flag: invalid filter '{text}'"
+            ))
+        })?;
+        found
+            .entry(name.trim().to_lowercase())
+            .or_default()
+            .insert(value.trim().to_owned(), true.into());
+    }
+    Ok(if found.is_empty() {
+        String::new()
+    } else {
+        json!(found).to_string()
+    })
+}
+
+/// `--format`, or what the configuration file says for this list when `-q` is not there.
+fn format(session: &Session, parsed: &Parsed, setting: &str) -> Result<String, Failure> {
+    match parsed.one("format") {
+        Some(format) => Ok(format.to_owned()),
+        None if parsed.switch("quiet") => Ok(String::new()),
+        None => Ok(session.config()?[setting]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()),
+    }
+}
+
+/// An id without its algorithm, its first twelve digits if it is to be short.
+fn short(id: &str, truncate: bool) -> &str {
+    if !truncate {
+        return id;
+    }
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    hex.get(..12).unwrap_or(hex)
+}
+
+/// Text of at most so many letters, the last of which is `…` when something was cut.
+fn ellipsis(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars()
+        .take(most.saturating_sub(1))
+        .chain(['…'])
+        .collect()
+}
+
+/// Labels as one text: `a=b,c=d`, in order.
+fn labels(labels: &Map<String, Value>) -> String {
+    let mut all: Vec<_> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    all.sort();
+    all.join(",")
 }

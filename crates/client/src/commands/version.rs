@@ -1,11 +1,12 @@
 //! `version`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::session::{API_VERSION, Session};
+use crate::template::Template;
 use crate::verb::{Takes, Verb};
 
 const FLAGS: &[Flag] =
@@ -21,8 +22,11 @@ pub(super) static VERSION: Verb = Verb {
     run,
 };
 
-fn run(session: &Session, _parsed: &Parsed) -> Result<u8, Failure> {
+fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let context = &session.engine()?.1;
+    if let Some(format) = parsed.one("format").filter(|format| !format.is_empty()) {
+        return formatted(session, format, context);
+    }
     println!(
         "Client: Wharf\n Version:           {}",
         env!("CARGO_PKG_VERSION")
@@ -46,6 +50,27 @@ fn run(session: &Session, _parsed: &Parsed) -> Result<u8, Failure> {
         text("MinAPIVersion")
     );
     println!("  OS/Arch:          {}/{}", text("Os"), text("Arch"));
+    Ok(0)
+}
+
+/// Client and server as one document, for a template or as it is.
+fn formatted(session: &Session, format: &str, context: &str) -> Result<u8, Failure> {
+    let document = json!({
+        "Client": {"Version": env!("CARGO_PKG_VERSION"), "ApiVersion": API_VERSION, "Os": "linux", "Arch": arch(), "Context": context},
+        "Server": session.get("/version")?,
+    });
+    if format == "json" {
+        println!("{document}");
+    } else {
+        let template =
+            Template::parse(format).map_err(|error| Failure::Invalid(error.to_string()))?;
+        println!(
+            "{}",
+            template
+                .render(&document)
+                .map_err(|error| Failure::Invalid(error.to_string()))?
+        );
+    }
     Ok(0)
 }
 

@@ -14,10 +14,11 @@ pub(crate) const LABELS: &str = "\u{0}labels";
 const OUTPUT_LIMIT: usize = 256 << 20;
 
 /// Renders nodes with the data as dot and as `$`.
-pub(super) fn render(nodes: &[Node], data: &Value) -> Result<String, TemplateError> {
+pub(super) fn render(nodes: &[Node], data: &Value, heading: bool) -> Result<String, TemplateError> {
     let mut state = State {
         variables: vec![(String::new(), data.clone())],
         out: String::new(),
+        heading,
     };
     state.all(nodes, data)?;
     Ok(state.out)
@@ -35,7 +36,12 @@ struct State {
     /// The innermost last; the first is `$`.
     variables: Vec<(String, Value)>,
     out: String,
+    /// Whether the data are names of columns.
+    heading: bool,
 }
+
+/// Functions that are left out in a heading.
+const FORMATTING: [&str; 6] = ["json", "lower", "pad", "title", "truncate", "upper"];
 
 fn fault<T>(at: impl Into<String>, why: impl Into<String>) -> Result<T, TemplateError> {
     Err(TemplateError::Execute {
@@ -206,6 +212,9 @@ impl State {
                 .map(|arg| self.operand(arg, dot))
                 .collect::<Result<Vec<_>, _>>()?;
             args.extend(last);
+            if self.heading && FORMATTING.contains(&name.as_str()) {
+                return Ok(args.into_iter().next().unwrap_or(Value::Null));
+            }
             return functions::call(name, &args)
                 .or_else(|why| fault(name.as_str(), format!("error calling {name}: {why}")));
         }
@@ -219,6 +228,9 @@ impl State {
                 .map(|arg| self.operand(arg, dot))
                 .collect::<Result<Vec<_>, _>>()?;
             args.extend(last);
+            if self.heading {
+                return Ok(args.into_iter().next().unwrap_or(Value::Null));
+            }
             return Ok(label(dot, &args));
         }
         if !command.args.is_empty() || last.is_some() {

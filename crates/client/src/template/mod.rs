@@ -54,12 +54,15 @@ impl Template {
     /// # Errors
     /// [`TemplateError::Execute`].
     pub(crate) fn render(&self, data: &Value) -> Result<String, TemplateError> {
-        eval::render(&self.nodes, data)
+        eval::render(&self.nodes, data, false)
     }
 
-    /// The fields of the data that stand alone in an action, in order: the columns of a table.
-    pub(crate) fn fields(&self) -> Vec<&str> {
-        parse::fields(&self.nodes)
+    /// Applies it to the names of columns: functions that change a value leave these as they are.
+    ///
+    /// # Errors
+    /// [`TemplateError::Execute`].
+    pub(crate) fn render_heading(&self, names: &Value) -> Result<String, TemplateError> {
+        eval::render(&self.nodes, names, true)
     }
 }
 
@@ -196,8 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn columns_of_a_table_are_the_fields() {
-        let template = Template::parse("{{.ID}}\t{{.Names}}\t{{truncate .Image 3}}").unwrap();
-        assert_eq!(template.fields(), ["ID", "Names", "Image"]);
+    fn a_heading_is_not_changed_by_functions() {
+        let template = Template::parse("{{.ID}}\t{{truncate .Image 3}}{{.Label \"x\"}}").unwrap();
+        assert_eq!(
+            template
+                .render_heading(&json!({"ID": "CONTAINER ID", "Image": "IMAGE"}))
+                .unwrap(),
+            "CONTAINER ID\tIMAGEx"
+        );
     }
 }

@@ -79,31 +79,6 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
     }
 }
 
-/// The names of fields in actions that print, in order.
-pub(super) fn fields(nodes: &[Node]) -> Vec<&str> {
-    nodes
-        .iter()
-        .filter_map(|node| match node {
-            Node::Print(pipeline) => pipeline
-                .iter()
-                .flat_map(|command| std::iter::once(&command.head).chain(&command.args))
-                .find_map(first_field),
-            _ => None,
-        })
-        .collect()
-}
-
-fn first_field(operand: &Operand) -> Option<&str> {
-    match operand {
-        Operand::Field(names) => names.first().map(String::as_str),
-        Operand::Nested(pipeline, _) => pipeline
-            .iter()
-            .flat_map(|command| std::iter::once(&command.head).chain(&command.args))
-            .find_map(first_field),
-        _ => None,
-    }
-}
-
 /// What ended a list of nodes.
 enum End {
     Text,

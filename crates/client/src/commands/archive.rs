@@ -1,0 +1,112 @@
+//! `load` and `save`.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+
+use crate::connection::Body;
+use crate::failure::Failure;
+use crate::flag::Flag;
+use crate::parse::Parsed;
+use crate::query::Query;
+use crate::session::Session;
+use crate::terminal;
+use crate::verb::{Takes, Verb};
+
+const LOAD_FLAGS: &[Flag] = &[
+    Flag::one(
+        "input",
+        "string",
+        "Read from tar archive file, instead of STDIN",
+    )
+    .letter('i'),
+    Flag::list("platform", "strings", "Load only the given platform").refused(),
+    Flag::switch("quiet", "Suppress the load output").letter('q'),
+];
+
+pub(super) static LOAD: Verb = Verb {
+    paths: &["load", "image load"],
+    usage: "[OPTIONS]",
+    about: "Load an image from a tar archive or STDIN",
+    flags: &[LOAD_FLAGS],
+    interspersed: true,
+    takes: Takes::Nothing,
+    run: load,
+};
+
+fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let mut input: Box<dyn Read> = match parsed.one("input").filter(|path| !path.is_empty()) {
+        Some(path) => Box::new(File::open(path).map_err(Failure::local(format!("open {path}")))?),
+        None if terminal::is_terminal(rustix::stdio::stdin()) => {
+            return Err(Failure::Invalid(
+                "requested load from stdin, but stdin is empty".to_owned(),
+            ));
+        }
+        None => Box::new(io::stdin().lock()),
+    };
+    let quiet = parsed.switch("quiet") || !terminal::is_terminal(rustix::stdio::stdout());
+    let query = Query::new("/images/load").with("quiet", if quiet { "1" } else { "0" });
+    let answer = session
+        .send("POST", query.text(), Body::Stream(&mut input), Vec::new())?
+        .successful()?;
+    super::pull::messages(BufReader::new(answer), false, &mut io::stdout())?;
+    Ok(0)
+}
+
+const SAVE_FLAGS: &[Flag] = &[
+    Flag::one("output", "string", "Write to a file, instead of STDOUT").letter('o'),
+    Flag::list("platform", "strings", "Save only the given platform").refused(),
+];
+
+pub(super) static SAVE: Verb = Verb {
+    paths: &["save", "image save"],
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    about: "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    flags: &[SAVE_FLAGS],
+    interspersed: true,
+    takes: Takes::AtLeast(1),
+    run: save,
+};
+
+fn save(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let output = parsed.one("output").filter(|path| !path.is_empty());
+    if output.is_none() && terminal::is_terminal(rustix::stdio::stdout()) {
+        return Err(Failure::Invalid(
+            "cowardly refusing to save to a terminal. Use the -o flag or redirect".to_owned(),
+        ));
+    }
+    let query = parsed
+        .args
+        .iter()
+        .fold(Query::new("/images/get"), |query, name| {
+            query.with("names", name)
+        });
+    let mut answer = session
+        .send("GET", query.text(), Body::Empty, Vec::new())?
+        .successful()?;
+    match output {
+        None => copy(&mut answer, &mut io::stdout().lock())
+            .map_err(Failure::local("cannot write the archive"))?,
+        Some(path) => {
+            // What is there stays until the archive is whole.
+            let part = format!("{path}.wharf-part");
+            let written = File::create(&part)
+                .and_then(|mut file| copy(&mut answer, &mut file))
+                .and_then(|()| std::fs::rename(&part, path));
+            if written.is_err() {
+                let _ = std::fs::remove_file(&part);
+            }
+            written.map_err(Failure::local(format!("failed to save image to {path}")))?;
+        }
+    }
+    Ok(0)
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return to.flush(),
+            number => to.write_all(&buffer[..number])?,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! `inspect`, and its siblings for one kind of object; `port`.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::flag::Flag;
+use crate::parse::Parsed;
+use crate::query::{encode, encode_path};
+use crate::session::{Session, tell};
+use crate::template::Template;
+use crate::verb::{Takes, Verb};
+
+const FORMAT: Flag =
+    Flag::one("format", "string", "Format output: 'json' or a Go template").letter('f');
+const SIZE: Flag = Flag::switch("size", "Display total file sizes").letter('s');
+
+/// A kind of object: its name, where it is found, and what its 404 says.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    prefix: &'static str,
+    suffix: &'static str,
+}
+
+const CONTAINER: Kind = Kind {
+    name: "container",
+    prefix: "/containers/",
+    suffix: "/json",
+};
+const IMAGE: Kind = Kind {
+    name: "image",
+    prefix: "/images/",
+    suffix: "/json",
+};
+const NETWORK: Kind = Kind {
+    name: "network",
+    prefix: "/networks/",
+    suffix: "",
+};
+const VOLUME: Kind = Kind {
+    name: "volume",
+    prefix: "/volumes/",
+    suffix: "",
+};
+/// In the order in which `inspect` tries them.
+const KINDS: [Kind; 4] = [CONTAINER, IMAGE, NETWORK, VOLUME];
+
+const fn verb(
+    paths: &'static [&'static str],
+    usage: &'static str,
+    about: &'static str,
+    flags: &'static [&'static [Flag]],
+    run: fn(&Session, &Parsed) -> Result<u8, Failure>,
+) -> Verb {
+    Verb {
+        paths,
+        usage,
+        about,
+        flags,
+        interspersed: true,
+        takes: Takes::AtLeast(1),
+        run,
+    }
+}
+
+pub(super) static INSPECT: Verb = verb(
+    &["inspect"],
+    "[OPTIONS] NAME|ID [NAME|ID...]",
+    "Return low-level information on the engine's objects",
+    &[&[
+        FORMAT,
+        SIZE,
+        Flag::one("type", "string", "Only inspect objects of the given type"),
+    ]],
+    any,
+);
+
+pub(super) static CONTAINER_INSPECT: Verb = verb(
+    &["container inspect"],
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "Display detailed information on one or more containers",
+    &[&[FORMAT, SIZE]],
+    |session, parsed| inspect(session, parsed, &[CONTAINER]),
+);
+
+pub(super) static IMAGE_INSPECT: Verb = verb(
+    &["image inspect"],
+    "[OPTIONS] IMAGE [IMAGE...]",
+    "Display detailed information on one or more images",
+    &[&[
+        FORMAT,
+        Flag::one(
+            "platform",
+            "string",
+            "Inspect a specific platform of the image",
+        )
+        .refused(),
+    ]],
+    |session, parsed| inspect(session, parsed, &[IMAGE]),
+);
+
+pub(super) static NETWORK_INSPECT: Verb = verb(
+    &["network inspect"],
+    "[OPTIONS] NETWORK [NETWORK...]",
+    "Display detailed information on one or more networks",
+    &[&[
+        FORMAT,
+        Flag::switch("verbose", "Verbose output for diagnostics").letter('v'),
+    ]],
+    |session, parsed| inspect(session, parsed, &[NETWORK]),
+);
+
+pub(super) static VOLUME_INSPECT: Verb = verb(
+    &["volume inspect"],
+    "[OPTIONS] VOLUME [VOLUME...]",
+    "Display detailed information on one or more volumes",
+    &[&[FORMAT]],
+    |session, parsed| inspect(session, parsed, &[VOLUME]),
+);
+
+fn any(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    match parsed.one("type").filter(|kind| !kind.is_empty()) {
+        None => inspect(session, parsed, &KINDS),
+        Some(name) => match KINDS.into_iter().find(|kind| kind.name == name) {
+            Some(kind) => inspect(session, parsed, &[kind]),
+            None => Err(Failure::Invalid(format!(
+                "unknown type: {name:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
+            ))),
+        },
+    }
+}
+
+fn inspect(session: &Session, parsed: &Parsed, kinds: &[Kind]) -> Result<u8, Failure> {
+    let format = parsed.one("format").unwrap_or_default();
+    let template = match format {
+        "" | "json" => None,
+        text => Some(
+            Template::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))
+                .map_err(|error| Failure::Invalid(error.to_string()))?,
+        ),
+    };
+    let mut found = Vec::new();
+    let mut failures = Vec::new();
+    for name in &parsed.args {
+        match find(session, name, kinds, parsed.switch("size")) {
+            Ok(object) => found.push(object),
+            Err(failure @ Failure::NoDaemon { .. }) => return Err(failure),
+            Err(failure) => failures.push(failure.to_string()),
+        }
+    }
+    match &template {
+        Some(template) => {
+            for object in &found {
+                println!(
+                    "{}",
+                    template
+                        .render(object)
+                        .map_err(|error| Failure::Invalid(format!(
+                            "template parsing error: {error}"
+                        )))?
+                );
+            }
+        }
+        None if format == "json" => {
+            for object in &found {
+                println!("{object}");
+            }
+        }
+        None => println!("{}", indented(&Value::Array(found))?),
+    }
+    for failure in &failures {
+        tell(failure);
+    }
+    Ok(u8::from(!failures.is_empty()))
+}
+
+/// JSON as docker indents it: four spaces, and `[]` for an empty list.
+fn indented(value: &Value) -> Result<String, Failure> {
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    value
+        .serialize(&mut serializer)
+        .map_err(|error| Failure::Invalid(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+fn find(session: &Session, name: &str, kinds: &[Kind], size: bool) -> Result<Value, Failure> {
+    for kind in kinds {
+        let part = if kind.name == "image" {
+            encode_path(name)
+        } else {
+            encode(name)
+        };
+        let query = if size && kind.name == "container" {
+            "?size=1"
+        } else {
+            ""
+        };
+        match session.get(&format!("{}{part}{}{query}", kind.prefix, kind.suffix)) {
+            // What can not be the name of such an object is not one: the next kind may know it.
+            Err(failure) if kinds.len() > 1 && matches!(failure.status(), Some(400 | 404)) => {}
+            other => return other,
+        }
+    }
+    Err(Failure::Invalid(format!("Error: No such object: {name}")))
+}
+
+pub(super) static PORT: Verb = Verb {
+    paths: &["port", "container port"],
+    usage: "CONTAINER [PRIVATE_PORT[/PROTO]]",
+    about: "List port mappings or a specific mapping for the container",
+    flags: &[],
+    interspersed: true,
+    takes: Takes::AtLeast(1),
+    run: port,
+};
+
+fn port(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let name = &parsed.args[0];
+    let inspect = session.get(&format!("/containers/{}/json", encode(name)))?;
+    let bindings = |list: &Value| -> Vec<String> {
+        let shown = |one: &Value| {
+            let (ip, port) = (
+                one["HostIp"].as_str().unwrap_or_default(),
+                one["HostPort"].as_str().unwrap_or_default(),
+            );
+            if ip.contains(':') {
+                format!("[{ip}]:{port}")
+            } else {
+                format!("{ip}:{port}")
+            }
+        };
+        list.as_array().into_iter().flatten().map(shown).collect()
+    };
+    let ports = &inspect["NetworkSettings"]["Ports"];
+    if let Some(wanted) = parsed.args.get(1) {
+        let key = if wanted.contains('/') {
+            wanted.clone()
+        } else {
+            format!("{wanted}/tcp")
+        };
+        let found = bindings(&ports[&key]);
+        if found.is_empty() {
+            return Err(Failure::Invalid(format!(
+                "no public port '{key}' published for {name}"
+            )));
+        }
+        found.iter().for_each(|line| println!("{line}"));
+        return Ok(0);
+    }
+    let number = |key: &str| {
+        key.split('/')
+            .next()
+            .and_then(|port| port.parse::<u32>().ok())
+            .unwrap_or(0)
+    };
+    let mut keys: Vec<_> = ports
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.as_str())
+        .collect();
+    keys.sort_by_key(|key| (number(key), *key));
+    for key in keys {
+        bindings(&ports[key])
+            .iter()
+            .for_each(|binding| println!("{key} -> {binding}"));
+    }
+    Ok(0)
+}

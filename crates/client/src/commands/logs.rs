@@ -1,0 +1,294 @@
+//! `logs` and `events`.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use serde_json::Value;
+
+use crate::connection::Body;
+use crate::failure::Failure;
+use crate::flag::Flag;
+use crate::frames::Frames;
+use crate::parse::Parsed;
+use crate::query::{Query, encode};
+use crate::session::Session;
+use crate::template::Template;
+use crate::time;
+use crate::verb::{Takes, Verb};
+
+const LOGS_FLAGS: &[Flag] = &[
+    Flag::switch("details", "Show extra details provided to logs"),
+    Flag::switch("follow", "Follow log output").letter('f'),
+    Flag::one(
+        "since",
+        "string",
+        "Show logs since a time (2013-01-02T13:23:37Z) or a span (42m)",
+    ),
+    Flag::one(
+        "tail",
+        "string",
+        "Number of lines to show from the end of the logs",
+    )
+    .letter('n'),
+    Flag::switch("timestamps", "Show timestamps").letter('t'),
+    Flag::one(
+        "until",
+        "string",
+        "Show logs before a time (2013-01-02T13:23:37Z) or a span (42m)",
+    ),
+];
+
+pub(super) static LOGS: Verb = Verb {
+    paths: &["logs", "container logs"],
+    usage: "[OPTIONS] CONTAINER",
+    about: "Fetch the logs of a container",
+    flags: &[LOGS_FLAGS],
+    interspersed: true,
+    takes: Takes::Exactly(1),
+    run: logs,
+};
+
+fn logs(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let name = encode(&parsed.args[0]);
+    let tty = session.get(&format!("/containers/{name}/json"))?["Config"]["Tty"] == true;
+    let moment = |flag: &str| {
+        parsed
+            .one(flag)
+            .map_or(Ok(String::new()), |text| timestamp(text))
+    };
+    let query = Query::new(format!("/containers/{name}/logs"))
+        .with("stdout", "1")
+        .with("stderr", "1")
+        .with_switch("details", parsed.switch("details"))
+        .with_switch("follow", parsed.switch("follow"))
+        .with_switch("timestamps", parsed.switch("timestamps"))
+        .with_some("since", &moment("since")?)
+        .with_some("until", &moment("until")?)
+        .with("tail", parsed.one("tail").unwrap_or("all"));
+    let mut answer = session
+        .send("GET", query.text(), Body::Empty, Vec::new())?
+        .successful()?;
+    let mut buffer = vec![0; 64 << 10];
+    let mut frames = Frames::default();
+    loop {
+        let number = match answer.read(&mut buffer) {
+            Ok(0) => return Ok(0),
+            Ok(number) => number,
+            Err(source) => {
+                return Err(Failure::Connection {
+                    doing: "read the log".to_owned(),
+                    source,
+                });
+            }
+        };
+        let written = if tty {
+            let mut out = io::stdout().lock();
+            out.write_all(&buffer[..number]).and_then(|()| out.flush())
+        } else {
+            frames.write(
+                &buffer[..number],
+                &mut io::stdout().lock(),
+                &mut io::stderr().lock(),
+            )
+        };
+        written.map_err(Failure::local("cannot write the log"))?;
+    }
+}
+
+/// A moment as the API takes it: seconds and nanoseconds since 1970. Spans count back from now.
+///
+/// # Errors
+/// Docker's words for what is neither a time nor a span.
+fn timestamp(text: &str) -> Result<String, Failure> {
+    if let Some(seconds) = span(text) {
+        let nanos = time::now() as i128 * 1_000_000_000 - seconds as i128;
+        return Ok(format!(
+            "{}.{:09}",
+            nanos.div_euclid(1_000_000_000),
+            nanos.rem_euclid(1_000_000_000)
+        ));
+    }
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && text.starts_with(|first: char| first.is_ascii_digit())
+    {
+        return Ok(text.to_owned());
+    }
+    // Dates may lack their end: `2013-01-02`, `2013-01-02T15:04`, without a zone.
+    let day = |text: &str| {
+        if text.contains('T') {
+            text.to_owned()
+        } else {
+            format!("{text}T00:00:00")
+        }
+    };
+    let whole = day(text);
+    let tries = [
+        whole.clone(),
+        format!("{whole}Z"),
+        format!("{whole}:00Z"),
+        format!("{whole}:00:00Z"),
+    ];
+    match tries.iter().find_map(|text| time::parse(text)) {
+        Some((seconds, nanos)) => Ok(format!("{seconds}.{nanos:09}")),
+        None => Err(Failure::Invalid(format!(
+            "invalid value for \"since\": failed to parse value as time or duration: {text:?}"
+        ))),
+    }
+}
+
+/// Go's durations, in nanoseconds: `1h30m`, `1.5s`, `100ms`.
+pub(super) fn span(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total = 0f64;
+    if rest == "0" {
+        return Some(0);
+    }
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
+            .filter(|at| *at > 0)?;
+        let value: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let (unit, nanos) = [
+            ("ns", 1.0),
+            ("us", 1e3),
+            ("µs", 1e3),
+            ("ms", 1e6),
+            ("s", 1e9),
+            ("m", 60e9),
+            ("h", 3600e9),
+        ]
+        .into_iter()
+        .find(|(unit, _)| {
+            rest.strip_prefix(unit)
+                .is_some_and(|behind| !behind.starts_with(|letter: char| letter.is_alphabetic()))
+        })?;
+        total += value * nanos;
+        rest = &rest[unit.len()..];
+    }
+    (!text.is_empty()).then_some(total as i64)
+}
+
+const EVENTS_FLAGS: &[Flag] = &[
+    Flag::list(
+        "filter",
+        "filter",
+        "Filter output based on conditions provided",
+    )
+    .letter('f'),
+    Flag::one("format", "string", "Format output: 'json' or a Go template"),
+    Flag::one(
+        "since",
+        "string",
+        "Show all events created since a time or a span",
+    ),
+    Flag::one("until", "string", "Stream events until a time or a span"),
+];
+
+pub(super) static EVENTS: Verb = Verb {
+    paths: &["events", "system events"],
+    usage: "[OPTIONS]",
+    about: "Get real time events from the engine",
+    flags: &[EVENTS_FLAGS],
+    interspersed: true,
+    takes: Takes::Nothing,
+    run: events,
+};
+
+fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let format = parsed.one("format").unwrap_or_default();
+    let template = match format {
+        "" | "json" => None,
+        text => Some(Template::parse(text).map_err(|error| Failure::Invalid(error.to_string()))?),
+    };
+    let moment = |flag: &str| parsed.one(flag).map_or(Ok(String::new()), timestamp);
+    let query = Query::new("/events")
+        .with_some("since", &moment("since")?)
+        .with_some("until", &moment("until")?)
+        .with_some("filters", &super::filters(&parsed.list("filter"))?);
+    let mut lines = BufReader::new(
+        session
+            .send("GET", query.text(), Body::Empty, Vec::new())?
+            .successful()?,
+    );
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = (&mut lines).take(1 << 20).read_until(b'\n', &mut line);
+        let number = read.map_err(|source| Failure::Connection {
+            doing: "read the events".to_owned(),
+            source,
+        })?;
+        if number == 0 {
+            return Ok(0);
+        }
+        let Ok(event) = serde_json::from_slice::<Value>(&line) else {
+            continue;
+        };
+        let text = match &template {
+            Some(template) => template
+                .render(&event)
+                .map_err(|error| Failure::Invalid(error.to_string()))?,
+            None if format == "json" => event.to_string(),
+            None => shown(&event),
+        };
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}")
+            .and_then(|()| out.flush())
+            .map_err(Failure::local("cannot write the events"))?;
+    }
+}
+
+/// `TIME TYPE ACTION ID (name=value, …)`
+fn shown(event: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let moment = event["timeNano"].as_i64().unwrap_or(0);
+    let mut line = format!(
+        "{} {} {} {}",
+        time::rfc3339_nano(moment),
+        text(&event["Type"]),
+        text(&event["Action"]),
+        text(&event["Actor"]["ID"])
+    );
+    let mut attributes: Vec<_> = event["Actor"]["Attributes"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| format!("{name}={}", text(value)))
+        .collect();
+    attributes.sort();
+    if !attributes.is_empty() {
+        line.push_str(&format!(" ({})", attributes.join(", ")));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_gos() {
+        assert_eq!(span("1h30m"), Some(5_400_000_000_000));
+        assert_eq!(span("1.5s"), Some(1_500_000_000));
+        assert_eq!(span("100ms"), Some(100_000_000));
+        assert_eq!(span("10"), None);
+        assert_eq!(span("x"), None);
+    }
+
+    #[test]
+    fn moments_are_read_with_and_without_their_end() {
+        assert_eq!(
+            timestamp("2024-01-02T03:04:05Z").unwrap(),
+            "1704164645.000000000"
+        );
+        assert_eq!(
+            timestamp("2024-01-02T03:04").unwrap(),
+            "1704164640.000000000"
+        );
+        assert_eq!(timestamp("2024-01-02").unwrap(), "1704153600.000000000");
+        assert_eq!(timestamp("1704164645.5").unwrap(), "1704164645.5");
+        assert!(timestamp("yesterday").is_err());
+    }
+}

@@ -1,0 +1,489 @@
+//! `info`, `system df`, and the prune verbs.
+
+use std::io::{BufRead, Write};
+
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::flag::Flag;
+use crate::parse::Parsed;
+use crate::query::Query;
+use crate::session::{Session, tell};
+use crate::table::{List, columns};
+use crate::template::Template;
+use crate::units;
+use crate::verb::{Takes, Verb};
+
+pub(super) static INFO: Verb = Verb {
+    paths: &["info", "system info"],
+    usage: "[OPTIONS]",
+    about: "Display system-wide information",
+    flags: &[&[
+        Flag::one("format", "string", "Format output: 'json' or a Go template").letter('f'),
+    ]],
+    interspersed: true,
+    takes: Takes::Nothing,
+    run: info,
+};
+
+fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let answer = session.get("/info")?;
+    match parsed.one("format").unwrap_or_default() {
+        "" => {}
+        "json" => {
+            println!("{answer}");
+            return Ok(0);
+        }
+        text => {
+            let template =
+                Template::parse(text).map_err(|error| Failure::Invalid(error.to_string()))?;
+            println!(
+                "{}",
+                template
+                    .render(&answer)
+                    .map_err(|error| Failure::Invalid(error.to_string()))?
+            );
+            return Ok(0);
+        }
+    }
+    println!(
+        "Client:\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:",
+        env!("CARGO_PKG_VERSION"),
+        session.engine()?.1
+    );
+    print!("{}", server(&answer));
+    for warning in answer["Warnings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        tell(warning);
+    }
+    Ok(0)
+}
+
+/// The server's part, line by line as docker lays it out.
+fn server(info: &Value) -> String {
+    let text = |name: &str| match &info[name] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let words = |list: &Value| {
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let mut out = String::new();
+    let mut line = |name: &str, value: &str| out.push_str(&format!(" {name}: {value}\n"));
+    line("Containers", &text("Containers"));
+    line(" Running", &text("ContainersRunning"));
+    line(" Paused", &text("ContainersPaused"));
+    line(" Stopped", &text("ContainersStopped"));
+    line("Images", &text("Images"));
+    line("Server Version", &text("ServerVersion"));
+    line("Storage Driver", &text("Driver"));
+    for pair in info["DriverStatus"].as_array().into_iter().flatten() {
+        line(
+            &format!(" {}", pair[0].as_str().unwrap_or_default()),
+            pair[1].as_str().unwrap_or_default(),
+        );
+    }
+    line("Logging Driver", &text("LoggingDriver"));
+    line("Cgroup Driver", &text("CgroupDriver"));
+    line("Cgroup Version", &text("CgroupVersion"));
+    line("Plugins", "");
+    for kind in ["Volume", "Network", "Log"] {
+        line(&format!(" {kind}"), &words(&info["Plugins"][kind]));
+    }
+    line(
+        "Swarm",
+        info["Swarm"]["LocalNodeState"]
+            .as_str()
+            .unwrap_or("inactive"),
+    );
+    let runtimes: Vec<_> = info["Runtimes"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    line("Runtimes", &runtimes.join(" "));
+    line("Default Runtime", &text("DefaultRuntime"));
+    line("Init Binary", &text("InitBinary"));
+    line("Security Options", "");
+    for option in info["SecurityOptions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        for (at, part) in option.split(',').enumerate() {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            if at == 0 {
+                line(&format!(" {value}"), "")
+            } else {
+                line(&format!("  {}", capital(key)), value)
+            }
+        }
+    }
+    line("Kernel Version", &text("KernelVersion"));
+    line("Operating System", &text("OperatingSystem"));
+    line("OSType", &text("OSType"));
+    line("Architecture", &text("Architecture"));
+    line("CPUs", &text("NCPU"));
+    line(
+        "Total Memory",
+        &binary(info["MemTotal"].as_f64().unwrap_or(0.0)),
+    );
+    line("Name", &text("Name"));
+    line("ID", &text("ID"));
+    line("Docker Root Dir", &text("DockerRootDir"));
+    line("Debug Mode", &text("Debug"));
+    line("Experimental", &text("ExperimentalBuild"));
+    let registries: Vec<_> = info["RegistryConfig"]["InsecureRegistryCIDRs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    line("Insecure Registries", "");
+    for registry in registries {
+        out.push_str(&format!("  {registry}\n"));
+    }
+    out.push_str(&format!(
+        " Live Restore Enabled: {}\n\n",
+        text("LiveRestoreEnabled")
+    ));
+    out.replace(": \n", ":\n")
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+/// A size with powers of 1024: `23.54GiB`.
+fn binary(bytes: f64) -> String {
+    let mut value = bytes;
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 || unit == "TiB" {
+            let digits = if value >= 100.0 {
+                1
+            } else if value >= 10.0 {
+                2
+            } else {
+                3
+            };
+            let text = format!("{value:.digits$}");
+            return format!(
+                "{}{unit}",
+                if text.contains('.') {
+                    text.trim_end_matches('0').trim_end_matches('.')
+                } else {
+                    &text
+                }
+            );
+        }
+        value /= 1024.0;
+    }
+    String::new()
+}
+
+const DF_FLAGS: &[Flag] = &[
+    Flag::one(
+        "format",
+        "string",
+        "Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
+    ),
+    Flag::switch("verbose", "Show detailed information on space usage").letter('v'),
+];
+
+pub(super) static DF: Verb = Verb {
+    paths: &["system df"],
+    usage: "[OPTIONS]",
+    about: "Show disk usage",
+    flags: &[DF_FLAGS],
+    interspersed: true,
+    takes: Takes::Nothing,
+    run: df,
+};
+
+fn df(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let answer = session.get("/system/df?verbose=1")?;
+    if parsed.switch("verbose") {
+        if parsed.one("format").is_some() {
+            return Err(Failure::Invalid(
+                "the verbose and the format options conflict".to_owned(),
+            ));
+        }
+        print!("{}", verbose(&answer));
+        return Ok(0);
+    }
+    const HEADINGS: &[(&str, &str)] = &[
+        ("Type", "TYPE"),
+        ("TotalCount", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ];
+    let kinds = [
+        ("Images", "ImageUsage"),
+        ("Containers", "ContainerUsage"),
+        ("Local Volumes", "VolumeUsage"),
+        ("Build Cache", "BuildCacheUsage"),
+    ];
+    let rows: Vec<_> = kinds
+        .iter()
+        .map(|(name, field)| df_row(name, &answer[*field]))
+        .collect();
+    let table = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+    List {
+        headings: HEADINGS,
+        table,
+        quiet: "Type",
+    }
+    .print(&rows, parsed.one("format").unwrap_or_default(), false)?;
+    Ok(0)
+}
+
+fn df_row(name: &str, usage: &Value) -> Value {
+    let number = |field: &str| usage[field].as_i64().unwrap_or(0).max(0);
+    let (total, reclaimable) = (number("TotalSize"), number("Reclaimable"));
+    let shown = units::size(reclaimable as f64);
+    let percent = if total > 0 {
+        format!("{shown} ({}%)", reclaimable * 100 / total)
+    } else {
+        shown
+    };
+    json!({
+        "Type": name,
+        "TotalCount": number("TotalCount").to_string(),
+        "Active": number("ActiveCount").to_string(),
+        "Size": units::size(total as f64),
+        "Reclaimable": if name == "Build Cache" { units::size(reclaimable as f64) } else { percent },
+    })
+}
+
+fn verbose(answer: &Value) -> String {
+    let items = |field: &str| {
+        answer[field]["Items"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let field = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    let lines = |names: &[&str], rows: &[Value]| {
+        rows.iter()
+            .map(|row| {
+                names
+                    .iter()
+                    .map(|name| field(row, name))
+                    .collect::<Vec<_>>()
+                    .join("\t")
+            })
+            .collect::<Vec<_>>()
+    };
+    let section = |title: &str, heading: &str, rows: Vec<String>| {
+        let mut all = vec![heading.to_owned()];
+        all.extend(rows);
+        format!("{title}\n\n{}\n", columns(&all))
+    };
+    let images: Vec<_> = items("ImageUsage")
+        .iter()
+        .flat_map(|image| super::images::rows(image, true, false))
+        .collect();
+    let containers: Vec<_> = items("ContainerUsage")
+        .iter()
+        .map(|container| super::ps::row(container, true))
+        .collect();
+    let volumes: Vec<_> = items("VolumeUsage")
+        .iter()
+        .map(super::volumes::volume_row)
+        .collect();
+    let mut out = section(
+        "Images space usage:",
+        "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE\tSHARED SIZE\tUNIQUE SIZE\tCONTAINERS",
+        lines(
+            &[
+                "Repository",
+                "Tag",
+                "ID",
+                "CreatedSince",
+                "Size",
+                "SharedSize",
+                "UniqueSize",
+                "Containers",
+            ],
+            &images,
+        ),
+    );
+    out.push_str(&section(
+        "Containers space usage:",
+        "CONTAINER ID\tIMAGE\tCOMMAND\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES",
+        lines(
+            &[
+                "ID",
+                "Image",
+                "Command",
+                "LocalVolumes",
+                "Size",
+                "RunningFor",
+                "Status",
+                "Names",
+            ],
+            &containers,
+        ),
+    ));
+    out.push_str(&section(
+        "Local Volumes space usage:",
+        "VOLUME NAME\tLINKS\tSIZE",
+        lines(&["Name", "Links", "Size"], &volumes),
+    ));
+    out.push_str("Build cache usage: 0B\n");
+    out
+}
+
+const PRUNE_FLAGS: &[Flag] = &[
+    Flag::list("filter", "filter", "Provide filter values"),
+    Flag::switch("force", "Do not prompt for confirmation").letter('f'),
+];
+const PRUNE_ALL: &[Flag] = &[Flag::switch(
+    "all",
+    "Remove all that is unused, not just what has no name",
+)
+.letter('a')];
+
+const fn prune(
+    path: &'static [&'static str],
+    about: &'static str,
+    flags: &'static [&'static [Flag]],
+    run: fn(&Session, &Parsed) -> Result<u8, Failure>,
+) -> Verb {
+    Verb {
+        paths: path,
+        usage: "[OPTIONS]",
+        about,
+        flags,
+        interspersed: true,
+        takes: Takes::Nothing,
+        run,
+    }
+}
+
+pub(super) static CONTAINER_PRUNE: Verb = prune(
+    &["container prune"],
+    "Remove all stopped containers",
+    &[PRUNE_FLAGS],
+    |session, parsed| {
+        confirm(parsed, "WARNING! This will remove all stopped containers.")?;
+        let answer = pruned(session, "/containers/prune", &parsed.list("filter"))?;
+        tell_pruned(
+            "Deleted Containers:",
+            &names(&answer["ContainersDeleted"]),
+            &answer,
+        )
+    },
+);
+
+pub(super) static IMAGE_PRUNE: Verb = prune(
+    &["image prune"],
+    "Remove unused images",
+    &[PRUNE_ALL, PRUNE_FLAGS],
+    |session, parsed| {
+        let all = parsed.switch("all");
+        confirm(
+            parsed,
+            if all {
+                "WARNING! This will remove all images without at least one container associated to them."
+            } else {
+                "WARNING! This will remove all dangling images."
+            },
+        )?;
+        let mut filters = parsed.list("filter");
+        filters.push(format!("dangling={}", !all));
+        let answer = pruned(session, "/images/prune", &filters)?;
+        tell_pruned("Deleted Images:", &super::images::pruned(&answer), &answer)
+    },
+);
+
+pub(super) static VOLUME_PRUNE: Verb = prune(
+    &["volume prune"],
+    "Remove unused local volumes",
+    &[PRUNE_ALL, PRUNE_FLAGS],
+    |session, parsed| {
+        let all = parsed.switch("all");
+        confirm(
+            parsed,
+            if all {
+                "WARNING! This will remove all local volumes not used by at least one container."
+            } else {
+                "WARNING! This will remove anonymous local volumes not used by at least one container."
+            },
+        )?;
+        let mut filters = parsed.list("filter");
+        if all {
+            filters.push("all=true".to_owned());
+        }
+        let answer = pruned(session, "/volumes/prune", &filters)?;
+        tell_pruned(
+            "Deleted Volumes:",
+            &names(&answer["VolumesDeleted"]),
+            &answer,
+        )
+    },
+);
+
+fn names(list: &Value) -> String {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|name| format!("{name}\n"))
+        .collect()
+}
+
+fn pruned(session: &Session, path: &str, filters: &[String]) -> Result<Value, Failure> {
+    session.post(
+        Query::new(path)
+            .with_some("filters", &super::filters(filters)?)
+            .text(),
+        None,
+    )
+}
+
+fn tell_pruned(title: &str, names: &str, answer: &Value) -> Result<u8, Failure> {
+    if !names.is_empty() {
+        print!("{title}\n{names}\n");
+    }
+    println!(
+        "Total reclaimed space: {}",
+        units::size(answer["SpaceReclaimed"].as_f64().unwrap_or(0.0))
+    );
+    Ok(0)
+}
+
+/// Asks before something is removed, unless `--force` is there.
+///
+/// # Errors
+/// Status 0 when the answer is no: nothing was done, as was asked for.
+fn confirm(parsed: &Parsed, warning: &str) -> Result<(), Failure> {
+    if parsed.switch("force") {
+        return Ok(());
+    }
+    print!("{warning}\nAre you sure you want to continue? [y/N] ");
+    let _ = std::io::stdout().flush();
+    let mut line = String::new();
+    let _ = std::io::stdin().lock().read_line(&mut line);
+    if line.trim().eq_ignore_ascii_case("y") {
+        Ok(())
+    } else {
+        Err(Failure::Status(0))
+    }
+}

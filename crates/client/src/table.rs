@@ -1,0 +1,163 @@
+//! Lists as docker prints them: tables, templates, JSON.
+
+use std::io::Write;
+
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+use crate::template::{LABELS, Template};
+
+/// Columns are at least this wide, and this far apart: the settings of docker's table writer.
+const NARROWEST: usize = 10;
+const GAP: usize = 3;
+
+/// A list that is about to be printed.
+pub(crate) struct List<'a> {
+    /// Each column's field and heading.
+    pub(crate) headings: &'a [(&'a str, &'a str)],
+    /// The template of the table when nothing else is asked for.
+    pub(crate) table: &'a str,
+    /// The field that `-q` prints.
+    pub(crate) quiet: &'a str,
+}
+
+impl List<'_> {
+    /// Prints rows as `--format` and `-q` ask for it.
+    ///
+    /// # Errors
+    /// A template that is none or does not fit, or standard output that can not be written.
+    pub(crate) fn print(&self, rows: &[Value], format: &str, quiet: bool) -> Result<(), Failure> {
+        let text = self.text(rows, format, quiet)?;
+        std::io::stdout()
+            .lock()
+            .write_all(text.as_bytes())
+            .map_err(Failure::local("cannot write the list"))
+    }
+
+    fn text(&self, rows: &[Value], format: &str, quiet: bool) -> Result<String, Failure> {
+        if quiet && matches!(format, "" | "table") {
+            return Ok(rows
+                .iter()
+                .map(|row| format!("{}\n", row[self.quiet].as_str().unwrap_or_default()))
+                .collect());
+        }
+        if format == "json" {
+            return Ok(rows
+                .iter()
+                .map(|row| format!("{}\n", visible(row)))
+                .collect());
+        }
+        let (is_table, template) = match format.strip_prefix("table") {
+            _ if format.is_empty() => (true, self.table.to_owned()),
+            Some("") => (true, self.table.to_owned()),
+            Some(rest) if rest.starts_with([' ', '\t', '{']) => {
+                (true, rest.trim_start().to_owned())
+            }
+            _ => (false, format.trim().to_owned()),
+        };
+        let template = template.replace("\\t", "\t").replace("\\n", "\n");
+        let parsed =
+            Template::parse(&template).map_err(|error| Failure::Invalid(error.to_string()))?;
+        let failed = |error: crate::template::TemplateError| Failure::Invalid(error.to_string());
+        let mut lines = Vec::with_capacity(rows.len() + 1);
+        if is_table {
+            let names: Map<_, _> = self
+                .headings
+                .iter()
+                .map(|(field, heading)| ((*field).to_owned(), Value::from(*heading)))
+                .collect();
+            lines.push(
+                parsed
+                    .render_heading(&Value::Object(names))
+                    .map_err(failed)?,
+            );
+        }
+        for row in rows {
+            lines.push(parsed.render(row).map_err(failed)?);
+        }
+        Ok(if is_table {
+            columns(&lines)
+        } else {
+            lines.iter().map(|line| format!("{line}\n")).collect()
+        })
+    }
+}
+
+/// A row without its hidden field.
+fn visible(row: &Value) -> Value {
+    match row {
+        Value::Object(map) => {
+            let mut fields: Vec<_> = map
+                .iter()
+                .filter(|(name, _)| name.as_str() != LABELS)
+                .collect();
+            fields.sort_by_key(|(name, _)| *name);
+            Value::Object(
+                fields
+                    .into_iter()
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect(),
+            )
+        }
+        other => other.clone(),
+    }
+}
+
+/// Aligns cells that tabs separate. The last cell of a line has no width of its own.
+pub(crate) fn columns(lines: &[String]) -> String {
+    let rows: Vec<Vec<&str>> = lines
+        .iter()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    let mut out = String::new();
+    for row in &rows {
+        for (at, cell) in row.iter().enumerate() {
+            out.push_str(cell);
+            if at + 1 < row.len() {
+                let width = rows
+                    .iter()
+                    .filter(|row| row.len() > at + 1)
+                    .map(|row| row[at].chars().count() + GAP)
+                    .max()
+                    .unwrap_or(0)
+                    .max(NARROWEST);
+                out.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const LIST: List<'static> = List {
+        headings: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
+        table: "{{.ID}}\t{{.Names}}",
+        quiet: "ID",
+    };
+
+    fn text(format: &str, quiet: bool) -> String {
+        let rows = [json!({"ID": "abc", "Names": "web", LABELS: {"k": "v"}})];
+        LIST.text(&rows, format, quiet).unwrap()
+    }
+
+    #[test]
+    fn every_form_of_a_list() {
+        assert_eq!(
+            text("", false),
+            "CONTAINER ID   NAMES\nabc            web\n"
+        );
+        assert_eq!(text("", true), "abc\n");
+        assert_eq!(text("{{.Names}} {{.Label \"k\"}}", true), "web v\n");
+        assert_eq!(
+            text("table {{.Names}}\\t{{.ID}}", false),
+            "NAMES     CONTAINER ID\nweb       abc\n"
+        );
+        assert_eq!(text("json", false), "{\"ID\":\"abc\",\"Names\":\"web\"}\n");
+        assert!(LIST.text(&[], "{{.Names", false).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! Times of the API as people read them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64)
+}
+
+/// Seconds since 1970 of an RFC 3339 time, with its nanoseconds; `None` for other texts.
+pub(crate) fn parse(text: &str) -> Option<(i64, u32)> {
+    let (date, rest) = text.split_once(['T', ' '])?;
+    let mut parts = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    let zone_at = rest.find(['Z', '+', '-'])?;
+    let (clock, zone) = rest.split_at(zone_at);
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let mut parts = clock.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    let nanos: u32 = format!("{fraction:0<9.9}").parse().ok()?;
+    let offset = match zone.strip_prefix('Z') {
+        Some(_) => 0,
+        None => {
+            let (hours, minutes) = zone[1..].split_once(':')?;
+            let seconds = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
+            if zone.starts_with('-') {
+                -seconds
+            } else {
+                seconds
+            }
+        }
+    };
+    Some((
+        days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset,
+        nanos,
+    ))
+}
+
+/// Days since 1970 of a date of the Gregorian calendar.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    // Years that begin in March put the leap day at their end.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year - era * 400;
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// `2006-01-02 15:04:05 +0000 UTC`: how Go prints a time, here always in UTC.
+pub(crate) fn go(seconds: i64) -> String {
+    let (year, month, day) = date(seconds.div_euclid(86_400));
+    let of_day = seconds.rem_euclid(86_400);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} +0000 UTC",
+        of_day / 3600,
+        of_day / 60 % 60,
+        of_day % 60
+    )
+}
+
+/// `2006-01-02T15:04:05.000000000Z`.
+pub(crate) fn rfc3339_nano(nanos: i64) -> String {
+    let seconds = nanos.div_euclid(1_000_000_000);
+    let (year, month, day) = date(seconds.div_euclid(86_400));
+    let of_day = seconds.rem_euclid(86_400);
+    let rest = nanos.rem_euclid(1_000_000_000);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{rest:09}Z",
+        of_day / 3600,
+        of_day / 60 % 60,
+        of_day % 60
+    )
+}
+
+fn date(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// How long ago a time was: `3 minutes ago`; `N/A` for the time zero.
+pub(crate) fn ago(seconds: i64) -> String {
+    if seconds <= 0 {
+        "N/A".to_owned()
+    } else {
+        format!("{} ago", crate::units::duration(now() - seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_go_there_and_back() {
+        let (seconds, nanos) = parse("2024-02-29T12:34:56.123456789Z").unwrap();
+        assert_eq!(go(seconds), "2024-02-29 12:34:56 +0000 UTC");
+        assert_eq!(nanos, 123_456_789);
+        assert_eq!(
+            rfc3339_nano(seconds * 1_000_000_000 + 5),
+            "2024-02-29T12:34:56.000000005Z"
+        );
+        assert_eq!(parse("1970-01-01T01:00:00+01:00"), Some((0, 0)));
+        assert_eq!(parse("0001-01-01T00:00:00Z").unwrap().0, -62_135_596_800);
+        assert_eq!(parse("yesterday"), None);
+    }
+}
