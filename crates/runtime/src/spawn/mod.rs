@@ -58,8 +58,20 @@ pub struct Spawned {
 /// # Errors
 /// What stopped the process; it is gone and waited for then.
 pub fn spawn(prepared: &Prepared, fds: &[OwnedFd], stdio: Stdio<'_>) -> Result<Spawned, Fault> {
+    set_off(prepared, fds, stdio)?.proceed()
+}
+
+/// As [`spawn`], but returns as soon as there is a process: the caller has time for other things meanwhile.
+///
+/// # Errors
+/// As for [`spawn`]; what happens later is told by [`Pending::proceed`] and [`Pending::poll`].
+pub fn set_off(prepared: &Prepared, fds: &[OwnedFd], stdio: Stdio<'_>) -> Result<Pending, Fault> {
     let gated = prepared.plan.namespaces.user == NsMode::New;
-    start(prepared, fds, stdio, gated)?.proceed()
+    let mut pending = start(prepared, fds, stdio, gated)?;
+    pending
+        .open_gate()
+        .map_err(|errno| Fault::new(Step::Channel, errno))?;
+    Ok(pending)
 }
 
 /// Starts a container's first process as far as its namespaces; [`Pending::proceed`] lets it go on.
@@ -80,6 +92,20 @@ pub fn exec(
     fds: &[OwnedFd],
     stdio: Stdio<'_>,
 ) -> Result<Spawned, Fault> {
+    exec_set_off(target, prepared, fds, stdio)?.proceed()
+}
+
+/// As [`exec`], but returns as soon as there is a process. That of a frozen container does not get on until it is
+/// thawed, and [`exec`] would wait for it.
+///
+/// # Errors
+/// As for [`spawn`]; what happens later is told by [`Pending::proceed`] and [`Pending::poll`].
+pub fn exec_set_off(
+    target: BorrowedFd<'_>,
+    prepared: &PreparedExec,
+    fds: &[OwnedFd],
+    stdio: Stdio<'_>,
+) -> Result<Pending, Fault> {
     let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
     let supply = Supply::plain(fds, stdio, theirs);
     let elsewhere = Elsewhere::pid_namespace(target)?;
@@ -92,7 +118,7 @@ pub fn exec(
             let pending = Pending::new(pid, pidfd, ours, false);
             elsewhere.leave()?;
             drop(supply);
-            pending.proceed()
+            Ok(pending)
         }
     }
 }

@@ -12,14 +12,17 @@ use crate::fault::{Fault, Step};
 use crate::plan::{IdMap, Plan};
 use crate::walk::{self, Message};
 
-/// A process whose namespaces are made and which waits there. Dropped, it is killed and waited for.
+/// A process on its way to its program; after [`super::begin`] it waits in its namespaces until it is told to go on.
+/// Dropped, it is killed and waited for.
 #[derive(Debug)]
 pub struct Pending {
     pid: i32,
     /// `None` once it was handed on.
     pidfd: Option<OwnedFd>,
     channel: OwnedFd,
+    /// It waits for a word before it does anything in its namespaces.
     gated: bool,
+    console: Option<OwnedFd>,
 }
 
 impl Pending {
@@ -29,6 +32,7 @@ impl Pending {
             pidfd: Some(pidfd),
             channel,
             gated,
+            console: None,
         }
     }
 
@@ -80,24 +84,55 @@ impl Pending {
     /// # Errors
     /// What stopped it; it is gone and waited for then.
     pub fn proceed(mut self) -> Result<Spawned, Fault> {
+        self.advance(true)?
+            .ok_or(Fault::new(Step::Channel, Errno::AGAIN))
+    }
+
+    /// Lets the process go on, and tells without waiting whether it runs its program; `None` while it does not. Ask
+    /// again when the descriptor ([`AsFd`]) is readable, but not once there was an answer.
+    ///
+    /// # Errors
+    /// What stopped it; it is to be dropped then.
+    pub fn poll(&mut self) -> Result<Option<Spawned>, Fault> {
+        self.advance(false)
+    }
+
+    fn advance(&mut self, block: bool) -> Result<Option<Spawned>, Fault> {
         let at = |errno| Fault::new(Step::Channel, errno);
-        if self.gated {
-            walk::send_go(self.channel.as_fd()).map_err(at)?;
-        }
-        let mut console = None;
+        self.open_gate().map_err(at)?;
         loop {
-            match walk::receive(self.channel.as_fd()).map_err(at)? {
-                Message::Terminal(terminal) => console = Some(terminal),
-                Message::Fault(fault) => return Err(fault),
-                Message::End => break,
+            match walk::receive(self.channel.as_fd(), block) {
+                Ok(Message::Terminal(terminal)) => self.console = Some(terminal),
+                Ok(Message::Fault(fault)) => return Err(fault),
+                Ok(Message::End) => break,
+                Err(Errno::AGAIN) if !block => return Ok(None),
+                Err(errno) => return Err(at(errno)),
             }
         }
-        let pidfd = self.pidfd.take().ok_or(at(Errno::SRCH))?;
-        Ok(Spawned {
+        Ok(Some(Spawned {
             pid: self.pid,
-            pidfd,
-            console,
-        })
+            pidfd: self.pidfd.take().ok_or(at(Errno::SRCH))?,
+            console: self.console.take(),
+        }))
+    }
+
+    /// Says the word that a gated process waits for, once.
+    pub(super) fn open_gate(&mut self) -> Result<(), Errno> {
+        if !std::mem::take(&mut self.gated) {
+            return Ok(());
+        }
+        match walk::send_go(self.channel.as_fd()) {
+            // It has stopped already, and said why.
+            Ok(()) | Err(Errno::PIPE) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+impl AsFd for Pending {
+    /// The channel to the process.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
     }
 }
 

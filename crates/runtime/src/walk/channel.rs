@@ -90,14 +90,16 @@ pub(crate) fn send_go(channel: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::net::send(channel, &[GO], SendFlags::NOSIGNAL).map(drop)
 }
 
-/// The caller's side: waits for what the child says next.
-pub(crate) fn receive(channel: BorrowedFd<'_>) -> Result<Message, Errno> {
+/// The caller's side: what the child says next. With `block` false, EAGAIN while it has said nothing.
+pub(crate) fn receive(channel: BorrowedFd<'_>, block: bool) -> Result<Message, Errno> {
+    let mut flags = RecvFlags::CMSG_CLOEXEC;
+    flags.set(RecvFlags::DONTWAIT, !block);
     let mut bytes = [0; RECORD + 1];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        match rustix::net::recvmsg(channel, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match rustix::net::recvmsg(channel, &mut parts, &mut ancillary, flags) {
             Err(Errno::INTR) => {}
             // The child was killed with our word unread.
             Err(Errno::CONNRESET) => return Ok(Message::End),
