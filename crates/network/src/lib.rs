@@ -4,8 +4,8 @@
 //! [`Network`] is the only actor. It speaks netlink and nothing else: no program is executed. Everything
 //! happens in the network namespace of the thread that calls [`Network::open`]; later calls come from
 //! threads in that namespace too. Packets are translated by one nftables table in which published ports
-//! are elements of maps ([`nft`]), and tracked connections are forgotten where a port or an address
-//! changes its owner ([`conntrack`]).
+//! are elements of maps (module `nft`), and tracked connections are forgotten where a port or an address
+//! changes its owner (module `conntrack`).
 //!
 //! IPv4 for now. Addresses of hosts are [`std::net::IpAddr`] in the interface, so IPv6 widens it.
 

@@ -19,7 +19,7 @@ use crate::reservation::reserve;
 use crate::setting::ephemeral_ports;
 
 /// The longest wait for the reservation of a port that a container of this engine had a moment ago.
-const HANDOVER: Duration = Duration::from_millis(200);
+const HANDOVER: Duration = Duration::from_secs(1);
 const HANDOVER_STEP: Duration = Duration::from_millis(1);
 
 impl Network {

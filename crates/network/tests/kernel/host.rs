@@ -1,11 +1,12 @@
 //! A host that is a network namespace, with another one at the end of its uplink.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use network::{Attached, NetConfig, Network, loopback_only};
 use sys::namespace::with_netns;
@@ -40,6 +41,9 @@ impl Host {
         command(&host.outside, "ip link set eth0 up");
         command(&host.netns, &format!("ip addr add {HOST}/24 dev up0"));
         command(&host.netns, "ip link set up0 up");
+        // To show a link is to wait until it carries.
+        command(&host.netns, "ip link show up0");
+        command(&host.outside, "ip link show eth0");
         command(
             &host.outside,
             &format!("ip route add 172.16.0.0/12 via {HOST}"),
@@ -64,6 +68,29 @@ impl Host {
         let id = ContainerId::random().unwrap();
         let sandbox = network.take_sandbox().unwrap();
         network.attach(sandbox, &id, None).unwrap()
+    }
+}
+
+/// Makes a namespace's packets for 127.0.0.1 leave by `eth0` for a neighbour, as an attacker's would.
+pub(crate) fn send_loopback_to(netns: &OwnedFd, neighbour: Ipv4Addr) {
+    command(netns, "ip addr del 127.0.0.1/8 dev lo");
+    let accept = || fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1");
+    with_netns(netns.as_fd(), accept).unwrap().unwrap();
+    command(netns, &format!("ip route add 127.0.0.1 via {neighbour}"));
+    let route = command(netns, "ip route get 127.0.0.1");
+    assert!(route.contains("dev eth0"), "{route}");
+}
+
+/// Repeats what must succeed in the end. Children that other tests make have copies of all descriptors
+/// until they execute, so a socket that is closed here may live a moment longer.
+pub(crate) fn eventually<T, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
+    let begin = Instant::now();
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(error) if begin.elapsed() > Duration::from_secs(10) => panic!("{error:?}"),
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use network::{Attached, HostPort, Network, NetworkError, PortMapping, Protocol, 
 use sys::namespace::with_netns;
 
 use crate::host::{
-    HOST, Host, OUTSIDE, any, ask, ask_udp, at, command, config, serve, serve_udp, udp,
+    HOST, Host, OUTSIDE, any, ask, ask_udp, at, command, config, eventually, send_loopback_to,
+    serve, serve_udp, udp,
 };
 
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -102,19 +103,11 @@ fn a_port_on_loopback_is_the_host_s_alone() {
     ask(&host.netns, at(LOOPBACK, 8080)).unwrap();
     assert!(ask(&host.netns, at(HOST, 8080)).is_err());
     assert!(ask(&host.outside, at(HOST, 8080)).is_err());
-    // A neighbour that sends 127.0.0.1 over the wire, and a container that does.
-    for (netns, via) in [
-        (&host.outside, HOST),
-        (
-            &host.container(&network).netns,
-            network.bridge_info().gateway,
-        ),
-    ] {
-        command(netns, "ip link set lo down");
-        let unguard = || std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1");
-        with_netns(netns.as_fd(), unguard).unwrap().unwrap();
-        command(netns, "ip route flush table local");
-        command(netns, &format!("ip route add 127.0.0.1 via {via}"));
+    // A neighbour that sends to 127.0.0.1 over the wire, and a container that does.
+    let evil = host.container(&network);
+    send_loopback_to(&host.outside, HOST);
+    send_loopback_to(&evil.netns, network.bridge_info().gateway);
+    for netns in [&host.outside, &evil.netns] {
         assert!(ask(netns, at(LOOPBACK, 8080)).is_err());
     }
 }
@@ -126,14 +119,7 @@ fn a_container_does_not_reach_the_host_s_loopback() {
     let gateway = network.bridge_info().gateway;
     serve(&host.netns, at(LOOPBACK, 5432), "secret");
     let evil = host.container(&network);
-    let unguard = || std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1");
-    with_netns(evil.netns.as_fd(), unguard).unwrap().unwrap();
-    command(&evil.netns, "ip link set lo down");
-    command(&evil.netns, "ip route flush table local");
-    command(
-        &evil.netns,
-        &format!("ip route add 127.0.0.1 via {gateway}"),
-    );
+    send_loopback_to(&evil.netns, gateway);
     let wall = || std::fs::read_to_string("/proc/sys/net/ipv4/conf/docker0/route_localnet");
     assert_eq!(
         host.run(wall).unwrap().trim(),
@@ -199,7 +185,7 @@ fn a_listener_of_the_host_keeps_its_port() {
         .unwrap_err();
     assert!(!command(&host.netns, "nft list ruleset").contains("8079"));
     drop(listener);
-    let held = host.run(|| network.publish(&one.endpoint, &both)).unwrap();
+    let held = eventually(|| host.run(|| network.publish(&one.endpoint, &both)));
     assert_eq!(held.len(), 2);
 }
 
@@ -213,7 +199,8 @@ fn old_connections_of_a_server_do_not_keep_its_port() {
     let (server, _) = listener.accept().unwrap();
     drop((server, client, listener)); // who closes first is left in TIME_WAIT: the server
     assert!(command(&host.netns, "ss -tan state time-wait").contains(":8080"));
-    let _held = publish(&host, &network, &one, tcp(HostPort::Exactly(8080))).unwrap();
+    let mapping = tcp(HostPort::Exactly(8080));
+    let _held = eventually(|| publish(&host, &network, &one, mapping));
     let taken = listen(&host.netns, any(8080)).unwrap_err();
     assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     serve(&one.netns, any(80), "one");
