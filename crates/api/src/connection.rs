@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::call::Context;
 use crate::dispatch;
-use crate::peer::{Peer, Phase, Stream};
+use crate::peer::{Busy, Peer, Phase, Stream};
 use crate::reply::{Body, Hijack, Reply};
 
 /// The head of a request may have this size.
@@ -46,7 +46,17 @@ pub(crate) async fn serve(
     let (departures, mut departing) = mpsc::channel(1);
     let service = service_fn({
         let phase = phase.clone();
-        move |request| answer(context.clone(), phase.clone(), departures.clone(), request)
+        move |request| {
+            // Here and not in the future: hyper may look for the client's end before it polls that.
+            let busy = phase.begin();
+            answer(
+                context.clone(),
+                phase.clone(),
+                busy,
+                departures.clone(),
+                request,
+            )
+        }
     });
     let mut connection = http1::Builder::new()
         .title_case_headers(true)
@@ -89,10 +99,10 @@ pub(crate) async fn serve(
 async fn answer(
     context: Arc<Context>,
     phase: Arc<Phase>,
+    busy: Busy,
     departures: mpsc::Sender<Departure>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let busy = phase.begin();
     let upgrade = request.headers().contains_key(http::header::UPGRADE);
     match dispatch::dispatch(&context, &phase, request).await {
         Reply::Http(response) => {

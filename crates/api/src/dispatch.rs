@@ -18,7 +18,7 @@ use crate::query::{Query, decode};
 use crate::reply::{Body, JSON, RAW_STREAM, Reply, whole};
 use crate::route::{Answer, Route, find};
 use crate::routes::ROUTES;
-use crate::version::{Prefix, split_prefix};
+use crate::version::{Prefix, Version, split_prefix};
 
 /// Names of the headers that every answer has.
 const API_VERSION: HeaderName = HeaderName::from_static("api-version");
@@ -32,10 +32,11 @@ pub(crate) async fn dispatch(
     request: Request<Incoming>,
 ) -> Reply {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let reply = match route(&request) {
-        Ok((route, call)) => {
+    let reply = match find_route(&request) {
+        Ok(found) => {
+            let route = found.route;
             phase.hijack(route.hijacks);
-            let reply = guarded((route.handler)(call(context.clone(), request))).await;
+            let reply = guarded((route.handler)(found.call(context.clone(), request))).await;
             reply.unwrap_or_else(|failure| Reply::Http(failed(&failure, route.hijacks)))
         }
         Err(failure) => Reply::Http(failed(&failure, false)),
@@ -53,16 +54,29 @@ pub(crate) async fn dispatch(
     }
 }
 
-/// Finds the route of a request, and what makes the call out of it.
-fn route(
-    request: &Request<Incoming>,
-) -> Result<
-    (
-        &'static Route,
-        impl FnOnce(Arc<Context>, Request<Incoming>) -> Call + use<>,
-    ),
-    Failure,
-> {
+/// Where a request goes.
+struct Found {
+    route: &'static Route,
+    version: Version,
+    captures: Vec<String>,
+}
+
+impl Found {
+    fn call(self, context: Arc<Context>, request: Request<Incoming>) -> Call {
+        let (head, body) = request.into_parts();
+        Call {
+            context,
+            version: self.version,
+            captures: self.captures,
+            query: Query::parse(head.uri.query()),
+            headers: head.headers,
+            body,
+        }
+    }
+}
+
+/// Finds the route of a request. As in Docker, a path that nothing serves is told before a version.
+fn find_route(request: &Request<Incoming>) -> Result<Found, Failure> {
     let path = decode(request.uri().path(), false)
         .ok_or_else(|| Failure::bad_request("the request's path is not well encoded"))?;
     let (version, rest) = match split_prefix(&path) {
@@ -75,18 +89,11 @@ fn route(
     if !route.spoken_by(version) {
         return Err(Failure::not_found(texts::PAGE_NOT_FOUND));
     }
-    let call = move |context, request: Request<Incoming>| {
-        let (head, body) = request.into_parts();
-        Call {
-            context,
-            version,
-            captures,
-            query: Query::parse(head.uri.query()),
-            headers: head.headers,
-            body,
-        }
-    };
-    Ok((route, call))
+    Ok(Found {
+        route,
+        version,
+        captures,
+    })
 }
 
 /// Runs a handler; its panic is the failure of this one request.

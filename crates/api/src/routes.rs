@@ -59,14 +59,11 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/containers/{id}/json", to!(containers::inspect)),
     get(
         "/containers/{id}/top",
-        refuse!(
-            container,
-            "the list of a container's processes (docker top)"
-        ),
+        refuse!(container, "listing a container's processes (docker top)"),
     ),
     get(
         "/containers/{id}/changes",
-        refuse!(container, "the list of a container's changes (docker diff)"),
+        refuse!(container, "listing a container's changes (docker diff)"),
     ),
     get(
         "/containers/{id}/export",
@@ -74,11 +71,11 @@ pub(crate) static ROUTES: &[Route] = &[
     ),
     get(
         "/containers/{id}/stats",
-        refuse!(container, "statistics of a container (docker stats)"),
+        refuse!(container, "reading a container's statistics (docker stats)"),
     ),
     get(
         "/containers/{id}/checkpoints",
-        refuse!(container, "checkpoints (docker checkpoint)"),
+        refuse!(container, "listing checkpoints (docker checkpoint)"),
     ),
     head(
         "/containers/{id}/archive",
@@ -132,7 +129,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/images/{name...}/get", to!(images::save_one)),
     get(
         "/images/{name...}/attestations",
-        refuse!(image, "attestations of an image"),
+        refuse!(image, "listing an image's attestations"),
     )
     .since(55),
     post(
@@ -182,9 +179,18 @@ pub(crate) static ROUTES: &[Route] = &[
     delete("/networks/{id}", to!(networks::remove)),
     // Plugins: there are none
     get("/plugins", to!(absent::none)),
-    get("/plugins/privileges", refuse!("plugins (docker plugin)")),
-    post("/plugins/pull", refuse!("plugins (docker plugin)")),
-    post("/plugins/create", refuse!("plugins (docker plugin)")),
+    get(
+        "/plugins/privileges",
+        refuse!("installing plugins (docker plugin)"),
+    ),
+    post(
+        "/plugins/pull",
+        refuse!("installing plugins (docker plugin)"),
+    ),
+    post(
+        "/plugins/create",
+        refuse!("installing plugins (docker plugin)"),
+    ),
     get("/plugins/{name...}/json", to!(absent::no_plugin)),
     post("/plugins/{name...}/enable", to!(absent::no_plugin)),
     post("/plugins/{name...}/disable", to!(absent::no_plugin)),
@@ -193,8 +199,8 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/plugins/{name...}/upgrade", to!(absent::no_plugin)),
     delete("/plugins/{name...}", to!(absent::no_plugin)),
     // Swarm: there is none
-    post("/swarm/init", refuse!("swarms (docker swarm)")),
-    post("/swarm/join", refuse!("swarms (docker swarm)")),
+    post("/swarm/init", refuse!("making a swarm (docker swarm)")),
+    post("/swarm/join", refuse!("making a swarm (docker swarm)")),
     post("/swarm/leave", to!(absent::not_in_swarm)),
     get("/swarm", to!(absent::no_swarm)),
     get("/swarm/unlockkey", to!(absent::no_swarm)),
@@ -219,3 +225,40 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/configs/{id...}", to!(absent::no_swarm)).since(30),
     delete("/configs/{id...}", to!(absent::no_swarm)).since(30),
 ];
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::route::find;
+
+    /// Derived from the published description of the API.
+    const DESCRIPTION: &str = include_str!("../../api-types/tests/description-1.55.tsv");
+
+    #[test]
+    fn every_path_of_the_description_has_a_route() {
+        let paths: Vec<_> = DESCRIPTION
+            .lines()
+            .filter_map(|line| line.strip_suffix("\tpath"))
+            .map(|line| line.split('\t').collect::<Vec<_>>())
+            .collect();
+        assert!(paths.len() > 100, "only {} paths", paths.len());
+        for fields in paths {
+            let method = Method::from_bytes(fields[0].as_bytes()).unwrap();
+            let path = fields[1].replace(['{', '}'], "");
+            assert!(find(ROUTES, &method, &path).is_some(), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn no_route_hides_behind_another() {
+        for route in ROUTES {
+            let path = route.pattern.replace(['{', '}', '.'], "");
+            let method =
+                Method::from_bytes(format!("{:?}", route.verb).to_uppercase().as_bytes()).unwrap();
+            let (found, _) = find(ROUTES, &method, &path).unwrap();
+            assert_eq!(found.pattern, route.pattern, "{method}");
+        }
+    }
+}

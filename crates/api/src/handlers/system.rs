@@ -1,11 +1,13 @@
 //! The engine and its host.
 
+use std::io;
 use std::task::Context;
 
 use api_types::DiskUsage;
+use bytes::Bytes;
 use engine::{EventStream, EventsOptions};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
 
 use super::Handled;
 use crate::call::Call;
@@ -110,16 +112,72 @@ pub(crate) async fn events(call: Call) -> Handled {
             until / 1_000_000_000
         )));
     }
+    let form = Form::wanted(&call);
     let mut events: EventStream = call.engine().events(options).await?;
     let version = call.version;
     Ok(reply::stream(
-        Some(JSON),
+        Some(form.content_type()),
         move |context: &mut Context<'_>| {
-            events
-                .poll_recv(context)
-                .map(|event| event.map(|event| shape::line(Kind::Event, version, &event)))
+            events.poll_recv(context).map(|event| {
+                event.map(|event| form.write(shape::line(Kind::Event, version, &event)?))
+            })
         },
     ))
+}
+
+/// How a stream of events is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// One value after the other.
+    Json,
+    /// The same under its newer names.
+    Lines(&'static str),
+    /// Each value after a record separator (RFC 7464).
+    Sequence,
+}
+
+impl Form {
+    /// What the client asks for, from 1.52 on.
+    fn wanted(call: &Call) -> Form {
+        let accept = call
+            .headers
+            .get(ACCEPT)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("");
+        Form::of(accept, call.version)
+    }
+
+    fn of(accept: &str, version: Version) -> Form {
+        if version < Version(52) {
+            return Form::Json;
+        }
+        let known = |kind: &str| match kind {
+            "application/x-ndjson" => Some(Form::Lines("application/x-ndjson")),
+            "application/jsonl" if version >= Version(53) => Some(Form::Lines("application/jsonl")),
+            "application/json-seq" => Some(Form::Sequence),
+            "application/json" => Some(Form::Json),
+            _ => None,
+        };
+        accept
+            .split(',')
+            .find_map(|kind| known(kind.split(';').next()?.trim()))
+            .unwrap_or(Form::Json)
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Form::Json => JSON,
+            Form::Lines(name) => name,
+            Form::Sequence => "application/json-seq",
+        }
+    }
+
+    fn write(self, line: Bytes) -> io::Result<Bytes> {
+        match self {
+            Form::Sequence => Ok([b"\x1e".as_slice(), &line].concat().into()),
+            Form::Json | Form::Lines(_) => Ok(line),
+        }
+    }
 }
 
 /// `POST /auth`
@@ -130,4 +188,52 @@ pub(crate) async fn auth(_: Call) -> Handled {
 /// `POST /build/prune`: there is no cache.
 pub(crate) async fn build_prune(_: Call) -> Handled {
     reply::json(StatusCode::OK, &api_types::BuildPruneReport::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_written_as_the_client_accepts_them() {
+        for (accept, minor, form) in [
+            ("application/x-ndjson", 51, Form::Json),
+            (
+                "application/x-ndjson",
+                52,
+                Form::Lines("application/x-ndjson"),
+            ),
+            ("application/jsonl", 52, Form::Json),
+            (
+                "text/html, application/jsonl;q=0.5",
+                53,
+                Form::Lines("application/jsonl"),
+            ),
+            ("application/json-seq", 55, Form::Sequence),
+            ("*/*", 55, Form::Json),
+        ] {
+            assert_eq!(
+                Form::of(accept, Version(minor)),
+                form,
+                "{accept} in 1.{minor}"
+            );
+        }
+        assert_eq!(
+            &Form::Sequence.write(Bytes::from_static(b"{}\n")).unwrap()[..],
+            b"\x1e{}\n"
+        );
+    }
+
+    #[test]
+    fn kinds_of_disk_usage_are_chosen_or_refused() {
+        let mut usage = DiskUsage {
+            image_usage: Some(Default::default()),
+            ..Default::default()
+        };
+        usage.volume_usage = Some(Default::default());
+        keep_kinds(&mut usage, &["volume".to_owned()]).unwrap();
+        assert!(usage.image_usage.is_none() && usage.volume_usage.is_some());
+        let refused = keep_kinds(&mut usage, &["x".to_owned()]).unwrap_err();
+        assert_eq!(refused.message(), "unknown object type: x");
+    }
 }
