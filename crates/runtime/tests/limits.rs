@@ -128,6 +128,29 @@ fn the_process_is_in_its_groups_and_its_namespace_begins_there() {
     }
 }
 
+#[test]
+fn a_group_that_is_gone_is_the_fault_of_both_phases() {
+    let root = root();
+    // Not open for writing, as a group's file has to be.
+    let read_only = fs::File::open("/dev/null").unwrap();
+    let mut plan = plan(root.path(), "true");
+    plan.cgroup.dirs = vec![FdSlot(0)];
+    let prepared = runtime::Prepared::new(plan).unwrap();
+    let fds = [OwnedFd::from(read_only)];
+    let pending = runtime::spawn::begin(&prepared, &fds, Default::default()).unwrap();
+    // Until it has stopped, so that the word to go on finds nobody.
+    rustix::event::poll(
+        &mut [rustix::event::PollFd::from_borrowed_fd(
+            pending.pidfd().unwrap(),
+            rustix::event::PollFlags::IN,
+        )],
+        None,
+    )
+    .unwrap();
+    let fault = pending.proceed().unwrap_err();
+    assert_eq!((fault.step, fault.errno), (Step::Cgroup, libc::EBADF));
+}
+
 fn filtered(plan: Plan, no_new_privs: bool) -> Plan {
     let bounding = caps::CapSet::from_bits(plan.process.caps.bounding);
     let filter =

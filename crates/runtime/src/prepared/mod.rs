@@ -2,10 +2,15 @@
 //!
 //! Everything that can be wrong with a plan's texts is found here, before there is a child.
 
+mod place;
+
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use sys::process::{FilterInstruction, StringArray};
+
+pub(crate) use place::{Node, Place};
+use place::{node, place, place_below};
 
 use crate::plan::{
     Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, ProcessPlan, TargetKind, attr,
@@ -37,24 +42,6 @@ pub struct PreparedExec {
 
 /// File systems at most that have to be made early in a user namespace.
 pub(crate) const MAX_REVEALING: usize = 4;
-
-/// A path within the container, and how to make it.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// The whole path.
-    pub(crate) path: CString,
-    /// For each component: the path to it, its name.
-    pub(crate) components: Vec<(CString, CString)>,
-}
-
-/// A name within a folder of the container.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) folder: Place,
-    pub(crate) name: CString,
-    /// The folder is that of the node before.
-    pub(crate) same_folder: bool,
-}
 
 /// What a mount is for the rest of the walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,66 +229,6 @@ fn bytes(what: &'static str, bytes: &[u8]) -> Result<CString, PlanError> {
     CString::new(bytes).map_err(|_| PlanError::Nul {
         what,
         text: String::from_utf8_lossy(bytes).into(),
-    })
-}
-
-/// Takes an absolute path apart. `..` is refused: nothing that makes plans needs it, and here it would be resolved
-/// before links are.
-fn place(what: &'static str, path: &str) -> Result<Place, PlanError> {
-    let invalid = || PlanError::Path {
-        what,
-        path: path.to_owned(),
-    };
-    let relative = path.strip_prefix('/').ok_or_else(invalid)?;
-    let mut components = Vec::new();
-    let mut reached = String::new();
-    for name in relative
-        .split('/')
-        .filter(|name| !name.is_empty() && *name != ".")
-    {
-        if name == ".." {
-            return Err(invalid());
-        }
-        reached.push('/');
-        reached.push_str(name);
-        components.push((text(what, &reached)?, text(what, name)?));
-    }
-    if reached.is_empty() {
-        reached.push('/');
-    }
-    Ok(Place {
-        path: text(what, &reached)?,
-        components,
-    })
-}
-
-/// As [`place`], for paths that cannot be the root.
-fn place_below(what: &'static str, path: &str) -> Result<Place, PlanError> {
-    let place = place(what, path)?;
-    if place.components.is_empty() {
-        return Err(PlanError::Path {
-            what,
-            path: path.to_owned(),
-        });
-    }
-    Ok(place)
-}
-
-fn node<'p>(what: &'static str, path: &'p str, last: &mut &'p str) -> Result<Node, PlanError> {
-    let (folder, name) = path
-        .rsplit_once('/')
-        .filter(|(_, name)| !matches!(*name, "" | "." | ".."))
-        .ok_or_else(|| PlanError::Path {
-            what,
-            path: path.to_owned(),
-        })?;
-    let folder = if folder.is_empty() { "/" } else { folder };
-    let same_folder = folder == *last;
-    *last = folder;
-    Ok(Node {
-        folder: place(what, folder)?,
-        name: text(what, name)?,
-        same_folder,
     })
 }
 
@@ -517,15 +444,5 @@ mod tests {
             ..base()
         };
         assert!(matches!(Prepared::new(plan), Err(PlanError::Path { .. })));
-    }
-
-    #[test]
-    fn paths_are_taken_apart() {
-        let place = place("x", "//a/./b/").expect("path");
-        assert_eq!(place.path, c"/a/b".to_owned());
-        assert_eq!(place.components.len(), 2);
-        assert_eq!(place.components[0], (c"/a".to_owned(), c"a".to_owned()));
-        assert!(super::place("x", "/a/../b").is_err());
-        assert!(place_below("x", "/").is_err());
     }
 }
