@@ -241,9 +241,23 @@ async fn what_is_not_there_is_told_in_docker_s_words() {
         refused(&client(), request(&gone)).await,
         format!("Get \"http://{at}/v2/\": dial tcp {at}: connect: connection refused")
     );
-    let secure: Reference = "reg.invalid/app".parse().unwrap();
-    let told = refused(&client(), request(&secure)).await;
-    assert!(told.contains("https"), "{told}");
+    let nowhere: Reference = "reg.invalid/app".parse().unwrap();
+    let told = refused(&hasty(), request(&nowhere)).await;
+    let start = "Get \"https://reg.invalid/v2/\": dial tcp: lookup reg.invalid: ";
+    assert!(told.starts_with(start), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_insecure_registry_may_speak_https() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = umoci_layout(temp.path());
+    let registry = Registry::start_tls(temp.path());
+    registry.push(&oci(&layout), "app:v1", &[]);
+    let store = ContentStore::open(&temp.path().join("store")).unwrap();
+    let (pulled, _) = pull(&client(), &registry.reference("app:v1"), &store)
+        .await
+        .unwrap();
+    check_image(&pulled, &store);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Credentials;
 use super::error::RegistryError;
 use super::transport::{Answer, Transport};
-use super::url::{Scheme, Url, escape_query};
+use super::url::{Url, escape_query};
 
 const TOKEN_LIMIT: u64 = 1 << 20;
 const MAX_PARAMETERS: usize = 32;
@@ -145,10 +145,11 @@ pub(crate) async fn answer(
             ..
         } => {
             let realm_url = Url::parse(realm)
-                .ok_or_else(|| unauthorized(&format!("invalid token server {realm:?}")))?;
+                .ok_or_else(|| unauthorized(&format!("invalid token server {realm:?}")))?
+                .trusting_as(&refused.url.origin);
             // A registry over https must not send us and the password to a plain server.
-            let downgrade = refused.url.origin.scheme == Scheme::Https
-                && realm_url.origin.scheme == Scheme::Http;
+            let downgrade =
+                refused.url.origin.scheme.is_encrypted() && !realm_url.origin.scheme.is_encrypted();
             if downgrade {
                 return Err(unauthorized(&format!(
                     "token server {realm:?} is not https"

@@ -22,13 +22,11 @@ pub enum RegistryError {
         /// What happened.
         what: TransportFault,
     },
-    /// The registry takes https only.
-    #[error("registry {registry} is to be reached over https: {reason}")]
-    Tls {
+    /// A registry's or a mirror's name is no address.
+    #[error("invalid registry address {registry:?}")]
+    Address {
         /// Its name.
         registry: String,
-        /// Why that is not possible.
-        reason: String,
     },
     /// The manifest does not exist.
     #[error("manifest for {reference} not found: {answer}")]
@@ -134,6 +132,9 @@ pub enum TransportFault {
         /// The address that was tried last.
         address: String,
     },
+    /// The connection could not be encrypted, or not with the right peer.
+    #[error("{0}")]
+    Tls(String),
     /// The peer took the request and said nothing.
     #[error("net/http: request canceled (Client.Timeout exceeded while awaiting headers)")]
     HeaderTimeout,
@@ -175,6 +176,7 @@ impl RegistryError {
                 TransportFault::Redirects(_)
                     | TransportFault::Location(_)
                     | TransportFault::Long(_)
+                    | TransportFault::Tls(_)
                     | TransportFault::Lookup { .. }
             ),
             RegistryError::Status { status }

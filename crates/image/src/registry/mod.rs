@@ -6,9 +6,11 @@ mod error;
 mod pull;
 mod resolve;
 mod session;
+mod tls;
 mod transport;
 mod url;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use types::{Digest, Platform, Reference};
@@ -26,12 +28,16 @@ use transport::Transport;
 /// How a client behaves. The default is docker's behaviour.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Registries that are spoken to over plain http: `host`, `host:port` or `address/bits`.
-    /// Those on a loopback address always are.
+    /// Registries that are spoken to over plain http, or, if they want that, over https without
+    /// knowing them: `host`, `host:port` or `address/bits`. Those on a loopback address always
+    /// are.
     pub insecure: Vec<String>,
     /// Base addresses that are asked before docker.io, such as `http://mirror:5000`. They get
     /// no credentials.
     pub mirrors: Vec<String>,
+    /// Holds for some registries a folder `host:port` with authorities (`*.crt`) to trust and a
+    /// certificate (`*.cert`, `*.key`) to show.
+    pub certificates: PathBuf,
     /// How long to wait for a peer.
     pub timeouts: Timeouts,
     /// Layers of one pull that are fetched at the same time.
@@ -45,6 +51,7 @@ impl Default for ClientOptions {
         ClientOptions {
             insecure: Vec::new(),
             mirrors: Vec::new(),
+            certificates: PathBuf::from("/etc/docker/certs.d"),
             timeouts: Timeouts::default(),
             parallel_layers: 3,
             attempts: 6,
@@ -144,7 +151,7 @@ struct Inner {
 impl Client {
     /// A client without any connection yet.
     pub fn new(options: ClientOptions) -> Client {
-        let transport = Transport::new(options.timeouts);
+        let transport = Transport::new(options.timeouts, options.certificates.clone());
         Client {
             inner: Arc::new(Inner { options, transport }),
         }

@@ -38,9 +38,8 @@ pub(super) fn endpoints(
     options: &ClientOptions,
     reference: &Reference,
 ) -> Result<Vec<Endpoint>, RegistryError> {
-    let unusable = |registry: &str| RegistryError::Tls {
+    let unusable = |registry: &str| RegistryError::Address {
         registry: registry.to_owned(),
-        reason: "its name is not usable as an address".to_owned(),
     };
     let domain = reference.domain();
     let mut list = Vec::new();
@@ -147,7 +146,7 @@ impl Session {
             .as_ref()
             .filter(|c| !c.registry_token.is_empty());
         let authorization = sent_as_is.and_then(|c| auth::bearer(&c.registry_token));
-        let session = Session {
+        let mut session = Session {
             client: client.clone(),
             origin: endpoint.origin,
             repository: reference.path().to_owned(),
@@ -158,8 +157,30 @@ impl Session {
             credentials,
             authorization: Mutex::new(authorization),
         };
-        session.greet().await?;
-        Ok(session)
+        let Err(error) = session.greet().await else {
+            return Ok(session);
+        };
+        if !session.may_want_tls(&error) {
+            return Err(error);
+        }
+        // Plain http is allowed here, so encryption with whomever is no worse.
+        session.origin.scheme = Scheme::HttpsUnverified;
+        match session.greet().await {
+            Ok(()) => Ok(session),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// Whether a plain greeting failed as it does where https is spoken.
+    fn may_want_tls(&self, error: &RegistryError) -> bool {
+        let broken = match error {
+            RegistryError::Transport { what, .. } => {
+                matches!(what, TransportFault::Broken(_) | TransportFault::Short)
+            }
+            RegistryError::Status { status } => *status == StatusCode::BAD_REQUEST,
+            _ => false,
+        };
+        self.origin.scheme == Scheme::Http && broken
     }
 
     fn transport(&self) -> &Transport {
@@ -182,7 +203,7 @@ impl Session {
         // A challenge is answered with the first request that names the repository; other
         // refusals come again there, with the repository's name in the sentence.
         let status = answer.status;
-        if status.is_server_error() {
+        if status.is_server_error() || status == StatusCode::BAD_REQUEST {
             return Err(RegistryError::Status { status });
         }
         // Reading a short body leaves the connection fit for the next request.
@@ -276,10 +297,13 @@ impl Session {
                 return Ok(answer);
             }
             let location = answer.header(header::LOCATION).unwrap_or_default();
-            let next = answer.url.join(location);
+            let next = answer
+                .url
+                .join(location)
+                .map(|next| next.trusting_as(&self.origin));
             // Leaving https would show the content to everyone on the way.
             let next = next.filter(|next| {
-                url.origin.scheme == Scheme::Http || next.origin.scheme == Scheme::Https
+                !url.origin.scheme.is_encrypted() || next.origin.scheme.is_encrypted()
             });
             url =
                 next.ok_or_else(|| answer.fault(TransportFault::Location(location.to_owned())))?;

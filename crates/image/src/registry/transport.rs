@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +13,14 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::error::{RegistryError, TransportFault};
 use super::resolve;
+use super::tls;
 use super::url::{Origin, Scheme, Url};
 
 const USER_AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
@@ -47,10 +51,13 @@ impl Default for Timeouts {
 type Sender = SendRequest<Empty<Bytes>>;
 
 /// Makes and keeps connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Transport {
     timeouts: Timeouts,
     kept: Mutex<HashMap<Origin, Vec<Sender>>>,
+    /// Holds a folder of certificates for some registries.
+    certificates: PathBuf,
+    trusted: Mutex<HashMap<Origin, Arc<ClientConfig>>>,
 }
 
 /// An answer whose body has not been read.
@@ -74,10 +81,13 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
 }
 
 impl Transport {
-    pub(crate) fn new(timeouts: Timeouts) -> Transport {
+    pub(crate) fn new(timeouts: Timeouts, certificates: PathBuf) -> Transport {
+        let (kept, trusted) = Default::default();
         Transport {
             timeouts,
-            kept: Mutex::default(),
+            kept,
+            certificates,
+            trusted,
         }
     }
 
@@ -102,13 +112,7 @@ impl Transport {
                 outcome => return outcome.map_err(fault),
             }
         }
-        let sender = self.connect(&url.origin).await.map_err(|what| match what {
-            ConnectFault::Transport(what) => fault(what),
-            ConnectFault::Tls(reason) => {
-                let registry = url.origin.authority().to_owned();
-                RegistryError::Tls { registry, reason }
-            }
-        })?;
+        let sender = self.connect(&url.origin).await.map_err(fault)?;
         self.exchange(sender, request()?, name, url)
             .await
             .map_err(fault)
@@ -155,33 +159,39 @@ impl Transport {
         }
     }
 
-    /// Closes the connections that are kept for later.
+    /// Closes the connections that are kept for later, and forgets whom to trust.
     pub(crate) fn forget(&self) {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clear();
+        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        trusted.clear();
     }
 
-    async fn connect(&self, origin: &Origin) -> Result<Sender, ConnectFault> {
-        if origin.scheme == Scheme::Https {
-            return Err(ConnectFault::Tls(
-                "this build has no TLS; list the registry under insecure-registries to speak \
-                 http"
-                    .to_owned(),
-            ));
+    async fn connect(&self, origin: &Origin) -> Result<Sender, TransportFault> {
+        let stream = self.dial(origin).await?;
+        if !origin.scheme.is_encrypted() {
+            return handshake(stream).await;
         }
-        let stream = self.dial(origin).await.map_err(ConnectFault::Transport)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| ConnectFault::Transport(TransportFault::Broken(describe(&e))))?;
-        // Ends when the sender and the body are dropped, or the peer closes.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a registry's connection ended");
-            }
-        });
-        Ok(sender)
+        let config = self.trust(origin).map_err(TransportFault::Tls)?;
+        let encrypted = tls::connect(stream, origin.host(), config);
+        match timeout(self.timeouts.connect, encrypted).await {
+            Ok(stream) => handshake(stream.map_err(TransportFault::Tls)?).await,
+            Err(_) => Err(TransportFault::Tls(
+                "net/http: TLS handshake timeout".to_owned(),
+            )),
+        }
+    }
+
+    /// Reads whom to trust once for each pull.
+    fn trust(&self, origin: &Origin) -> Result<Arc<ClientConfig>, String> {
+        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = trusted.get(origin) {
+            return Ok(Arc::clone(config));
+        }
+        let folder = self.certificates.join(origin.authority());
+        let config = tls::config(&folder, origin.scheme == Scheme::Https)?;
+        trusted.insert(origin.clone(), Arc::clone(&config));
+        Ok(config)
     }
 
     async fn dial(&self, origin: &Origin) -> Result<TcpStream, TransportFault> {
@@ -222,9 +232,21 @@ impl Transport {
     }
 }
 
-enum ConnectFault {
-    Transport(TransportFault),
-    Tls(String),
+/// Begins to speak HTTP. The connection's task ends when the sender and the body are dropped, or
+/// the peer closes.
+async fn handshake<S>(stream: S) -> Result<Sender, TransportFault>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| TransportFault::Broken(describe(&error)))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a registry's connection ended");
+        }
+    });
+    Ok(sender)
 }
 
 fn build(

@@ -9,20 +9,26 @@ use http::Uri;
 pub(crate) enum Scheme {
     Http,
     Https,
+    /// Encrypted, with whomever answers: for registries that are called insecure.
+    HttpsUnverified,
 }
 
 impl Scheme {
     fn name(self) -> &'static str {
         match self {
             Scheme::Http => "http",
-            Scheme::Https => "https",
+            Scheme::Https | Scheme::HttpsUnverified => "https",
         }
+    }
+
+    pub(crate) fn is_encrypted(self) -> bool {
+        self != Scheme::Http
     }
 
     fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
-            Scheme::Https => 443,
+            Scheme::Https | Scheme::HttpsUnverified => 443,
         }
     }
 }
@@ -116,6 +122,15 @@ impl Url {
             });
         }
         Url::parse(location)
+    }
+
+    /// The same URL, trusting whom `origin` trusts if it leads there.
+    pub(crate) fn trusting_as(mut self, origin: &Origin) -> Url {
+        let same = self.origin.authority == origin.authority;
+        if same && self.origin.scheme.is_encrypted() && origin.scheme.is_encrypted() {
+            self.origin = origin.clone();
+        }
+        self
     }
 }
 

@@ -1,0 +1,328 @@
+//! Encrypted connections: whom to trust, and failures in words that people know.
+//!
+//! Nothing is read before the first connection that needs it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{self, CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
+    SignatureScheme,
+};
+
+/// Where distributions keep the certificates that everyone trusts; the first that is there
+/// counts.
+const BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// The most files of one registry's folder.
+const MAX_FILES: usize = 64;
+
+/// Encrypts a connection to `host`.
+pub(super) async fn connect(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let connector = TlsConnector::from(config);
+    connector
+        .connect(name, stream)
+        .await
+        .map_err(|error| describe(&error))
+}
+
+/// What is particular to a registry.
+#[derive(Default)]
+struct Own {
+    authorities: Vec<CertificateDer<'static>>,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+impl Own {
+    fn read(folder: &Path) -> Result<Own, String> {
+        let mut own = Own::default();
+        let mut files: Vec<PathBuf> = match fs::read_dir(folder) {
+            Ok(entries) => entries
+                .flatten()
+                .map(|e| e.path())
+                .take(MAX_FILES)
+                .collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(own),
+            Err(error) => return Err(format!("cannot list {}: {error}", folder.display())),
+        };
+        files.sort();
+        for path in &files {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => own.authorities.extend(certificates(path)?),
+                Some("cert") => {
+                    let key = path.with_extension("key");
+                    let key = PrivateKeyDer::from_pem_file(&key)
+                        .map_err(|error| format!("cannot read {}: {error}", key.display()))?;
+                    own.identity = Some((certificates(path)?, key));
+                }
+                _ => {}
+            }
+        }
+        Ok(own)
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let fault = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+    CertificateDer::pem_file_iter(path)
+        .map_err(|error| fault(&error))?
+        .collect::<Result<_, _>>()
+        .map_err(|error| fault(&error))
+}
+
+/// Whom to trust and who we are. `folder` holds what is particular to a registry: more
+/// authorities (`*.crt`), and our own certificate with its key (`*.cert`, `*.key`).
+pub(super) fn config(folder: &Path, verify: bool) -> Result<Arc<ClientConfig>, String> {
+    let own = Own::read(folder)?;
+    let text = |error: TlsError| error.to_string();
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(text)?;
+    let builder = if verify {
+        builder.with_root_certificates(roots(own.authorities))
+    } else {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    };
+    let mut config = match own.identity {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(text)?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The host's authorities and a registry's own. A certificate in a bundle that cannot be used
+/// is nobody's concern here.
+fn roots(own: Vec<CertificateDer<'static>>) -> RootCertStore {
+    let given = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let mut bundles = given.into_iter().chain(BUNDLES.map(PathBuf::from));
+    let bundle = bundles.find(|path| path.exists());
+    let general = bundle
+        .and_then(|path| certificates(&path).ok())
+        .unwrap_or_default();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(general.into_iter().chain(own));
+    roots
+}
+
+/// Takes any certificate: for registries that the administrator calls insecure.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The usual failures in the words that docker's users search for.
+fn describe(error: &io::Error) -> String {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<TlsError>());
+    match inner {
+        Some(TlsError::InvalidCertificate(fault)) => {
+            let reason = match fault {
+                CertificateError::UnknownIssuer => "certificate signed by unknown authority".into(),
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => {
+                    "certificate has expired or is not yet valid".into()
+                }
+                other => format!("{other}"),
+            };
+            format!("tls: failed to verify certificate: x509: {reason}")
+        }
+        Some(TlsError::InvalidMessage(_)) => {
+            "http: server gave HTTP response to HTTPS client".into()
+        }
+        Some(other) => format!("tls: {other}"),
+        None => format!("tls: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+
+    use super::*;
+
+    /// A certificate for `reg.example` that signs itself, made by openssl.
+    fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+        let output = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+            ])
+            .args(["-nodes", "-days", "2", "-subj", "/CN=reg.example"])
+            .args(["-addext", "subjectAltName=DNS:reg.example"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-out")
+            .arg(&certificate)
+            .arg("-keyout")
+            .arg(&key)
+            .output()
+            .expect("openssl is needed for this test");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (certificate, key)
+    }
+
+    async fn serve(certificate: &Path, key: &Path) -> u16 {
+        let chain = certificates(certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.write_all(b"hello").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        port
+    }
+
+    async fn greeting(
+        port: u16,
+        name: &str,
+        folder: &Path,
+        verify: bool,
+    ) -> Result<String, String> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut stream = connect(stream, name, config(folder, verify)?).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        Ok(text)
+    }
+
+    #[tokio::test]
+    async fn only_known_authorities_and_right_names_are_trusted() {
+        let temp = tempfile::tempdir().unwrap();
+        let (certificate, key) = certificate(temp.path());
+        let port = serve(&certificate, &key).await;
+        let none = temp.path().join("none");
+        let unknown = greeting(port, "reg.example", &none, true)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            unknown,
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+        );
+        assert_eq!(
+            greeting(port, "reg.example", &none, false).await.unwrap(),
+            "hello"
+        );
+
+        let own = temp.path().join("own");
+        fs::create_dir(&own).unwrap();
+        fs::copy(&certificate, own.join("ca.crt")).unwrap();
+        assert_eq!(
+            greeting(port, "reg.example", &own, true).await.unwrap(),
+            "hello"
+        );
+        let wrong_name = greeting(port, "other.example", &own, true)
+            .await
+            .unwrap_err();
+        assert!(
+            wrong_name.starts_with("tls: failed to verify certificate: x509: "),
+            "{wrong_name}"
+        );
+
+        fs::write(own.join("client.cert"), "").unwrap();
+        let no_key = greeting(port, "reg.example", &own, true).await.unwrap_err();
+        assert!(no_key.contains("client.key"), "{no_key}");
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            let _ = stream.read(&mut [0; 1024]).await;
+        });
+        let told = greeting(port, "reg.example", Path::new("/nonexistent"), true)
+            .await
+            .unwrap_err();
+        assert_eq!(told, "http: server gave HTTP response to HTTPS client");
+    }
+}
