@@ -1,5 +1,6 @@
 //! A tar stream becomes a layer.
 
+mod content;
 mod folders;
 mod links;
 mod path;

@@ -180,7 +180,7 @@ fn the_first_use_keeps_everything_of_the_images_folder() {
             "{path}"
         );
     };
-    [
+    for path in [
         "",
         "file",
         "deep",
@@ -190,8 +190,9 @@ fn the_first_use_keeps_everything_of_the_images_folder() {
         "fifo",
         "link",
         "sparse",
-    ]
-    .map(same);
+    ] {
+        same(path);
+    }
     let data = scratch.volume("vol/_data");
     assert_eq!(
         std::fs::metadata(data.join("file")).unwrap().ino(),

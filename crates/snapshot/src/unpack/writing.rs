@@ -10,12 +10,13 @@ use rustix::io::Errno;
 use sys::beneath::{Xattrs, tree};
 
 use super::Limits;
+use super::content::{Fault, set_xattrs, write_content};
 use super::folders::{DEFAULT_ACL, Folder, Folders, timestamps};
 use super::links;
 use super::path::{LayerPath, c_name};
 use crate::SnapshotError;
 use crate::error::path_of;
-use crate::tar::{Archive, Content, Entry, Kind, TarError};
+use crate::tar::{Archive, Entry, Kind, TarError};
 use crate::whiteout;
 
 /// The kernel's limits on device numbers (12 and 20 bits).
@@ -89,30 +90,6 @@ struct Place<'entry> {
     folder: Rc<Folder>,
     name: CString,
     entry: &'entry Entry,
-}
-
-/// Content is read from the archive; everything else is a matter of the file system.
-enum Fault {
-    Archive(TarError),
-    Io(io::Error),
-}
-
-impl From<io::Error> for Fault {
-    fn from(fault: io::Error) -> Self {
-        Self::Io(fault)
-    }
-}
-
-impl From<Errno> for Fault {
-    fn from(errno: Errno) -> Self {
-        Self::Io(errno.into())
-    }
-}
-
-impl From<TarError> for Fault {
-    fn from(fault: TarError) -> Self {
-        Self::Archive(fault)
-    }
 }
 
 impl Writing {
@@ -508,60 +485,4 @@ fn hide(folder: &Folder, name: &CStr) -> Result<(), Fault> {
 /// Whether a new entry has another owner than the one that it gets by itself. The engine runs as root.
 fn needs_owner(place: &Place<'_>) -> bool {
     (place.entry.uid, place.entry.gid) != (0, 0) || place.folder.gives_group
-}
-
-fn write_content(
-    file: &OwnedFd,
-    entry: &Entry,
-    archive: &mut Archive<impl BufRead>,
-) -> Result<(), Fault> {
-    let pieces = match &entry.content {
-        Content::Plain => &[(0, u64::MAX)][..],
-        Content::Pieces(pieces) => &pieces[..],
-    };
-    for &(offset, mut left) in pieces {
-        let mut at = offset;
-        while left > 0 {
-            let chunk = archive.chunk(left)?;
-            if chunk.is_empty() {
-                break;
-            }
-            let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, chunk, at))?;
-            if written == 0 {
-                return Err(Errno::IO.into());
-            }
-            archive.consume(written);
-            at += written as u64;
-            left -= written as u64;
-        }
-    }
-    if matches!(entry.content, Content::Pieces(_)) {
-        // A hole at the end has nothing that would be written.
-        fs::ftruncate(file, entry.size)?;
-    }
-    Ok(())
-}
-
-/// Sets the attributes of an entry, except overlayfs's own (they would change what the layer means) and inherited
-/// lists, which come last. What this file system or kind of file cannot hold is left out with a warning, as other
-/// engines do: images carry attributes of the machines where they were built.
-fn set_xattrs(entry: &Entry, set: impl Fn(&CStr, &[u8]) -> io::Result<()>) -> Result<(), Fault> {
-    for (name, value) in &entry.xattrs {
-        if whiteout::is_overlay_xattr(name) || name == DEFAULT_ACL {
-            continue;
-        }
-        let name = c_name(name)?;
-        match set(&name, value) {
-            Err(fault)
-                if matches!(
-                    Errno::from_io_error(&fault),
-                    Some(Errno::OPNOTSUPP | Errno::PERM)
-                ) =>
-            {
-                tracing::warn!(entry = ?path_of(&entry.path), ?name, "an extended attribute cannot be kept here");
-            }
-            other => other?,
-        }
-    }
-    Ok(())
 }
