@@ -25,16 +25,24 @@ fn client() -> Client {
     Client::new(ClientOptions::default())
 }
 
-/// A client that loses patience soon.
+/// A client that gives up after its second attempt.
 fn hasty() -> Client {
-    let soon = Duration::from_millis(300);
     Client::new(ClientOptions {
-        timeouts: Timeouts {
-            connect: soon,
-            headers: soon,
-            idle: soon,
-        },
         attempts: 2,
+        ..ClientOptions::default()
+    })
+}
+
+/// A client that waits for nobody.
+fn impatient() -> Client {
+    let soon = Duration::from_millis(300);
+    let timeouts = Timeouts {
+        connect: soon,
+        headers: soon,
+        idle: soon,
+    };
+    Client::new(ClientOptions {
+        timeouts,
         ..ClientOptions::default()
     })
 }
@@ -242,7 +250,7 @@ async fn what_is_not_there_is_told_in_docker_s_words() {
         format!("Get \"http://{at}/v2/\": dial tcp {at}: connect: connection refused")
     );
     let nowhere: Reference = "reg.invalid/app".parse().unwrap();
-    let told = refused(&hasty(), request(&nowhere)).await;
+    let told = refused(&impatient(), request(&nowhere)).await;
     let start = "Get \"https://reg.invalid/v2/\": dial tcp: lookup reg.invalid: ";
     assert!(told.starts_with(start), "{told}");
 }
@@ -432,7 +440,7 @@ async fn a_registry_that_hangs_is_left() {
         let _ = std::io::Read::read(&mut &stream, &mut [0]);
     });
     let started = Instant::now();
-    let told = refused(&hasty(), request(&silent.reference("x"))).await;
+    let told = refused(&impatient(), request(&silent.reference("x"))).await;
     assert!(started.elapsed() < Duration::from_secs(5));
     let url = format!("http://127.0.0.1:{}/v2/", silent.port);
     assert_eq!(
