@@ -13,6 +13,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
@@ -203,6 +204,9 @@ fn remove_volatile_mark(container: BorrowedFd<'_>) -> bool {
     root.lstat(VOLATILE_MARK).is_ok() && root.remove_tree(VOLATILE_MARK).is_ok()
 }
 
+/// Whether this kernel was seen to take lower folders in one option only.
+static BY_ONE_OPTION: AtomicBool = AtomicBool::new(false);
+
 /// What is to be mounted.
 #[derive(Clone, Copy)]
 struct Stack<'mount> {
@@ -221,13 +225,18 @@ fn at(step: &'static str) -> impl Fn(Errno) -> SnapshotError {
 
 impl Stack<'_> {
     fn mount(&self) -> Result<OwnedFd, SnapshotError> {
+        if BY_ONE_OPTION.load(Ordering::Relaxed) {
+            return self.by_one_option();
+        }
         match self.by_parameters() {
-            // Before 6.5 overlayfs takes all lower folders in one option.
+            // Before 6.5 overlayfs takes all lower folders in one option, and tells so only when it is created.
             Err(SnapshotError::Mount {
-                step: "lowerdir+",
+                step: "lowerdir+" | "create",
                 source,
             }) if source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                self.by_one_option()
+                let made = self.by_one_option()?;
+                BY_ONE_OPTION.store(true, Ordering::Relaxed);
+                Ok(made)
             }
             other => other,
         }
