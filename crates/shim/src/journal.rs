@@ -74,23 +74,27 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Takes over a journal, empty or not, and makes sure that it has room.
-    pub(crate) fn open(file: File) -> io::Result<Self> {
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        let mut journal = Journal {
+    /// A journal that is not looked at yet.
+    pub(crate) fn new(file: File) -> Self {
+        Journal {
             file,
             places: Vec::new(),
             next_place: 0,
             sequence: 0,
             acknowledged: 0,
-        };
-        if length > 0 {
-            journal.resume(length.min(LIMIT))?;
         }
-        if journal.places.is_empty() {
-            journal.grow()?;
+    }
+
+    /// Goes to the end of what is there and makes sure that there is room.
+    pub(crate) fn prepare(&mut self) -> io::Result<()> {
+        let length = usize::try_from(self.file.metadata()?.len()).unwrap_or(usize::MAX);
+        if length > 0 && self.places.is_empty() {
+            self.resume(length.min(LIMIT))?;
         }
-        Ok(journal)
+        if self.places.is_empty() {
+            self.grow()?;
+        }
+        Ok(())
     }
 
     fn resume(&mut self, length: usize) -> io::Result<()> {
@@ -299,6 +303,12 @@ fn checksum(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    fn open(file: &File) -> Journal {
+        let mut journal = Journal::new(file.try_clone().unwrap());
+        journal.prepare().unwrap();
+        journal
+    }
+
     fn started(restarts: u32) -> EventKind {
         EventKind::Started {
             pid: 42,
@@ -335,7 +345,7 @@ mod tests {
     #[test]
     fn records_come_back_in_order() {
         let file = tempfile::tempfile().unwrap();
-        let mut journal = Journal::open(file.try_clone().unwrap()).unwrap();
+        let mut journal = open(&file);
         let mut told: Vec<Event> = kinds()
             .into_iter()
             .zip(1000..)
@@ -359,7 +369,7 @@ mod tests {
     #[test]
     fn a_torn_record_is_noticed_and_left_out() {
         let file = tempfile::tempfile().unwrap();
-        let mut journal = Journal::open(file.try_clone().unwrap()).unwrap();
+        let mut journal = open(&file);
         journal.record(1, started(0));
         journal.record(
             2,
@@ -388,7 +398,7 @@ mod tests {
     #[test]
     fn nothing_is_overwritten_before_it_is_acknowledged() {
         let file = tempfile::tempfile().unwrap();
-        let mut journal = Journal::open(file.try_clone().unwrap()).unwrap();
+        let mut journal = open(&file);
         let places = STEP / RECORD;
         for n in 0..places + 1 {
             journal.record(n as u64, started(0));
@@ -415,7 +425,7 @@ mod tests {
     fn a_journal_is_taken_up_where_it_ended() {
         let file = tempfile::tempfile().unwrap();
         for round in 0..5 {
-            let mut journal = Journal::open(file.try_clone().unwrap()).unwrap();
+            let mut journal = open(&file);
             assert_eq!(journal.sequence(), round * 2);
             journal.record(1, started(0));
             journal.record(2, EventKind::RestartCancelled);

@@ -1,16 +1,21 @@
 //! What the launcher itself does.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
+use rustix::pipe::PipeFlags;
 use sys::fdpass::Wait;
 use sys::fork::{self, Forked};
 use sys::mount::{self, Propagation, attr};
+use sys::process::Namespace;
 
-use crate::protocol::transport::{self, Inbox, Packet};
+use crate::protocol::transport::{self, Inbox};
 use crate::protocol::{Answer, Header, Message, Refusal, kind};
+use crate::supervisor::{self, Ready};
 
 /// The signals that a terminal or an init sends around: launcher and shims end by their own rules.
 const IGNORED: [i32; 6] = [
@@ -21,6 +26,9 @@ const IGNORED: [i32; 6] = [
     libc::SIGQUIT,
     libc::SIGTERM,
 ];
+
+/// How long the launcher pauses before it replaces a spare that died.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The launcher's role: serves the socket that is its standard input until the daemon closes it.
 pub fn main() -> ExitCode {
@@ -33,14 +41,14 @@ pub fn main() -> ExitCode {
     };
     let prepared = prepare();
     let words = match &prepared {
-        Ok(()) => String::new(),
+        Ok(_) => String::new(),
         Err((action, source)) => format!("can not {action}: {source}"),
     };
     let told = transport::send(socket.as_fd(), hello, words.as_bytes(), &[], Wait::Block);
-    if prepared.is_err() || told.is_err() {
-        return ExitCode::FAILURE;
+    match (prepared, told) {
+        (Ok(birthplace), Ok(())) => serve(socket, birthplace),
+        _ => ExitCode::FAILURE,
     }
-    serve(socket)
 }
 
 /// Moves the socket away from the number that programs take for their input.
@@ -55,22 +63,23 @@ fn take_standard_input() -> io::Result<OwnedFd> {
 
 type Failure = (&'static str, io::Error);
 
-fn prepare() -> Result<(), Failure> {
-    // Without a session of its own the launcher would get the signals of the daemon's terminal. It
-    // leads its group already when it was made by a shell for a test; nothing is lost then.
+fn prepare() -> Result<OwnedFd, Failure> {
+    // Without a session of its own the launcher would get the signals of the daemon's terminal. It leads its
+    // group already when a shell made it for a test; nothing is lost then.
     let _ = rustix::process::setsid();
     for signal in IGNORED {
         sys::process::ignore_signal(signal).map_err(|errno| ("ignore signals", errno.into()))?;
     }
     // The name is only for those who look at the process list.
     let _ = sys::process::set_name(c"wharf-launcher");
-    empty_namespace().map_err(|errno| ("make a mount namespace", errno.into()))
+    empty_namespaces().map_err(|errno| ("make a mount namespace", errno.into()))
 }
 
-/// Leaves the host's mounts for a namespace that holds an empty root, read-only, and the host's /proc.
+/// Leaves the host's mounts for a namespace that holds an empty root, read-only, and the host's /proc; answers
+/// with another one that lacks even that.
 ///
-/// Each container's mount namespace begins as a copy of this one, so its size is part of every start.
-fn empty_namespace() -> Result<(), rustix::io::Errno> {
+/// Each container's mount namespace begins as a copy of the latter, so its size is part of every start.
+fn empty_namespaces() -> Result<OwnedFd, rustix::io::Errno> {
     sys::process::unshare(libc::CLONE_NEWNS)?;
     let private = mount::Change {
         propagation: Some(Propagation::Private),
@@ -90,7 +99,6 @@ fn empty_namespace() -> Result<(), rustix::io::Errno> {
     }
     // Any folder will do to attach the new root for a moment; /proc is one that exists.
     mount::attach_at(root.as_fd(), rustix::fs::CWD, c"/proc")?;
-    mount::attach_at(proc.as_fd(), rustix::fs::CWD, c"/proc/proc")?;
     rustix::process::fchdir(&root)?;
     mount::pivot_to_working_folder()?;
     mount::detach(c".")?;
@@ -99,43 +107,104 @@ fn empty_namespace() -> Result<(), rustix::io::Errno> {
         set: attr::READ_ONLY,
         ..mount::Change::default()
     };
-    mount::set_attributes(rustix::fs::CWD, c"/", &read_only)
+    mount::set_attributes(rustix::fs::CWD, c"/", &read_only)?;
+    let birthplace = sys::process::own_namespace(Namespace::Mount)?;
+    sys::process::unshare(libc::CLONE_NEWNS)?;
+    mount::attach_at(proc.as_fd(), rustix::fs::CWD, c"/proc")?;
+    Ok(birthplace)
 }
 
-fn serve(socket: OwnedFd) -> ExitCode {
-    let mut inbox = Inbox::default();
+/// Keeps one spare: a shim that was forked ahead and waits for a launch on the daemon's socket itself.
+fn serve(socket: OwnedFd, birthplace: OwnedFd) -> ExitCode {
     loop {
-        match inbox.recv(socket.as_fd(), Wait::Block) {
-            Ok(Some(packet)) if packet.header.kind == kind::LAUNCH => {
-                match fork::fork() {
-                    Ok(Forked::Child) => {
-                        drop(socket);
-                        return crate::supervisor::main(packet);
-                    }
-                    // The child is nobody's to wait for: SIGCHLD is ignored.
-                    Ok(Forked::Parent { .. }) => {}
-                    Err(error) => refuse(&packet, &error),
+        let forked = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+            .map_err(io::Error::from)
+            .and_then(|(taken, take)| Ok((fork::fork()?, taken, take)));
+        match forked {
+            Ok((Forked::Child, taken, take)) => {
+                drop(taken);
+                return spare(socket, take, birthplace);
+            }
+            // The spare is nobody's to wait for: SIGCHLD is ignored.
+            Ok((Forked::Parent { .. }, taken, take)) => {
+                drop(take);
+                match wait_until_taken(&socket, &taken) {
+                    Spare::Taken => {}
+                    Spare::Died => std::thread::sleep(PAUSE),
+                    Spare::Unwanted => return ExitCode::SUCCESS,
                 }
             }
-            Ok(Some(_)) => {}
-            Ok(None) => return ExitCode::SUCCESS,
-            // A message that could not be taken over is lost with its descriptors; its sender sees its
-            // connection end. An error of the socket itself comes again as its end.
-            Err(crate::ShimError::Io { source, .. })
-                if source.kind() == io::ErrorKind::NotConnected =>
-            {
-                return ExitCode::FAILURE;
+            Err(error) => {
+                if refuse_next(&socket, &error).is_none() {
+                    return ExitCode::FAILURE;
+                }
             }
-            Err(_) => {}
         }
     }
 }
 
-/// Says on the new shim's connection that there is none.
-fn refuse(packet: &Packet, error: &io::Error) {
-    let Some(connection) = packet.descriptors.last() else {
-        return;
+/// What became of a spare.
+enum Spare {
+    /// It has a container.
+    Taken,
+    /// Somebody killed it.
+    Died,
+    /// The daemon is gone.
+    Unwanted,
+}
+
+fn wait_until_taken(socket: &OwnedFd, taken: &OwnedFd) -> Spare {
+    loop {
+        let mut fds = [
+            PollFd::new(taken, PollFlags::IN),
+            // Only its end: what comes is for the spare.
+            PollFd::new(socket, PollFlags::empty()),
+        ];
+        match rustix::event::poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return Spare::Unwanted,
+            Ok(_) => {}
+        }
+        if !fds[0].revents().is_empty() {
+            return match rustix::io::read(taken, &mut [0; 1]) {
+                Ok(1) => Spare::Taken,
+                _ => Spare::Died,
+            };
+        }
+        if !fds[1].revents().is_empty() {
+            return Spare::Unwanted;
+        }
+    }
+}
+
+/// The spare's way: it waits for a launch, tells the launcher, and is a container's shim from then on.
+fn spare(socket: OwnedFd, take: OwnedFd, birthplace: OwnedFd) -> ExitCode {
+    let Ok(ready) = Ready::new(birthplace) else {
+        return ExitCode::FAILURE;
     };
+    let mut inbox = Inbox::default();
+    loop {
+        match inbox.recv(socket.as_fd(), Wait::Block) {
+            Ok(Some(packet)) if packet.header.kind == kind::LAUNCH => {
+                // The next launch needs another spare.
+                let _ = rustix::io::write(&take, &[1]);
+                drop((socket, take));
+                return supervisor::main(ready, packet);
+            }
+            Ok(None) => return ExitCode::SUCCESS,
+            // What could not be taken over is lost with its descriptors; its sender sees its connection end.
+            Ok(Some(_)) | Err(crate::ShimError::Wire { .. }) => {}
+            Err(crate::ShimError::Io { source, .. })
+                if source.kind() == io::ErrorKind::InvalidData => {}
+            Err(_) => return ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Without a spare the launcher itself takes the next launch, and says on its connection that there is no shim.
+/// `None` when the daemon is gone.
+fn refuse_next(socket: &OwnedFd, error: &io::Error) -> Option<()> {
+    let packet = Inbox::default().recv(socket.as_fd(), Wait::Block).ok()??;
     let refusal = Refusal::System {
         action: "fork the container's supervisor".to_owned(),
         errno: error.raw_os_error().unwrap_or(libc::EAGAIN),
@@ -144,14 +213,15 @@ fn refuse(packet: &Packet, error: &io::Error) {
         number: 0,
         result: Err(refusal),
     });
-    send_plainly(connection.as_fd(), &message);
-}
-
-fn send_plainly(connection: BorrowedFd<'_>, message: &Message) {
-    let header = Header {
-        kind: message.kind(),
-        number: message.number(),
-    };
-    // A daemon that is gone needs no answer.
-    let _ = transport::send(connection, header, &message.encode(), &[], Wait::Never);
+    if let Some(connection) = packet.descriptors.last() {
+        // A daemon that is gone needs no answer.
+        let _ = transport::send(
+            connection.as_fd(),
+            message.header(),
+            &message.encode(),
+            &[],
+            Wait::Never,
+        );
+    }
+    Some(())
 }

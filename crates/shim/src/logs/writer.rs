@@ -49,7 +49,8 @@ pub(crate) struct JsonFile {
 }
 
 impl JsonFile {
-    /// A log that begins at the end of `name` in `folder`.
+    /// A log that begins at the end of `name` in `folder`, which is opened by [`JsonFile::reopen`] or when it is
+    /// needed.
     pub(crate) fn new(
         folder: OwnedFd,
         name: String,
@@ -57,7 +58,7 @@ impl JsonFile {
         max_files: u32,
         attrs: Vec<u8>,
     ) -> Self {
-        let mut log = JsonFile {
+        JsonFile {
             folder,
             name,
             max_size,
@@ -70,9 +71,7 @@ impl JsonFile {
             gathered_lines: 0,
             lost: 0,
             waiting: None,
-        };
-        log.reopen();
-        log
+        }
     }
 
     /// How many lines could not be written.

@@ -2,9 +2,9 @@
 
 use types::ContainerId;
 
-use super::kind;
 use super::status::{HealthState, RestartOutlook, Status};
 use super::wire::{Fields, WireError, Writer};
+use super::{Header, kind};
 
 const TEXT_LIMIT: usize = 64 << 10;
 
@@ -175,17 +175,16 @@ pub enum EventKind {
 }
 
 impl Message {
-    pub(crate) fn kind(&self) -> u16 {
+    pub(crate) fn header(&self) -> Header {
         match self {
-            Message::Answer(_) => kind::ANSWER,
-            Message::Event(_) => kind::EVENT,
-        }
-    }
-
-    pub(crate) fn number(&self) -> u32 {
-        match self {
-            Message::Answer(answer) => answer.number,
-            Message::Event(_) => 0,
+            Message::Answer(answer) => Header {
+                kind: kind::ANSWER,
+                number: answer.number,
+            },
+            Message::Event(_) => Header {
+                kind: kind::EVENT,
+                number: 0,
+            },
         }
     }
 

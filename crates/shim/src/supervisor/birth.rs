@@ -35,11 +35,12 @@ fn system(action: &str, errno: Errno) -> Refusal {
     }
 }
 
-/// A pipe whose one end, the supervisor's, does not block. (The other end is an open file of its own.)
 fn pipe() -> Result<(OwnedFd, OwnedFd), Refusal> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| system("make a pipe", errno))
 }
 
+/// The supervisor's end of a pipe, or its side of a terminal, does not block. (The process's is an open file
+/// of its own.)
 fn unblock(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
     rustix::fs::fcntl_setfl(&fd, OFlags::NONBLOCK)
         .map_err(|errno| system("set up a stream", errno))?;
@@ -78,14 +79,102 @@ impl Streams {
             stderr: stream(2),
         }
     }
+}
 
-    /// The process is made: its own ends are closed here.
-    fn newborn(self, spawned: Spawned, shape: Shape) -> Result<Newborn, Refusal> {
+/// A process on its way to its program.
+#[derive(Debug)]
+pub(super) struct Birth {
+    pending: Pending,
+    streams: Streams,
+    shape: Shape,
+    /// The plan of a further process.
+    exec: Option<PreparedExec>,
+}
+
+impl Birth {
+    /// Starts a container's first process; with `gated`, only as far as its namespaces.
+    pub(super) fn first(
+        prepared: &Prepared,
+        fds: &[OwnedFd],
+        shape: Shape,
+        gated: bool,
+    ) -> Result<Self, Refusal> {
+        let mut streams = Streams::new(shape)?;
+        let stdio = streams.stdio();
+        let set_off = if gated { spawn::begin } else { spawn::set_off };
+        let pending = set_off(prepared, fds, stdio)
+            .map_err(|fault| refusal(&fault, fault.describe(prepared.plan())))?;
+        // The process has its own ends.
+        streams.theirs = Default::default();
+        Ok(Birth {
+            pending,
+            streams,
+            shape,
+            exec: None,
+        })
+    }
+
+    /// Starts a further process beside `target`. An empty cgroup entry in the plan means that of the container.
+    pub(super) fn further(
+        target: BorrowedFd<'_>,
+        encoded: &[u8],
+        cgroup: &CgroupEntry,
+        fds: &[OwnedFd],
+        shape: Shape,
+    ) -> Result<Self, Refusal> {
+        let mut plan = ExecPlan::decode(encoded).map_err(|error| invalid(&error))?;
+        if plan.cgroup == CgroupEntry::default() {
+            plan.cgroup = cgroup.clone();
+        }
+        if plan.terminal != shape.tty {
+            let text = "request and plan differ about the terminal".to_owned();
+            return Err(Refusal::Invalid { text });
+        }
+        let prepared = PreparedExec::new(plan).map_err(|error| invalid(&error))?;
+        let mut streams = Streams::new(shape)?;
+        let pending = spawn::exec_set_off(target, &prepared, fds, streams.stdio())
+            .map_err(|fault| refusal(&fault, fault.describe_process(&prepared.plan().process)))?;
+        streams.theirs = Default::default();
+        Ok(Birth {
+            pending,
+            streams,
+            shape,
+            exec: Some(prepared),
+        })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pending.pid().cast_unsigned()
+    }
+
+    pub(super) fn network_namespace(&self, plan: &Plan) -> Result<OwnedFd, Refusal> {
+        self.pending
+            .network_namespace()
+            .map_err(|fault| refusal(&fault, fault.describe(plan)))
+    }
+
+    /// Lets the process go on, and tells whether it runs its program. `plan` is the container's.
+    pub(super) fn poll(&mut self, plan: &Plan) -> Result<Option<Newborn>, Refusal> {
+        match self.pending.poll() {
+            Ok(None) => Ok(None),
+            Ok(Some(spawned)) => self.newborn(spawned).map(Some),
+            Err(fault) => {
+                let text = match &self.exec {
+                    Some(exec) => fault.describe_process(&exec.plan().process),
+                    None => fault.describe(plan),
+                };
+                Err(refusal(&fault, text))
+            }
+        }
+    }
+
+    fn newborn(&mut self, spawned: Spawned) -> Result<Newborn, Refusal> {
+        let streams = std::mem::take(&mut self.streams);
         let mut born = Newborn {
             pid: spawned.pid.cast_unsigned(),
             pidfd: spawned.pidfd,
-            input: self.input,
-            outputs: self.outputs,
+            input: streams.input,
+            outputs: streams.outputs,
             console: None,
         };
         if let Some(console) = spawned.console {
@@ -96,7 +185,7 @@ impl Streams {
                     .map_err(|errno| system("copy the terminal's descriptor", errno))
             };
             born.outputs[0] = Some(copy()?);
-            if shape.input {
+            if self.shape.input {
                 born.input = Some(copy()?);
             }
             born.console = Some(console);
@@ -105,87 +194,11 @@ impl Streams {
     }
 }
 
-/// A first process that waits in its namespaces.
-#[derive(Debug)]
-pub(super) struct Half {
-    pending: Pending,
-    streams: Streams,
-    shape: Shape,
-}
-
-impl Half {
-    pub(super) fn pid(&self) -> u32 {
-        self.pending.pid().cast_unsigned()
+impl AsFd for Birth {
+    /// Readable when [`Birth::poll`] has something to tell.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pending.as_fd()
     }
-
-    pub(super) fn network_namespace(&self) -> Result<OwnedFd, Fault> {
-        self.pending.network_namespace()
-    }
-
-    /// Lets it go on to its program.
-    pub(super) fn proceed(self, plan: &Plan) -> Result<Newborn, Refusal> {
-        let Half {
-            pending,
-            streams,
-            shape,
-        } = self;
-        let spawned = pending
-            .proceed()
-            .map_err(|fault| refusal(&fault, fault.describe(plan)))?;
-        streams.newborn(spawned, shape)
-    }
-}
-
-/// Starts a container's first process.
-pub(super) fn first(
-    prepared: &Prepared,
-    fds: &[OwnedFd],
-    shape: Shape,
-) -> Result<Newborn, Refusal> {
-    let streams = Streams::new(shape)?;
-    let spawned = spawn::spawn(prepared, fds, streams.stdio())
-        .map_err(|fault| refusal(&fault, fault.describe(prepared.plan())))?;
-    streams.newborn(spawned, shape)
-}
-
-/// Starts a container's first process as far as its namespaces.
-pub(super) fn first_half(
-    prepared: &Prepared,
-    fds: &[OwnedFd],
-    shape: Shape,
-) -> Result<Half, Refusal> {
-    let streams = Streams::new(shape)?;
-    let pending = spawn::begin(prepared, fds, streams.stdio())
-        .map_err(|fault| refusal(&fault, fault.describe(prepared.plan())))?;
-    Ok(Half {
-        pending,
-        streams,
-        shape,
-    })
-}
-
-/// Starts a further process beside `target`. An empty cgroup entry in the plan means that of the container.
-pub(super) fn further(
-    target: BorrowedFd<'_>,
-    encoded: &[u8],
-    cgroup: &CgroupEntry,
-    fds: &[OwnedFd],
-    shape: Shape,
-) -> Result<Newborn, Refusal> {
-    let mut plan = ExecPlan::decode(encoded).map_err(|error| invalid(&error))?;
-    if plan.cgroup == CgroupEntry::default() {
-        plan.cgroup = cgroup.clone();
-    }
-    if plan.terminal != shape.tty {
-        return Err(Refusal::Invalid {
-            text: "request and plan differ about the terminal".to_owned(),
-        });
-    }
-    let prepared = PreparedExec::new(plan).map_err(|error| invalid(&error))?;
-    let streams = Streams::new(shape)?;
-    let spawned = spawn::exec(target, &prepared, fds, streams.stdio())
-        .map_err(|fault| refusal(&fault, fault.describe_process(&prepared.plan().process)))?;
-    streams.newborn(spawned, shape)
 }
 
 pub(super) fn invalid(error: &dyn std::error::Error) -> Refusal {
@@ -194,7 +207,7 @@ pub(super) fn invalid(error: &dyn std::error::Error) -> Refusal {
     }
 }
 
-pub(super) fn refusal(fault: &Fault, text: String) -> Refusal {
+fn refusal(fault: &Fault, text: String) -> Refusal {
     Refusal::Fault {
         text,
         exit_code: u8::try_from(fault.exit_code()).unwrap_or(125),

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::birth::{self, Shape};
+use super::birth::{Birth, Shape};
 use super::health::Monitor;
-use super::session::Manners;
+use super::starts::Purpose;
 use super::{Role, Supervisor};
 use crate::protocol::{EventKind, Health, HealthState, Refusal};
 
@@ -18,10 +18,8 @@ impl Supervisor {
             self.kill_probe();
         } else if health.take_turn(now)
             && let Err(refusal) = self.start_probe()
-            && let Some(health) = &mut self.health
         {
-            let verdict = health.failed(&refusal.to_string());
-            self.tell_health(verdict);
+            self.probe_failed(&refusal);
         }
     }
 
@@ -36,8 +34,8 @@ impl Supervisor {
         };
         let cgroup = &self.prepared.plan().cgroup;
         let (target, plan) = (main.session.pidfd(), &health.config.plan);
-        let born = birth::further(target, plan, cgroup, &self.fds, shape)?;
-        self.add_session(Role::Probe, born, Manners::default());
+        let birth = Birth::further(target, plan, cgroup, &self.fds, shape)?;
+        self.underway(birth, Purpose::Probe, true);
         Ok(())
     }
 
@@ -55,6 +53,15 @@ impl Supervisor {
     /// A run ended with this exit status.
     pub(super) fn probe_ended(&mut self, code: u8) {
         let verdict = self.health.as_mut().and_then(|health| health.ended(code));
+        self.tell_health(verdict);
+    }
+
+    /// A run could not be started.
+    pub(super) fn probe_failed(&mut self, refusal: &Refusal) {
+        let verdict = self
+            .health
+            .as_mut()
+            .and_then(|health| health.failed(&refusal.to_string()));
         self.tell_health(verdict);
     }
 

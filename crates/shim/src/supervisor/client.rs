@@ -32,8 +32,8 @@ enum Stage {
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// So many bytes.
-    Bytes(usize),
+    /// What is in the buffer now.
+    Bytes,
     /// Nothing now.
     Nothing,
     /// Nothing any more.
@@ -154,12 +154,14 @@ impl Client {
     }
 
     /// Reads what the client sent.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Sent {
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>) -> Sent {
         if self.input_ended {
             return Sent::Nothing;
         }
+        buffer.clear();
         let answer = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT)
+            let space = rustix::buffer::spare_capacity(buffer);
+            rustix::net::recv(&self.socket, space, RecvFlags::DONTWAIT)
         });
         match answer {
             Ok((0, _)) => {
@@ -169,7 +171,7 @@ impl Client {
                 }
                 Sent::End
             }
-            Ok((length, _)) => Sent::Bytes(length),
+            Ok(_) => Sent::Bytes,
             Err(Errno::AGAIN) => Sent::Nothing,
             Err(_) => {
                 self.input_ended = true;

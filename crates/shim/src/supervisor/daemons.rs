@@ -168,12 +168,8 @@ impl Daemons {
     ) {
         let message = Message::Answer(Answer { number, result });
         if let Some(daemon) = self.all.iter_mut().find(|each| each.number == daemon) {
-            let header = Header {
-                kind: message.kind(),
-                number,
-            };
             daemon.send(Waiting {
-                header,
+                header: message.header(),
                 body: message.encode(),
                 descriptors,
             });
@@ -183,14 +179,10 @@ impl Daemons {
     /// Tells everybody.
     pub(super) fn tell(&mut self, event: Event) {
         let message = Message::Event(event);
-        let header = Header {
-            kind: message.kind(),
-            number: 0,
-        };
         let body = message.encode();
         for daemon in &mut self.all {
             daemon.send(Waiting {
-                header,
+                header: message.header(),
                 body: body.clone(),
                 descriptors: Vec::new(),
             });

@@ -4,15 +4,16 @@ mod birth;
 mod checks;
 mod client;
 mod daemons;
+mod exits;
 mod health;
 mod input;
-mod lifecycle;
 mod mounts;
 mod policy;
 mod poll;
 mod requests;
 mod session;
 mod slots;
+mod starts;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -28,10 +29,9 @@ use crate::journal::Journal;
 use crate::logs::{JsonFile, Stream};
 use crate::protocol::transport::{self, Packet};
 use crate::protocol::{
-    Answer, Attachment, Backend, Event, EventKind, Header, LastExit, Launch, LogConfig, Message,
-    Phase, Refusal,
+    Answer, Attachment, Backend, Event, EventKind, LastExit, Launch, LogConfig, Message, Phase,
+    Refusal, Slot,
 };
-use birth::Half;
 use daemons::Daemons;
 use health::Monitor;
 use mounts::Mounts;
@@ -39,6 +39,7 @@ use policy::Restarts;
 use poll::{EventFlags, Poll, Token};
 use session::{CHUNK, Manners, Session, Sink};
 use slots::Slots;
+use starts::Underway;
 
 /// Why a session is there.
 #[derive(Debug)]
@@ -88,12 +89,11 @@ struct Supervisor {
     /// What outputs and clients are read into.
     buffer: Vec<u8>,
     phase: Phase,
-    half: Option<Half>,
-    /// Clients of a start that waits to proceed.
-    early_clients: Vec<(OwnedFd, Attachment)>,
+    /// Processes on their way to their programs.
+    births: Vec<Underway>,
     run: Run,
-    /// A start that was written down and not told yet.
-    start_event: Option<Event>,
+    /// The first process's; see where it is set.
+    mount_namespace: Option<OwnedFd>,
     last_exit: Option<LastExit>,
     restarts: Restarts,
     restart_at: Option<Instant>,
@@ -135,21 +135,70 @@ impl Sink for Outlet<'_> {
     }
 }
 
+/// What a shim has before it knows its container.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    poll: Poll,
+    buffer: Vec<u8>,
+    /// An empty mount namespace, in which containers are born.
+    birthplace: OwnedFd,
+}
+
+impl Ready {
+    /// Makes a process that was just forked a shim, and does ahead what need not wait for a container: among it,
+    /// once, what a start will do, so that the memory for it is there.
+    pub(crate) fn new(birthplace: OwnedFd) -> std::io::Result<Self> {
+        // It cannot lead a group yet.
+        rustix::process::setsid()?;
+        // The name is only for those who look at the process list.
+        let _ = sys::process::set_name(c"wharf-shim");
+        // The launcher leaves its children to the kernel; a shim waits for its own.
+        sys::fork::default_signal(libc::SIGCHLD)?;
+        rehearse();
+        Ok(Ready {
+            poll: Poll::new()?,
+            buffer: Vec::with_capacity(CHUNK),
+            birthplace,
+        })
+    }
+}
+
+/// Encodes, sends to itself and understands a launch much like those that come.
+fn rehearse() {
+    let plan = Plan {
+        mounts: runtime::defaults::mounts(),
+        devices: runtime::defaults::devices(),
+        links: runtime::defaults::links(),
+        masked: runtime::defaults::masked_paths(),
+        readonly: runtime::defaults::readonly_paths(),
+        process: runtime::plan::ProcessPlan {
+            args: vec![b"true".to_vec()],
+            ..Default::default()
+        },
+        ..Plan::default()
+    };
+    let Ok(nobody) = ContainerId::try_from("0".repeat(64)) else {
+        return;
+    };
+    let launch = Launch::new(nobody, plan.encode(), Slot(0), Slot(0)).encode();
+    let understood = Launch::decode(&launch)
+        .ok()
+        .and_then(|launch| Plan::decode(&launch.plan).ok())
+        .and_then(|plan| Prepared::new(plan).ok());
+    drop(std::hint::black_box(understood));
+}
+
 /// Runs the container that `packet` describes, until nothing is left to do for it.
-pub(crate) fn main(packet: Packet) -> ExitCode {
+pub(crate) fn main(ready: Ready, packet: Packet) -> ExitCode {
     let mut descriptors = packet.descriptors;
     // The launch comes with the daemon's connection last.
     let Some(connection) = descriptors.pop() else {
         return ExitCode::FAILURE;
     };
-    // It cannot lead a group yet: it was just forked.
-    let _ = rustix::process::setsid();
-    let _ = sys::process::set_name(c"wharf-shim");
-    // The launcher leaves its children to the kernel; a shim waits for its own. The number is a signal's.
-    let _ = sys::fork::default_signal(libc::SIGCHLD);
-    match Supervisor::new(&packet.body, descriptors, &connection) {
-        Ok((mut supervisor, launch)) => {
-            supervisor.start_first(launch);
+    match Supervisor::new(ready, &packet.body, descriptors, &connection) {
+        Ok((mut supervisor, opening)) => {
+            drop(connection);
+            supervisor.start_first(opening);
             supervisor.serve()
         }
         Err(refusal) => {
@@ -157,14 +206,10 @@ pub(crate) fn main(packet: Packet) -> ExitCode {
                 number: 0,
                 result: Err(refusal),
             });
-            let header = Header {
-                kind: answer.kind(),
-                number: 0,
-            };
             // A daemon that is gone needs no answer.
             let _ = transport::send(
                 connection.as_fd(),
-                header,
+                answer.header(),
                 &answer.encode(),
                 &[],
                 Wait::Never,
@@ -190,6 +235,7 @@ fn system<E: Into<std::io::Error>>(action: &'static str) -> impl FnOnce(E) -> Re
 impl Supervisor {
     /// Understands a launch and takes its descriptors over. Nothing runs yet.
     fn new(
+        ready: Ready,
         body: &[u8],
         descriptors: Vec<OwnedFd>,
         connection: &OwnedFd,
@@ -205,12 +251,12 @@ impl Supervisor {
         if plan.terminal != launch.tty {
             return Err(invalid("launch and plan differ about the terminal"));
         }
-        let prepared = Prepared::new(plan).map_err(|error| birth::invalid(&error))?;
+        let mut prepared = Prepared::new(plan).map_err(|error| birth::invalid(&error))?;
+        prepared.set_birthplace(ready.birthplace);
         let connection = rustix::io::fcntl_dupfd_cloexec(connection, 3)
             .map_err(system("copy the connection's descriptor"))?;
         let mut slots = Slots::new(descriptors);
-        let journal = Journal::open(slots.take(launch.journal)?.into())
-            .map_err(system("open the journal"))?;
+        let journal = Journal::new(slots.take(launch.journal)?.into());
         let daemons = Daemons::new(slots.take(launch.listener)?, connection);
         let log = open_log(&launch.log, &mut slots)?;
         let cgroups = launch
@@ -240,16 +286,15 @@ impl Supervisor {
             oom_events,
             ooms_seen: 0,
             health: launch.health.take().map(Monitor::new),
-            poll: Poll::new().map_err(system("make an epoll descriptor"))?,
+            poll: ready.poll,
             daemons,
             journal,
             log,
-            buffer: vec![0; CHUNK],
+            buffer: ready.buffer,
             phase: Phase::Starting,
-            half: None,
-            early_clients: Vec::new(),
-            start_event: None,
+            births: Vec::new(),
             run: Run::default(),
+            mount_namespace: None,
             last_exit: None,
             restarts: Restarts::new(launch.restart),
             restart_at: None,
@@ -289,6 +334,7 @@ impl Supervisor {
     fn is_over(&self) -> bool {
         self.phase == Phase::Exited
             && self.sessions.is_empty()
+            && self.births.is_empty()
             && (self.released || self.daemons.is_empty())
     }
 
@@ -303,6 +349,7 @@ impl Supervisor {
                     self.request(number, packet);
                 }
             }
+            Token::Birth(number) => self.birth_ready(number),
             Token::Process(session) => self.reap(session),
             Token::Input(session) => {
                 self.with(session, |session, poll, _, _| session.input_ready(poll))
@@ -320,7 +367,7 @@ impl Supervisor {
     fn with(
         &mut self,
         number: u32,
-        action: impl FnOnce(&mut Session, &Poll, &mut [u8], &mut dyn Sink),
+        action: impl FnOnce(&mut Session, &Poll, &mut Vec<u8>, &mut dyn Sink),
     ) {
         let Some(entry) = self
             .sessions

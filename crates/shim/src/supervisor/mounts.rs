@@ -34,7 +34,7 @@ pub(super) struct Mounts {
 }
 
 /// The slots of a plan that hold detached mounts.
-fn mount_slots(plan: &Plan) -> Vec<usize> {
+pub(super) fn mount_slots(plan: &Plan) -> Vec<usize> {
     let root = match plan.root {
         Some(RootSource::Mount(slot)) => Some(slot),
         _ => None,
@@ -116,5 +116,77 @@ impl Mounts {
             kept.place = Some(place);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::plan::{MountAttrs, MountEntry, TargetKind};
+
+    /// A plan whose slots 1 and 2 hold mounts, and the descriptors for it.
+    fn plan_and_mounts() -> (Plan, Vec<OwnedFd>) {
+        let mut plan = Plan {
+            root: Some(RootSource::Mount(Slot(1))),
+            ..Plan::default()
+        };
+        plan.mounts.push(MountEntry {
+            target: "/etc/hosts".to_owned(),
+            kind: MountKind::Detached(Slot(2)),
+            attrs: MountAttrs::default(),
+            propagation: None,
+            create_target: TargetKind::File,
+        });
+        let root = mount::detached(c"tmpfs", &[], 0).unwrap();
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&root, "hosts", flags, Mode::from_raw_mode(0o600)).unwrap();
+        // A mount of a file: cloned from a namespace in which its tmpfs is attached, for older kernels' sake.
+        mount::attach_at(root.as_fd(), CWD, FOLDER).unwrap();
+        let file = mount::clone_tree(CWD, c"/root/hosts", false).unwrap();
+        let root = mount::clone_tree(CWD, c"/root", false).unwrap();
+        mount::detach(c"/root").unwrap();
+        let other = std::fs::File::open("/").unwrap();
+        (plan, vec![other.into(), root, file])
+    }
+
+    /// Each start's mounts can be attached, whatever became of the former ones.
+    fn starts_twice(keep: fn(&Plan, &[OwnedFd]) -> Mounts) {
+        // In a namespace of a thread's own nothing is left behind.
+        let work = move || {
+            sys::process::unshare(libc::CLONE_NEWNS).unwrap();
+            let private = mount::Change {
+                propagation: Some(mount::Propagation::Private),
+                recursive: true,
+                ..Default::default()
+            };
+            mount::set_attributes(CWD, c"/", &private).unwrap();
+            let (plan, mut fds) = plan_and_mounts();
+            assert_eq!(mount_slots(&plan), [1, 2]);
+            let mounts = keep(&plan, &fds);
+            for _ in 0..2 {
+                mounts.supply(&mut fds).unwrap();
+                mount::attach_at(fds[1].as_fd(), CWD, c"/tmp").unwrap();
+                mount::attach_at(fds[2].as_fd(), CWD, c"/tmp/hosts").unwrap();
+                mount::detach(c"/tmp/hosts").unwrap();
+                mount::detach(c"/tmp").unwrap();
+            }
+        };
+        std::thread::spawn(work).join().unwrap();
+    }
+
+    #[test]
+    fn detached_mounts_serve_several_starts() {
+        starts_twice(|plan, fds| Mounts::keep(plan, fds).unwrap());
+    }
+
+    #[test]
+    fn where_only_attached_mounts_can_be_cloned_they_serve_too() {
+        starts_twice(|plan, fds| {
+            let mut mounts = Mounts::keep(plan, fds).unwrap();
+            if mounts.kept[0].place.is_none() {
+                mounts.attach_all().unwrap();
+            }
+            mounts
+        });
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Token {
     Listener,
     /// A daemon's connection.
     Daemon(u32),
+    /// A process on its way to its program.
+    Birth(u32),
     /// A session's process.
     Process(u32),
     /// A session's input.
@@ -41,6 +43,7 @@ impl Token {
             Token::Output(session, Stream::Stdout) => (5, session, 0),
             Token::Output(session, Stream::Stderr) => (5, session, 1),
             Token::Client(session, client) => (6, session, client),
+            Token::Birth(number) => (7, number, 0),
         };
         kind << (2 * FIELD) | (u64::from(session) & MASK) << FIELD | u64::from(item) & MASK
     }
@@ -63,6 +66,7 @@ impl Token {
                 },
             )),
             6 => Some(Token::Client(session, item)),
+            7 => Some(Token::Birth(session)),
             _ => None,
         }
     }
@@ -166,6 +170,7 @@ mod tests {
         for token in [
             Token::Listener,
             Token::Daemon(3),
+            Token::Birth(4),
             Token::Process(0),
             Token::Input(7),
             Token::Output(1, Stream::Stdout),

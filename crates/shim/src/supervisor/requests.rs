@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use types::ContainerId;
 
-use super::birth::{self, Shape};
+use super::birth::{self, Birth, Shape};
 use super::health::Monitor;
 use super::session::Manners;
 use super::slots::Slots;
+use super::starts::{Asker, Purpose};
 use super::{Entry, Role, Supervisor, invalid, system};
 use crate::protocol::transport::Packet;
 use crate::protocol::{
@@ -19,21 +20,30 @@ impl Supervisor {
     /// Carries out one request and answers it.
     pub(super) fn request(&mut self, daemon: u32, packet: Packet) {
         let number = packet.header.number;
+        let asker = Asker { daemon, number };
         let result = match Request::decode(packet.header.kind, &packet.body) {
-            Ok(request) => self.carry_out(request, packet.descriptors),
+            Ok(request) => self.carry_out(request, packet.descriptors, asker),
             Err(crate::protocol::WireError::Kind { kind }) => Err(Refusal::Unsupported {
                 what: format!("requests of kind {kind}"),
             }),
             Err(error) => Err(birth::invalid(&error)),
         };
-        self.daemons.answer(daemon, number, result, Vec::new());
+        if let Some(result) = result.transpose() {
+            self.answer(asker, result, Vec::new());
+        }
     }
 
-    fn carry_out(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<Reply, Refusal> {
+    /// No reply yet for what is answered later.
+    fn carry_out(
+        &mut self,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+        asker: Asker,
+    ) -> Result<Option<Reply>, Refusal> {
         match request {
-            Request::Proceed => return self.proceed(),
-            Request::Exec(exec) => return self.exec(&exec, descriptors),
-            Request::Status => return Ok(Reply::Status(Box::new(self.status()))),
+            Request::Proceed => return self.proceed(asker).map(|()| None),
+            Request::Exec(exec) => return self.exec(*exec, descriptors, asker).map(|()| None),
+            Request::Status => return Ok(Some(Reply::Status(Box::new(self.status())))),
             Request::Signal { signal, exec } => self.signal(signal, exec.as_ref())?,
             Request::StopIntent(wanted) => {
                 self.stop_intent = wanted;
@@ -62,7 +72,7 @@ impl Supervisor {
             Request::Acknowledge { sequence } => self.journal.acknowledge(sequence),
             Request::Release => self.release()?,
         }
-        Ok(Reply::Done)
+        Ok(Some(Reply::Done))
     }
 
     /// The session of the container, or of an exec.
@@ -89,11 +99,11 @@ impl Supervisor {
                 self.cancel_restart();
                 Ok(())
             }
-            Phase::Prepared => {
+            Phase::Prepared | Phase::Starting => {
                 self.abandon();
                 Ok(())
             }
-            Phase::Exited | Phase::Starting => Err(Refusal::NotRunning),
+            Phase::Exited => Err(Refusal::NotRunning),
             Phase::Running => {
                 if let Some(grace) = stop.grace {
                     self.kill_at = Some(Instant::now() + Duration::from_millis(grace));
@@ -118,9 +128,8 @@ impl Supervisor {
 
     fn attach(&mut self, attachment: Attachment, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
         let socket = Slots::new(descriptors).take(attachment.socket)?;
-        if self.phase == Phase::Prepared {
-            self.early_clients.push((socket, attachment));
-            return Ok(());
+        if matches!(self.phase, Phase::Prepared | Phase::Starting) {
+            return self.attach_early((socket, attachment));
         }
         let entry = self.find(None)?;
         if entry.session.ended().is_some() {
@@ -131,8 +140,11 @@ impl Supervisor {
         Ok(())
     }
 
-    fn exec(&mut self, exec: &Exec, descriptors: Vec<OwnedFd>) -> Result<Reply, Refusal> {
-        if self.exec_session(&exec.id).is_some() {
+    fn exec(&mut self, exec: Exec, descriptors: Vec<OwnedFd>, asker: Asker) -> Result<(), Refusal> {
+        let is_underway = self.births.iter().any(
+            |underway| matches!(&underway.purpose, Purpose::Exec { id, .. } if *id == exec.id),
+        );
+        if is_underway || self.exec_session(&exec.id).is_some() {
             return Err(Refusal::ExecExists);
         }
         let main = self.main_session().ok_or(Refusal::NotRunning)?;
@@ -141,8 +153,8 @@ impl Supervisor {
         }
         let mut slots = Slots::new(descriptors);
         let mut clients = Vec::with_capacity(exec.attachments.len());
-        for attachment in &exec.attachments {
-            clients.push((slots.take(attachment.socket)?, attachment.clone()));
+        for attachment in exec.attachments {
+            clients.push((slots.take(attachment.socket)?, attachment));
         }
         let shape = Shape {
             tty: exec.tty,
@@ -151,20 +163,27 @@ impl Supervisor {
             outputs: !clients.is_empty(),
         };
         let cgroup = &self.prepared.plan().cgroup;
-        let born = birth::further(main.session.pidfd(), &exec.plan, cgroup, &self.fds, shape)?;
-        let pid = born.pid;
+        let birth = Birth::further(main.session.pidfd(), &exec.plan, cgroup, &self.fds, shape)?;
         let manners = Manners {
             tty: exec.tty,
             input_ends: true,
-            detach_keys: exec.detach_keys.clone(),
+            detach_keys: exec.detach_keys,
         };
-        let number = self.add_session(Role::Exec(exec.id.clone()), born, manners);
-        self.attach_all(number, clients);
-        Ok(Reply::ExecStarted { pid })
+        self.underway(
+            birth,
+            Purpose::Exec {
+                id: exec.id,
+                asker,
+                clients,
+                manners,
+            },
+            true,
+        );
+        Ok(())
     }
 
     fn release(&mut self) -> Result<(), Refusal> {
-        if self.phase == Phase::Prepared {
+        if matches!(self.phase, Phase::Prepared | Phase::Starting) {
             self.abandon();
         }
         if self.phase != Phase::Exited {
@@ -174,6 +193,7 @@ impl Supervisor {
         // Clients that have not read everything yet are served on, without the container's files.
         self.fds.clear();
         self.mounts = None;
+        self.mount_namespace = None;
         Ok(())
     }
 

@@ -216,7 +216,7 @@ impl Session {
         poll: &Poll,
         number: u32,
         flags: EventFlags,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         sink: &mut dyn Sink,
     ) {
         let Some(place) = self
@@ -241,17 +241,15 @@ impl Session {
         &mut self,
         poll: &Poll,
         client: &mut Client,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         flags: EventFlags,
         sink: &mut dyn Sink,
     ) {
         let feeding = client.is_open() && client.feeds;
         match client.read(buffer) {
-            Sent::Bytes(length) if feeding => {
-                self.input_from(poll, client, &buffer[..length], sink)
-            }
+            Sent::Bytes if feeding => self.input_from(poll, client, buffer, sink),
             // Whoever gives no input may send what it likes.
-            Sent::Bytes(_) => {}
+            Sent::Bytes => {}
             Sent::End if feeding => self.input_ended(poll, client),
             Sent::End => {}
             Sent::Nothing if flags.intersects(EventFlags::HUP | EventFlags::ERR) => {
@@ -290,7 +288,7 @@ impl Session {
         &mut self,
         poll: &Poll,
         stream: Stream,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         sink: &mut dyn Sink,
     ) {
         self.read_output(poll, stream, buffer, sink);
@@ -302,7 +300,7 @@ impl Session {
         &mut self,
         poll: &Poll,
         stream: Stream,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         sink: &mut dyn Sink,
     ) -> bool {
         if self.is_blocked(stream) {
@@ -311,9 +309,13 @@ impl Session {
         let Some(output) = &mut self.outputs[stream.index()] else {
             return false;
         };
-        match rustix::io::retry_on_intr(|| rustix::io::read(&output.fd, &mut *buffer)) {
+        buffer.clear();
+        let read = rustix::io::retry_on_intr(|| {
+            rustix::io::read(&output.fd, rustix::buffer::spare_capacity(buffer))
+        });
+        match read {
             Ok(length) if length > 0 => {
-                let bytes = &buffer[..length];
+                let bytes = buffer.as_slice();
                 sink.output(stream, bytes);
                 for client in self
                     .clients
@@ -382,7 +384,7 @@ impl Session {
     }
 
     /// Reads what is in the outputs of a process that has ended.
-    pub(super) fn drain(&mut self, poll: &Poll, buffer: &mut [u8], sink: &mut dyn Sink) {
+    pub(super) fn drain(&mut self, poll: &Poll, buffer: &mut Vec<u8>, sink: &mut dyn Sink) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             // What a pipe holds, several times over; something else that goes on writing gets its turn later.
             for _ in 0..64 {

@@ -3,12 +3,14 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use runtime::cgroup::{Layout, Parent, Resources};
+use runtime::cgroup::{Group, Layout, Parent, Resources};
 use runtime::plan::NsMode;
 use shim::logs::{Next, Options, Reader, Watcher};
 use shim::protocol::{
-    EventKind, Health, HealthState, LogConfig, Request, RestartKind, RestartOutlook, RestartPolicy,
+    EventKind, Exec, Health, HealthState, LogConfig, Phase, Reply, Request, RestartKind,
+    RestartOutlook, RestartPolicy,
 };
+use types::ContainerId;
 
 use crate::Case;
 use crate::daemon::{Container, PATIENCE, Running, exec_plan, wait_readable};
@@ -17,6 +19,10 @@ use crate::streams::kill;
 pub(crate) const CASES: &[Case] = &[
     ("a health check tells its verdicts", health),
     ("a health check that hangs is ended", health_timeout),
+    (
+        "an exec into a frozen container holds nobody up",
+        frozen_exec,
+    ),
     ("followers see every line once", followers),
     ("what remains in a control group is killed", remains),
 ];
@@ -135,12 +141,9 @@ fn followers() {
     running.release();
 }
 
-fn remains() {
-    let layout = Layout::detect().unwrap();
-    let parent = Parent::open(&layout, &format!("wharf-shimtest-{}", std::process::id())).unwrap();
-    let group = parent.create("remains", &Resources::default()).unwrap();
-    let mut container = Container::shell("(trap '' HUP; echo $$; exec sleep 1000) & exit 1");
-    container.plan.namespaces.pid = NsMode::Host;
+/// Puts the container into a new control group.
+fn grouped(container: &mut Container, parent: &Parent) -> Group {
+    let group = parent.create("it", &Resources::default()).unwrap();
     let (tasks, unified) = group.entry_fds().unwrap();
     for fd in tasks {
         let slot = container.descriptor(fd);
@@ -149,6 +152,46 @@ fn remains() {
     container.plan.cgroup.unified = unified.map(|fd| container.descriptor(fd));
     let slot = container.descriptor(group.kill_fd().unwrap());
     container.launch.cgroups.push(slot);
+    group
+}
+
+fn parent(name: &str) -> Parent {
+    let name = format!("wharf-shimtest-{name}-{}", std::process::id());
+    Parent::open(&Layout::detect().unwrap(), &name).unwrap()
+}
+
+fn frozen_exec() {
+    let parent = parent("frozen");
+    let mut container = Container::shell("sleep 1000");
+    let group = grouped(&mut container, &parent);
+    let mut running = container.launch().unwrap();
+    group.freeze(true).unwrap();
+    let exec = Exec {
+        id: ContainerId::random().unwrap(),
+        plan: exec_plan(&["true"]).encode(),
+        tty: false,
+        open_stdin: false,
+        detach_keys: Vec::new(),
+        attachments: Vec::new(),
+    };
+    let number = running.send(&Request::Exec(Box::new(exec)));
+    assert_eq!(running.status().phase, Phase::Running);
+    group.freeze(false).unwrap();
+    assert!(matches!(
+        running.answer(number),
+        Ok(Reply::ExecStarted { .. })
+    ));
+    running.event(|kind| matches!(kind, EventKind::ExecExited { code: 0, .. }).then_some(()));
+    kill(running);
+    group.remove().unwrap();
+    assert!(parent.remove().unwrap());
+}
+
+fn remains() {
+    let parent = parent("remains");
+    let mut container = Container::shell("(trap '' HUP; echo $$; exec sleep 1000) & exit 1");
+    container.plan.namespaces.pid = NsMode::Host;
+    let group = grouped(&mut container, &parent);
     container.launch.restart = RestartPolicy {
         kind: RestartKind::OnFailure,
         max_retries: 1,

@@ -285,6 +285,11 @@ impl Running {
         self.answer(number)
     }
 
+    /// Sends a request whose answer comes later; its number.
+    pub(crate) fn send(&mut self, request: &Request) -> u32 {
+        self.conn.send(request, &[]).unwrap()
+    }
+
     pub(crate) fn status(&mut self) -> Status {
         match self.ask(&Request::Status).unwrap() {
             Reply::Status(status) => *status,

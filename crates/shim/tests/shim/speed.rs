@@ -44,8 +44,14 @@ fn spawn_here() -> Duration {
 
 fn print(what: &str, mut times: Vec<Duration>) {
     times.sort();
-    let [median, p95] = [times[times.len() / 2], times[times.len() * 95 / 100]];
-    println!("{what}: median {median:?}, p95 {p95:?}");
+    let at = |percent: usize| times[times.len() * percent / 100];
+    println!(
+        "{what}: least {:?}, 10 % {:?}, median {:?}, 95 % {:?}",
+        times[0],
+        at(10),
+        at(50),
+        at(95)
+    );
 }
 
 /// Proportional and private memory of shims that only wait, in KiB.
