@@ -122,8 +122,6 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Answer {
     /// The HTTP status.
     pub(crate) status: u16,
-    /// Header names in lower case.
-    headers: Vec<(String, String)>,
     reader: BufReader<Stream>,
     framing: Framing,
 }
@@ -258,7 +256,6 @@ fn read_head(stream: Stream) -> io::Result<Answer> {
     };
     Ok(Answer {
         status,
-        headers,
         reader,
         framing,
     })
@@ -286,14 +283,6 @@ fn malformed(why: &str) -> io::Error {
 }
 
 impl Answer {
-    /// The value of a header, by its name in lower case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-
     /// This answer if its status is below 400, else the daemon's sentence.
     ///
     /// # Errors

@@ -62,11 +62,6 @@ impl Session {
             .ok_or_else(|| Failure::Invalid("no engine is chosen".to_owned()))
     }
 
-    /// The client's configuration folder.
-    pub(crate) fn config_folder(&self) -> &std::path::Path {
-        &self.config_folder
-    }
-
     /// The client's `config.json`; null without one.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ impl List<'_> {
         if format == "json" {
             return Ok(rows
                 .iter()
-                .map(|row| format!("{}\n", visible(row)))
+                .map(|row| format!("{}\n", escaped(&visible(row))))
                 .collect());
         }
         let (is_table, template) = match format.strip_prefix("table") {
@@ -101,6 +101,15 @@ fn visible(row: &Value) -> Value {
         }
         other => other.clone(),
     }
+}
+
+/// JSON as Go writes it: what HTML could take for its own is escaped.
+fn escaped(value: &Value) -> String {
+    value
+        .to_string()
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 /// Aligns cells that tabs separate. The last cell of a line has no width of its own.

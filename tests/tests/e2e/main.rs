@@ -3,6 +3,11 @@
 //!
 //! Needs root and the packages that `make deps` installs.
 
+mod flags;
 mod http;
+mod lifecycle;
+mod network;
+mod recovery;
 mod run;
+mod storage;
 mod streams;

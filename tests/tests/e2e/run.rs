@@ -1,6 +1,6 @@
 //! `run`: the main job, from a command to its output.
 
-use testkit::Engine;
+use testkit::{Engine, Terminal};
 
 #[test]
 fn the_built_in_image_prints_its_report() {
@@ -22,19 +22,170 @@ fn the_built_in_image_prints_its_report() {
 fn a_command_prints_and_its_status_comes_back() {
     Engine::run(|engine| {
         engine.load_busybox();
-        let done = engine
-            .d(&[
-                "run",
-                "--rm",
-                "busybox",
-                "sh",
-                "-c",
-                "echo out; echo err >&2; exit 7",
-            ])
+        for client in [Engine::d, Engine::w] {
+            let done = client(
+                engine,
+                &[
+                    "run",
+                    "--rm",
+                    "busybox",
+                    "sh",
+                    "-c",
+                    "echo out; echo err >&2; exit 7",
+                ],
+            )
             .fails_with(7);
-        assert_eq!(
-            (done.stdout.as_str(), done.stderr.as_str()),
-            ("out\n", "err\n")
-        );
+            assert_eq!(
+                (done.stdout.as_str(), done.stderr.as_str()),
+                ("out\n", "err\n")
+            );
+            client(
+                engine,
+                &["run", "--rm", "busybox", "sh", "-c", "kill -9 $$"],
+            )
+            .fails_with(137);
+        }
+    });
+}
+
+#[test]
+fn what_can_not_be_executed_has_docker_s_status_and_words() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            let missing = client(engine, &["run", "--rm", "busybox", "nope"]).fails_with(127);
+            assert!(
+                missing
+                    .stderr
+                    .contains("executable file not found in $PATH"),
+                "{}",
+                missing.stderr
+            );
+            let folder = client(engine, &["run", "--rm", "busybox", "/etc"]).fails_with(126);
+            assert!(
+                folder.stderr.contains("permission denied")
+                    || folder.stderr.contains("is a directory"),
+                "{}",
+                folder.stderr
+            );
+            let flag = client(engine, &["run", "--nonsense", "busybox"]).fails_with(125);
+            assert!(
+                flag.stderr.starts_with("unknown flag: --nonsense"),
+                "{}",
+                flag.stderr
+            );
+            let image = client(
+                engine,
+                &["run", "--pull", "never", "--rm", "localhost:1/none"],
+            )
+            .fails_with(125);
+            assert!(
+                image
+                    .stderr
+                    .contains("No such image: localhost:1/none:latest"),
+                "{}",
+                image.stderr
+            );
+        }
+        assert_eq!(engine.d(&["ps", "-aq"]).ok().text(), "");
+    });
+}
+
+#[test]
+fn input_goes_in_and_its_end_too() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let args = [
+            "run",
+            "--rm",
+            "-i",
+            "busybox",
+            "sh",
+            "-c",
+            "wc -c; echo end",
+        ];
+        let input = vec![b'x'; 3 << 20];
+        for command in [engine.docker(&args), engine.wharf(&args)] {
+            assert_eq!(testkit::run(command, &input).ok().stdout, "3145728\nend\n");
+        }
+    });
+}
+
+#[test]
+fn a_large_output_comes_whole_and_in_order() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            let done = client(engine, &["run", "--rm", "busybox", "seq", "1", "300000"]).ok();
+            assert_eq!(done.stdout.lines().count(), 300_000);
+            assert!(done.stdout.ends_with("\n299999\n300000\n"));
+        }
+    });
+}
+
+#[test]
+fn a_terminal_has_job_control_its_size_and_detach_keys() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for wharf in [false, true] {
+            let args = ["run", "-it", "--name", "term", "busybox", "sh"];
+            let command = if wharf {
+                engine.wharf(&args)
+            } else {
+                engine.docker(&args)
+            };
+            let mut terminal = Terminal::start(command, 31, 97);
+            terminal.expect("/ #");
+            terminal.send("stty size\n");
+            terminal.expect("31 97");
+            terminal.resize(40, 120);
+            terminal.signal(28);
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            terminal.send("stty size\n");
+            terminal.expect("40 120");
+            // Ctrl-C ends the foreground program, not the shell.
+            terminal.send("sleep 100\n");
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            terminal.send("\x03");
+            terminal.send("echo al''ive\n");
+            terminal.expect("alive");
+            terminal.send("\x10\x11");
+            let (status, _) = terminal.finish();
+            assert_eq!(status, 0);
+            assert_eq!(
+                engine
+                    .d(&["inspect", "-f", "{{.State.Running}}", "term"])
+                    .ok()
+                    .text(),
+                "true"
+            );
+            engine.d(&["rm", "-f", "term"]).ok();
+        }
+    });
+}
+
+#[test]
+fn a_thousand_short_outputs_are_all_there() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for round in 0..1000 {
+            let done = engine
+                .w(&["run", "--rm", "--network", "none", "busybox", "printf", "x"])
+                .ok();
+            assert_eq!(done.stdout, "x", "round {round}");
+        }
+    });
+}
+
+#[test]
+fn a_name_and_a_port_are_free_at_once() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for round in 0..1000 {
+            let done = engine.w(&[
+                "run", "--rm", "--name", "x", "-p", "8080:80", "busybox", "true",
+            ]);
+            assert_eq!(done.status, 0, "round {round}: {}", done.stderr);
+        }
     });
 }

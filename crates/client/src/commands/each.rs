@@ -218,7 +218,7 @@ fn rename(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     {
         Ok(_) => Ok(0),
         Err(failure) => Err(Failure::Invalid(format!(
-            "{failure}\nfailed to rename container named {old}"
+            "{failure}\nError: failed to rename container named {old}"
         ))),
     }
 }

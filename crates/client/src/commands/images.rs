@@ -144,7 +144,7 @@ pub(super) fn rows(image: &Value, truncate: bool, digests: bool) -> Vec<Value> {
                 "Repository": repository,
                 "Tag": tag,
                 "Digest": digest,
-                "CreatedSince": time::ago(created),
+                "CreatedSince": format!("{} ago", units::duration(time::now() - created)),
                 "CreatedAt": time::go(created),
                 "Size": units::size_with(size, 3),
                 "VirtualSize": units::size(size),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
-use crate::parse::Parsed;
+use crate::parse::{ParseError, Parsed};
 use crate::session::Session;
 use crate::verb::Verb;
 
@@ -84,11 +84,12 @@ pub(crate) fn groups() -> impl Iterator<Item = &'static str> {
 fn filters(values: &[String]) -> Result<String, Failure> {
     let mut found: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for text in values.iter().filter(|text| !text.is_empty()) {
-        let (name, value) = text.split_once('=').ok_or_else(|| {
-            Failure::Invalid(format!(
-                "invalid argument {text:?} for \"-f, --filter\" flag: invalid filter '{text}'"
-            ))
-        })?;
+        let bad = || ParseError::Invalid {
+            value: text.clone(),
+            flag: "-f, --filter".to_owned(),
+            why: "bad format of filter (expected name=value)".to_owned(),
+        };
+        let (name, value) = text.split_once('=').ok_or_else(bad)?;
         found
             .entry(name.trim().to_lowercase())
             .or_default()

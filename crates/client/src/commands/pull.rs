@@ -118,10 +118,7 @@ pub(crate) fn messages(
             .as_str()
             .or(message["error"].as_str())
         {
-            return Err(Failure::Daemon {
-                status: 500,
-                message: error.to_owned(),
-            });
+            return Err(Failure::Invalid(error.to_owned()));
         }
         if !quiet {
             progress

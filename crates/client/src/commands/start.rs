@@ -111,7 +111,7 @@ fn start(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
                 Ok(0)
             } else {
                 Err(Failure::Invalid(format!(
-                    "failed to start containers: {}",
+                    "Error: failed to start containers: {}",
                     failed.join(", ")
                 )))
             }

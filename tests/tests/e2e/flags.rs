@@ -1,0 +1,354 @@
+//! Flags of `run`, each by its effect inside the container.
+
+use testkit::Engine;
+
+/// Runs a shell line in a container with these flags, with both clients, and compares the output.
+#[track_caller]
+fn shows(engine: &Engine, flags: &[&str], line: &str, expected: &str) {
+    for client in [Engine::d, Engine::w] {
+        let mut args = vec!["run", "--rm"];
+        args.extend(flags);
+        args.extend(["busybox", "sh", "-c", line]);
+        let done = client(engine, &args);
+        assert_eq!(
+            (done.status, done.stdout.trim()),
+            (0, expected),
+            "{flags:?} {line}: {}",
+            done.stderr
+        );
+    }
+}
+
+/// The same flags are refused with this text.
+#[track_caller]
+fn refused(engine: &Engine, flags: &[&str], text: &str) {
+    for client in [Engine::d, Engine::w] {
+        let mut args = vec!["run", "--rm"];
+        args.extend(flags);
+        args.extend(["busybox", "true"]);
+        let done = client(engine, &args).fails_with(125);
+        assert!(done.stderr.contains(text), "{flags:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn identity_and_environment() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        shows(engine, &["-h", "box"], "hostname", "box");
+        shows(
+            engine,
+            &["-u", "app"],
+            "id -u; id -g; id -G",
+            "1000\n1000\n1000 2000",
+        );
+        shows(engine, &["-u", "7:8"], "id -u; id -g", "7\n8");
+        shows(
+            engine,
+            &["-u", "root", "--group-add", "extra"],
+            "id -G",
+            "0 2000",
+        );
+        shows(engine, &["-w", "/made/here"], "pwd", "/made/here");
+        shows(
+            engine,
+            &["-e", "A=1", "-e", "B"],
+            "echo $A-$B-$HOME",
+            "1--/root",
+        );
+        shows(engine, &["--entrypoint", "echo"], "-n", "sh -c -n".trim());
+        shows(engine, &["--label", "a=b"], "echo fine", "fine");
+        refused(
+            engine,
+            &["-u", "nobody-here"],
+            "unable to find user nobody-here: no matching entries in passwd file",
+        );
+        let file = engine.folder().join("env");
+        std::fs::write(&file, "# words\nA=from file\n").unwrap();
+        shows(
+            engine,
+            &["--env-file", file.to_str().unwrap()],
+            "echo $A",
+            "from file",
+        );
+        let id_file = engine.folder().join("cid");
+        engine
+            .w(&[
+                "run",
+                "--rm",
+                "--cidfile",
+                id_file.to_str().unwrap(),
+                "busybox",
+                "true",
+            ])
+            .ok();
+        assert_eq!(std::fs::read_to_string(&id_file).unwrap().len(), 64);
+        refused(
+            engine,
+            &["--cidfile", id_file.to_str().unwrap()],
+            "container ID file found",
+        );
+    });
+}
+
+#[test]
+fn resources() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let group = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes";
+        shows(engine, &["-m", "64m"], group, "67108864");
+        shows(
+            engine,
+            &["--pids-limit", "50"],
+            "cat /sys/fs/cgroup/pids/pids.max",
+            "50",
+        );
+        shows(
+            engine,
+            &["--cpus", "1.5"],
+            "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us",
+            "150000",
+        );
+        shows(
+            engine,
+            &["--cpu-shares", "512"],
+            "cat /sys/fs/cgroup/cpu/cpu.shares",
+            "512",
+        );
+        shows(engine, &["--cpuset-cpus", "0"], "nproc", "1");
+        shows(
+            engine,
+            &["--ulimit", "nofile=100:200"],
+            "ulimit -n; ulimit -Hn",
+            "100\n200",
+        );
+        shows(
+            engine,
+            &["--shm-size", "8m"],
+            "df -k /dev/shm | tail -1 | awk '{print $2}'",
+            "8192",
+        );
+        refused(engine, &["-m", "1k"], "Minimum memory limit allowed is 6MB");
+        refused(engine, &["--cpus", "1000"], "range of CPUs is from 0.01 to");
+        refused(
+            engine,
+            &["--cpuset-cpus", "900"],
+            "Requested CPUs are not available",
+        );
+        let killed = engine.d(&[
+            "run",
+            "--name",
+            "oom",
+            "-m",
+            "32m",
+            "--memory-swap",
+            "32m",
+            "busybox",
+            "sh",
+            "-c",
+            "dd if=/dev/zero of=/dev/shm/x bs=1M count=60; tail /dev/zero",
+        ]);
+        assert_ne!(killed.status, 0);
+    });
+}
+
+#[test]
+fn privileges() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let effective = "grep CapEff /proc/self/status | awk '{print $2}'";
+        shows(engine, &[], effective, "00000000a80425fb");
+        shows(
+            engine,
+            &["--cap-drop", "ALL"],
+            effective,
+            "0000000000000000",
+        );
+        shows(
+            engine,
+            &["--cap-drop", "ALL", "--cap-add", "net_admin"],
+            effective,
+            "0000000000001000",
+        );
+        shows(engine, &[], "grep -c ^Seccomp:.*2 /proc/self/status", "1");
+        shows(
+            engine,
+            &["--security-opt", "seccomp=unconfined"],
+            "grep -c ^Seccomp:.*0 /proc/self/status",
+            "1",
+        );
+        shows(
+            engine,
+            &["--security-opt", "no-new-privileges"],
+            "grep NoNewPrivs /proc/self/status | awk '{print $2}'",
+            "1",
+        );
+        shows(
+            engine,
+            &["--privileged"],
+            "grep -c ^Seccomp:.*0 /proc/self/status; mount -t tmpfs none /tmp && echo mounted",
+            "1\nmounted",
+        );
+        shows(
+            engine,
+            &[],
+            "mount -t tmpfs none /tmp 2>/dev/null || echo no",
+            "no",
+        );
+        shows(
+            engine,
+            &["--device", "/dev/loop-control:/dev/here:r"],
+            "test -c /dev/here && echo there",
+            "there",
+        );
+        shows(
+            engine,
+            &["--read-only"],
+            "touch /x 2>/dev/null || echo no",
+            "no",
+        );
+        shows(
+            engine,
+            &["--read-only", "--tmpfs", "/t:size=1m"],
+            "touch /t/x && df -k /t | tail -1 | awk '{print $2}'",
+            "1024",
+        );
+        refused(
+            engine,
+            &["--cap-add", "NONSENSE"],
+            "invalid CapAdd: unknown capability: \"CAP_NONSENSE\"",
+        );
+        refused(
+            engine,
+            &["--security-opt", "nonsense"],
+            "invalid --security-opt",
+        );
+    });
+}
+
+#[test]
+fn namespaces() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let inside = |flags: &[&str], kind: &str| {
+            let mut args = vec!["run", "--rm"];
+            args.extend(flags);
+            let path = format!("/proc/self/ns/{kind}");
+            args.extend(["busybox", "readlink", &path]);
+            engine.w(&args).ok().text().to_owned()
+        };
+        let daemon = engine.daemon();
+        let outside = |kind: &str| {
+            std::fs::read_link(daemon.folder.join("ns").join(kind))
+                .unwrap()
+                .display()
+                .to_string()
+        };
+        for (flag, kind) in [
+            ("--network", "net"),
+            ("--pid", "pid"),
+            ("--ipc", "ipc"),
+            ("--uts", "uts"),
+            ("--cgroupns", "cgroup"),
+        ] {
+            assert_eq!(inside(&[flag, "host"], kind), outside(kind), "{flag} host");
+            let other = if kind == "cgroup" {
+                vec!["--cgroupns", "private"]
+            } else {
+                vec![]
+            };
+            assert_ne!(inside(&other, kind), outside(kind), "{flag} of its own");
+        }
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "c",
+                "--ipc",
+                "shareable",
+                "busybox",
+                "sleep",
+                "1000",
+            ])
+            .ok();
+        let of_c = |kind: &str| {
+            engine
+                .d(&["exec", "c", "readlink", &format!("/proc/self/ns/{kind}")])
+                .ok()
+                .text()
+                .to_owned()
+        };
+        for (flag, kind) in [("--network", "net"), ("--pid", "pid"), ("--ipc", "ipc")] {
+            assert_eq!(
+                inside(&[flag, "container:c"], kind),
+                of_c(kind),
+                "{flag} container:c"
+            );
+        }
+    });
+}
+
+#[test]
+fn names_and_resolver() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        shows(
+            engine,
+            &["--add-host", "far:10.1.2.3"],
+            "grep far /etc/hosts",
+            "10.1.2.3\tfar",
+        );
+        shows(
+            engine,
+            &[
+                "--dns",
+                "9.9.9.9",
+                "--dns-search",
+                "example.org",
+                "--dns-option",
+                "ndots:2",
+            ],
+            "grep -v '^#' /etc/resolv.conf | sed '/^$/d'",
+            "nameserver 9.9.9.9\nsearch example.org\noptions ndots:2",
+        );
+        refused(engine, &["--dns", "nine"], "nine");
+        refused(
+            engine,
+            &["--add-host", "nothing"],
+            "bad format for add-host",
+        );
+    });
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for (flag, value, name) in [
+            ("--blkio-weight", "100", "blkio"),
+            ("--link", "a:b", "ink"),
+            ("--volumes-from", "x", "olumes"),
+            ("--gpus", "all", "evice"),
+        ] {
+            let done = engine
+                .d(&["run", "--rm", flag, value, "busybox", "true"])
+                .fails_with(125);
+            assert!(
+                done.stderr.to_lowercase().contains(&name.to_lowercase()),
+                "{flag}: {}",
+                done.stderr
+            );
+            let own = engine
+                .w(&["run", "--rm", flag, value, "busybox", "true"])
+                .fails_with(125);
+            assert!(
+                own.stderr.starts_with(&format!(
+                    "{flag} is a flag of docker that wharf does not support yet"
+                )),
+                "{}",
+                own.stderr
+            );
+        }
+    });
+}

@@ -1,0 +1,327 @@
+//! What happens to a container between its creation and its removal.
+
+use std::time::Duration;
+
+use testkit::{Engine, eventually};
+
+fn state(engine: &Engine, name: &str) -> String {
+    engine
+        .d(&[
+            "inspect",
+            "-f",
+            "{{.State.Status}} {{.State.ExitCode}}",
+            name,
+        ])
+        .ok()
+        .text()
+        .to_owned()
+}
+
+#[test]
+fn a_container_is_made_started_stopped_and_started_again() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            client(
+                engine,
+                &[
+                    "create",
+                    "--name",
+                    "c",
+                    "busybox",
+                    "sh",
+                    "-c",
+                    "trap 'exit 5' TERM; echo run >> /runs; cat /runs; while :; do sleep 0.1; done",
+                ],
+            )
+            .ok();
+            assert_eq!(state(engine, "c"), "created 0");
+            assert_eq!(client(engine, &["start", "c"]).ok().stdout, "c\n");
+            eventually("the log", Duration::from_secs(5), || {
+                (engine.d(&["logs", "c"]).stdout == "run\n").then_some(())
+            });
+            assert_eq!(client(engine, &["stop", "c"]).ok().stdout, "c\n");
+            assert_eq!(state(engine, "c"), "exited 5");
+            client(engine, &["start", "c"]).ok();
+            // What was written before is still there.
+            eventually("the second log", Duration::from_secs(5), || {
+                (engine.d(&["logs", "c"]).stdout == "run\nrun\nrun\n").then_some(())
+            });
+            client(engine, &["restart", "c"]).ok();
+            assert_eq!(state(engine, "c"), "running 0");
+            assert!(
+                client(engine, &["rm", "c"])
+                    .fails_with(1)
+                    .stderr
+                    .contains("container is running")
+            );
+            client(engine, &["kill", "c"]).ok();
+            assert_eq!(client(engine, &["wait", "c"]).ok().text(), "137");
+            client(engine, &["rm", "c"]).ok();
+        }
+    });
+}
+
+#[test]
+fn a_paused_container_makes_no_progress_and_can_be_killed() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "c",
+                "busybox",
+                "sh",
+                "-c",
+                "while :; do echo x >> /n; sleep 0.01; done",
+            ])
+            .ok();
+        engine.w(&["pause", "c"]).ok();
+        assert_eq!(state(engine, "c"), "paused 0");
+        assert!(
+            engine
+                .d(&["exec", "c", "true"])
+                .fails_with(1)
+                .stderr
+                .contains("is paused")
+        );
+        engine.w(&["unpause", "c"]).ok();
+        engine.d(&["exec", "c", "true"]).ok();
+        engine.d(&["pause", "c"]).ok();
+        engine.d(&["rm", "-f", "c"]).ok();
+    });
+}
+
+#[test]
+fn names_are_unique_and_can_change() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            client(engine, &["create", "--name", "one", "busybox"]).ok();
+            let taken = client(engine, &["create", "--name", "one", "busybox"]);
+            assert_ne!(taken.status, 0);
+            assert!(
+                taken.stderr.contains(
+                    "Conflict. The container name \"/one\" is already in use by container"
+                ),
+                "{}",
+                taken.stderr
+            );
+            client(engine, &["rename", "one", "two"]).ok();
+            assert_eq!(
+                engine
+                    .d(&["ps", "-a", "--format", "{{.Names}}"])
+                    .ok()
+                    .text(),
+                "two"
+            );
+            let bad = client(engine, &["create", "--name", "a b", "busybox"]);
+            assert!(
+                bad.stderr.contains("Invalid container name"),
+                "{}",
+                bad.stderr
+            );
+            client(engine, &["rm", "two"]).ok();
+            assert!(
+                client(engine, &["rm", "two"])
+                    .fails_with(1)
+                    .stderr
+                    .contains("No such container: two")
+            );
+        }
+    });
+}
+
+#[test]
+fn restart_policies_are_carried_out() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "f",
+                "--restart",
+                "on-failure:2",
+                "busybox",
+                "sh",
+                "-c",
+                "exit 3",
+            ])
+            .ok();
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "ok",
+                "--restart",
+                "on-failure",
+                "busybox",
+                "true",
+            ])
+            .ok();
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "a",
+                "--restart",
+                "always",
+                "busybox",
+                "sleep",
+                "0.2",
+            ])
+            .ok();
+        let count = |name: &str| {
+            engine
+                .d(&["inspect", "-f", "{{.RestartCount}}", name])
+                .ok()
+                .text()
+                .parse::<u32>()
+                .unwrap()
+        };
+        eventually("two restarts and no third", Duration::from_secs(10), || {
+            (count("f") == 2 && state(engine, "f") == "exited 3").then_some(())
+        });
+        assert_eq!((count("ok"), state(engine, "ok").as_str()), (0, "exited 0"));
+        eventually("the third start", Duration::from_secs(10), || {
+            (count("a") >= 2).then_some(())
+        });
+        // A stop is meant: no policy undoes it.
+        engine.d(&["stop", "-t", "1", "a"]).ok();
+        let before = count("a");
+        std::thread::sleep(Duration::from_millis(800));
+        assert_eq!(count("a"), before);
+        assert!(state(engine, "a").starts_with("exited"));
+    });
+}
+
+#[test]
+fn a_command_in_a_container_has_its_own_status_user_and_folder() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&[
+                "run", "-d", "--name", "c", "-e", "A=1", "busybox", "sleep", "1000",
+            ])
+            .ok();
+        for client in [Engine::d, Engine::w] {
+            client(engine, &["exec", "c", "sh", "-c", "exit 9"]).fails_with(9);
+            client(engine, &["exec", "c", "nope"]).fails_with(127);
+            let done = client(
+                engine,
+                &[
+                    "exec",
+                    "-u",
+                    "app",
+                    "-w",
+                    "/tmp",
+                    "-e",
+                    "B=2",
+                    "c",
+                    "sh",
+                    "-c",
+                    "id -u; pwd; echo $A $B",
+                ],
+            )
+            .ok();
+            assert_eq!(done.stdout, "1000\n/tmp\n1 2\n");
+            assert!(
+                client(engine, &["exec", "gone", "true"])
+                    .fails_with(1)
+                    .stderr
+                    .contains("No such container: gone")
+            );
+        }
+        let mut exec = engine.wharf(&["exec", "-i", "c", "cat"]);
+        exec.env("X", "y");
+        assert_eq!(testkit::run(exec, b"through").ok().stdout, "through");
+    });
+}
+
+#[test]
+fn exec_ids_do_not_pile_up_in_inspect() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])
+            .ok();
+        for _ in 0..5 {
+            engine.d(&["exec", "c", "true"]).ok();
+        }
+        eventually("no exec is listed", Duration::from_secs(5), || {
+            (engine
+                .d(&["inspect", "-f", "{{json .ExecIDs}}", "c"])
+                .ok()
+                .text()
+                == "null")
+                .then_some(())
+        });
+    });
+}
+
+#[test]
+fn init_reaps_a_thousand_orphans() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let script = "i=0; while [ $i -lt 1000 ]; do (true &); i=$((i+1)); done; sleep 0.5; ps | grep -c '[Zz]ombie\\|\\[true\\]'; cat /proc/1/comm";
+        let done = engine.d(&["run", "--rm", "--init", "busybox", "sh", "-c", script]);
+        assert!(
+            done.stdout.starts_with("0\n"),
+            "{} {}",
+            done.stdout,
+            done.stderr
+        );
+    });
+}
+
+#[test]
+fn events_tell_a_life_once_and_in_order() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "--rm", "--name", "life", "busybox", "true"])
+            .ok();
+        let done = engine
+            .d(&[
+                "events",
+                "--since",
+                "1m",
+                "--until",
+                "0s",
+                "-f",
+                "container=life",
+                "--format",
+                "{{.Action}}",
+            ])
+            .ok();
+        let actions: Vec<_> = done
+            .stdout
+            .lines()
+            .filter(|action| ["create", "start", "die", "destroy"].contains(action))
+            .collect();
+        assert_eq!(actions, ["create", "start", "die", "destroy"]);
+        assert_eq!(
+            engine
+                .w(&[
+                    "events",
+                    "--since",
+                    "1m",
+                    "--until",
+                    "0s",
+                    "-f",
+                    "container=life",
+                    "--format",
+                    "{{.Action}}"
+                ])
+                .ok()
+                .stdout,
+            done.stdout
+        );
+    });
+}

@@ -1,0 +1,195 @@
+//! The bridge, published ports, names.
+
+use std::time::Duration;
+
+use testkit::{Engine, eventually, run};
+
+/// A server in a container that answers each connection with its host name.
+fn serve(engine: &Engine, name: &str, flags: &[&str]) {
+    let mut args = vec!["run", "-d", "--name", name, "-h", name];
+    args.extend(flags);
+    args.extend(["busybox", "nc", "-lk", "-p", "80", "-e", "hostname"]);
+    engine.d(&args).ok();
+}
+
+/// What a server answers to a connection from the sandbox's own network.
+fn ask(engine: &Engine, address: &str, port: &str) -> String {
+    let mut command = engine.sandbox().network_command("/bin/busybox");
+    command.args(["nc", "-w", "2", address, port]);
+    run(command, b"").stdout.trim().to_owned()
+}
+
+#[track_caller]
+fn answers(engine: &Engine, address: &str, port: &str, name: &str) {
+    eventually(
+        &format!("{name} answers at {address}:{port}"),
+        Duration::from_secs(5),
+        || (ask(engine, address, port) == name).then_some(()),
+    );
+}
+
+#[test]
+fn containers_reach_each_other_and_have_docker_s_addresses() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        serve(engine, "one", &[]);
+        let address = engine
+            .d(&[
+                "inspect",
+                "-f",
+                "{{.NetworkSettings.Networks.bridge.IPAddress}}",
+                "one",
+            ])
+            .ok()
+            .text()
+            .to_owned();
+        assert!(address.starts_with("172.17."), "{address}");
+        answers(engine, &address, "80", "one");
+        let done = engine
+            .d(&["run", "--rm", "busybox", "nc", "-w", "2", &address, "80"])
+            .ok();
+        assert_eq!(done.text(), "one");
+        let route = engine
+            .d(&["run", "--rm", "busybox", "sh", "-c", "ip route | head -1"])
+            .ok();
+        assert_eq!(route.text(), "default via 172.17.0.1 dev eth0");
+    });
+}
+
+#[test]
+fn a_published_port_is_reached_from_everywhere() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        serve(engine, "web", &["-p", "8080:80", "-p", "127.0.0.1:8081:80"]);
+        answers(engine, "127.0.0.1", "8080", "web");
+        answers(engine, "127.0.0.1", "8081", "web");
+        answers(engine, "172.17.0.1", "8080", "web");
+        // From another container by the host's address, and from itself.
+        assert_eq!(
+            engine
+                .d(&[
+                    "run",
+                    "--rm",
+                    "busybox",
+                    "nc",
+                    "-w",
+                    "2",
+                    "172.17.0.1",
+                    "8080"
+                ])
+                .ok()
+                .text(),
+            "web"
+        );
+        assert_eq!(
+            engine
+                .d(&["exec", "web", "nc", "-w", "2", "172.17.0.1", "8080"])
+                .ok()
+                .text(),
+            "web"
+        );
+        assert_eq!(ask(engine, "172.17.0.1", "8081"), "");
+        for client in [Engine::d, Engine::w] {
+            assert_eq!(
+                client(engine, &["port", "web", "80"])
+                    .ok()
+                    .stdout
+                    .lines()
+                    .collect::<Vec<_>>(),
+                ["0.0.0.0:8080", "127.0.0.1:8081"]
+            );
+        }
+        engine.d(&["rm", "-f", "web"]).ok();
+        assert_eq!(ask(engine, "127.0.0.1", "8080"), "");
+    });
+}
+
+#[test]
+fn a_port_in_use_is_refused_and_leaves_no_half_started_container() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        serve(engine, "web", &["-p", "8080:80"]);
+        for client in [Engine::d, Engine::w] {
+            let taken = client(
+                engine,
+                &["run", "--name", "late", "-p", "8080:80", "busybox", "true"],
+            )
+            .fails_with(125);
+            assert!(
+                taken.stderr.contains("port is already allocated"),
+                "{}",
+                taken.stderr
+            );
+            assert_eq!(
+                engine
+                    .d(&["inspect", "-f", "{{.State.Status}}", "late"])
+                    .ok()
+                    .text(),
+                "created"
+            );
+            client(engine, &["rm", "late"]).ok();
+        }
+        let mut foreign = engine
+            .sandbox()
+            .network_command("/bin/busybox")
+            .args(["nc", "-lk", "-p", "9999", "-e", "true"])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let taken = engine
+            .d(&["run", "--rm", "-p", "9999:80", "busybox", "true"])
+            .fails_with(125);
+        foreign.kill().unwrap();
+        foreign.wait().unwrap();
+        assert!(
+            taken.stderr.contains("address already in use"),
+            "{}",
+            taken.stderr
+        );
+    });
+}
+
+#[test]
+fn a_free_port_is_chosen_and_told() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        serve(engine, "web", &["-p", "80", "-P"]);
+        let shown = engine.w(&["port", "web", "80"]).ok().text().to_owned();
+        let port = shown.rsplit(':').next().unwrap();
+        answers(engine, "127.0.0.1", port, "web");
+    });
+}
+
+#[test]
+fn other_networks() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let links = |flags: &[&str]| {
+            let mut args = vec!["run", "--rm"];
+            args.extend(flags);
+            args.extend(["busybox", "ls", "/sys/class/net"]);
+            engine
+                .w(&args)
+                .ok()
+                .stdout
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(links(&["--network", "none"]), ["lo"]);
+        assert_eq!(links(&[]), ["eth0", "lo"]);
+        assert!(
+            links(&["--network", "host"])
+                .iter()
+                .any(|link| link == "docker0")
+        );
+        let missing = engine
+            .d(&["run", "--rm", "--network", "nowhere", "busybox", "true"])
+            .fails_with(125);
+        assert!(
+            missing.stderr.contains("network nowhere not found"),
+            "{}",
+            missing.stderr
+        );
+    });
+}

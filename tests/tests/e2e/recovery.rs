@@ -1,0 +1,229 @@
+//! A daemon that is killed loses nothing.
+
+use std::time::Duration;
+
+use testkit::{Engine, eventually};
+
+fn state(engine: &Engine, name: &str) -> String {
+    engine
+        .d(&[
+            "inspect",
+            "-f",
+            "{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}}",
+            name,
+        ])
+        .ok()
+        .text()
+        .to_owned()
+}
+
+#[test]
+fn containers_go_on_without_a_daemon_and_are_known_to_the_next() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "long",
+                "busybox",
+                "sh",
+                "-c",
+                "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done",
+            ])
+            .ok();
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "ends",
+                "busybox",
+                "sh",
+                "-c",
+                "sleep 1; exit 4",
+            ])
+            .ok();
+        engine
+            .d(&[
+                "run", "-d", "--rm", "--name", "gone", "busybox", "sleep", "1",
+            ])
+            .ok();
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "again",
+                "--restart",
+                "always",
+                "busybox",
+                "sleep",
+                "0.7",
+            ])
+            .ok();
+        let before = state(engine, "long");
+        engine.kill_daemon();
+        std::thread::sleep(Duration::from_secs(2));
+        engine.start_daemon();
+        assert_eq!(state(engine, "long"), before);
+        assert!(state(engine, "ends").starts_with("exited 4"));
+        // Gone, and its name free, before the socket answers.
+        assert_eq!(engine.d(&["ps", "-aq", "-f", "name=gone"]).ok().text(), "");
+        let restarts: u32 = engine
+            .d(&["inspect", "-f", "{{.RestartCount}}", "again"])
+            .ok()
+            .text()
+            .parse()
+            .unwrap();
+        assert!(restarts >= 1, "{restarts}");
+        // Every line of the log is there, once.
+        let log = engine.d(&["logs", "long"]).ok().stdout;
+        let numbers: Vec<u32> = log.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(numbers, (0..numbers.len() as u32).collect::<Vec<_>>());
+        assert!(numbers.len() > 20);
+        engine.d(&["exec", "long", "true"]).ok();
+        engine.d(&["stop", "-t", "0", "long"]).ok();
+        assert!(state(engine, "long").starts_with("exited 137"));
+    });
+}
+
+#[test]
+fn an_attached_client_loses_no_byte_and_wharf_learns_the_status() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let script = "i=0; while [ $i -lt 60 ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 6";
+        let command = engine.wharf(&["run", "--rm", "busybox", "sh", "-c", script]);
+        let client = std::thread::spawn(move || testkit::run(command, b""));
+        std::thread::sleep(Duration::from_millis(800));
+        engine.kill_daemon();
+        std::thread::sleep(Duration::from_millis(500));
+        engine.start_daemon();
+        let done = client.join().unwrap();
+        let numbers: Vec<_> = done
+            .stdout
+            .lines()
+            .map(|line| line.parse::<u32>().unwrap())
+            .collect();
+        assert_eq!(numbers, (0..60).collect::<Vec<_>>());
+        assert_eq!(done.status, 6, "{}", done.stderr);
+    });
+}
+
+#[test]
+fn published_ports_go_on_and_are_closed_by_the_next_daemon() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&[
+                "run", "-d", "--name", "web", "-p", "8080:80", "busybox", "nc", "-lk", "-p", "80",
+                "-e", "hostname",
+            ])
+            .ok();
+        let ask = |engine: &Engine| {
+            let mut command = engine.sandbox().network_command("/bin/busybox");
+            command.args(["nc", "-w", "2", "127.0.0.1", "8080"]);
+            testkit::run(command, b"").stdout
+        };
+        eventually("the server answers", Duration::from_secs(5), || {
+            (!ask(engine).is_empty()).then_some(())
+        });
+        engine.kill_daemon();
+        assert!(!ask(engine).is_empty());
+        engine.start_daemon();
+        assert!(!ask(engine).is_empty());
+        engine.d(&["rm", "-f", "web"]).ok();
+        assert!(ask(engine).is_empty());
+        engine
+            .d(&["run", "--rm", "-p", "8080:80", "busybox", "true"])
+            .ok();
+    });
+}
+
+#[test]
+fn a_killed_launcher_is_made_again_within_the_request() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let launcher = engine
+            .sandbox()
+            .processes()
+            .into_iter()
+            .find(|process| process.command.contains("launcher"))
+            .expect("the launcher runs");
+        engine.sandbox().kill(launcher.pid, "KILL");
+        engine.d(&["run", "--rm", "busybox", "true"]).ok();
+    });
+}
+
+#[test]
+fn a_killed_shim_takes_its_container_with_it() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])
+            .ok();
+        let processes = engine.sandbox().processes();
+        let container = processes
+            .iter()
+            .find(|process| process.command == "sleep 1000")
+            .unwrap();
+        engine.sandbox().kill(container.parent, "KILL");
+        eventually("the end is recorded", Duration::from_secs(5), || {
+            state(engine, "c").starts_with("exited 137").then_some(())
+        });
+        assert_ne!(
+            engine
+                .d(&["inspect", "-f", "{{.State.Error}}", "c"])
+                .ok()
+                .text(),
+            ""
+        );
+        engine.d(&["start", "c"]).ok();
+    });
+}
+
+#[test]
+fn a_stopped_shim_holds_up_nobody_else() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "stuck", "busybox", "sleep", "1000"])
+            .ok();
+        engine
+            .d(&["run", "-d", "--name", "free", "busybox", "sleep", "1001"])
+            .ok();
+        let shim = engine
+            .sandbox()
+            .processes()
+            .iter()
+            .find(|process| process.command == "sleep 1000")
+            .unwrap()
+            .parent;
+        engine.sandbox().kill(shim, "STOP");
+        let begin = std::time::Instant::now();
+        engine.d(&["ps", "-a"]).ok();
+        engine.d(&["inspect", "free"]).ok();
+        engine.d(&["exec", "free", "true"]).ok();
+        assert!(
+            begin.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begin.elapsed()
+        );
+        engine.sandbox().kill(shim, "CONT");
+    });
+}
+
+#[test]
+fn a_graceful_stop_leaves_containers_running() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])
+            .ok();
+        let before = state(engine, "c");
+        engine.stop_daemon();
+        engine.start_daemon();
+        assert_eq!(state(engine, "c"), before);
+    });
+}

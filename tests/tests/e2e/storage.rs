@@ -1,0 +1,302 @@
+//! Volumes, binds, images on disk.
+
+use std::fs;
+
+use testkit::Engine;
+
+#[test]
+fn a_volume_is_filled_kept_and_removed() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            assert_eq!(
+                client(engine, &["volume", "create", "data"]).ok().text(),
+                "data"
+            );
+            // Filled from the image's folder at first use.
+            let done = client(
+                engine,
+                &[
+                    "run",
+                    "--rm",
+                    "-v",
+                    "data:/etc",
+                    "busybox",
+                    "sh",
+                    "-c",
+                    "ls /etc | sort | tail -3; echo kept > /etc/mine",
+                ],
+            )
+            .ok();
+            assert!(done.stdout.contains("passwd"), "{}", done.stdout);
+            assert_eq!(
+                client(
+                    engine,
+                    &[
+                        "run",
+                        "--rm",
+                        "--mount",
+                        "type=volume,src=data,dst=/x,readonly",
+                        "busybox",
+                        "cat",
+                        "/x/mine"
+                    ]
+                )
+                .ok()
+                .text(),
+                "kept"
+            );
+            client(
+                engine,
+                &[
+                    "run",
+                    "--rm",
+                    "-v",
+                    "data:/x:ro",
+                    "busybox",
+                    "touch",
+                    "/x/no",
+                ],
+            )
+            .fails_with(1);
+            client(
+                engine,
+                &["create", "--name", "holder", "-v", "data:/x", "busybox"],
+            )
+            .ok();
+            assert!(
+                client(engine, &["volume", "rm", "data"])
+                    .fails_with(1)
+                    .stderr
+                    .contains("volume is in use")
+            );
+            client(engine, &["rm", "holder"]).ok();
+            client(engine, &["volume", "rm", "data"]).ok();
+        }
+    });
+}
+
+#[test]
+fn anonymous_volumes_go_with_their_container() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "--rm", "-v", "/data", "busybox", "touch", "/data/x"])
+            .ok();
+        assert_eq!(engine.d(&["volume", "ls", "-q"]).ok().text(), "");
+        engine
+            .d(&["run", "--name", "c", "-v", "/data", "busybox", "true"])
+            .ok();
+        assert_eq!(
+            engine
+                .d(&["volume", "ls", "-q"])
+                .ok()
+                .text()
+                .lines()
+                .count(),
+            1
+        );
+        engine.d(&["rm", "-v", "c"]).ok();
+        assert_eq!(engine.d(&["volume", "ls", "-q"]).ok().text(), "");
+    });
+}
+
+#[test]
+fn binds_show_the_hosts_files() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let folder = engine.folder().join("bound");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("file"), "from outside").unwrap();
+        let path = folder.to_str().unwrap();
+        for client in [Engine::d, Engine::w] {
+            assert_eq!(
+                client(
+                    engine,
+                    &[
+                        "run",
+                        "--rm",
+                        "-v",
+                        &format!("{path}:/b"),
+                        "busybox",
+                        "cat",
+                        "/b/file"
+                    ]
+                )
+                .ok()
+                .text(),
+                "from outside"
+            );
+            client(
+                engine,
+                &[
+                    "run",
+                    "--rm",
+                    "-v",
+                    &format!("{path}:/b:ro"),
+                    "busybox",
+                    "touch",
+                    "/b/x",
+                ],
+            )
+            .fails_with(1);
+            client(
+                engine,
+                &[
+                    "run",
+                    "--rm",
+                    "-v",
+                    &format!("{path}/made:/b"),
+                    "busybox",
+                    "touch",
+                    "/b/x",
+                ],
+            )
+            .ok();
+            assert!(folder.join("made/x").exists());
+            let missing = client(
+                engine,
+                &[
+                    "run",
+                    "--rm",
+                    "--mount",
+                    &format!("type=bind,src={path}/not,dst=/b"),
+                    "busybox",
+                    "true",
+                ],
+            )
+            .fails_with(125);
+            assert!(
+                missing.stderr.contains("bind source path does not exist"),
+                "{}",
+                missing.stderr
+            );
+            fs::remove_dir_all(folder.join("made")).unwrap();
+        }
+    });
+}
+
+#[test]
+fn images_are_tagged_listed_saved_loaded_and_removed() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            client(engine, &["tag", "busybox", "other:1"]).ok();
+            assert!(
+                client(engine, &["images", "--format", "{{.Repository}}:{{.Tag}}"])
+                    .ok()
+                    .stdout
+                    .contains("other:1")
+            );
+            let archive = engine.folder().join("saved.tar");
+            client(
+                engine,
+                &["save", "-o", archive.to_str().unwrap(), "other:1"],
+            )
+            .ok();
+            let id = client(engine, &["image", "inspect", "-f", "{{.Id}}", "other:1"])
+                .ok()
+                .text()
+                .to_owned();
+            client(engine, &["rmi", "other:1"]).ok();
+            assert!(
+                client(engine, &["image", "inspect", "other:1"])
+                    .fails_with(1)
+                    .stderr
+                    .contains("No such image: other:1")
+            );
+            client(engine, &["load", "-i", archive.to_str().unwrap()]).ok();
+            assert_eq!(
+                client(engine, &["image", "inspect", "-f", "{{.Id}}", "other:1"])
+                    .ok()
+                    .text(),
+                id
+            );
+            assert_eq!(
+                client(engine, &["run", "--rm", "other:1", "echo", "works"])
+                    .ok()
+                    .text(),
+                "works"
+            );
+            client(engine, &["create", "--name", "user", "other:1"]).ok();
+            client(engine, &["rmi", "other:1"]).ok();
+            let held = client(engine, &["rmi", "busybox"]).fails_with(1);
+            assert!(
+                held.stderr
+                    .contains("conflict: unable to remove repository reference"),
+                "{}",
+                held.stderr
+            );
+            client(engine, &["rm", "user"]).ok();
+        }
+    });
+}
+
+#[test]
+fn an_archive_that_is_none_leaves_nothing() {
+    Engine::run(|engine| {
+        let before = engine.census();
+        for (name, content) in [("empty.tar", Vec::new()), ("noise.tar", vec![7u8; 100_000])] {
+            let path = engine.folder().join(name);
+            fs::write(&path, content).unwrap();
+            for client in [Engine::d, Engine::w] {
+                let done = client(engine, &["load", "-i", path.to_str().unwrap()]);
+                assert_ne!(done.status, 0, "{name}: {}", done.stdout);
+            }
+        }
+        let left = engine.census().beyond(&before);
+        assert!(left.is_empty(), "{left}");
+    });
+}
+
+#[test]
+fn disk_usage_equals_what_is_on_disk() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&[
+                "run",
+                "--name",
+                "c",
+                "-v",
+                "vol:/v",
+                "busybox",
+                "sh",
+                "-c",
+                "dd if=/dev/zero of=/big bs=1M count=20; dd if=/dev/zero of=/v/big bs=1M count=10",
+            ])
+            .ok();
+        let answer = engine.http("GET", "/v1.55/system/df", "").unwrap();
+        let body: serde_json::Value = serde_json::from_str(
+            answer
+                .split_once("\r\n\r\n")
+                .unwrap()
+                .1
+                .trim_start_matches(|letter: char| letter != '{')
+                .trim_end_matches(|letter: char| letter != '}'),
+        )
+        .unwrap();
+        let size = |kind: &str| {
+            body[kind]["TotalSize"]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{body}"))
+        };
+        let told = size("ImageUsage") + size("ContainerUsage") + size("VolumeUsage");
+        let output = std::process::Command::new("du")
+            .args(["-s", "-B1"])
+            .arg(engine.data_root().join("v1"))
+            .args(["--exclude=store.db*"])
+            .output()
+            .unwrap();
+        let on_disk: f64 = String::from_utf8_lossy(&output.stdout)
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(
+            (told - on_disk).abs() / on_disk < 0.01,
+            "df tells {told}, du {on_disk}"
+        );
+    });
+}
