@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
@@ -13,6 +14,11 @@ use crate::store::TombstoneRow;
 
 /// Tombstones that may wait; a remover waits beyond that.
 const QUEUE: usize = 256;
+
+/// How long cleaning gives way.
+const POLITENESS: Duration = Duration::from_millis(4);
+/// With so many jobs it does not.
+const CROWD: u64 = 8;
 
 /// Kinds of tombstones.
 pub(crate) const CONTAINER: &str = "container";
@@ -104,6 +110,12 @@ impl Engine {
             .name("cleaner".to_owned())
             .spawn(move || {
                 for job in inbox {
+                    // Whoever was told that a container is gone has work to do now: cleaning gives way, unless it
+                    // falls behind or the engine closes.
+                    let cleaner = &engine.inner().cleaner;
+                    if cleaner.waiting() < CROWD && cleaner.sender().is_some() {
+                        std::thread::sleep(POLITENESS);
+                    }
                     if let Some(release) = job.release {
                         release();
                     }
@@ -126,11 +138,7 @@ impl Engine {
     pub(crate) fn clean(&self, tombstone: &TombstoneRow) {
         let outcome = match tombstone.kind.as_str() {
             CONTAINER => self.clean_container(&tombstone.key),
-            VOLUME => self
-                .inner()
-                .volume_store
-                .remove(&tombstone.key)
-                .map_err(EngineError::from),
+            VOLUME => self.clean_volume(tombstone),
             other => {
                 tracing::warn!(kind = other, "a tombstone of an unknown kind is left alone");
                 return;

@@ -20,6 +20,7 @@ use crate::containers::exec::Exec;
 use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
 use crate::events::Hub;
+use crate::groups::Hierarchy;
 use crate::host::Host;
 use crate::images::index::Index;
 use crate::images::layers::Unpacking;
@@ -47,6 +48,9 @@ pub(crate) struct Inner {
     pub(crate) images: Arc<Index>,
     /// Held for reading while something begins to use an image or volume, for writing while some are removed.
     pub(crate) gate: RwLock<()>,
+    /// Held for reading by what brings blobs, for writing while blobs are collected: one that nothing refers to yet is
+    /// not garbage.
+    pub(crate) transfers: RwLock<()>,
     pub(crate) content: ContentStore,
     pub(crate) layers: LayerStore,
     pub(crate) volumes: Volumes,
@@ -54,6 +58,8 @@ pub(crate) struct Inner {
     /// `None` when the daemon was told to have no bridge.
     pub(crate) network: Option<Network>,
     pub(crate) groups: cgroup::Parent,
+    /// Mounted hierarchies of version 1, for containers to see their groups in.
+    pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) launcher: Launcher,
     pub(crate) cleaner: Cleaner,
     /// Compiled filters of system calls.

@@ -1,34 +1,136 @@
 //! Control groups as a container sees them.
 
-use runtime::defaults;
-use runtime::plan::{MountAttrs, MountEntry};
+use std::fs;
+use std::path::PathBuf;
 
-use crate::compile::modes::Modes;
+use runtime::defaults;
+use runtime::plan::{MountAttrs, MountEntry, MountKind, Propagation, TargetKind};
+
+use crate::compile::plan::Descriptors;
+use crate::containers::files::clone_path;
 use crate::containers::registry::Container;
 use crate::engine::Engine;
 use crate::outcome::Result;
 
+/// Where a container finds its groups.
+const TARGET: &str = "/sys/fs/cgroup";
+
+/// A mounted hierarchy of version 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hierarchy {
+    /// Its mount point.
+    path: PathBuf,
+    /// The last part of it: `memory`, or `cpu,cpuacct` for two that share one.
+    name: String,
+}
+
+/// The hierarchies of version 1 that this process sees, each once.
+pub(crate) fn hierarchies() -> Vec<Hierarchy> {
+    read_hierarchies(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+fn read_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
+    let mut found: Vec<Hierarchy> = Vec::new();
+    for line in mountinfo.lines() {
+        // Mount point, then optional fields up to a dash, then the type.
+        let Some((before, after)) = line.split_once(" - ") else {
+            continue;
+        };
+        let Some(path) = before.split(' ').nth(4).map(PathBuf::from) else {
+            continue;
+        };
+        let Some(name) = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .map(str::to_owned)
+        else {
+            continue;
+        };
+        if after.starts_with("cgroup ") && !found.iter().any(|known| known.name == name) {
+            found.push(Hierarchy { path, name });
+        }
+    }
+    found
+}
+
+/// What is mounted at /sys/fs/cgroup, and links there.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) mounts: Vec<MountEntry>,
+    /// What each says, and where it is.
+    pub(crate) links: Vec<(String, String)>,
+}
+
 impl Engine {
-    /// What is mounted at /sys/fs/cgroup: the unified tree where it is the only one.
-    pub(crate) fn cgroup_mounts(
+    /// The container's own groups, read-only unless it is privileged: the unified tree where it is the only one, else
+    /// a folder for each hierarchy in which the container has a group.
+    pub(crate) fn cgroup_view(
         &self,
         container: &Container,
-        _modes: &Modes,
-    ) -> Result<Vec<MountEntry>> {
-        if self.inner().groups.layout().version() != 2 {
-            return Ok(Vec::new());
-        }
+        descriptors: &mut Descriptors,
+    ) -> Result<View> {
         let attrs = MountAttrs::NO_SUID_NO_DEV_NO_EXEC;
         let attrs = if container.spec.host.privileged {
             attrs
         } else {
             attrs.read_only()
         };
-        Ok(vec![defaults::file_system(
-            "/sys/fs/cgroup",
-            "cgroup2",
-            attrs,
-            &[],
-        )])
+        if self.inner().groups.layout().version() == 2 {
+            return Ok(View {
+                mounts: vec![defaults::file_system(TARGET, "cgroup2", attrs, &[])],
+                links: Vec::new(),
+            });
+        }
+        let mut view = View {
+            mounts: vec![defaults::file_system(
+                TARGET,
+                "tmpfs",
+                attrs,
+                &[("mode", "755")],
+            )],
+            links: Vec::new(),
+        };
+        for hierarchy in &self.inner().hierarchies {
+            let group = hierarchy
+                .path
+                .join(self.inner().groups.path())
+                .join(container.id().as_str());
+            if !group.is_dir() {
+                continue;
+            }
+            view.mounts.push(MountEntry {
+                target: format!("{TARGET}/{}", hierarchy.name),
+                kind: MountKind::Detached(descriptors.slot(clone_path(&group, false)?)),
+                attrs,
+                propagation: Some(Propagation::Private),
+                create_target: TargetKind::Dir,
+            });
+            if hierarchy.name.contains(',') {
+                view.links.extend(
+                    hierarchy.name.split(',').map(|controller| {
+                        (hierarchy.name.clone(), format!("{TARGET}/{controller}"))
+                    }),
+                );
+            }
+        }
+        Ok(view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_of_version_1_are_found() {
+        let text = "30 25 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro\n\
+                    31 30 0:27 / /sys/fs/cgroup/memory rw,nosuid shared:5 - cgroup cgroup rw,memory\n\
+                    32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+                    33 30 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+        let names: Vec<String> = read_hierarchies(text)
+            .into_iter()
+            .map(|hierarchy| hierarchy.name)
+            .collect();
+        assert_eq!(names, ["memory", "cpu,cpuacct"]);
     }
 }

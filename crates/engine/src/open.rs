@@ -26,7 +26,9 @@ use crate::paths::Paths;
 use crate::store::Store;
 
 /// Quiet time before the network fills its stock: a start that follows another at once is not delayed by it.
-const QUIET: Duration = Duration::from_millis(5);
+const QUIET: Duration = Duration::from_millis(10);
+/// The longest that it waits for such a time.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How often addresses that rest are looked at when nothing happens.
 const TENDING: Duration = Duration::from_secs(30);
 
@@ -46,6 +48,7 @@ impl Engine {
         engine.start_cleaner()?;
         engine.recover().await?;
         engine.ensure_built_in().await?;
+        engine.collect().await?;
         engine.pass_log_changes_on();
         engine.tend_in_background();
         engine.restart_by_policy().await;
@@ -76,12 +79,14 @@ impl Engine {
             registry: Registry::default(),
             images: Arc::default(),
             gate: RwLock::default(),
+            transfers: RwLock::default(),
             content,
             layers,
             volumes: Default::default(),
             volume_store,
             network,
             groups,
+            hierarchies: crate::groups::hierarchies(),
             launcher,
             cleaner: Cleaner::new(),
             execs: Mutex::new(HashMap::new()),
@@ -135,7 +140,7 @@ impl Engine {
             stopping.spawn(async move {
                 let _turn = container.turn.lock().await;
                 if container.run().status.is_up()
-                    && let Err(error) = engine.stop_in_turn(&container, None, None).await
+                    && let Err(error) = engine.stop_for_closing(&container).await
                 {
                     tracing::warn!(%error, container = container.id().short(), "a container could not be stopped");
                 }
@@ -176,7 +181,14 @@ impl Engine {
                     () = tokio::time::sleep(TENDING) => {}
                     () = &mut closing => return,
                 }
-                tokio::time::sleep(QUIET).await;
+                // Each start and end begins the quiet time anew, up to a limit.
+                let quiet = async {
+                    while tokio::time::timeout(QUIET, tending.notified())
+                        .await
+                        .is_ok()
+                    {}
+                };
+                let _ = tokio::time::timeout(PATIENCE, quiet).await;
                 let tended = engine
                     .blocking("network", |engine| match &engine.inner().network {
                         Some(network) if !*engine.inner().closing.borrow() => Ok(network.tend()?),

@@ -50,12 +50,17 @@ impl Engine {
             .iter()
             .map(|tombstone| tombstone.key.clone())
             .collect();
-        for tombstone in rows.tombstones {
-            self.queue_tombstone(tombstone);
-        }
         self.blocking("recover", move |engine| {
             engine.remove_orphans(&buried)?;
             engine.recover_network()
+        })
+        .await?;
+        let tombstones = rows.tombstones;
+        self.blocking("recover", move |engine| {
+            tombstones
+                .into_iter()
+                .for_each(|tombstone| engine.queue_tombstone(tombstone));
+            Ok(())
         })
         .await?;
         for container in self.registry().all() {
@@ -174,19 +179,23 @@ impl Engine {
 
     /// Removes folders, sockets and control groups that no row owns: of creates and removals that a crash cut short.
     fn remove_orphans(&self, buried: &HashSet<String>) -> Result<()> {
-        let known = |id: &str| {
+        let here = |id: &str| {
             self.registry()
                 .find(id)
-                .is_ok_and(|container| container.id().as_str() == id)
-                || buried.contains(id)
+                .ok()
+                .filter(|container| container.id().as_str() == id)
         };
-        for folder in [
-            self.paths().containers(),
-            self.paths().shims(),
-            self.paths().tombstones(),
-        ] {
+        let known = |id: &str| here(id).is_some() || buried.contains(id);
+        // A shim whose row does not say that it runs was never told of to anybody: its start is undone.
+        let live = |id: &str| here(id).is_some_and(|container| container.run().status.is_up());
+        let owners: [(_, &dyn Fn(&str) -> bool); 3] = [
+            (self.paths().containers(), &known),
+            (self.paths().tombstones(), &known),
+            (self.paths().shims(), &live),
+        ];
+        for (folder, has_owner) in owners {
             for name in list_folder(&folder)? {
-                if !known(&name) {
+                if !has_owner(&name) {
                     remove_tree(&folder.join(&name))?;
                 }
             }
@@ -195,11 +204,7 @@ impl Engine {
             remove_tree(&self.paths().temporary().join(name))?;
         }
         for name in self.inner().groups.children()? {
-            let live = self
-                .registry()
-                .find(&name)
-                .is_ok_and(|container| container.run().status.is_up());
-            if !live && !buried.contains(&name) {
+            if !live(&name) && !buried.contains(&name) {
                 self.remove_group(&name)?;
             }
         }
@@ -365,18 +370,15 @@ impl Engine {
     pub(crate) async fn restart_by_policy(&self) {
         for container in self.registry().all() {
             let run = container.run();
+            // As docker: `always` is started even if somebody stopped it. An end that nobody heard has a sentence;
+            // what failed so often that its shim gave up has none.
             let wanted = match container.spec.host.restart_policy.name.as_str() {
-                "always" => run.status == Status::Exited && !run.stopped_by_user,
-                "unless-stopped" => run.status == Status::Exited && !run.stopped_by_user,
-                "on-failure" => {
-                    run.status == Status::Exited
-                        && !run.stopped_by_user
-                        && run.exit_code != 0
-                        && !run.error.is_empty()
-                }
+                "always" => true,
+                "unless-stopped" => !run.stopped_by_user,
+                "on-failure" => !run.stopped_by_user && run.exit_code != 0 && !run.error.is_empty(),
                 _ => false,
             };
-            if !wanted || run.error.is_empty() {
+            if !wanted || run.status != Status::Exited {
                 continue;
             }
             let engine = self.clone();

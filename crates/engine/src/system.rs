@@ -275,13 +275,17 @@ impl Engine {
                 ..Default::default()
             })
             .await?;
-        let containers = self
+        let mut containers = self
             .list(ListOptions {
                 all: true,
                 size: true,
                 ..Default::default()
             })
             .await?;
+        // What a container takes on the disk is its whole folder: its log and its files of /etc as well.
+        for container in &mut containers {
+            container.size_rw = self.folder_size(&container.id).await.unwrap_or(0) as i64;
+        }
         let volumes = self.volume_usages().await?;
         let layers = self
             .blocking("system df", |engine| {

@@ -258,14 +258,36 @@ impl Engine {
                 volumes.remove(name);
             }
         }
-        // Inside the gate: a volume of the same name may be made right after.
+        // Inside the gate, since a volume of the same name may be made right after; emptying it can wait.
         self.blocking("volume remove", move |engine| {
-            for tombstone in &tombstones {
-                engine.clean(tombstone);
+            for tombstone in tombstones {
+                let grave = engine.volume_grave(&tombstone);
+                let folder = engine.inner().volume_store.path(&tombstone.key);
+                let moved = folder.parent().map(|folder| std::fs::rename(folder, &grave));
+                if let Some(Err(error)) = moved {
+                    tracing::warn!(%error, volume = tombstone.key, "a removed volume could not be moved away");
+                }
+                engine.queue_tombstone(tombstone);
             }
             Ok(())
         })
         .await
+    }
+
+    /// Where a removed volume waits for being emptied.
+    fn volume_grave(&self, tombstone: &TombstoneRow) -> std::path::PathBuf {
+        self.paths()
+            .tombstones()
+            .join(format!("volume-{}", tombstone.sequence))
+    }
+
+    /// Removes what is left of a volume, unless another one has its name by now.
+    pub(crate) fn clean_volume(&self, tombstone: &TombstoneRow) -> Result<()> {
+        cleaner::remove_tree(&self.volume_grave(tombstone))?;
+        if self.inner().volumes.lock().contains_key(&tombstone.key) {
+            return Ok(());
+        }
+        Ok(self.inner().volume_store.remove(&tombstone.key)?)
     }
 
     /// Removes anonymous volumes that no container uses, with the filter `all=true` named ones too.

@@ -26,7 +26,9 @@ pub(crate) struct Check {
 
 /// Fills what a request leaves open from the image's check.
 pub(crate) fn merge(config: &mut Config, image: &ImageConfig) {
-    let Some(inherited) = &image.healthcheck else { return };
+    let Some(inherited) = &image.healthcheck else {
+        return;
+    };
     let Some(own) = &mut config.healthcheck else {
         config.healthcheck = Some(inherited.clone());
         return;
@@ -52,7 +54,9 @@ pub(crate) fn merge(config: &mut Config, image: &ImageConfig) {
 /// # Errors
 /// Docker's sentences.
 pub(crate) fn parse(config: &Config) -> Result<Option<Check>> {
-    let Some(health) = &config.healthcheck else { return Ok(None) };
+    let Some(health) = &config.healthcheck else {
+        return Ok(None);
+    };
     for (name, value) in [
         ("Interval", health.interval),
         ("Timeout", health.timeout),
@@ -60,14 +64,22 @@ pub(crate) fn parse(config: &Config) -> Result<Option<Check>> {
         ("StartInterval", health.start_interval),
     ] {
         if value < 0 || (value > 0 && value < SECOND / 1000) {
-            return Err(EngineError::invalid(format!("{name} in Healthcheck cannot be less than 1ms")));
+            return Err(EngineError::invalid(format!(
+                "{name} in Healthcheck cannot be less than 1ms"
+            )));
         }
     }
     if health.retries < 0 {
-        return Err(EngineError::invalid("Retries in Healthcheck cannot be negative"));
+        return Err(EngineError::invalid(
+            "Retries in Healthcheck cannot be negative",
+        ));
     }
-    let Some(words) = words(health, &config.shell)? else { return Ok(None) };
-    let or = |value: i64, default: i64| u64::try_from(if value == 0 { default } else { value }).unwrap_or(0);
+    let Some(words) = words(health, &config.shell)? else {
+        return Ok(None);
+    };
+    let or = |value: i64, default: i64| {
+        u64::try_from(if value == 0 { default } else { value }).unwrap_or(0)
+    };
     Ok(Some(Check {
         words,
         interval: or(health.interval, 30 * SECOND),
@@ -84,11 +96,17 @@ fn words(health: &HealthConfig, shell: &[String]) -> Result<Option<Vec<String>>>
         Some((kind, _)) if kind == "NONE" => Ok(None),
         Some((kind, words)) if kind == "CMD" && !words.is_empty() => Ok(Some(words.to_vec())),
         Some((kind, [command])) if kind == "CMD-SHELL" => {
-            let mut words = if shell.is_empty() { vec!["/bin/sh".to_owned(), "-c".to_owned()] } else { shell.to_vec() };
+            let mut words = if shell.is_empty() {
+                vec!["/bin/sh".to_owned(), "-c".to_owned()]
+            } else {
+                shell.to_vec()
+            };
             words.push(command.clone());
             Ok(Some(words))
         }
-        Some((kind, _)) => Err(EngineError::invalid(format!("Unknown healthcheck type '{kind}' (expected 'CMD')"))),
+        Some((kind, _)) => Err(EngineError::invalid(format!(
+            "Unknown healthcheck type '{kind}' (expected 'CMD')"
+        ))),
     }
 }
 
@@ -98,13 +116,28 @@ mod tests {
 
     fn config(test: &[&str]) -> Config {
         let test = test.iter().map(|&word| word.to_owned()).collect();
-        Config { healthcheck: Some(HealthConfig { test, ..Default::default() }), ..Default::default() }
+        Config {
+            healthcheck: Some(HealthConfig {
+                test,
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn checks_are_read_in_all_their_forms() {
-        assert_eq!(parse(&config(&["CMD", "true"])).unwrap().unwrap().words, ["true"]);
-        assert_eq!(parse(&config(&["CMD-SHELL", "exit 0"])).unwrap().unwrap().words, ["/bin/sh", "-c", "exit 0"]);
+        assert_eq!(
+            parse(&config(&["CMD", "true"])).unwrap().unwrap().words,
+            ["true"]
+        );
+        assert_eq!(
+            parse(&config(&["CMD-SHELL", "exit 0"]))
+                .unwrap()
+                .unwrap()
+                .words,
+            ["/bin/sh", "-c", "exit 0"]
+        );
         assert_eq!(parse(&config(&["NONE"])).unwrap(), None);
         assert_eq!(parse(&Config::default()).unwrap(), None);
         assert!(parse(&config(&["SOMETIMES"])).is_err());
@@ -113,12 +146,19 @@ mod tests {
     #[test]
     fn the_image_fills_what_is_left_open() {
         let image = ImageConfig {
-            healthcheck: Some(HealthConfig { test: vec!["CMD".into(), "probe".into()], retries: 5, ..Default::default() }),
+            healthcheck: Some(HealthConfig {
+                test: vec!["CMD".into(), "probe".into()],
+                retries: 5,
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let mut config = config(&[]);
         merge(&mut config, &image);
         let check = parse(&config).unwrap().unwrap();
-        assert_eq!((check.words, check.retries, check.interval), (vec!["probe".to_owned()], 5, 30_000_000_000));
+        assert_eq!(
+            (check.words, check.retries, check.interval),
+            (vec!["probe".to_owned()], 5, 30_000_000_000)
+        );
     }
 }

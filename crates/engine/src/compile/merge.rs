@@ -31,9 +31,7 @@ pub(crate) fn merge(config: &mut Config, image: &ImageConfig) {
     if config.stop_signal.is_empty() {
         config.stop_signal.clone_from(&image.stop_signal);
     }
-    if config.healthcheck.is_none() {
-        config.healthcheck.clone_from(&image.healthcheck);
-    }
+    super::health::merge(config, image);
 }
 
 /// An entry point of one empty string resets the image's.

@@ -3,6 +3,7 @@
 //! The first three steps are pure and happen at create; [`check`] is their order. The plan is made at each start,
 //! because users are looked up in the container's own files and sources are opened by descriptor.
 
+pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod merge;
@@ -40,6 +41,7 @@ pub(crate) fn check(
     security::capabilities(host)?;
     security::options(host)?;
     security::rlimits(host)?;
+    security::check_privileges(host)?;
     security::check_devices(host)?;
     check_sysctls(host)?;
     ports::wanted(config, host)?;
@@ -68,6 +70,7 @@ fn check_config(config: &Config) -> Result<()> {
     if !config.stop_signal.is_empty() {
         policy::parse_signal(&config.stop_signal)?;
     }
+    health::parse(config)?;
     if config.hostname.len() > 63 {
         return Err(EngineError::invalid(format!(
             "invalid hostname: {}",

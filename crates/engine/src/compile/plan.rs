@@ -5,16 +5,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use api_types::{Config, HostConfig};
 use runtime::defaults;
 use runtime::plan::{
-    CgroupEntry, FdSlot, MountAttrs, MountEntry, MountKind, Namespaces, NsMode, Plan, ProcessPlan,
-    Propagation, RootSource, TargetKind, attr,
+    CgroupEntry, ExecPlan, FdSlot, MountAttrs, MountEntry, MountKind, Namespaces, NsMode, Plan,
+    ProcessPlan, Propagation, RootSource, TargetKind, attr,
 };
 use sys::beneath::Root;
 
+use super::health;
 use super::merge;
 use super::modes::{IpcMode, Modes, PidMode};
 use super::mounts::{MountSpec, Source};
 use super::security::{self, Filters};
 use super::users::{self, Identity};
+use crate::groups::View;
 use crate::outcome::{EngineError, Result};
 
 /// Descriptors on their way to a shim, in the order of their slots.
@@ -71,13 +73,21 @@ pub(crate) struct Parts<'a> {
     pub(crate) ipc: Option<(OwnedFd, OwnedFd)>,
     pub(crate) tasks: Vec<OwnedFd>,
     pub(crate) unified: Option<OwnedFd>,
-    /// Mounts for /sys/fs/cgroup.
-    pub(crate) cgroup_mounts: Vec<MountEntry>,
+    /// Mounts and links for /sys/fs/cgroup.
+    pub(crate) cgroup_view: View,
+    /// The host's /dev/shm and /dev/mqueue, for containers that share its IPC.
+    pub(crate) host_ipc: Vec<(&'static str, OwnedFd)>,
     pub(crate) cgroup_private: bool,
     pub(crate) mounts: Vec<OpenMount<'a>>,
     /// Files of /etc: path inside, file.
     pub(crate) files: Vec<(&'static str, OwnedFd)>,
     pub(crate) filters: &'a Filters,
+}
+
+/// A start's plan, and that of its health check with its settings.
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    pub(crate) health: Option<(health::Check, Vec<u8>)>,
 }
 
 /// Largest passwd or group file that is read.
@@ -87,7 +97,7 @@ const FILE_LIMIT: u64 = 8 << 20;
 ///
 /// # Errors
 /// Users that the container's files do not know; devices that do not exist.
-pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Plan> {
+pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Planned> {
     let Parts {
         config,
         host,
@@ -101,6 +111,27 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         host.group_add.as_deref().unwrap_or_default(),
     )?;
     let mut process = process(config, host, &identity, parts.filters)?;
+    let health = health::parse(config)?.map(|check| {
+        let args = check
+            .words
+            .iter()
+            .cloned()
+            .map(String::into_bytes)
+            .collect();
+        let process = ProcessPlan {
+            args,
+            create_cwd: false,
+            ..process.clone()
+        };
+        (
+            check,
+            ExecPlan {
+                process,
+                ..ExecPlan::default()
+            }
+            .encode(),
+        )
+    });
     process.args = merge::command(config)
         .into_iter()
         .map(String::into_bytes)
@@ -127,7 +158,10 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
     );
 
     let mut mounts = base_mounts(host, modes);
-    mounts.extend(parts.cgroup_mounts);
+    mounts.extend(parts.cgroup_view.mounts);
+    for (target, tree) in parts.host_ipc {
+        mounts.push(detached(target, descriptors.slot(tree), true));
+    }
     let ipc = match parts.ipc {
         Some((namespace, shm)) => {
             mounts.push(detached("/dev/shm", descriptors.slot(shm), true));
@@ -148,8 +182,10 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         None => NsMode::New,
     };
     let devices = devices(host)?;
+    let mut links = defaults::links();
+    links.extend(parts.cgroup_view.links);
     let (masked, readonly) = paths(host);
-    Ok(Plan {
+    let plan = Plan {
         namespaces: Namespaces {
             pid,
             net,
@@ -181,7 +217,7 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         root_propagation: None,
         mounts,
         devices,
-        links: defaults::links(),
+        links,
         masked,
         readonly,
         sysctls,
@@ -200,7 +236,8 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         process,
         init: host.init == Some(true),
         ..Plan::default()
-    })
+    };
+    Ok(Planned { plan, health })
 }
 
 /// Rows and columns, when both are given.
@@ -297,22 +334,6 @@ fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
             }
             "/sys" if host.privileged => mount.attrs.set &= !attr::READ_ONLY,
             _ => {}
-        }
-    }
-    if modes.ipc == IpcMode::Host {
-        for path in ["/dev/shm", "/dev/mqueue"] {
-            if std::path::Path::new(path).is_dir() {
-                mounts.push(MountEntry {
-                    target: path.to_owned(),
-                    kind: MountKind::Bind {
-                        source: path.to_owned(),
-                        recursive: true,
-                    },
-                    attrs: MountAttrs::NO_SUID_NO_DEV_NO_EXEC,
-                    propagation: Some(Propagation::Private),
-                    create_target: TargetKind::Dir,
-                });
-            }
         }
     }
     mounts

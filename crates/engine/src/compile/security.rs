@@ -292,6 +292,72 @@ pub(crate) fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>> {
     Ok(limits.into_values().collect())
 }
 
+/// Refuses explicit requests that this host can not meet: without CAP_SYS_RESOURCE nobody raises a hard limit or
+/// lowers an OOM score.
+pub(crate) fn check_privileges(host: &HostConfig) -> Result<()> {
+    if host_bounding_set().contains(Capability::SYS_RESOURCE) {
+        return Ok(());
+    }
+    let own = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    for limit in rlimits(host)? {
+        let Some((name, _)) = LIMITS
+            .iter()
+            .find(|(_, resource)| *resource == limit.resource)
+        else {
+            continue;
+        };
+        let Some(most) = hard_limit(&own, name) else {
+            continue;
+        };
+        if limit.hard > most {
+            let wanted = if limit.hard == u64::MAX {
+                "unlimited".to_owned()
+            } else {
+                limit.hard.to_string()
+            };
+            return Err(EngineError::invalid(format!(
+                "ulimit {name}: a hard limit of {wanted} is above the engine's own ({most}), and raising it needs CAP_SYS_RESOURCE, which is missing here"
+            )));
+        }
+    }
+    let own_score = std::fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()
+        .and_then(|text| text.trim().parse::<i64>().ok());
+    match own_score {
+        Some(own) if host.oom_score_adj < own && host.oom_score_adj != 0 => {
+            Err(EngineError::invalid(format!(
+                "oom score adj {}: a score below the engine's own ({own}) needs CAP_SYS_RESOURCE, which is missing here",
+                host.oom_score_adj
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The hard limit in a text of the form of /proc/PID/limits; `None` where there is none or it is unlimited.
+fn hard_limit(limits: &str, name: &str) -> Option<u64> {
+    let title = match name {
+        "core" => "Max core file size",
+        "cpu" => "Max cpu time",
+        "data" => "Max data size",
+        "fsize" => "Max file size",
+        "locks" => "Max file locks",
+        "memlock" => "Max locked memory",
+        "msgqueue" => "Max msgqueue size",
+        "nice" => "Max nice priority",
+        "nofile" => "Max open files",
+        "nproc" => "Max processes",
+        "rss" => "Max resident set",
+        "rtprio" => "Max realtime priority",
+        "rttime" => "Max realtime timeout",
+        "sigpending" => "Max pending signals",
+        "stack" => "Max stack size",
+        _ => return None,
+    };
+    let line = limits.lines().find(|line| line.starts_with(title))?;
+    line[title.len()..].split_whitespace().nth(1)?.parse().ok()
+}
+
 /// A device of the host with the rule that allows it.
 pub(crate) struct HostDevice {
     pub(crate) node: Device,
@@ -524,6 +590,15 @@ mod tests {
             })
             .is_err()
         );
+    }
+
+    #[test]
+    fn hard_limits_are_read_from_the_kernels_table() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max open files            1024                 4096                 files     \n\
+                    Max core file size        0                    unlimited            bytes     \n";
+        assert_eq!(hard_limit(text, "nofile"), Some(4096));
+        assert_eq!(hard_limit(text, "core"), None);
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl Engine {
         }
         let modes = compile::check(&mut config, &mut host, &networking, self)?;
         self.check_neighbours(&modes, &mut host)?;
+        let warnings = self.step_back(&modes, &mut host);
         modes::normalise(&mut host);
         if host.runtime.is_empty() {
             host.runtime = "runc".to_owned();
@@ -168,7 +169,7 @@ impl Engine {
             host,
             networking,
             mounts,
-            warnings: self.create_warnings(),
+            warnings,
         })
     }
 
@@ -191,8 +192,24 @@ impl Engine {
         Ok(())
     }
 
-    fn create_warnings(&self) -> Vec<String> {
-        Vec::new()
+    /// Steps back from what this host can not do and nobody needs, in docker's words.
+    fn step_back(&self, modes: &Modes, host: &mut HostConfig) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if host.memory > 0
+            && host.memory_swap != -1
+            && !self.inner().groups.layout().support().swap_limit
+        {
+            host.memory_swap = -1;
+            warnings.push("Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.".to_owned());
+        }
+        let published = host
+            .port_bindings
+            .as_ref()
+            .is_some_and(|ports| !ports.is_empty());
+        if modes.network == NetworkMode::Host && (published || host.publish_all_ports) {
+            warnings.push("Published ports are discarded when using host network mode".to_owned());
+        }
+        warnings
     }
 
     /// Makes the folders, then the row that owns them. Folders without a row are removed at the next start.

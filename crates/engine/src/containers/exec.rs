@@ -420,6 +420,9 @@ impl Engine {
     /// What an exec is and how it ended.
     pub async fn exec_inspect(&self, exec: &str) -> Result<ExecInspect> {
         let exec = self.find_exec(exec)?;
+        if exec.progress().running {
+            self.hear_out(&exec).await;
+        }
         let progress = exec.progress();
         let words = exec.request.cmd.as_deref().unwrap_or_default();
         let user = exec.request.user.clone();
@@ -442,6 +445,23 @@ impl Engine {
             detach_keys: exec.request.detach_keys.clone(),
             pid: i64::from(progress.pid),
         })
+    }
+
+    /// A client asks for the status as soon as its stream ended: once the shim has answered anything, all that it told
+    /// before has been heard. A shim that does not answer at once keeps nobody waiting.
+    async fn hear_out(&self, exec: &Exec) {
+        let Ok(container) = self.registry().find(exec.container.as_str()) else {
+            return;
+        };
+        let Ok(link) = container.live_link() else {
+            return;
+        };
+        // The answer itself does not matter.
+        let _ = tokio::time::timeout(
+            super::inspect::SHIM_PATIENCE,
+            link.ask(&Request::Status, &[]),
+        )
+        .await;
     }
 
     /// Sets the size of an exec's terminal.

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
-use api_types::{ContainerInspect, ContainerState, GraphDriver, NetworkSettings};
+use api_types::{
+    ContainerInspect, ContainerState, GraphDriver, Health, HealthResult, NetworkSettings,
+};
+use shim::protocol::{Reply, Request};
 
 use super::record::Status;
 use super::registry::Container;
@@ -13,11 +17,17 @@ use crate::engine::Engine;
 use crate::outcome::Result;
 use crate::paths;
 
+/// How long `inspect` waits for a shim that could tell more.
+pub(super) const SHIM_PATIENCE: Duration = Duration::from_millis(300);
+
 impl Engine {
     /// Tells everything about a container; `size` counts its files, which takes time.
     pub async fn inspect(&self, id: &str, size: bool) -> Result<ContainerInspect> {
         let container = self.registry().find(id)?;
         let mut answer = self.describe_container(&container);
+        if let Some(health) = &mut answer.state.health {
+            self.complete_health(&container, health).await;
+        }
         if size {
             let (writable, whole) = self.sizes(&container).await?;
             answer.size_rw = Some(writable as i64);
@@ -112,8 +122,38 @@ impl Engine {
             error: run.error.clone(),
             started_at: clock::rfc3339(run.started_at),
             finished_at: clock::rfc3339(run.finished_at),
-            health: None,
+            health: run.health.as_ref().map(|health| Health {
+                status: health.state.clone(),
+                failing_streak: i64::from(health.failing_streak),
+                log: Some(Vec::new()),
+            }),
         }
+    }
+
+    /// Adds what only the shim knows; one that does not answer at once keeps nobody waiting.
+    async fn complete_health(&self, container: &Container, health: &mut Health) {
+        let Ok(link) = container.live_link() else {
+            return;
+        };
+        let asked = tokio::time::timeout(SHIM_PATIENCE, link.ask(&Request::Status, &[])).await;
+        let Ok(Ok(Reply::Status(status))) = asked else {
+            return;
+        };
+        let Some(known) = status.health else { return };
+        let time = |time: u64| clock::rfc3339(i64::try_from(time).unwrap_or(0));
+        health.failing_streak = i64::from(known.failing_streak);
+        health.log = Some(
+            known
+                .results
+                .iter()
+                .map(|result| HealthResult {
+                    start: time(result.start),
+                    end: time(result.end),
+                    exit_code: i64::from(result.exit_code),
+                    output: String::from_utf8_lossy(&result.output).into_owned(),
+                })
+                .collect(),
+        );
     }
 
     fn graph_driver(&self, container: &Container) -> GraphDriver {
@@ -149,6 +189,20 @@ impl Engine {
     /// Bytes of a container's writable layer.
     pub(crate) async fn writable_size(&self, container: &Container) -> Result<u64> {
         let path = self.paths().container(container.id()).join("upper");
+        self.blocking("size", move |_| {
+            let folder = paths::open_folder(&path)?;
+            let all = snapshot::usage_dir(folder.as_fd())?.bytes;
+            // The folder itself is there even if nothing was written.
+            let own = rustix::fs::fstat(&folder)
+                .map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
+            Ok(all.saturating_sub(own))
+        })
+        .await
+    }
+
+    /// Bytes of everything in a container's folder.
+    pub(crate) async fn folder_size(&self, id: &str) -> Result<u64> {
+        let path = self.paths().containers().join(id);
         self.blocking("size", move |_| {
             let folder = paths::open_folder(&path)?;
             Ok(snapshot::usage_dir(folder.as_fd())?.bytes)

@@ -10,7 +10,7 @@ use network::{Binding, Endpoint, HostPort, PortMapping};
 use runtime::cgroup::Group;
 use shim::ShimConn;
 use shim::protocol::{
-    Launch, LogConfig, Message, Refusal, Reply, RestartKind, RestartPolicy, Slot,
+    Health, Launch, LogConfig, Message, Refusal, Reply, RestartKind, RestartPolicy, Slot,
 };
 
 use super::attach::Client;
@@ -125,7 +125,8 @@ impl Engine {
             },
             tasks,
             unified,
-            cgroup_mounts: self.cgroup_mounts(container, &modes)?,
+            cgroup_view: self.cgroup_view(container, &mut descriptors)?,
+            host_ipc: host_ipc(&modes)?,
             cgroup_private: modes
                 .cgroup_private
                 .unwrap_or(version == 2 && !spec.host.privileged),
@@ -133,15 +134,23 @@ impl Engine {
             files,
             filters: &self.inner().filters,
         };
-        let plan = plan(parts, &mut descriptors)?;
+        let planned = plan(parts, &mut descriptors)?;
         let mut launch = Launch::new(
             container.id().clone(),
-            plan.encode(),
+            planned.plan.encode(),
             slot(&mut descriptors, journal),
             slot(&mut descriptors, listener),
         );
         launch.cgroups = vec![slot(&mut descriptors, kill)];
         launch.oom_events = oom.map(|file| slot(&mut descriptors, file));
+        launch.health = planned.health.map(|(check, plan)| Health {
+            plan,
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        });
         self.describe(container, &mut launch, folder, &mut descriptors)?;
         for reservation in reservations {
             descriptors.add(reservation);
@@ -461,6 +470,18 @@ fn first_answer(connection: &ShimConn) -> std::result::Result<(u32, u64, u64), s
             };
         }
     }
+}
+
+/// What a container finds at /dev when it shares the host's IPC.
+fn host_ipc(modes: &Modes) -> Result<Vec<(&'static str, OwnedFd)>> {
+    if modes.ipc != IpcMode::Host {
+        return Ok(Vec::new());
+    }
+    ["/dev/shm", "/dev/mqueue"]
+        .into_iter()
+        .filter(|path| Path::new(path).is_dir())
+        .map(|path| Ok((path, clone_path(Path::new(path), true)?)))
+        .collect()
 }
 
 /// Docker's chain of words around a fault of the runtime.

@@ -149,7 +149,13 @@ fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
     filters.any("id", |wanted| container.id().as_str().starts_with(wanted))
         && filters.any("name", |wanted| name_matches(wanted, &view.name))
         && filters.any("status", |wanted| view.run.status.name() == wanted)
-        && filters.any("health", |wanted| wanted == "none")
+        && filters.any("health", |wanted| {
+            view.run
+                .health
+                .as_ref()
+                .map_or("none", |health| health.state.as_str())
+                == wanted
+        })
         && filters.any("is-task", |wanted| matches!(wanted, "false" | "0"))
         && filters.any("network", |wanted| {
             spec.host.network_mode == wanted

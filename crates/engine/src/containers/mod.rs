@@ -3,7 +3,7 @@
 pub(crate) mod attach;
 mod create;
 pub(crate) mod exec;
-mod files;
+pub(crate) mod files;
 mod inspect;
 pub(crate) mod launch;
 pub(crate) mod link;

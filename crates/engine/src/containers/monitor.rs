@@ -6,7 +6,7 @@ use std::time::Duration;
 use shim::protocol::{Event, EventKind, HealthState, Request, RestartOutlook};
 
 use super::link::Link;
-use super::record::{EndpointRecord, Status};
+use super::record::{EndpointRecord, HealthRecord, Status};
 use super::registry::Container;
 use crate::clock;
 use crate::engine::Engine;
@@ -124,7 +124,10 @@ impl Engine {
                     .await?;
                 false
             }
-            EventKind::Health { state, .. } => {
+            EventKind::Health {
+                state,
+                failing_streak,
+            } => {
                 let word = match state {
                     HealthState::Starting => "starting",
                     HealthState::Healthy => "healthy",
@@ -134,7 +137,13 @@ impl Engine {
                 self.change(
                     container,
                     vec![told],
-                    |run| run.cursor = sequence,
+                    move |run| {
+                        run.cursor = sequence;
+                        run.health = Some(HealthRecord {
+                            state: word.to_owned(),
+                            failing_streak,
+                        });
+                    },
                     |_| Ok(()),
                 )
                 .await?;

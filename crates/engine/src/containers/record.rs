@@ -93,6 +93,15 @@ pub(crate) struct PublishedRecord {
     pub(crate) host_port: u16,
 }
 
+/// The last verdict of a health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HealthRecord {
+    /// `starting`, `healthy` or `unhealthy`.
+    pub(crate) state: String,
+    /// Failures in a row when the verdict changed.
+    pub(crate) failing_streak: u32,
+}
+
 /// Changes with each start, exit and pause.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 pub(crate) struct Run {
@@ -116,8 +125,9 @@ pub(crate) struct Run {
     pub(crate) stopped_by_user: bool,
     /// The last record of the shim's journal that this row has in it.
     pub(crate) cursor: u64,
-    /// A shim may exist: written before it is launched, cleared when it was let go.
-    pub(crate) launched: bool,
+    /// The verdict on its health, when it has a check.
+    #[serde(default)]
+    pub(crate) health: Option<HealthRecord>,
     pub(crate) endpoint: Option<EndpointRecord>,
     pub(crate) published: Vec<PublishedRecord>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::launch::Launched;
 use super::link::Link;
-use super::record::{Run, Status};
+use super::record::{HealthRecord, Run, Status};
 use super::registry::Container;
 use crate::clock;
 use crate::engine::Engine;
@@ -80,6 +80,7 @@ impl Engine {
         let endpoint = launched.endpoint.clone();
         let id = container.id().to_string();
         let link = Link::new(launched.connection)?;
+        let checked = crate::compile::health::parse(&container.spec.config)?.is_some();
         self.change(
             container,
             told,
@@ -97,6 +98,10 @@ impl Engine {
                 if by_user {
                     run.restarts = 0;
                 }
+                run.health = checked.then(|| HealthRecord {
+                    state: "starting".to_owned(),
+                    failing_streak: 0,
+                });
                 run.endpoint = launched.endpoint;
                 run.published = launched.published;
             },

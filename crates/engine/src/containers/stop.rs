@@ -113,6 +113,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Stops a container because its engine closes: the next engine starts it again if its policy says so.
+    pub(crate) async fn stop_for_closing(&self, container: &Arc<Container>) -> Result<()> {
+        self.stop_in_turn(container, None, None).await?;
+        self.change(
+            container,
+            Vec::new(),
+            |run| run.stopped_by_user = false,
+            |_| Ok(()),
+        )
+        .await
+    }
+
     /// A container between two runs that no shim has any more.
     async fn settle_without_shim(&self, container: &Arc<Container>) -> Result<()> {
         self.change(

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use api_types::{
-    ContainerSummary, EndpointSettings, MountPoint, PortBinding, PortMap, PortSummary,
-    SummaryHostConfig, SummaryNetworkSettings,
+    ContainerHealthSummary, ContainerSummary, EndpointSettings, MountPoint, PortBinding, PortMap,
+    PortSummary, SummaryHostConfig, SummaryNetworkSettings,
 };
 
 use super::record::{Run, Status};
@@ -47,6 +47,14 @@ pub(crate) fn of(engine: &Engine, container: &Container, view: &View) -> Contain
             networks: networks_of(engine, container, &view.run),
         },
         mounts: mount_points(engine, &spec.mounts),
+        health: view
+            .run
+            .health
+            .as_ref()
+            .map(|health| ContainerHealthSummary {
+                status: health.state.clone(),
+                failing_streak: i64::from(health.failing_streak),
+            }),
         ..Default::default()
     }
 }
@@ -57,7 +65,11 @@ pub(crate) fn status(run: &Run, now: i64) -> String {
     let ended = || clock::human_duration(now - run.finished_at);
     match run.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", up()),
+        Status::Running => match &run.health {
+            Some(health) if health.state == "starting" => format!("Up {} (health: starting)", up()),
+            Some(health) => format!("Up {} ({})", up(), health.state),
+            None => format!("Up {}", up()),
+        },
         Status::Paused => format!("Up {} (Paused)", up()),
         Status::Restarting => format!("Restarting ({}) {} ago", run.exit_code, ended()),
         Status::Exited if run.finished_at == 0 => format!("Exited ({})", run.exit_code),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use types::{Digest, Platform};
 
 use super::index::{Image, Target};
+use crate::clock;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 use crate::store::{Durability, ImageRow, rows, schema};
@@ -48,7 +49,7 @@ impl Engine {
             .blocking("built-in image", move |_| remember(remembered))
             .await?;
         let image = Image::parse(Image::document(
-            configuration(&known.diff_id)?,
+            configuration(&known.diff_id, known.modified)?,
             None,
             Vec::new(),
             true,
@@ -193,11 +194,13 @@ fn header(size: u64) -> Vec<u8> {
     block
 }
 
-fn configuration(diff_id: &Digest) -> Result<String> {
+/// `built` is the time of the program's file, in seconds since 1970.
+fn configuration(diff_id: &Digest, built: i64) -> Result<String> {
     let platform = Platform::host();
     let config = serde_json::json!({
         "architecture": platform.architecture(),
         "os": platform.os(),
+        "created": clock::rfc3339(built.saturating_mul(1_000_000_000)),
         "config": {
             "Env": [runtime::defaults::PATH],
             "Entrypoint": ["/wharf", "isolation"],
@@ -236,7 +239,7 @@ mod tests {
     #[test]
     fn the_configuration_is_one() {
         let image = Image::parse(Image::document(
-            configuration(&Digest::sha256(b"x")).unwrap(),
+            configuration(&Digest::sha256(b"x"), 1).unwrap(),
             None,
             Vec::new(),
             true,

@@ -35,8 +35,7 @@ impl Engine {
         progress: ProgressSender,
     ) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
-        // Blobs are collected only with the gate held for writing; here it is held until rows refer to them.
-        let gate = self.inner().gate.read().await;
+        let transfer = self.inner().transfers.read().await;
         let loaded = self
             .blocking("load", move |engine| {
                 Ok(archive::load(
@@ -50,7 +49,7 @@ impl Engine {
             Ok(loaded) => self.keep_loaded(loaded, quiet, &reporter).await,
             Err(error) => Err(error),
         };
-        drop(gate);
+        drop(transfer);
         if outcome.is_err() {
             self.collect().await?;
         }

@@ -104,6 +104,7 @@ impl Engine {
             mirrors: self.config().registry_mirrors.clone(),
             ..ClientOptions::default()
         });
+        let transfer = self.inner().transfers.read().await;
         let unpacker = tokio::spawn(unpack_in_order(self.clone(), layers, Arc::clone(&reporter)));
         let request = PullRequest {
             reference: reference.clone(),
@@ -115,18 +116,14 @@ impl Engine {
         let unpacked = unpacker
             .await
             .map_err(|_| EngineError::Panicked { operation: "pull" })?;
-        let pulled = match (pulled, unpacked) {
-            (Ok(pulled), Ok(_lease)) => self.keep_pulled(&reference, pulled, _lease).await?,
-            (Err(error), _) => {
-                self.collect().await?;
-                return Err(EngineError::from(error));
-            }
-            (Ok(_), Err(error)) => {
-                self.collect().await?;
-                return Err(error);
-            }
+        let kept = match (pulled, unpacked) {
+            (Ok(pulled), Ok(lease)) => self.keep_pulled(&reference, pulled, lease).await,
+            (Err(error), _) => Err(EngineError::from(error)),
+            (Ok(_), Err(error)) => Err(error),
         };
-        let (target, fresh) = pulled;
+        drop(transfer);
+        self.collect().await?;
+        let (target, fresh) = kept?;
         reporter.line("", format!("Digest: {target}")).await;
         let familiar = reference.familiar();
         let sentence = if fresh {
@@ -163,7 +160,6 @@ impl Engine {
         let image = self.keep(arrived, "pull").await?;
         drop(lease);
         let fresh = before.is_none_or(|before| before.image != image.id);
-        self.collect().await?;
         Ok((target, fresh))
     }
 
@@ -193,6 +189,7 @@ impl Engine {
             })
             .collect();
         let rows = names.clone();
+        let _gate = self.inner().gate.read().await;
         self.commit(Durability::PowerCut, told, move |connection| {
             row.put(connection)?;
             rows.iter().try_for_each(|(name, remote)| {

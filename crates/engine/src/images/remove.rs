@@ -270,7 +270,10 @@ impl Engine {
     /// Removes layers and blobs that nothing refers to.
     pub(crate) async fn collect(&self) -> Result<()> {
         self.collect_layers().await?;
-        let _gate = self.inner().gate.write().await;
+        // The last transfer that ends collects what is left by then.
+        let Ok(_transfers) = self.inner().transfers.try_write() else {
+            return Ok(());
+        };
         let used = self.images().read().used_blobs();
         self.blocking("collect", move |engine| {
             let content = &engine.inner().content;

@@ -36,6 +36,8 @@ const BATCH: usize = 64;
 const QUEUE: usize = 1024;
 /// Quiet time after which the log is folded into the file.
 const IDLE: Duration = Duration::from_secs(5);
+/// How long a write that nobody waits for may be held back, so that it costs no commit of its own.
+const LATER: Duration = Duration::from_millis(20);
 /// Writes after which the log is folded even if it never gets quiet (about 250 MiB of log).
 const BUSY_LIMIT: u64 = 20_000;
 
@@ -45,7 +47,12 @@ type Done = Box<dyn FnOnce(Option<EngineError>) + Send>;
 type Work = Box<dyn FnOnce(&Connection) -> (bool, Done) + Send>;
 
 enum Job {
-    Write { durability: Durability, work: Work },
+    Write {
+        durability: Durability,
+        work: Work,
+        /// Nobody waits: it goes with the next commit, or after [`LATER`].
+        later: bool,
+    },
     Close,
 }
 
@@ -117,7 +124,7 @@ impl Store {
         after: impl FnOnce(&mut T) + Send + 'static,
     ) {
         if self
-            .submit_with(Durability::Kill, work, after, |outcome| {
+            .submit_with(Durability::Kill, true, work, after, |outcome| {
                 if let Err(error) = outcome {
                     tracing::error!(%error, "a deferred write to the store failed");
                 }
@@ -144,7 +151,7 @@ impl Store {
         after: impl FnOnce(&mut T) + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T>>> {
         let (answer, receiver) = oneshot::channel();
-        self.submit_with(durability, work, after, move |outcome| {
+        self.submit_with(durability, false, work, after, move |outcome| {
             // Whoever asked may have gone.
             let _ = answer.send(outcome);
         })?;
@@ -154,6 +161,7 @@ impl Store {
     fn submit_with<T: Send + 'static>(
         &self,
         durability: Durability,
+        later: bool,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
         after: impl FnOnce(&mut T) + Send + 'static,
         answer: impl FnOnce(Result<T>) + Send + 'static,
@@ -173,7 +181,11 @@ impl Store {
             (keep, done)
         });
         self.jobs
-            .send(Job::Write { durability, work })
+            .send(Job::Write {
+                durability,
+                work,
+                later,
+            })
             .map_err(|_| EngineError::Closing)
     }
 }
@@ -192,44 +204,56 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, inbox: &Receiver<Job>) {
-        loop {
-            let first = match inbox.recv_timeout(IDLE) {
+        while self.turn(inbox) {}
+        self.fold_if(1);
+    }
+
+    /// Waits for jobs, commits those that are there; false when the store closes.
+    fn turn(&mut self, inbox: &Receiver<Job>) -> bool {
+        let mut batch = Vec::new();
+        let mut durability = Durability::Kill;
+        let mut closing = false;
+        // Jobs that nobody waits for are held back until somebody's comes, or for a moment.
+        let mut held = true;
+        while held && !closing && batch.len() < BATCH {
+            let patience = if batch.is_empty() { IDLE } else { LATER };
+            let first = match inbox.recv_timeout(patience) {
                 Ok(job) => job,
-                Err(RecvTimeoutError::Timeout) => {
+                Err(RecvTimeoutError::Timeout) if batch.is_empty() => {
                     self.fold_if(1);
-                    continue;
+                    return true;
                 }
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => {
+                    closing = true;
+                    break;
+                }
             };
-            let mut closing = false;
-            let mut batch = Vec::new();
-            let mut durability = Durability::Kill;
             for job in std::iter::once(first).chain(inbox.try_iter().take(BATCH)) {
                 match job {
                     Job::Write {
                         durability: asked,
                         work,
+                        later,
                     } => {
                         if asked == Durability::PowerCut {
                             durability = asked;
                         }
+                        held &= later;
                         batch.push(work);
                     }
-                    Job::Close => {
-                        closing = true;
-                        break;
-                    }
+                    Job::Close => closing = true,
+                }
+                if closing {
+                    break;
                 }
             }
-            if !batch.is_empty() {
-                self.commit(durability, batch);
-            }
-            if closing {
-                break;
-            }
-            self.fold_if(BUSY_LIMIT);
         }
-        self.fold_if(1);
+        if !batch.is_empty() {
+            self.commit(durability, batch);
+        }
+        self.fold_if(BUSY_LIMIT);
+        !closing
     }
 
     fn fold_if(&mut self, limit: u64) {
