@@ -1,0 +1,83 @@
+//! What a person waits for: `run`, `exec`, `version`.
+
+use std::time::Duration;
+
+use crate::measure::{SPACED, Variant, in_turns};
+use crate::rows::{Bench, must};
+use crate::setup::{IMAGE, PROGRAM, docker, own, wharf};
+
+const RUN: [&str; 4] = ["run", "--rm", IMAGE, PROGRAM];
+
+/// `run --rm IMAGE true` on the default bridge, client start to exit, at both paces.
+pub(crate) fn run(bench: &Bench) {
+    for (title, pause) in [
+        ("run --rm IMAGE true, spaced (25 ms between starts)", SPACED),
+        ("run --rm IMAGE true, back to back", Duration::ZERO),
+    ] {
+        in_turns(title, bench.turns, pause, &mut variants(bench));
+    }
+}
+
+fn variants(bench: &Bench) -> Vec<Variant<'_>> {
+    let mut variants = vec![
+        Variant::new("floor (no engine)", 8, |runs, pause| {
+            bench.bundle.floor(runs, pause)
+        }),
+        Variant::command("wharf run --rm IMAGE true", 8, || wharf(&bench.wharf, &RUN)),
+        Variant::command("docker run --rm IMAGE true, on Wharf", 4, || {
+            docker(&bench.wharf, &RUN)
+        }),
+    ];
+    if let Some(crun) = bench.bundle.crun() {
+        drop(crun);
+        variants.push(Variant::command("crun run (no engine)", 4, || {
+            bench.bundle.crun().unwrap()
+        }));
+    }
+    if let Some(engine) = &bench.docker {
+        variants.push(Variant::command(
+            "docker run --rm IMAGE true",
+            3,
+            move || docker(engine, &RUN),
+        ));
+    }
+    variants
+}
+
+/// `exec` of true in a running container.
+pub(crate) fn exec(bench: &Bench) {
+    let mut variants = Vec::new();
+    for (name, engine) in bench.engines() {
+        must(
+            engine,
+            &["run", "-d", "--name", "execs", IMAGE, PROGRAM, "sleep"],
+        );
+        let title = match name {
+            "wharf" => "wharf exec CONTAINER true",
+            _ => "docker exec CONTAINER true",
+        };
+        variants.push(Variant::command(title, 5, move || {
+            own(engine, &["exec", "execs", PROGRAM])
+        }));
+    }
+    in_turns("exec of true, spaced", bench.turns, SPACED, &mut variants);
+    drop(variants);
+    for (_, engine) in bench.engines() {
+        must(engine, &["rm", "-f", "execs"]);
+    }
+}
+
+/// `version`: a question and its answer.
+pub(crate) fn version(bench: &Bench) {
+    let mut variants: Vec<_> = bench
+        .engines()
+        .map(|(name, engine)| {
+            let title = match name {
+                "wharf" => "wharf version",
+                _ => "docker version",
+            };
+            Variant::command(title, 8, move || own(engine, &["version"]))
+        })
+        .collect();
+    in_turns("version, spaced", bench.turns, SPACED, &mut variants);
+}

@@ -1,0 +1,46 @@
+//! How often a start waits for the disk.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::measure::time;
+use crate::rows::Bench;
+use crate::setup::{IMAGE, PROGRAM, wharf};
+
+const CALLS: &str = "trace=fsync,fdatasync,syncfs,sync,sync_file_range,msync";
+const RUNS: usize = 200;
+
+/// Counts the calls that wait for a disk, in all of the engine's processes, while containers run
+/// and a second after: what an answer does not wait for counts here too.
+pub(crate) fn run(bench: &Bench) {
+    let folder = bench.wharf.folder();
+    let list = folder.join("syncs");
+    let sandbox = bench.wharf.sandbox();
+    let mut strace = sandbox.command("strace");
+    strace
+        .args(["-f", "-qq", "-e", CALLS, "-e", "signal=none", "-o"])
+        .arg(&list);
+    for process in sandbox.processes() {
+        strace.args(["-p", &process.pid.to_string()]);
+    }
+    let mut strace = strace.stdin(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..RUNS {
+        time(wharf(&bench.wharf, &["run", "--rm", IMAGE, PROGRAM]));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let tracer = sandbox
+        .processes()
+        .into_iter()
+        .find(|process| process.command.starts_with("strace"));
+    sandbox.kill(tracer.expect("strace runs").pid, "INT");
+    strace.wait().unwrap();
+    let text = std::fs::read_to_string(&list).unwrap();
+    println!(
+        "{} fsyncs over {RUNS} × wharf run --rm IMAGE true",
+        text.lines().count()
+    );
+    for line in text.lines().take(5) {
+        println!("  {line}");
+    }
+}
