@@ -343,6 +343,12 @@ impl Answer {
     }
 }
 
+impl AsFd for Answer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.get_ref().as_fd()
+    }
+}
+
 impl Read for Answer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.framing == Framing::Chunk(0) {

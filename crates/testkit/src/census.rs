@@ -1,6 +1,6 @@
 //! The leak check: what the kernel and the disk hold for one engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ const DEEPEST: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Census {
     facts: BTreeSet<(&'static str, String)>,
+    /// How often each mount is there, over all mount namespaces: these have no lasting names.
+    mounts: BTreeMap<String, usize>,
 }
 
 impl Census {
@@ -32,6 +34,9 @@ impl Census {
             if process.command.contains(" daemon ") {
                 census.descriptors(&process.folder);
             }
+        }
+        for (mount, number) in std::mem::take(&mut census.mounts) {
+            census.add("mount", format!("{number} × {mount}"));
         }
         census.cgroups(instance);
         census.links(sandbox, instance);
@@ -57,14 +62,12 @@ impl Census {
             self.add("network namespace", net);
         }
         let Ok(mounts) = id("mnt") else { return };
-        if seen.insert(mounts.clone()) {
-            for line in fs::read_to_string(process.join("mountinfo"))
-                .unwrap_or_default()
-                .lines()
-            {
+        if seen.insert(mounts) {
+            let text = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+            for line in text.lines() {
                 let target = line.split(' ').nth(4).unwrap_or("?");
                 let kind = line.split(" - ").nth(1).unwrap_or("?");
-                self.add("mount", format!("{mounts} {target} {kind}"));
+                *self.mounts.entry(format!("{target} {kind}")).or_default() += 1;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One private engine, and everything that a test does with it.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -196,20 +197,41 @@ impl Engine {
     /// One HTTP request over the socket, without a client: status line, headers and body.
     /// `None` when nobody answers.
     pub fn http(&self, method: &str, path: &str, body: &str) -> Option<String> {
-        use std::io::{Read, Write};
+        let mut answer = Vec::new();
+        self.request(method, path, "application/json", body.as_bytes())?
+            .read_to_end(&mut answer)
+            .ok()?;
+        Some(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// One HTTP request without a client: status and body of an answer that came whole, chunks
+    /// joined. `None` when nobody answers or the answer was cut short.
+    pub fn ask(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Option<(u16, String)> {
+        let mut answer = Vec::new();
+        self.request(method, path, kind, body)?
+            .read_to_end(&mut answer)
+            .ok()?;
+        crate::http::read_answer(&answer)
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> Option<std::os::unix::net::UnixStream> {
         let mut socket = std::os::unix::net::UnixStream::connect(self.socket()).ok()?;
         socket
             .set_read_timeout(Some(Duration::from_secs(30)))
             .ok()?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         socket.write_all(head.as_bytes()).ok()?;
-        socket.write_all(body.as_bytes()).ok()?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).ok()?;
-        Some(String::from_utf8_lossy(&answer).into_owned())
+        socket.write_all(body).ok()?;
+        Some(socket)
     }
 
     /// The daemon's process.
@@ -316,7 +338,8 @@ impl Engine {
     }
 
     /// Counts until two counts are equal.
-    fn settled(&self) -> Census {
+    #[track_caller]
+    pub fn settled(&self) -> Census {
         let mut last = self.census();
         eventually("the engine comes to rest", SETTLE, || {
             std::thread::sleep(Duration::from_millis(50));
@@ -331,27 +354,32 @@ impl Engine {
     /// when the engine was started.
     #[track_caller]
     pub fn check_leaks(&self) {
-        let list = |args: &[&str]| {
-            self.d(args)
-                .ok()
-                .stdout
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        for id in list(&["ps", "-aq", "--no-trunc"]) {
-            self.d(&["rm", "-f", "-v", &id]).ok();
-        }
-        for name in list(&["volume", "ls", "-q"]) {
-            self.d(&["volume", "rm", &name]).ok();
-        }
-        for name in list(&["images", "-q", "--no-trunc"]) {
-            let tags = self.d(&["image", "inspect", "-f", "{{join .RepoTags \",\"}}", &name]);
+        self.remove_containers();
+        for name in self.names(&["images", "-q", "--no-trunc"]) {
+            let tags = self.quick(&["image", "inspect", "-f", "{{join .RepoTags \",\"}}", &name]);
             if tags.status == 0 && !tags.stdout.contains("wharf") {
-                self.d(&["rmi", "-f", &name]).ok();
+                self.quick(&["rmi", "-f", &name]).ok();
             }
         }
-        let Some(before) = &self.before else { return };
+        if let Some(before) = &self.before {
+            self.nothing_beyond(before);
+        }
+    }
+
+    /// Removes all containers and volumes through the API.
+    #[track_caller]
+    pub fn remove_containers(&self) {
+        for id in self.names(&["ps", "-aq", "--no-trunc"]) {
+            self.quick(&["rm", "-f", "-v", &id]).ok();
+        }
+        for name in self.names(&["volume", "ls", "-q"]) {
+            self.quick(&["volume", "rm", &name]).ok();
+        }
+    }
+
+    /// Fails unless everything is gone soon that an earlier census has not.
+    #[track_caller]
+    pub fn nothing_beyond(&self, before: &Census) {
         let mut left = self.census().beyond(before);
         for _ in 0..SETTLE.as_millis() / 50 {
             if left.is_empty() {
@@ -361,6 +389,29 @@ impl Engine {
             left = self.census().beyond(before);
         }
         panic!("left behind:\n{left}");
+    }
+
+    fn names(&self, args: &[&str]) -> Vec<String> {
+        self.quick(args)
+            .ok()
+            .stdout
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The client that starts fastest where either will do.
+    fn quick(&self, args: &[&str]) -> Finished {
+        match self.kind {
+            Kind::Wharf => self.w(args),
+            Kind::Dockerd => self.d(args),
+        }
+    }
+
+    /// Waits for the daemon's end, whoever brought it about.
+    #[track_caller]
+    pub fn wait_daemon_gone(&self, pid: u32) {
+        self.wait_gone(pid);
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// An image that tests make themselves: one layer, written as docker-archive.
+/// An image that tests make themselves, written as docker-archive.
 pub struct ImageBuilder {
+    below: Vec<Vec<u8>>,
     layer: tar::Builder<Vec<u8>>,
     config: serde_json::Value,
 }
@@ -22,6 +23,7 @@ impl ImageBuilder {
     /// An image without files.
     pub fn new() -> Self {
         ImageBuilder {
+            below: Vec::new(),
             layer: tar::Builder::new(Vec::new()),
             config: serde_json::json!({}),
         }
@@ -42,6 +44,13 @@ impl ImageBuilder {
     /// Adds a symbolic link.
     pub fn link(mut self, path: &str, target: &str) -> Self {
         self.add(path, tar::EntryType::Symlink, 0o777, Some(target), b"");
+        self
+    }
+
+    /// Ends a layer; what follows is in the next one, above it.
+    pub fn next_layer(mut self) -> Self {
+        let done = std::mem::replace(&mut self.layer, tar::Builder::new(Vec::new()));
+        self.below.push(done.into_inner().unwrap());
         self
     }
 
@@ -72,31 +81,39 @@ impl ImageBuilder {
 
     /// The archive, as `docker save` would write it, with this name.
     pub fn archive(self, name: &str) -> Vec<u8> {
-        archive(&self.layer.into_inner().unwrap(), &self.config, name)
+        let mut layers = self.below;
+        layers.push(self.layer.into_inner().unwrap());
+        archive(&layers, &self.config, name)
     }
 }
 
-/// A docker-archive of one layer.
-fn archive(layer: &[u8], config: &serde_json::Value, name: &str) -> Vec<u8> {
+/// A docker-archive of these layers, the lowest first.
+fn archive(layers: &[Vec<u8>], config: &serde_json::Value, name: &str) -> Vec<u8> {
     let config = serde_json::json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
         "created": "2024-01-01T00:00:00Z",
         "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(layer))]},
-        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "test"}],
+        "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|layer| format!("sha256:{}", hex(layer))).collect::<Vec<_>>()},
+        "history": layers.iter().map(|_| serde_json::json!({"created": "2024-01-01T00:00:00Z", "created_by": "test"})).collect::<Vec<_>>(),
     })
     .to_string();
     let config_name = format!("{}.json", hex(config.as_bytes()));
+    let names: Vec<String> = (0..layers.len())
+        .map(|number| format!("{number}/layer.tar"))
+        .collect();
     let manifest =
-        serde_json::json!([{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}])
+        serde_json::json!([{"Config": config_name, "RepoTags": [name], "Layers": names}])
             .to_string();
     let mut archive = tar::Builder::new(Vec::new());
-    for (path, content) in [
-        ("layer.tar", layer),
-        (&config_name, config.as_bytes()),
+    let layers = names
+        .iter()
+        .map(String::as_str)
+        .zip(layers.iter().map(Vec::as_slice));
+    for (path, content) in layers.chain([
+        (config_name.as_str(), config.as_bytes()),
         ("manifest.json", manifest.as_bytes()),
-    ] {
+    ]) {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
@@ -185,16 +202,49 @@ pub fn busybox() -> PathBuf {
     })
 }
 
-/// `debian:latest`: a small Debian made by debootstrap, with apt and a shell.
+/// `three:latest`: three layers of twenty entries together, with a file that the third hides and
+/// one that it changes; a shell is in it.
+///
+/// # Panics
+/// When /bin/busybox (package busybox-static) is missing.
+pub fn three_layers() -> Vec<u8> {
+    let program = fs::read("/bin/busybox").expect("Debian's package busybox-static is needed");
+    ImageBuilder::new()
+        .folder("bin")
+        .file("bin/busybox", 0o755, &program)
+        .link("bin/sh", "busybox")
+        .link("bin/cat", "busybox")
+        .folder("etc")
+        .file("etc/one", 0o644, b"one\n")
+        .folder("tmp")
+        .next_layer()
+        .folder("data")
+        .file("data/a", 0o644, b"hidden\n")
+        .file("data/b", 0o644, b"old\n")
+        .folder("data/deep")
+        .file("data/deep/c", 0o600, b"c\n")
+        .file("etc/two", 0o644, b"two\n")
+        .link("data/link", "deep/c")
+        .next_layer()
+        .file("data/.wh.a", 0o644, b"")
+        .file("data/b", 0o644, b"new\n")
+        .file("data/d", 0o644, b"d\n")
+        .folder("top")
+        .file("top/x", 0o644, b"x\n")
+        .file("etc/three", 0o644, b"three\n")
+        .archive("three:latest")
+}
+
+/// `debian:latest`: a small Debian made by debootstrap, with apt, a shell and nginx.
 ///
 /// # Panics
 /// When debootstrap is missing or Debian's packages are out of reach.
 pub fn debian() -> PathBuf {
-    cached("debian-1.tar", |path| {
+    cached("debian-2.tar", |path| {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         let status = std::process::Command::new("debootstrap")
-            .args(["--variant=minbase", "bookworm"])
+            .args(["--variant=minbase", "--include=nginx-light", "bookworm"])
             .arg(&root)
             .stdout(std::process::Stdio::null())
             .status();
@@ -222,7 +272,7 @@ pub fn debian() -> PathBuf {
         fs::write(
             path,
             archive(
-                &layer.stdout,
+                &[layer.stdout],
                 &serde_json::json!({"Cmd": ["bash"]}),
                 "debian:latest",
             ),

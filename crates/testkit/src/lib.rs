@@ -10,13 +10,20 @@
 //! Tests run in parallel: nothing here is shared between two engines but the image cache, which
 //! is filled under a file lock.
 
+mod calls;
 mod census;
 mod command;
 mod engine;
+mod http;
 pub mod image;
+mod registry;
 mod sandbox;
+mod trap;
 
-pub use census::Census;
+pub use calls::Call;
+pub use census::{Census, Difference};
 pub use command::{Finished, Terminal, eventually, run};
 pub use engine::{Engine, Kind, Options};
+pub use registry::Registry;
 pub use sandbox::Sandbox;
+pub use trap::Trap;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -87,6 +88,26 @@ impl Sandbox {
         command
     }
 
+    /// Runs a closure on a thread in the sandbox's network: a socket that it makes stays there,
+    /// whoever uses it afterwards.
+    ///
+    /// # Panics
+    /// With the closure, or when the namespace can not be entered.
+    pub fn within_network<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        let net = fs::File::open(format!("/proc/{}/ns/net", self.holder)).unwrap();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let kind = rustix::thread::LinkNameSpaceType::Network;
+                rustix::thread::move_into_link_name_space(net.as_fd(), Some(kind)).unwrap();
+                run()
+            });
+            match thread.join() {
+                Ok(value) => value,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
     /// The sandbox's root folder, as the host reaches it.
     pub fn root(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.holder))
@@ -108,6 +129,25 @@ impl Sandbox {
             .collect();
         found.sort_by_key(|process| process.pid);
         found
+    }
+
+    /// The pid by which the host knows a process inside.
+    #[track_caller]
+    pub fn host_pid(&self, pid: u32) -> u32 {
+        let space = |folder: &Path| fs::read_link(folder.join("ns/pid")).ok();
+        let ours = space(Path::new(&format!("/proc/{}", self.holder)));
+        let inside = |folder: &Path| {
+            let status = fs::read_to_string(folder.join("status")).ok()?;
+            let line = status.lines().find(|line| line.starts_with("NSpid:"))?;
+            line.split_whitespace().last()?.parse::<u32>().ok()
+        };
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter(|entry| space(&entry.path()) == ours)
+            .find(|entry| inside(&entry.path()) == Some(pid))
+            .and_then(|entry| entry.file_name().to_str()?.parse().ok())
+            .unwrap_or_else(|| panic!("process {pid} of the sandbox is not seen by the host"))
     }
 
     /// Sends a signal to a process inside.
@@ -148,7 +188,7 @@ impl Process {
             .trim_end()
             .to_owned();
         let command = if zombie {
-            "(zombie)".to_owned()
+            format!("(zombie of {parent})")
         } else {
             command
         };

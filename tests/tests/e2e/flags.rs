@@ -27,7 +27,11 @@ fn refused(engine: &Engine, flags: &[&str], text: &str) {
         args.extend(flags);
         args.extend(["busybox", "true"]);
         let done = client(engine, &args).fails_with(125);
-        assert!(done.stderr.contains(text), "{flags:?}: {}", done.stderr);
+        assert!(
+            done.stderr.to_lowercase().contains(&text.to_lowercase()),
+            "{flags:?}: {}",
+            done.stderr
+        );
     }
 }
 

@@ -287,6 +287,8 @@ fn events_tell_a_life_once_and_in_order() {
         engine
             .d(&["run", "--rm", "--name", "life", "busybox", "true"])
             .ok();
+        // A moment in the past is told in whole seconds.
+        std::thread::sleep(Duration::from_millis(1100));
         let done = engine
             .d(&[
                 "events",

@@ -5,6 +5,7 @@
 
 mod flags;
 mod http;
+mod killed;
 mod lifecycle;
 mod network;
 mod recovery;

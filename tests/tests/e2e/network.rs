@@ -8,7 +8,7 @@ use testkit::{Engine, eventually, run};
 fn serve(engine: &Engine, name: &str, flags: &[&str]) {
     let mut args = vec!["run", "-d", "--name", name, "-h", name];
     args.extend(flags);
-    args.extend(["busybox", "nc", "-lk", "-p", "80", "-e", "hostname"]);
+    args.extend(["busybox", "nc", "-ll", "-p", "80", "-e", "hostname"]);
     engine.d(&args).ok();
 }
 
@@ -132,7 +132,7 @@ fn a_port_in_use_is_refused_and_leaves_no_half_started_container() {
         let mut foreign = engine
             .sandbox()
             .network_command("/bin/busybox")
-            .args(["nc", "-lk", "-p", "9999", "-e", "true"])
+            .args(["nc", "-ll", "-p", "9999", "-e", "true"])
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(300));

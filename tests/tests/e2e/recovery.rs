@@ -117,7 +117,7 @@ fn published_ports_go_on_and_are_closed_by_the_next_daemon() {
         engine.load_busybox();
         engine
             .d(&[
-                "run", "-d", "--name", "web", "-p", "8080:80", "busybox", "nc", "-lk", "-p", "80",
+                "run", "-d", "--name", "web", "-p", "8080:80", "busybox", "nc", "-ll", "-p", "80",
                 "-e", "hostname",
             ])
             .ok();

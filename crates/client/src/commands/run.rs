@@ -2,7 +2,7 @@
 
 use api_types::texts;
 
-use crate::container::attachment::{Streams, Waiting, carry_streams, resize, wait_anew};
+use crate::container::attachment::{Streams, Waiting, carry_streams, resize};
 use crate::container::{create, flags};
 use crate::failure::Failure;
 use crate::parse::Parsed;
@@ -38,19 +38,16 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     } else {
         "next-exit"
     };
-    let waiting = Waiting::begin(session, &id, condition)?;
+    let mut waiting = Waiting::begin(session, &id, condition)?;
     start(session, &id)?;
     let target = format!("/containers/{id}");
     if streams.tty && terminal::size().is_some() {
         // The size travelled with the request; the window may have changed since.
         let _ = resize(session, &target);
     }
-    match carry_streams(session, attached, &streams, &target)? {
+    match carry_streams(session, attached, &streams, &target, Some(&mut waiting))? {
         Ended::Detached => Ok(0),
-        Ended::ByServer => match waiting.status() {
-            Err(Failure::Connection { .. }) => wait_anew(session, &id),
-            other => other,
-        },
+        Ended::ByServer => waiting.status(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::container::attachment::{Streams, Waiting, carry_streams, resize, wait_anew};
+use crate::container::attachment::{Streams, Waiting, carry_streams, resize};
 use crate::container::{create, environment, flags};
 use crate::failure::Failure;
 use crate::flag::Flag;
@@ -132,27 +132,15 @@ fn start_attached(session: &Session, parsed: &Parsed, name: &str) -> Result<u8, 
     };
     let connection = session.hijack(&attach_path(&id, &streams), None)?;
     let removed = inspect["HostConfig"]["AutoRemove"] == true;
-    let waiting = Waiting::begin(session, &id, if removed { "removed" } else { "next-exit" })?;
+    let mut waiting = Waiting::begin(session, &id, if removed { "removed" } else { "next-exit" })?;
     session.post(&format!("/containers/{id}/start"), None)?;
     let target = format!("/containers/{id}");
     if tty && terminal::size().is_some() {
         let _ = resize(session, &target);
     }
-    finish(
-        session,
-        &id,
-        carry_streams(session, connection, &streams, &target)?,
-        waiting,
-    )
-}
-
-fn finish(session: &Session, id: &str, ended: Ended, waiting: Waiting) -> Result<u8, Failure> {
-    match ended {
+    match carry_streams(session, connection, &streams, &target, Some(&mut waiting))? {
         Ended::Detached => Ok(0),
-        Ended::ByServer => match waiting.status() {
-            Err(Failure::Connection { .. }) => wait_anew(session, id),
-            other => other,
-        },
+        Ended::ByServer => waiting.status(),
     }
 }
 
@@ -205,18 +193,18 @@ fn attach(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         sig_proxy,
         detach_keys: detach_keys(session, parsed)?,
     };
-    let waiting = Waiting::begin(session, &id, "not-running")?;
+    let mut waiting = Waiting::begin(session, &id, "not-running")?;
     let connection = session.hijack(&attach_path(&id, &streams), None)?;
     let target = format!("/containers/{id}");
     if tty && terminal::size().is_some() {
         let _ = resize(session, &target);
     }
-    match carry_streams(session, connection, &streams, &target)? {
+    match carry_streams(session, connection, &streams, &target, Some(&mut waiting))? {
         Ended::Detached => {
             tell("read escape sequence");
             Ok(1)
         }
-        ended => finish(session, &id, ended, waiting),
+        Ended::ByServer => waiting.status(),
     }
 }
 
@@ -267,7 +255,7 @@ fn exec(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         sig_proxy: false,
         detach_keys: keys,
     };
-    if let Ended::Detached = carry_streams(session, connection, &streams, &target)? {
+    if let Ended::Detached = carry_streams(session, connection, &streams, &target, None)? {
         tell("read escape sequence");
         return Ok(0);
     }

@@ -1,6 +1,8 @@
 //! A person's end of a running container: streams, terminal, signals, and the status at the end.
 
 use std::io::Read;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sys::signals::Signals;
@@ -10,7 +12,7 @@ use crate::detach::DetachKeys;
 use crate::failure::Failure;
 use crate::query::Query;
 use crate::session::Session;
-use crate::stream::{Attached, Ended, carry};
+use crate::stream::{Attached, Beside, Ended, Source, carry};
 use crate::terminal::{self, Raw};
 
 /// Signals that are passed to the container's process: all that can be caught and mean something
@@ -41,6 +43,7 @@ pub(crate) fn carry_streams(
     answer: Answer,
     streams: &Streams,
     target: &str,
+    beside: Option<&mut dyn Beside>,
 ) -> Result<Ended, Failure> {
     let wanted: &[i32] = match (streams.tty, streams.sig_proxy) {
         (true, _) => &[SIGWINCH],
@@ -68,6 +71,7 @@ pub(crate) fn carry_streams(
             tty: streams.tty,
             stdin: streams.stdin,
             detach_keys: (streams.tty && streams.stdin).then_some(keys),
+            beside,
             signals: (!wanted.is_empty()).then_some((&held, &act as &dyn Fn(i32))),
         },
     );
@@ -98,30 +102,44 @@ fn send_signal(session: &Session, target: &str, signal: i32) -> Result<(), Failu
 }
 
 /// A wait that the engine has taken note of, and whose answer is still to come.
-pub(crate) struct Waiting {
-    answer: Answer,
-    host: String,
+///
+/// When the daemon goes away meanwhile, the wait is begun anew at the next one, which knows the
+/// true status: see [`Beside`].
+pub(crate) struct Waiting<'a> {
+    session: &'a Session,
     path: String,
+    state: Wait,
 }
 
-impl Waiting {
+enum Wait {
+    /// The head of the answer has come, the body has not.
+    Pending(Answer),
+    /// The daemon went away; it is asked again until this moment.
+    Cut(Instant),
+    /// The body.
+    Told(Value),
+}
+
+/// How long a daemon that went away is waited for, and how often it is looked for.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl<'a> Waiting<'a> {
     /// Asks for the status of the container's end under a condition: `next-exit`, `removed`,
     /// `not-running`. Returns once the engine has confirmed, so that no end is missed.
     ///
     /// # Errors
     /// The daemon's sentence, or why there is none.
-    pub(crate) fn begin(session: &Session, id: &str, condition: &str) -> Result<Self, Failure> {
+    pub(crate) fn begin(session: &'a Session, id: &str, condition: &str) -> Result<Self, Failure> {
         let path = Query::new(format!("/containers/{id}/wait"))
             .with("condition", condition)
             .text()
             .to_owned();
-        let answer = session
-            .send("POST", &path, Body::Empty, Vec::new())?
-            .successful()?;
+        let state = Wait::Pending(ask(session, &path)?);
         Ok(Waiting {
-            answer,
-            host: session.engine()?.0.shown(),
+            session,
             path,
+            state,
         })
     }
 
@@ -136,15 +154,18 @@ impl Waiting {
     /// The exit code that the engine tells.
     ///
     /// # Errors
-    /// [`Failure::Connection`] when the answer breaks off: the daemon went away.
+    /// The daemon's sentence; [`Failure::NoDaemon`] when it went away and none came back in time.
     pub(crate) fn code(mut self) -> Result<i64, Failure> {
-        let mut body = Vec::new();
-        let broken = |source| Failure::Connection {
-            doing: format!("POST \"{}{}\"", self.host, self.path),
-            source,
+        let body = loop {
+            match &self.state {
+                Wait::Told(body) => break body.clone(),
+                Wait::Pending(_) => self.read(),
+                Wait::Cut(_) => {
+                    std::thread::sleep(PAUSE);
+                    self.retry()?;
+                }
+            }
         };
-        self.answer.read_to_end(&mut body).map_err(broken)?;
-        let body: Value = serde_json::from_slice(&body).map_err(|error| broken(error.into()))?;
         if let Some(message) = body["Error"]["Message"]
             .as_str()
             .filter(|message| !message.is_empty())
@@ -155,28 +176,64 @@ impl Waiting {
         }
         Ok(body["StatusCode"].as_i64().unwrap_or(125))
     }
+
+    /// Reads the body; a body that breaks off is a daemon that went away.
+    fn read(&mut self) {
+        let Wait::Pending(answer) = &mut self.state else {
+            return;
+        };
+        let mut body = Vec::new();
+        let whole = answer.read_to_end(&mut body).is_ok();
+        self.state = match serde_json::from_slice(&body) {
+            Ok(body) if whole => Wait::Told(body),
+            _ => Wait::Cut(Instant::now() + PATIENCE),
+        };
+    }
+
+    /// Asks the next daemon, if it is there.
+    ///
+    /// By now the container may have ended or even have been removed: `not-running` is answered
+    /// at once for the former.
+    fn retry(&mut self) -> Result<(), Failure> {
+        let Wait::Cut(end) = self.state else {
+            return Ok(());
+        };
+        let path = self.path.replace("next-exit", "not-running");
+        match ask(self.session, &path) {
+            Ok(answer) => self.state = Wait::Pending(answer),
+            Err(Failure::NoDaemon { .. } | Failure::Connection { .. }) if Instant::now() < end => {}
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+}
+
+impl Beside for Waiting<'_> {
+    fn source(&self) -> Source<'_> {
+        match &self.state {
+            Wait::Pending(answer) => Source::Readable(answer.as_fd()),
+            Wait::Cut(_) => Source::After(PAUSE),
+            Wait::Told(_) => Source::Never,
+        }
+    }
+
+    fn act(&mut self) {
+        match self.state {
+            Wait::Pending(_) => self.read(),
+            // Why it failed is told when the status is asked for.
+            Wait::Cut(_) => drop(self.retry()),
+            Wait::Told(_) => {}
+        }
+    }
+}
+
+fn ask(session: &Session, path: &str) -> Result<Answer, Failure> {
+    session
+        .send("POST", path, Body::Empty, Vec::new())?
+        .successful()
 }
 
 /// A wait status as a process can give it.
 pub(crate) fn status(code: i64) -> u8 {
     (code & 0xff) as u8
-}
-
-/// Waits again after the daemon went away: the next daemon knows the true status.
-///
-/// # Errors
-/// When no daemon comes back in time, or it does not know the container any more.
-pub(crate) fn wait_anew(session: &Session, id: &str) -> Result<u8, Failure> {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-    let end = std::time::Instant::now() + PATIENCE;
-    loop {
-        match Waiting::begin(session, id, "not-running").and_then(Waiting::status) {
-            Err(Failure::NoDaemon { .. } | Failure::Connection { .. })
-                if std::time::Instant::now() < end =>
-            {
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
-            other => return other,
-        }
-    }
 }

@@ -1,0 +1,147 @@
+//! Real programs: a Debian as debootstrap makes it, its package manager, its shell, its web server.
+
+use std::time::Duration;
+
+use testkit::{Engine, Terminal, eventually, run};
+
+#[test]
+fn a_debian_runs_its_own_programs() {
+    Engine::run(|engine| {
+        engine.load(&testkit::image::debian());
+        for client in [Engine::d, Engine::w] {
+            let done = client(engine, &["run", "--rm", "debian", "apt-get", "--version"]).ok();
+            assert!(done.stdout.starts_with("apt 2."), "{}", done.stdout);
+            let release = client(engine, &["run", "--rm", "debian", "cat", "/etc/os-release"]).ok();
+            assert!(release.stdout.contains("ID=debian"), "{}", release.stdout);
+        }
+        // Package data bases are written, by programs that drop privileges and use many calls.
+        let done = engine
+            .w(&[
+                "run",
+                "--rm",
+                "debian",
+                "sh",
+                "-ec",
+                "dpkg --audit; useradd -m someone; su someone -c 'id -un'; \
+                 dpkg -r --force-depends nginx-light >/dev/null; dpkg -s nginx-light | grep ^Status",
+            ])
+            .ok();
+        assert_eq!(
+            done.stdout,
+            "someone\nStatus: deinstall ok config-files\n"
+        );
+    });
+}
+
+#[test]
+fn a_shell_script_runs() {
+    Engine::run(|engine| {
+        engine.load(&testkit::image::debian());
+        let script = engine.folder().join("script");
+        std::fs::write(
+            &script,
+            "#!/bin/bash\nset -euo pipefail\ntotal=0\nfor n in \"$@\"; do total=$((total + n)); done\n\
+             exec 3< <(seq 3)\nmapfile -t lines <&3\necho \"$total ${lines[*]}\" | tee /tmp/out >&2\n\
+             trap 'echo bye; exit 4' EXIT\ncat /tmp/out\nfalse\n",
+        )
+        .unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let bind = format!("{}:/script:ro", script.display());
+        for client in [Engine::d, Engine::w] {
+            let done = client(
+                engine,
+                &["run", "--rm", "-v", &bind, "debian", "/script", "20", "22"],
+            )
+            .fails_with(4);
+            assert_eq!(done.stdout, "42 1 2 3\nbye\n");
+            assert_eq!(done.stderr, "42 1 2 3\n");
+        }
+    });
+}
+
+#[test]
+fn a_bash_on_a_terminal() {
+    Engine::run(|engine| {
+        engine.load(&testkit::image::debian());
+        for wharf in [false, true] {
+            let args = ["run", "--rm", "-it", "-h", "box", "debian", "bash"];
+            let command = if wharf {
+                engine.wharf(&args)
+            } else {
+                engine.docker(&args)
+            };
+            let mut terminal = Terminal::start(command, 31, 97);
+            terminal.expect("root@box:/# ");
+            terminal.send("tput -T xterm cols; tty\n");
+            terminal.expect("97\r\n/dev/pts/0");
+            terminal.expect("root@box:/# ");
+            // Job control: a job is stopped, listed, and brought back.
+            terminal.send("cat\n");
+            std::thread::sleep(Duration::from_millis(300));
+            terminal.send("\x1a");
+            terminal.expect("Stopped");
+            terminal.send("jobs; fg\n");
+            terminal.expect("Stopped");
+            terminal.send("once more\n");
+            terminal.expect("once more\r\nonce more");
+            terminal.send("\x03");
+            terminal.expect("root@box:/# ");
+            terminal.send("exit 9\n");
+            let (status, _) = terminal.finish();
+            assert_eq!(status, 9);
+        }
+    });
+}
+
+#[test]
+fn a_web_server_is_reached_through_its_port() {
+    Engine::run(|engine| {
+        engine.load(&testkit::image::debian());
+        let pages = engine.folder().join("www");
+        std::fs::create_dir_all(&pages).unwrap();
+        std::fs::write(pages.join("index.html"), "from the host\n").unwrap();
+        std::fs::write(pages.join("large"), vec![b'x'; 3_000_000]).unwrap();
+        let bind = format!("{}:/var/www/html:ro", pages.display());
+        for client in [Engine::d, Engine::w] {
+            client(
+                engine,
+                &[
+                    "run", "-d", "--name", "web", "--restart", "on-failure", "-p", "8080:80", "-e",
+                    "KEY=v", "-v", &bind, "-m", "256m", "--cpus", "1.5", "--pids-limit", "100",
+                    "debian", "nginx", "-g", "daemon off;",
+                ],
+            )
+            .ok();
+            let fetch = |path: &str| {
+                let mut curl = engine.sandbox().network_command("curl");
+                curl.args(["-s", "-S", "-m", "20", &format!("http://127.0.0.1:8080/{path}")]);
+                run(curl, b"")
+            };
+            let page = eventually("nginx answers", Duration::from_secs(20), || {
+                let answer = fetch("");
+                (answer.status == 0).then_some(answer)
+            });
+            assert_eq!(page.stdout, "from the host\n");
+            assert_eq!(fetch("large").ok().stdout.len(), 3_000_000);
+            assert!(fetch("missing").ok().stdout.contains("404 Not Found"));
+            let workers = client(engine, &["exec", "web", "sh", "-c", "ls -d /proc/[0-9]* | wc -l"]);
+            assert!(workers.ok().text().parse::<u32>().unwrap() >= 3);
+            // The access log is written in the container, by a worker that is not root.
+            let log = client(
+                engine,
+                &["exec", "web", "grep", "-c", "GET /large", "/var/log/nginx/access.log"],
+            );
+            assert_eq!(log.ok().text(), "1");
+            client(engine, &["stop", "web"]).ok();
+            let state = ["inspect", "-f", "{{.State.ExitCode}}", "web"];
+            assert_eq!(client(engine, &state).ok().text(), "0");
+            assert_eq!(fetch("").status, 7, "nobody listens any more");
+            client(engine, &["start", "web"]).ok();
+            eventually("nginx answers again", Duration::from_secs(20), || {
+                (fetch("").status == 0).then_some(())
+            });
+            client(engine, &["rm", "-f", "web"]).ok();
+        }
+    });
+}

@@ -1,0 +1,135 @@
+//! Registries and archives that are not as they should be.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use testkit::Engine;
+
+use super::server::{Registry, busybox, tar};
+
+/// A pull that must fail with these words and leave nothing, by both clients.
+#[track_caller]
+fn fails(engine: &Engine, image: &str, words: &[&str]) {
+    let before = engine.census();
+    for client in [Engine::d, Engine::w] {
+        let done = client(engine, &["pull", image]).fails_with(1);
+        assert!(
+            words.iter().any(|words| done.stderr.contains(words)),
+            "{image}: {}",
+            done.stderr
+        );
+        let run = client(engine, &["run", "--rm", image, "true"]).fails_with(125);
+        assert!(run.stderr.contains("Unable to find image"), "{}", run.stderr);
+    }
+    let left = engine.census().beyond(&before);
+    assert!(left.is_empty(), "{left}");
+}
+
+#[test]
+fn what_a_registry_does_not_have_is_said() {
+    Engine::run(|engine| {
+        let registry = Registry::start(engine);
+        registry.upload(&busybox(), "there:1");
+        let missing = registry.name("there:2");
+        fails(
+            engine,
+            &missing,
+            &[&format!("manifest for {missing} not found: manifest unknown: manifest unknown")],
+        );
+        fails(engine, &registry.name("nowhere:1"), &["not found"]);
+        let absent = format!("{}@sha256:{}", registry.name("there"), "0".repeat(64));
+        fails(engine, &absent, &["manifest unknown"]);
+        fails(engine, "127.0.0.1:9/nobody:1", &["connection refused"]);
+    });
+}
+
+#[test]
+fn a_layer_that_is_not_what_its_digest_says_is_refused() {
+    Engine::run(|engine| {
+        let registry = Registry::start(engine);
+        registry.upload(&busybox(), "changed:1");
+        let digest = registry.manifest("changed:1")["layers"][0]["digest"].clone();
+        let blob = registry.blob(digest.as_str().unwrap());
+        let mut bytes = fs::read(&blob).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&blob, &bytes).unwrap();
+        fails(
+            engine,
+            &registry.name("changed:1"),
+            &["filesystem layer verification failed for digest", "digest"],
+        );
+    });
+}
+
+#[test]
+fn a_server_that_sends_garbage_or_nothing_is_refused() {
+    Engine::run(|engine| {
+        for (port, answer) in [
+            (7001, &b"\x00\xff\x01garbage\r\n\r\n"[..]),
+            (7002, b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nContent-Length: 9\r\n\r\n{\"no\": 1}"),
+            (7003, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"),
+            (7004, b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"),
+            (7005, b""),
+        ] {
+            let listener = engine
+                .sandbox()
+                .within_network(|| TcpListener::bind(("127.0.0.1", port)).unwrap());
+            std::thread::spawn(move || {
+                for stream in listener.incoming() {
+                    let Ok(mut stream) = stream else { return };
+                    let mut request = [0; 4096];
+                    let _ = stream.read(&mut request);
+                    let _ = stream.write_all(answer);
+                }
+            });
+            let before = engine.census();
+            for client in [Engine::d, Engine::w] {
+                let done = client(engine, &["pull", &format!("127.0.0.1:{port}/x:1")]).fails_with(1);
+                assert!(!done.stderr.trim().is_empty(), "{port}");
+            }
+            let left = engine.census().beyond(&before);
+            assert!(left.is_empty(), "{left}");
+        }
+    });
+}
+
+#[test]
+fn archives_that_can_not_be_read_leave_nothing() {
+    Engine::run(|engine| {
+        let registry = Registry::start(engine);
+        let layout = registry.layout_by_umoci();
+        let folder = registry.scratch("bad");
+        let whole = folder.join("whole.tar");
+        tar(&layout, &whole);
+        let bytes = fs::read(&whole).unwrap();
+        let before = engine.census();
+        // Cut at several places; a byte of a layer changed; a file that the manifest names missing.
+        let mut cases: Vec<(String, Vec<u8>)> = [4, 2, 1]
+            .iter()
+            .map(|part| (format!("cut at 1/{part}"), bytes[..bytes.len() / part - 60_000].to_vec()))
+            .collect();
+        let mut changed = bytes.clone();
+        let place = changed.len() / 2;
+        changed[place] ^= 1;
+        cases.push(("a changed byte".to_owned(), changed));
+        let manifest = testkit::image::ImageBuilder::new().archive("lacks:1");
+        let mut lacks = String::from_utf8_lossy(&manifest).into_owned().into_bytes();
+        if let Some(at) = lacks.windows(11).position(|window| window == b"\"layer.tar\"") {
+            lacks[at + 1] = b'x';
+        }
+        cases.push(("a missing layer".to_owned(), lacks));
+        for (name, content) in cases {
+            let path = folder.join("case.tar");
+            fs::write(&path, content).unwrap();
+            for client in [Engine::d, Engine::w] {
+                let done = client(engine, &["load", "-i", path.to_str().unwrap()]);
+                assert_ne!(done.status, 0, "{name}: {}", done.stdout);
+                assert!(!done.stderr.trim().is_empty(), "{name}");
+            }
+        }
+        let left = engine.census().beyond(&before);
+        assert!(left.is_empty(), "{left}");
+    });
+}

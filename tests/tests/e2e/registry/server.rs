@@ -1,0 +1,224 @@
+//! Debian's docker-registry in an engine's network, and the tools that fill it.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use testkit::{Engine, eventually, run};
+
+/// A running registry; its data go with the engine's folder.
+pub(super) struct Registry<'a> {
+    engine: &'a Engine,
+    child: RefCell<Child>,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl<'a> Registry<'a> {
+    /// Starts an empty one at 127.0.0.1:5000 of the engine's network.
+    pub(super) fn start(engine: &'a Engine) -> Self {
+        Self::start_at(engine, 5000)
+    }
+
+    fn start_at(engine: &'a Engine, port: u16) -> Self {
+        let folder = engine.folder().join("registry");
+        fs::create_dir_all(&folder).unwrap();
+        let config = folder.join("config.yml");
+        fs::write(
+            &config,
+            format!(
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n",
+                folder.join("store").display()
+            ),
+        )
+        .unwrap();
+        let child = engine
+            .sandbox()
+            .network_command("docker-registry")
+            .args(["serve", config.to_str().unwrap()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Debian's package docker-registry is needed");
+        let registry = Registry {
+            engine,
+            child: RefCell::new(child),
+            folder,
+            port,
+        };
+        eventually("the registry answers", Duration::from_secs(30), || {
+            let mut curl = registry.network("curl");
+            curl.args(["-sf", &format!("http://127.0.0.1:{port}/v2/")]);
+            (run(curl, b"").status == 0).then_some(())
+        });
+        registry
+    }
+
+    /// `127.0.0.1:5000/IMAGE`.
+    pub(super) fn name(&self, image: &str) -> String {
+        format!("127.0.0.1:{}/{image}", self.port)
+    }
+
+    /// A folder of its own for a tool's work.
+    pub(super) fn scratch(&self, name: &str) -> PathBuf {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// Where the registry keeps a blob.
+    pub(super) fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        let blobs = "store/docker/registry/v2/blobs/sha256";
+        self.folder.join(format!("{blobs}/{}/{hex}/data", &hex[..2]))
+    }
+
+    fn network(&self, program: &str) -> Command {
+        let mut command = self.engine.sandbox().network_command(program);
+        // What skopeo and buildah remember of registries would spare them the upload.
+        command.env("HOME", &self.folder).env("XDG_DATA_HOME", &self.folder);
+        command.current_dir(&self.folder);
+        command
+    }
+
+    /// skopeo, which must succeed.
+    #[track_caller]
+    pub(super) fn skopeo(&self, args: &[&str]) -> String {
+        let mut command = self.network("skopeo");
+        command.arg("--insecure-policy").args(args);
+        run(command, b"").ok().stdout
+    }
+
+    /// umoci, which must succeed.
+    #[track_caller]
+    pub(super) fn umoci(&self, args: &[&str]) {
+        let mut command = self.network("umoci");
+        command.args(args);
+        run(command, b"").ok();
+    }
+
+    /// buildah with a storage of its own, which must succeed.
+    #[track_caller]
+    pub(super) fn buildah(&self, args: &[&str]) -> String {
+        let mut command = self.network("buildah");
+        let place = |name: &str| self.folder.join(name).display().to_string();
+        command
+            .args(["--root", &place("buildah-root"), "--runroot", &place("buildah-run")])
+            .args(["--storage-driver", "vfs"])
+            .args(args)
+            .env("BUILDAH_ISOLATION", "chroot");
+        run(command, b"").ok().stdout
+    }
+
+    /// The manifest of an image, as it lies there.
+    pub(super) fn manifest(&self, image: &str) -> serde_json::Value {
+        let place = format!("docker://{}", self.name(image));
+        let text = self.skopeo(&["inspect", "--raw", "--tls-verify=false", &place]);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The digest of an image's manifest.
+    pub(super) fn digest(&self, image: &str) -> String {
+        let place = format!("docker://{}", self.name(image));
+        let format = ["inspect", "--format", "{{.Digest}}", "--tls-verify=false", &place];
+        self.skopeo(&format).trim().to_owned()
+    }
+
+    /// Uploads from another place, in skopeo's notation.
+    #[track_caller]
+    pub(super) fn upload(&self, source: &str, image: &str) {
+        let target = format!("docker://{}", self.name(image));
+        self.skopeo(&["copy", "-q", "--dest-tls-verify=false", source, &target]);
+    }
+
+    /// The small image twice: with a gzip layer and Docker's manifest, and with a zstd layer and
+    /// an OCI manifest.
+    pub(super) fn fill_by_skopeo(&self, gzip: &str, zstd: &str) {
+        let busybox = busybox();
+        self.upload(&busybox, gzip);
+        let layers = self.manifest(gzip)["layers"].clone();
+        assert_eq!(
+            layers[0]["mediaType"],
+            "application/vnd.docker.image.rootfs.diff.tar.gzip"
+        );
+        let layout = format!("oci:{}:one", self.scratch("zstd").display());
+        let compress = ["--dest-compress", "--dest-compress-format", "zstd"];
+        self.skopeo(&[&["copy", "-q"][..], &compress, &[&busybox, &layout]].concat());
+        self.upload(&layout, zstd);
+        let layers = self.manifest(zstd)["layers"].clone();
+        assert_eq!(
+            layers[0]["mediaType"],
+            "application/vnd.oci.image.layer.v1.tar+zstd"
+        );
+    }
+
+    /// An OCI layout with the image `made` of two layers: a file more, a file less, a command.
+    pub(super) fn layout_by_umoci(&self) -> PathBuf {
+        let layout = self.scratch("umoci").join("layout");
+        let bundle = self.scratch("umoci").join("bundle");
+        let image = |tag: &str| format!("{}:{tag}", layout.display());
+        self.skopeo(&["copy", "-q", &busybox(), &format!("oci:{}", image("base"))]);
+        self.umoci(&["unpack", "--image", &image("base"), bundle.to_str().unwrap()]);
+        fs::write(bundle.join("rootfs/made"), "by umoci\n").unwrap();
+        fs::remove_file(bundle.join("rootfs/bin/wget")).unwrap();
+        self.umoci(&["repack", "--image", &image("made"), bundle.to_str().unwrap()]);
+        let command = ["--config.cmd", "cat", "--config.cmd", "/made"];
+        self.umoci(&[&["config", "--image", &image("made")][..], &command].concat());
+        layout
+    }
+
+    /// The image of [`Registry::layout_by_umoci`].
+    pub(super) fn fill_by_umoci(&self, image: &str) {
+        let layout = self.layout_by_umoci();
+        self.upload(&format!("oci:{}:made", layout.display()), image);
+    }
+
+    /// `PREFIX/amd64:1`, `PREFIX/arm64:1` and an index of both, `PREFIX/list:1`. Both print their
+    /// platform, and both hold this machine's programs.
+    pub(super) fn fill_by_buildah(&self, prefix: &str) {
+        let base = self.name("base:1");
+        self.upload(&busybox(), "base:1");
+        self.buildah(&["pull", "-q", "--tls-verify=false", &base]);
+        self.buildah(&["manifest", "create", "list"]);
+        for arch in ["amd64", "arm64"] {
+            let part = self.name(&format!("{prefix}/{arch}:1"));
+            let file = self.scratch("buildah").join("arch");
+            fs::write(&file, format!("{arch}\n")).unwrap();
+            let made = self.buildah(&["from", "--pull-never", &base]);
+            let made = made.trim();
+            self.buildah(&["copy", "-q", made, file.to_str().unwrap(), "/arch"]);
+            self.buildah(&["config", "--arch", arch, "--cmd", "cat /arch", made]);
+            self.buildah(&["commit", "-q", "--rm", made, &part]);
+            self.buildah(&["push", "-q", "--tls-verify=false", &part]);
+            let place = format!("docker://{part}");
+            self.buildah(&["manifest", "add", "--tls-verify=false", "--arch", arch, "list", &place]);
+        }
+        let place = format!("docker://{}", self.name(&format!("{prefix}/list:1")));
+        self.buildah(&["manifest", "push", "-q", "--tls-verify=false", "--all", "list", &place]);
+    }
+}
+
+impl Drop for Registry<'_> {
+    fn drop(&mut self) {
+        let mut child = self.child.borrow_mut();
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The small test image, in skopeo's notation.
+pub(super) fn busybox() -> String {
+    format!("docker-archive:{}", testkit::image::busybox().display())
+}
+
+/// A tar archive of a folder's content.
+pub(super) fn tar(folder: &Path, archive: &Path) {
+    let mut command = Command::new("tar");
+    command.arg("-C").arg(folder).arg("-cf").arg(archive).arg(".");
+    run(command, b"").ok();
+}
