@@ -71,6 +71,14 @@ pub(crate) fn after(text: &[u8], sign: u8) -> Option<&[u8]> {
     }
 }
 
+/// A string without escapes as it stands there, and what follows it.
+pub(crate) fn plain(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = after(text, b'"')?;
+    let end = text.iter().position(|&byte| matches!(byte, b'"' | b'\\'))?;
+    let (content, rest) = text.split_at(end);
+    Some((content, rest.strip_prefix(b"\"")?))
+}
+
 /// A string's content, and what follows it.
 pub(crate) fn string(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut rest = after(text, b'"')?;

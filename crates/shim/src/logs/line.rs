@@ -22,23 +22,32 @@ impl Line {
         let (mut time, mut stream, mut text, mut attrs) = (None, None, None, Vec::new());
         let mut rest = json::after(object, b'{')?;
         loop {
-            let (key, after_key) = json::string(rest)?;
+            // Nobody writes these names, streams or times with escapes.
+            let (key, after_key) = json::plain(rest)?;
             rest = json::after(after_key, b':')?;
-            if key == b"attrs" {
-                let (value, after) = json::skip(rest)?;
-                attrs = value.to_vec();
-                rest = after;
-            } else if matches!(key.as_slice(), b"log" | b"stream" | b"time") {
-                let (value, after) = json::string(rest)?;
-                match key.as_slice() {
-                    b"log" => text = Some(value),
-                    b"stream" => stream = stream_of(&value),
-                    _ => time = clock::parse_rfc3339(&value),
+            rest = match key {
+                b"log" => {
+                    let (value, after) = json::string(rest)?;
+                    text = Some(value);
+                    after
                 }
-                rest = after;
-            } else {
-                (_, rest) = json::skip(rest)?;
-            }
+                b"stream" => {
+                    let (value, after) = json::plain(rest)?;
+                    stream = stream_of(value);
+                    after
+                }
+                b"time" => {
+                    let (value, after) = json::plain(rest)?;
+                    time = clock::parse_rfc3339(value);
+                    after
+                }
+                b"attrs" => {
+                    let (value, after) = json::skip(rest)?;
+                    attrs = value.to_vec();
+                    after
+                }
+                _ => json::skip(rest)?.1,
+            };
             match json::after(rest, b',') {
                 Some(after) => rest = after,
                 None => break,

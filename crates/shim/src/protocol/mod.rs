@@ -65,6 +65,7 @@ pub(crate) mod kind {
     pub(crate) const STATUS: u16 = 27;
     pub(crate) const ACKNOWLEDGE: u16 = 28;
     pub(crate) const RELEASE: u16 = 29;
+    pub(crate) const SUSPEND_HEALTH: u16 = 30;
 }
 
 /// What stands before the fields of a message.

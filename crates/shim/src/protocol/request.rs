@@ -72,6 +72,8 @@ pub enum Request {
     UpdatePolicy(RestartPolicy),
     /// Replace the health check; `None` ends it.
     SetHealth(Option<Box<Health>>),
+    /// Whether to hold the health check, because the container is frozen.
+    SuspendHealth(bool),
     /// Tell everything about the container.
     Status,
     /// The daemon has kept all events up to this one.
@@ -136,6 +138,7 @@ impl Request {
             Request::ReopenLogs => kind::REOPEN_LOGS,
             Request::UpdatePolicy(_) => kind::UPDATE_POLICY,
             Request::SetHealth(_) => kind::SET_HEALTH,
+            Request::SuspendHealth(_) => kind::SUSPEND_HEALTH,
             Request::Status => kind::STATUS,
             Request::Acknowledge { .. } => kind::ACKNOWLEDGE,
             Request::Release => kind::RELEASE,
@@ -151,7 +154,7 @@ impl Request {
                 write_id(&mut w, exec.as_ref());
                 w.number(2, u64::from(*signal));
             }
-            Request::StopIntent(wanted) => w.flag(2, *wanted),
+            Request::StopIntent(wanted) | Request::SuspendHealth(wanted) => w.flag(2, *wanted),
             Request::Stop(stop) => {
                 w.optional(2, stop.signal.map(u64::from));
                 w.optional(3, stop.grace);
@@ -213,6 +216,7 @@ impl Request {
             kind::REOPEN_LOGS => Request::ReopenLogs,
             kind::UPDATE_POLICY => Request::UpdatePolicy(RestartPolicy::read(Fields::new(body))?),
             kind::SET_HEALTH => Request::SetHealth(read_health(body)?),
+            kind::SUSPEND_HEALTH => Request::SuspendHealth(Small::read(body)?.first == Some(1)),
             kind::STATUS => Request::Status,
             kind::ACKNOWLEDGE => Request::Acknowledge {
                 sequence: Small::read(body)?.first.unwrap_or(0),

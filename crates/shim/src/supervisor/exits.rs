@@ -96,7 +96,10 @@ impl Supervisor {
                 };
                 self.record(kind);
             }
-            Role::Probe => self.probe_ended(ended.code()),
+            Role::Probe(run) => {
+                let run = *run;
+                self.probe_ended(run, ended.code());
+            }
         }
         // The record is written and told: now the clients may know.
         if let Some(entry) = self

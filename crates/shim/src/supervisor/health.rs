@@ -16,6 +16,7 @@ const RETRIES: u32 = 3;
 /// A run of the command.
 #[derive(Debug)]
 struct Probe {
+    run: u32,
     begun: u64,
     since: Instant,
     timed_out: bool,
@@ -98,13 +99,14 @@ impl Monitor {
         }
     }
 
-    /// Whether a run is due; it counts as begun.
-    pub(super) fn take_turn(&mut self, now: Instant) -> bool {
+    /// Whether a run is due; it counts as begun, with this number.
+    pub(super) fn take_turn(&mut self, now: Instant, run: u32) -> bool {
         if self.probe.is_some() || self.next.is_none_or(|next| next > now) {
             return false;
         }
         self.next = None;
         self.probe = Some(Probe {
+            run,
             begun: clock::now(),
             since: now,
             timed_out: false,
@@ -125,6 +127,26 @@ impl Monitor {
         }
     }
 
+    /// Whether this run is the one that counts.
+    pub(super) fn is_running(&self, run: u32) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.run == run)
+    }
+
+    /// Whether this run is to be ended: it took too long before it got anywhere, or nobody wants to know.
+    pub(super) fn is_unwanted(&self, run: u32) -> bool {
+        self.probe
+            .as_ref()
+            .is_none_or(|probe| probe.run != run || probe.timed_out)
+    }
+
+    /// No more runs until further notice, or again.
+    pub(super) fn suspend(&mut self, suspended: bool) {
+        self.next = (!suspended).then(|| Instant::now() + self.interval());
+        if suspended {
+            self.probe = None;
+        }
+    }
+
     /// What the command writes; only the beginning is kept.
     pub(super) fn output(&mut self, bytes: &[u8]) {
         if let Some(probe) = &mut self.probe {
@@ -135,9 +157,9 @@ impl Monitor {
         }
     }
 
-    /// The run ended with this exit status. The new verdict, if it is a new one.
-    pub(super) fn ended(&mut self, code: u8) -> Option<(HealthState, u32)> {
-        let probe = self.probe.take()?;
+    /// A run ended with this exit status. The new verdict, if it is a new one.
+    pub(super) fn ended(&mut self, run: u32, code: u8) -> Option<(HealthState, u32)> {
+        let probe = self.probe.take_if(|probe| probe.run == run)?;
         let (mut exit_code, mut output) = (i32::from(code), probe.output);
         if probe.timed_out {
             exit_code = -1;
@@ -265,10 +287,13 @@ mod tests {
     /// Runs the command at its time.
     fn run(monitor: &mut Monitor, code: u8) -> Option<(HealthState, u32)> {
         let turn = monitor.deadline().unwrap();
-        assert!(!monitor.take_turn(turn - Duration::from_millis(1)) && monitor.take_turn(turn));
-        assert!(!monitor.take_turn(turn), "one run at a time");
+        assert!(
+            !monitor.take_turn(turn - Duration::from_millis(1), 1) && monitor.take_turn(turn, 2)
+        );
+        assert!(!monitor.take_turn(turn, 3), "one run at a time");
         monitor.output(b"said");
-        monitor.ended(code)
+        assert_eq!(monitor.ended(1, 0), None, "another run");
+        monitor.ended(2, code)
     }
 
     #[test]
@@ -323,13 +348,13 @@ mod tests {
     fn a_run_that_takes_too_long_fails() {
         let mut monitor = monitor(Duration::ZERO, 1);
         let turn = monitor.deadline().unwrap();
-        assert!(monitor.take_turn(turn));
+        assert!(monitor.take_turn(turn, 5));
         let end = monitor.deadline().unwrap();
         assert_eq!(end, turn + Duration::from_secs(2));
         assert!(!monitor.takes_too_long(turn) && monitor.takes_too_long(end));
         assert!(!monitor.takes_too_long(end) && monitor.deadline().is_none());
         monitor.output(&vec![b'x'; 2 * HEALTH_OUTPUT]);
-        assert_eq!(monitor.ended(137), Some((HealthState::Unhealthy, 1)));
+        assert_eq!(monitor.ended(5, 137), Some((HealthState::Unhealthy, 1)));
         let result = monitor.status().results.pop().unwrap();
         assert_eq!((result.exit_code, result.output.len()), (-1, HEALTH_OUTPUT));
         assert!(

@@ -10,6 +10,7 @@ mod input;
 mod mounts;
 mod policy;
 mod poll;
+mod ready;
 mod requests;
 mod session;
 mod slots;
@@ -30,14 +31,15 @@ use crate::logs::{JsonFile, Stream};
 use crate::protocol::transport::{self, Packet};
 use crate::protocol::{
     Answer, Attachment, Backend, Event, EventKind, LastExit, Launch, LogConfig, Message, Phase,
-    Refusal, Slot,
+    Refusal,
 };
 use daemons::Daemons;
 use health::Monitor;
 use mounts::Mounts;
 use policy::Restarts;
 use poll::{EventFlags, Poll, Token};
-use session::{CHUNK, Manners, Session, Sink};
+pub(crate) use ready::Ready;
+use session::{Manners, Session, Sink};
 use slots::Slots;
 use starts::Underway;
 
@@ -48,8 +50,8 @@ enum Role {
     Main,
     /// It is a further process that somebody asked for.
     Exec(ContainerId),
-    /// It is a run of the health check.
-    Probe,
+    /// It is the run of the health check that has this number.
+    Probe(u32),
 }
 
 /// A session, and whether its end has been told.
@@ -133,59 +135,6 @@ impl Sink for Outlet<'_> {
     fn detached(&mut self, token: u64) {
         self.detached.push(token);
     }
-}
-
-/// What a shim has before it knows its container.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    poll: Poll,
-    buffer: Vec<u8>,
-    /// An empty mount namespace, in which containers are born.
-    birthplace: OwnedFd,
-}
-
-impl Ready {
-    /// Makes a process that was just forked a shim, and does ahead what need not wait for a container: among it,
-    /// once, what a start will do, so that the memory for it is there.
-    pub(crate) fn new(birthplace: OwnedFd) -> std::io::Result<Self> {
-        // It cannot lead a group yet.
-        rustix::process::setsid()?;
-        // The name is only for those who look at the process list.
-        let _ = sys::process::set_name(c"wharf-shim");
-        // The launcher leaves its children to the kernel; a shim waits for its own.
-        sys::fork::default_signal(libc::SIGCHLD)?;
-        rehearse();
-        Ok(Ready {
-            poll: Poll::new()?,
-            buffer: Vec::with_capacity(CHUNK),
-            birthplace,
-        })
-    }
-}
-
-/// Encodes, sends to itself and understands a launch much like those that come.
-fn rehearse() {
-    let plan = Plan {
-        mounts: runtime::defaults::mounts(),
-        devices: runtime::defaults::devices(),
-        links: runtime::defaults::links(),
-        masked: runtime::defaults::masked_paths(),
-        readonly: runtime::defaults::readonly_paths(),
-        process: runtime::plan::ProcessPlan {
-            args: vec![b"true".to_vec()],
-            ..Default::default()
-        },
-        ..Plan::default()
-    };
-    let Ok(nobody) = ContainerId::try_from("0".repeat(64)) else {
-        return;
-    };
-    let launch = Launch::new(nobody, plan.encode(), Slot(0), Slot(0)).encode();
-    let understood = Launch::decode(&launch)
-        .ok()
-        .and_then(|launch| Plan::decode(&launch.plan).ok())
-        .and_then(|plan| Prepared::new(plan).ok());
-    drop(std::hint::black_box(understood));
 }
 
 /// Runs the container that `packet` describes, until nothing is left to do for it.
@@ -380,7 +329,9 @@ impl Supervisor {
         match entry.role {
             Role::Main => outlet.log = self.log.as_mut(),
             Role::Exec(_) => {}
-            Role::Probe => outlet.health = self.health.as_mut(),
+            Role::Probe(run) => {
+                outlet.health = self.health.as_mut().filter(|health| health.is_running(run));
+            }
         }
         action(
             &mut entry.session,
@@ -392,7 +343,7 @@ impl Supervisor {
         entry.session.hold(&self.poll, held);
         let exec = match &entry.role {
             Role::Exec(id) => Some(id.clone()),
-            Role::Main | Role::Probe => None,
+            Role::Main | Role::Probe(_) => None,
         };
         for token in outlet.detached {
             let kind = EventKind::Detached {

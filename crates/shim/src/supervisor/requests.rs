@@ -69,6 +69,7 @@ impl Supervisor {
             }
             Request::UpdatePolicy(policy) => self.restarts.policy = policy,
             Request::SetHealth(health) => self.set_health(health.map(|health| *health)),
+            Request::SuspendHealth(suspended) => self.suspend_health(suspended),
             Request::Acknowledge { sequence } => self.journal.acknowledge(sequence),
             Request::Release => self.release()?,
         }
@@ -207,7 +208,7 @@ impl Supervisor {
                         id: id.clone(),
                         pid: entry.session.pid,
                     }),
-                    Role::Main | Role::Probe => None,
+                    Role::Main | Role::Probe(_) => None,
                 });
         let attached = self
             .main_session()

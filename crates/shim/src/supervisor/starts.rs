@@ -52,8 +52,8 @@ pub(super) enum Purpose {
         clients: Clients,
         manners: Manners,
     },
-    /// A run of the health check.
-    Probe,
+    /// The run of the health check that has this number.
+    Probe(u32),
 }
 
 /// A process on its way.
@@ -140,8 +140,9 @@ impl Supervisor {
     }
 
     pub(super) fn next_number(&mut self) -> u32 {
+        let number = self.next_session;
         self.next_session += 1;
-        self.next_session
+        number
     }
 
     /// The delay after an exit is over.
@@ -248,7 +249,10 @@ impl Supervisor {
                 self.answer(asker, Ok(Reply::ExecStarted { pid }), Vec::new());
                 self.attach_all(number, clients);
             }
-            Purpose::Probe => drop(self.add_session(Role::Probe, born, Manners::default())),
+            Purpose::Probe(run) => {
+                self.add_session(Role::Probe(run), born, Manners::default());
+                self.kill_unwanted_probes();
+            }
         }
     }
 
@@ -261,7 +265,7 @@ impl Supervisor {
                 self.start_failed(&refusal);
             }
             Purpose::Exec { asker, .. } => self.answer(asker, Err(refusal), Vec::new()),
-            Purpose::Probe => self.probe_failed(&refusal),
+            Purpose::Probe(_) => self.probe_failed(&refusal),
         }
     }
 

@@ -18,6 +18,10 @@ pub(crate) const CASES: &[Case] = &[
     ("a program runs, and everybody is told", a_program_runs),
     ("a program that is not there", missing_program),
     ("an exit status and a signal", exit_statuses),
+    (
+        "a plan of any length and any number of descriptors",
+        large_launch,
+    ),
     ("a stop ends by killing", stop_kills),
     ("a start in two phases", two_phases),
     ("a launcher that died is replaced", launcher_dies),
@@ -124,6 +128,22 @@ fn exit_statuses() {
         running.ask(&Request::Stop(StopRequest::default())),
         Err(Refusal::NotRunning)
     );
+    running.release();
+}
+
+fn large_launch() {
+    let mut container = Container::shell("echo ${#LONG}; exit 0");
+    let long = [b"LONG=".as_slice(), &vec![b'x'; 120_000]].concat();
+    container.plan.process.env.push(long);
+    for _ in 0..400 {
+        container.descriptor(std::fs::File::open("/dev/null").unwrap().into());
+    }
+    // It comes after the first message's descriptors.
+    let mut client = container.client(false, Framing::Raw);
+    let mut running = container.launch().unwrap();
+    assert_eq!(read_all(&mut client), b"120000\n");
+    drop(client);
+    assert_eq!(running.exit(), 0);
     running.release();
 }
 
