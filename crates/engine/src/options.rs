@@ -129,13 +129,15 @@ pub struct AttachOptions {
     pub raw: bool,
 }
 
+/// Takes a client's socket and what was read past its request.
+pub(crate) type Deliver =
+    dyn FnOnce(OwnedFd, Vec<u8>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send;
+
 /// A registered attachment: `start` waits a moment for its delivery. Dropped undelivered, it is withdrawn.
 pub struct AttachTicket {
     /// Decides the content type: raw stream with a terminal, multiplexed without.
     pub tty: bool,
-    pub(crate) deliver: Box<
-        dyn FnOnce(OwnedFd, Vec<u8>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send,
-    >,
+    pub(crate) deliver: Box<Deliver>,
 }
 
 impl AttachTicket {

@@ -188,18 +188,9 @@ impl Engine {
         let known = |id: &str| here(id).is_some() || buried.contains(id);
         // A shim whose row does not say that it runs was never told of to anybody: its start is undone.
         let live = |id: &str| here(id).is_some_and(|container| container.run().status.is_up());
-        let owners: [(_, &dyn Fn(&str) -> bool); 3] = [
-            (self.paths().containers(), &known),
-            (self.paths().tombstones(), &known),
-            (self.paths().shims(), &live),
-        ];
-        for (folder, has_owner) in owners {
-            for name in list_folder(&folder)? {
-                if !has_owner(&name) {
-                    remove_tree(&folder.join(&name))?;
-                }
-            }
-        }
+        remove_unowned(&self.paths().containers(), known)?;
+        remove_unowned(&self.paths().tombstones(), known)?;
+        remove_unowned(&self.paths().shims(), live)?;
         for name in list_folder(&self.paths().temporary())? {
             remove_tree(&self.paths().temporary().join(name))?;
         }
@@ -393,6 +384,15 @@ impl Engine {
             });
         }
     }
+}
+
+fn remove_unowned(folder: &std::path::Path, has_owner: impl Fn(&str) -> bool) -> Result<()> {
+    for name in list_folder(folder)? {
+        if !has_owner(&name) {
+            remove_tree(&folder.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 fn list_folder(path: &std::path::Path) -> Result<Vec<String>> {

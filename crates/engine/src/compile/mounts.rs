@@ -484,14 +484,11 @@ mod tests {
             binds: Some(vec!["/x:/a/b".into(), "/y:/a".into()]),
             ..Default::default()
         };
-        let mut config = Config::default();
-        config.volumes = Some(
-            [
-                ("/a".to_owned(), Default::default()),
-                ("/v".to_owned(), Default::default()),
-            ]
-            .into(),
-        );
+        let volumes = ["/a", "/v"].map(|path| (path.to_owned(), Default::default()));
+        let config = Config {
+            volumes: Some(volumes.into()),
+            ..Default::default()
+        };
         let targets: Vec<_> = collect(&config, &host)
             .unwrap()
             .into_iter()

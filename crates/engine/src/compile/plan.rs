@@ -248,11 +248,8 @@ pub(crate) fn console_size([rows, columns]: [u32; 2]) -> Option<(u16, u16)> {
 
 /// Looks a user up in the files of a root.
 pub(crate) fn identify(root: &Root<'_>, user: &str, extra: &[String]) -> Result<Identity> {
-    let read = |path: &str| match root.read_to_string(path, FILE_LIMIT) {
-        Ok(text) => text,
-        // An image without users is as good as one with empty files.
-        Err(_) => String::new(),
-    };
+    // An image without users is as good as one with empty files.
+    let read = |path: &str| root.read_to_string(path, FILE_LIMIT).unwrap_or_default();
     users::resolve(user, extra, &read("etc/passwd"), &read("etc/group"))
 }
 
@@ -322,10 +319,14 @@ pub(crate) fn environment(config: &Config, identity: &Identity, terminal: bool) 
 
 fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
     let mut mounts = defaults::mounts();
-    mounts.retain(|mount| match (mount.target.as_str(), &modes.ipc) {
-        ("/dev/shm", IpcMode::None | IpcMode::Host | IpcMode::Container(_)) => false,
-        ("/dev/mqueue", IpcMode::Host | IpcMode::None) => false,
-        _ => true,
+    mounts.retain(|mount| {
+        !matches!(
+            (mount.target.as_str(), &modes.ipc),
+            (
+                "/dev/shm",
+                IpcMode::None | IpcMode::Host | IpcMode::Container(_)
+            ) | ("/dev/mqueue", IpcMode::Host | IpcMode::None)
+        )
     });
     for mount in &mut mounts {
         match mount.target.as_str() {

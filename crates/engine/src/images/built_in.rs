@@ -98,15 +98,16 @@ impl Engine {
             schema::set_meta(connection, KEY, &key)
         })
         .await?;
-        let mut state = self.images().write();
-        former.iter().for_each(|old| {
-            state.images.remove(old);
-        });
-        state.images.insert(image.id, Arc::new(image));
-        for name in NAMES {
-            state.names.insert(name.to_owned(), target);
+        {
+            let mut state = self.images().write();
+            former.iter().for_each(|old| {
+                state.images.remove(old);
+            });
+            state.images.insert(image.id, Arc::new(image));
+            for name in NAMES {
+                state.names.insert(name.to_owned(), target);
+            }
         }
-        drop(state);
         self.collect_layers().await
     }
 

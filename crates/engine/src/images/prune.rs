@@ -27,9 +27,10 @@ impl Engine {
                 .values()
                 .filter(|image| {
                     let named = state.names_of(&image.id).next().is_some();
-                    !(named && dangling)
-                        && !image.doc.built_in
-                        && !used.contains(&image.id.to_string())
+                    let kept = (named && dangling)
+                        || image.doc.built_in
+                        || used.contains(&image.id.to_string());
+                    !kept
                         && until.is_none_or(|until| image.created < until)
                         && filters.labels_match(&image.config.labels.clone().unwrap_or_default())
                 })

@@ -4,10 +4,17 @@
 //! built-in image holds it. Each test runs in a process of its own, in network and mount namespaces of its own, with
 //! roots of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails shall say where"
+)]
+
 mod images;
 mod inside;
 mod kit;
 mod lifecycle;
+mod measure;
 mod network;
 mod recovery;
 mod settings;
@@ -36,6 +43,10 @@ fn main() -> ExitCode {
         Some("inside") | Some("isolation") => inside::main(&arguments[2..]),
         Some("first") => {
             recovery::first_daemon(&arguments[2]);
+            ExitCode::SUCCESS
+        }
+        Some("measure") => {
+            measure::main(&arguments[2..]);
             ExitCode::SUCCESS
         }
         Some("one") => one(&arguments[2]),
