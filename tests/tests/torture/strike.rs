@@ -92,7 +92,7 @@ fn must(engine: &Engine, method: &str, path: &str, body: &str, good: &[u16]) {
 
 /// The container's state; `None` when there is none of this name.
 fn inspect(engine: &Engine) -> Option<Value> {
-    match engine.ask("GET", "/containers/x/json", "", b"") {
+    match engine.ask("GET", "/containers/web/json", "", b"") {
         Some((200, text)) => Some(serde_json::from_str(&text).unwrap()),
         Some((404, _)) => None,
         other => panic!("inspect: {other:?}"),
@@ -120,7 +120,7 @@ fn agrees(engine: &Engine, container: &Value) -> bool {
         || (processes(engine) == usize::from(running)).then_some(()),
     );
     if running {
-        must(engine, "GET", "/containers/x/top", "", &[200]);
+        engine.w(&["exec", "web", "true"]).ok();
     }
     running
 }
@@ -129,10 +129,10 @@ const BODY: &str = r#"{
     "Image": "busybox", "Cmd": ["sleep", "1000"], "Volumes": {"/data": {}},
     "ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}
 }"#;
-const MAKE: &str = "/containers/create?name=x";
-const START: &str = "/containers/x/start";
-const STOP: &str = "/containers/x/stop?t=0";
-const REMOVE: &str = "/containers/x?v=1";
+const MAKE: &str = "/containers/create?name=web";
+const START: &str = "/containers/web/start";
+const STOP: &str = "/containers/web/stop?t=0";
+const REMOVE: &str = "/containers/web?v=1";
 
 fn nothing(_: &Engine) {}
 
@@ -186,7 +186,7 @@ pub const CREATE: Case = Case {
     },
 };
 
-/// POST /containers/x/start
+/// POST /containers/web/start
 pub const BEGIN: Case = Case {
     busybox: true,
     beside: |_| None,
@@ -199,7 +199,7 @@ pub const BEGIN: Case = Case {
     },
 };
 
-/// POST /containers/x/stop
+/// POST /containers/web/stop
 pub const END: Case = Case {
     busybox: true,
     beside: |_| None,
@@ -216,7 +216,7 @@ pub const END: Case = Case {
     },
 };
 
-/// DELETE /containers/x of one that has run
+/// DELETE /containers/web of one that has run
 pub const REMOVAL: Case = Case {
     busybox: true,
     beside: |_| None,
