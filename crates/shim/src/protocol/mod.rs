@@ -3,7 +3,7 @@
 //! A message is a header and fields. The header: magic `WHRF`, major u16, minor u16, kind u16, request
 //! number u32, all little endian. A reader refuses another major version, takes every minor one, and
 //! skips fields that it does not know. A body above [`INLINE_LIMIT`] travels in a sealed memory file, and
-//! descriptors beyond what one message carries travel ahead of it; see [`transport`].
+//! descriptors beyond what one message carries travel ahead of it; see the module `transport`.
 
 mod event;
 mod launch;
