@@ -43,6 +43,8 @@ pub struct Options {
     pub flags: Vec<String>,
     /// A folder to use as data root in place of a fresh one.
     pub data_root: Option<PathBuf>,
+    /// Puts the exec root on a tmpfs, as `/run` is on every host, in place of the disk with the temporary folders.
+    pub exec_root_in_memory: bool,
 }
 
 /// A running engine in a sandbox.
@@ -93,6 +95,12 @@ impl Engine {
             options,
             before: None,
         };
+        if engine.options.exec_root_in_memory {
+            fs::create_dir(engine.exec_root()).unwrap();
+            let mut mount = engine.sandbox.command("mount");
+            mount.args(["-t", "tmpfs", "none"]).arg(engine.exec_root());
+            run(mount, b"").ok();
+        }
         engine.start_daemon();
         if kind == Kind::Wharf {
             // What an engine makes once and keeps, it makes with its first container.

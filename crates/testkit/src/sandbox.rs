@@ -88,23 +88,31 @@ impl Sandbox {
         command
     }
 
-    /// Runs a closure on a thread in the sandbox's network: a socket that it makes stays there,
-    /// whoever uses it afterwards.
+    /// Runs a closure in the sandbox's network: a socket that it makes stays there, whoever uses it
+    /// afterwards.
     ///
     /// # Panics
     /// With the closure, or when the namespace can not be entered.
-    pub fn within_network<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+    pub fn within_network<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
+        match self.network_thread(run).join() {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Starts a thread that lives in the sandbox's network.
+    ///
+    /// # Panics
+    /// The thread does when the namespace can not be entered.
+    pub fn network_thread<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> std::thread::JoinHandle<T> {
         let net = fs::File::open(format!("/proc/{}/ns/net", self.holder)).unwrap();
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                let kind = rustix::thread::LinkNameSpaceType::Network;
-                rustix::thread::move_into_link_name_space(net.as_fd(), Some(kind)).unwrap();
-                run()
-            });
-            match thread.join() {
-                Ok(value) => value,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+        std::thread::spawn(move || {
+            let kind = rustix::thread::LinkNameSpaceType::Network;
+            rustix::thread::move_into_link_name_space(net.as_fd(), Some(kind)).unwrap();
+            run()
         })
     }
 
@@ -131,9 +139,8 @@ impl Sandbox {
         found
     }
 
-    /// The pid by which the host knows a process inside.
-    #[track_caller]
-    pub fn host_pid(&self, pid: u32) -> u32 {
+    /// The pid by which the host knows a process inside; `None` when it is gone.
+    pub fn host_pid(&self, pid: u32) -> Option<u32> {
         let space = |folder: &Path| fs::read_link(folder.join("ns/pid")).ok();
         let ours = space(Path::new(&format!("/proc/{}", self.holder)));
         let inside = |folder: &Path| {
@@ -147,7 +154,6 @@ impl Sandbox {
             .filter(|entry| space(&entry.path()) == ours)
             .find(|entry| inside(&entry.path()) == Some(pid))
             .and_then(|entry| entry.file_name().to_str()?.parse().ok())
-            .unwrap_or_else(|| panic!("process {pid} of the sandbox is not seen by the host"))
     }
 
     /// Sends a signal to a process inside.

@@ -27,7 +27,7 @@ fn a_container_is_made_started_stopped_and_started_again() {
                 &[
                     "create",
                     "--name",
-                    "c",
+                    "cc",
                     "busybox",
                     "sh",
                     "-c",
@@ -35,29 +35,29 @@ fn a_container_is_made_started_stopped_and_started_again() {
                 ],
             )
             .ok();
-            assert_eq!(state(engine, "c"), "created 0");
-            assert_eq!(client(engine, &["start", "c"]).ok().stdout, "c\n");
+            assert_eq!(state(engine, "cc"), "created 0");
+            assert_eq!(client(engine, &["start", "cc"]).ok().stdout, "cc\n");
             eventually("the log", Duration::from_secs(5), || {
-                (engine.d(&["logs", "c"]).stdout == "run\n").then_some(())
+                (engine.d(&["logs", "cc"]).stdout == "run\n").then_some(())
             });
-            assert_eq!(client(engine, &["stop", "c"]).ok().stdout, "c\n");
-            assert_eq!(state(engine, "c"), "exited 5");
-            client(engine, &["start", "c"]).ok();
+            assert_eq!(client(engine, &["stop", "cc"]).ok().stdout, "cc\n");
+            assert_eq!(state(engine, "cc"), "exited 5");
+            client(engine, &["start", "cc"]).ok();
             // What was written before is still there.
             eventually("the second log", Duration::from_secs(5), || {
-                (engine.d(&["logs", "c"]).stdout == "run\nrun\nrun\n").then_some(())
+                (engine.d(&["logs", "cc"]).stdout == "run\nrun\nrun\n").then_some(())
             });
-            client(engine, &["restart", "c"]).ok();
-            assert_eq!(state(engine, "c"), "running 0");
+            client(engine, &["restart", "cc"]).ok();
+            assert_eq!(state(engine, "cc"), "running 0");
             assert!(
-                client(engine, &["rm", "c"])
+                client(engine, &["rm", "cc"])
                     .fails_with(1)
                     .stderr
                     .contains("container is running")
             );
-            client(engine, &["kill", "c"]).ok();
-            assert_eq!(client(engine, &["wait", "c"]).ok().text(), "137");
-            client(engine, &["rm", "c"]).ok();
+            client(engine, &["kill", "cc"]).ok();
+            assert_eq!(client(engine, &["wait", "cc"]).ok().text(), "137");
+            client(engine, &["rm", "cc"]).ok();
         }
     });
 }
@@ -71,26 +71,26 @@ fn a_paused_container_makes_no_progress_and_can_be_killed() {
                 "run",
                 "-d",
                 "--name",
-                "c",
+                "cc",
                 "busybox",
                 "sh",
                 "-c",
                 "while :; do echo x >> /n; sleep 0.01; done",
             ])
             .ok();
-        engine.w(&["pause", "c"]).ok();
-        assert_eq!(state(engine, "c"), "paused 0");
+        engine.w(&["pause", "cc"]).ok();
+        assert_eq!(state(engine, "cc"), "paused 0");
         assert!(
             engine
-                .d(&["exec", "c", "true"])
+                .d(&["exec", "cc", "true"])
                 .fails_with(1)
                 .stderr
                 .contains("is paused")
         );
-        engine.w(&["unpause", "c"]).ok();
-        engine.d(&["exec", "c", "true"]).ok();
-        engine.d(&["pause", "c"]).ok();
-        engine.d(&["rm", "-f", "c"]).ok();
+        engine.w(&["unpause", "cc"]).ok();
+        engine.d(&["exec", "cc", "true"]).ok();
+        engine.d(&["pause", "cc"]).ok();
+        engine.d(&["rm", "-f", "cc"]).ok();
     });
 }
 
@@ -207,12 +207,12 @@ fn a_command_in_a_container_has_its_own_status_user_and_folder() {
         engine.load_busybox();
         engine
             .d(&[
-                "run", "-d", "--name", "c", "-e", "A=1", "busybox", "sleep", "1000",
+                "run", "-d", "--name", "cc", "-e", "A=1", "busybox", "sleep", "1000",
             ])
             .ok();
         for client in [Engine::d, Engine::w] {
-            client(engine, &["exec", "c", "sh", "-c", "exit 9"]).fails_with(9);
-            client(engine, &["exec", "c", "nope"]).fails_with(127);
+            client(engine, &["exec", "cc", "sh", "-c", "exit 9"]).fails_with(9);
+            client(engine, &["exec", "cc", "nope"]).fails_with(127);
             let done = client(
                 engine,
                 &[
@@ -223,7 +223,7 @@ fn a_command_in_a_container_has_its_own_status_user_and_folder() {
                     "/tmp",
                     "-e",
                     "B=2",
-                    "c",
+                    "cc",
                     "sh",
                     "-c",
                     "id -u; pwd; echo $A $B",
@@ -238,7 +238,7 @@ fn a_command_in_a_container_has_its_own_status_user_and_folder() {
                     .contains("No such container: gone")
             );
         }
-        let mut exec = engine.wharf(&["exec", "-i", "c", "cat"]);
+        let mut exec = engine.wharf(&["exec", "-i", "cc", "cat"]);
         exec.env("X", "y");
         assert_eq!(testkit::run(exec, b"through").ok().stdout, "through");
     });
@@ -249,14 +249,14 @@ fn exec_ids_do_not_pile_up_in_inspect() {
     Engine::run(|engine| {
         engine.load_busybox();
         engine
-            .d(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
             .ok();
         for _ in 0..5 {
-            engine.d(&["exec", "c", "true"]).ok();
+            engine.d(&["exec", "cc", "true"]).ok();
         }
         eventually("no exec is listed", Duration::from_secs(5), || {
             (engine
-                .d(&["inspect", "-f", "{{json .ExecIDs}}", "c"])
+                .d(&["inspect", "-f", "{{json .ExecIDs}}", "cc"])
                 .ok()
                 .text()
                 == "null")

@@ -3,12 +3,19 @@
 //!
 //! Needs root and the packages that `make deps` installs.
 
+mod compare;
+mod disk;
 mod flags;
+mod flags_rare;
 mod http;
 mod killed;
 mod lifecycle;
 mod network;
+mod programs;
 mod recovery;
+mod registry;
 mod run;
 mod storage;
 mod streams;
+mod table;
+mod trace;

@@ -161,7 +161,7 @@ fn a_killed_shim_takes_its_container_with_it() {
     Engine::run(|engine| {
         engine.load_busybox();
         engine
-            .d(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
             .ok();
         let processes = engine.sandbox().processes();
         let container = processes
@@ -170,16 +170,16 @@ fn a_killed_shim_takes_its_container_with_it() {
             .unwrap();
         engine.sandbox().kill(container.parent, "KILL");
         eventually("the end is recorded", Duration::from_secs(5), || {
-            state(engine, "c").starts_with("exited 137").then_some(())
+            state(engine, "cc").starts_with("exited 137").then_some(())
         });
         assert_ne!(
             engine
-                .d(&["inspect", "-f", "{{.State.Error}}", "c"])
+                .d(&["inspect", "-f", "{{.State.Error}}", "cc"])
                 .ok()
                 .text(),
             ""
         );
-        engine.d(&["start", "c"]).ok();
+        engine.d(&["start", "cc"]).ok();
     });
 }
 
@@ -219,11 +219,11 @@ fn a_graceful_stop_leaves_containers_running() {
     Engine::run(|engine| {
         engine.load_busybox();
         engine
-            .d(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
             .ok();
-        let before = state(engine, "c");
+        let before = state(engine, "cc");
         engine.stop_daemon();
         engine.start_daemon();
-        assert_eq!(state(engine, "c"), before);
+        assert_eq!(state(engine, "cc"), before);
     });
 }

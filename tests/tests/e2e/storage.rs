@@ -85,7 +85,7 @@ fn anonymous_volumes_go_with_their_container() {
             .ok();
         assert_eq!(engine.d(&["volume", "ls", "-q"]).ok().text(), "");
         engine
-            .d(&["run", "--name", "c", "-v", "/data", "busybox", "true"])
+            .d(&["run", "--name", "cc", "-v", "/data", "busybox", "true"])
             .ok();
         assert_eq!(
             engine
@@ -96,7 +96,7 @@ fn anonymous_volumes_go_with_their_container() {
                 .count(),
             1
         );
-        engine.d(&["rm", "-v", "c"]).ok();
+        engine.d(&["rm", "-v", "cc"]).ok();
         assert_eq!(engine.d(&["volume", "ls", "-q"]).ok().text(), "");
     });
 }
@@ -257,7 +257,7 @@ fn disk_usage_equals_what_is_on_disk() {
             .d(&[
                 "run",
                 "--name",
-                "c",
+                "cc",
                 "-v",
                 "vol:/v",
                 "busybox",
