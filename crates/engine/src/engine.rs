@@ -19,6 +19,7 @@ use crate::config::EngineConfig;
 use crate::containers::exec::Exec;
 use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
+use crate::containers::spares::Spares;
 use crate::events::Hub;
 use crate::groups::Hierarchy;
 use crate::host::Host;
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) launcher: Launcher,
     pub(crate) cleaner: Cleaner,
+    /// Roots made ahead.
+    pub(crate) spares: Spares,
     /// Compiled filters of system calls.
     pub(crate) filters: Filters,
     /// Told when the network has something to do that nobody waits for.

@@ -89,6 +89,7 @@ impl Engine {
             hierarchies: crate::groups::hierarchies(),
             launcher,
             cleaner: Cleaner::new(),
+            spares: Default::default(),
             execs: Mutex::new(HashMap::new()),
             filters: Default::default(),
             follow,
@@ -112,7 +113,7 @@ impl Engine {
         }
         self.blocking("close", |engine| {
             engine.inner().cleaner.drain();
-            Ok(())
+            engine.drop_spares()
         })
         .await?;
         let live = self
@@ -164,11 +165,8 @@ impl Engine {
         }
     }
 
-    /// One task: fills the stock of sandboxes a moment after a start, and frees addresses that rest.
+    /// One task: fills the stock of sandboxes and roots a moment after a start, and frees addresses that rest.
     fn tend_in_background(&self) {
-        if self.inner().network.is_none() {
-            return;
-        }
         let engine = self.clone();
         let closing = self.closing();
         let tending = Arc::clone(&self.inner().tending);
@@ -190,13 +188,18 @@ impl Engine {
                 };
                 let _ = tokio::time::timeout(PATIENCE, quiet).await;
                 let tended = engine
-                    .blocking("network", |engine| match &engine.inner().network {
-                        Some(network) if !*engine.inner().closing.borrow() => Ok(network.tend()?),
-                        _ => Ok(()),
+                    .blocking("tend", |engine| {
+                        if *engine.inner().closing.borrow() {
+                            return Ok(());
+                        }
+                        if let Some(network) = &engine.inner().network {
+                            network.tend()?;
+                        }
+                        engine.tend_spares()
                     })
                     .await;
                 if let Err(error) = tended {
-                    tracing::warn!(%error, "the stock of network namespaces could not be filled");
+                    tracing::warn!(%error, "what is kept ready for the next start could not be made");
                 }
             }
         });

@@ -11,6 +11,7 @@ use types::{ContainerId, Platform};
 use super::names;
 use super::record::{Run, Spec};
 use super::registry::Container;
+use super::spares::Spare;
 use crate::clock;
 use crate::compile::modes::{self, Modes, NetworkMode};
 use crate::compile::mounts::{MountSpec, Source};
@@ -227,8 +228,16 @@ impl Engine {
             .collect::<Result<_>>()?;
         let (id, layers) = (spec.id.clone(), spec.layers.clone());
         let volume_names: Vec<String> = new_volumes.iter().map(|(name, _)| name.clone()).collect();
-        let created = self
-            .blocking("create", move |engine| {
+        let spare = if spec.host.auto_remove && volume_names.is_empty() {
+            self.inner().spares.take(&layers)
+        } else {
+            None
+        };
+        let (folder, prepared_root) = spare.map(Spare::split).unzip();
+        let created = if folder.is_some() {
+            Ok(())
+        } else {
+            self.blocking("create", move |engine| {
                 let folder = engine.paths().container(&id);
                 let made = engine.make_folders(&folder, &layers, &volume_names);
                 if made.is_err() {
@@ -237,7 +246,8 @@ impl Engine {
                 }
                 made
             })
-            .await;
+            .await
+        };
         let durability = if spec.host.auto_remove {
             Durability::Kill
         } else {
@@ -255,6 +265,9 @@ impl Engine {
             })
             .collect();
         let container = Container::new(spec, name.to_owned(), run);
+        container.swap_prepared_root(prepared_root);
+        let (engine, id) = (self.clone(), container.id().clone());
+        let logs = container.spec.host.log_config.kind == "json-file";
         told.push(events::event(
             "container",
             "create",
@@ -264,6 +277,9 @@ impl Engine {
         let committed = match created {
             Ok(()) => {
                 self.commit(durability, told, move |connection| {
+                    if let Some(folder) = folder {
+                        folder.give_to(&id, engine.paths(), logs)?;
+                    }
                     volume_rows.iter().try_for_each(|row| row.put(connection))?;
                     row.insert(connection)
                 })

@@ -51,7 +51,6 @@ impl Engine {
                     .iter()
                     .any(|mount| mount.target == *target)
             })
-            .filter(|(_, name)| folder.join(name).exists())
             .map(|(target, name)| Ok((*target, clone_path(&folder.join(name), false)?)))
             .collect()
     }

@@ -14,6 +14,9 @@ use crate::events;
 use crate::outcome::Result;
 use crate::store::rows;
 
+/// First and longest pause before something is written down again that could not be.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
 /// An exit as it is written down.
 #[derive(Debug, Clone)]
 pub(crate) struct Exit {
@@ -41,19 +44,44 @@ impl Engine {
                     event = link.next_event() => event,
                     () = &mut closing => return,
                 };
-                let outcome = match event {
-                    Some(event) => engine.hear(&container, &link, event).await,
-                    None => engine.shim_gone(&container, &link).await.map(|()| true),
-                };
-                match outcome {
-                    Ok(false) => {}
-                    Ok(true) => return,
-                    Err(error) => {
-                        tracing::error!(%error, container = container.id().short(), "what a supervisor told could not be written down");
-                    }
+                if engine
+                    .write_down(&container, &link, event, &mut closing)
+                    .await
+                {
+                    return;
                 }
             }
         });
+    }
+
+    /// Writes down what a shim told, or that it is gone, until it is written: while the disk is full only the journal
+    /// has it. True when nothing more is to be heard.
+    async fn write_down(
+        &self,
+        container: &Arc<Container>,
+        link: &Arc<Link>,
+        event: Option<Event>,
+        closing: &mut (impl Future<Output = ()> + Unpin),
+    ) -> bool {
+        let mut pause = PAUSES.0;
+        loop {
+            let outcome = match &event {
+                Some(event) => self.hear(container, link, event.clone()).await,
+                None => self.shim_gone(container, link).await.map(|()| true),
+            };
+            match outcome {
+                Ok(ended) => return ended,
+                Err(_) if container.progress.borrow().removed => return true,
+                Err(error) => {
+                    tracing::error!(%error, container = container.id().short(), "what a supervisor told could not be written down; it is tried again");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = &mut *closing => return true,
+            }
+            pause = (pause * 2).min(PAUSES.1);
+        }
     }
 
     /// Takes one event; true when the container ended for good.
@@ -291,7 +319,15 @@ impl Engine {
     ) -> Result<bool> {
         told.extend(container.connection_events(self, false));
         let endpoint = container.run().endpoint.clone();
-        self.give_network_back(container, endpoint).await;
+        if endpoint.is_some() {
+            self.give_network_back(container, endpoint).await;
+            // If this end has to be written down again, the address may be somebody else's by then.
+            let _writing = container.writing.lock().await;
+            let mut run = (*container.run()).clone();
+            run.endpoint = None;
+            run.published.clear();
+            container.set_run(run);
+        }
         let code = exit.code;
         if container.spec.host.auto_remove {
             container
@@ -347,12 +383,16 @@ impl Engine {
         let Some(endpoint) = network_endpoint(container, &record) else {
             return;
         };
-        let outcome = self
-            .blocking("network", move |engine| match &engine.inner().network {
-                Some(network) => Ok(network.detach(&endpoint)?),
-                None => Ok(()),
-            })
-            .await;
+        let detach = move |engine: &Engine| match &engine.inner().network {
+            Some(network) => Ok(network.detach(&endpoint)?),
+            None => Ok(()),
+        };
+        // Without published ports an address is put back into a list: not worth a thread.
+        let outcome = if container.run().published.is_empty() {
+            detach(self)
+        } else {
+            self.blocking("network", detach).await
+        };
         if let Err(error) = outcome {
             tracing::error!(%error, container = container.id().short(), "a container's network could not be given back");
         }

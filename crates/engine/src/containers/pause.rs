@@ -1,5 +1,7 @@
 //! Freezing all processes of a container, and thawing them.
 
+use shim::protocol::Request;
+
 use super::record::Status;
 use super::registry::Container;
 use crate::engine::Engine;
@@ -84,6 +86,12 @@ impl Engine {
     }
 
     async fn freeze(&self, container: &Container, frozen: bool) -> Result<()> {
+        // A check that can not run must not count as failed.
+        if container.run().health.is_some()
+            && let Ok(link) = container.live_link()
+        {
+            link.tell(&Request::SuspendHealth(frozen));
+        }
         let id = container.id().to_string();
         self.blocking("pause", move |engine| {
             Ok(engine.inner().groups.group(&id)?.freeze(frozen)?)

@@ -1,6 +1,7 @@
 //! All containers in memory: a mirror of their rows that is read without waiting for anybody.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -49,6 +50,8 @@ pub(crate) struct Container {
     pub(crate) progress: watch::Sender<Progress>,
     /// Clients that are to be connected at the next start.
     pub(crate) tickets: Tickets,
+    /// The root for the first start, where one was ready.
+    prepared_root: Mutex<Option<OwnedFd>>,
 }
 
 impl Container {
@@ -70,7 +73,17 @@ impl Container {
             link: Mutex::new(None),
             progress: watch::Sender::new(progress),
             tickets: Tickets::default(),
+            prepared_root: Mutex::new(None),
         })
+    }
+
+    /// Keeps a root for the first start, or with `None` takes it.
+    pub(crate) fn swap_prepared_root(&self, root: Option<OwnedFd>) -> Option<OwnedFd> {
+        let mut prepared = self
+            .prepared_root
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *prepared, root)
     }
 
     pub(crate) fn id(&self) -> &ContainerId {

@@ -310,6 +310,7 @@ impl Engine {
         })
         .await?;
         self.blocking("collect", move |engine| {
+            engine.drop_spares()?;
             for number in numbers {
                 engine.inner().layers.remove(number)?;
             }

@@ -265,6 +265,11 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// What a client is told.
+    pub fn sentence(&self) -> String {
+        without_numbers(&self.to_string())
+    }
+
     /// The class that the border turns into a status code.
     pub fn class(&self) -> Class {
         match self {
@@ -356,6 +361,24 @@ fn chain(error: &dyn std::error::Error) -> String {
     sentence
 }
 
+/// A sentence without the numbers that Rust puts behind the system's words, and with docker's word for a full disk.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut sentence = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|digit| digit.is_ascii_digit()) => {
+                sentence.push_str(rest);
+            }
+            _ => {
+                sentence.push_str(" (os error ");
+                sentence.push_str(part);
+            }
+        }
+    }
+    sentence.replace("No space left on device", "no space left on device")
+}
+
 /// The system's words for an error as C programs say them: lower case, without the number.
 pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
@@ -365,4 +388,19 @@ pub(crate) fn words(error: &io::Error) -> String {
         .next()
         .map(|first| first.to_lowercase().chain(letters).collect())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_numbers;
+
+    #[test]
+    fn sentences_lose_their_numbers() {
+        let full = std::io::Error::from_raw_os_error(28).to_string();
+        assert_eq!(
+            without_numbers(&format!("cannot write \"a\": {full}: b")),
+            "cannot write \"a\": no space left on device: b"
+        );
+        assert_eq!(without_numbers("x (os error y)"), "x (os error y)");
+    }
 }

@@ -4,6 +4,7 @@
 //! that must survive a power cut says so ([`Durability::PowerCut`]) and is the only kind that costs an fsync; the
 //! others survive a killed process. The log is folded into the file only when nobody has written for a while.
 
+mod reserve;
 pub(crate) mod rows;
 pub(crate) mod schema;
 
@@ -68,6 +69,7 @@ impl Store {
     /// # Errors
     /// [`EngineError::StoreNewer`] when a newer release wrote it.
     pub(crate) fn open(path: &Path) -> Result<Store> {
+        reserve::beside(path);
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -77,6 +79,7 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(64);
         schema::migrate(&connection, path)?;
         fold(&connection);
+        reserve::of_log(path);
         let (jobs, inbox) = sync_channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
@@ -272,7 +275,11 @@ impl Writer {
         let sentence = outcome.err();
         for done in finished {
             done(sentence.as_ref().map(|error| EngineError::StoreCommit {
-                sentence: error.to_string(),
+                sentence: if disk_full(error) {
+                    "no space left on device".to_owned()
+                } else {
+                    error.to_string()
+                },
                 full: disk_full(error),
             }));
         }
