@@ -64,7 +64,7 @@ pub(crate) struct Inner {
     pub(crate) launcher: Launcher,
     pub(crate) cleaner: Cleaner,
     /// Roots made ahead.
-    pub(crate) spares: Spares,
+    pub(crate) spares: Arc<Spares>,
     /// Compiled filters of system calls.
     pub(crate) filters: Filters,
     /// Told when the network has something to do that nobody waits for.

@@ -3,6 +3,7 @@
 //! The first three steps are pure and happen at create; [`check`] is their order. The plan is made at each start,
 //! because users are looked up in the container's own files and sources are opened by descriptor.
 
+pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod limits;
@@ -42,7 +43,7 @@ pub(crate) fn check(
     security::options(host)?;
     security::rlimits(host)?;
     security::check_privileges(host)?;
-    security::check_devices(host)?;
+    devices::check_devices(host)?;
     check_sysctls(host)?;
     ports::wanted(config, host)?;
     let modes = Modes::parse(host)?;

@@ -10,6 +10,7 @@ use runtime::plan::{
 };
 use sys::beneath::Root;
 
+use super::devices;
 use super::health;
 use super::merge;
 use super::modes::{IpcMode, Modes, PidMode};
@@ -181,7 +182,7 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         None if modes.pid == PidMode::Host => NsMode::Host,
         None => NsMode::New,
     };
-    let devices = devices(host)?;
+    let devices = devices::nodes(host)?;
     let mut links = defaults::links();
     links.extend(parts.cgroup_view.links);
     let (masked, readonly) = paths(host);
@@ -424,23 +425,6 @@ fn tmpfs(target: &str, options: &str) -> MountEntry {
         propagation: Some(Propagation::Private),
         create_target: TargetKind::Dir,
     }
-}
-
-fn devices(host: &HostConfig) -> Result<Vec<runtime::plan::Device>> {
-    let mut devices = defaults::devices();
-    let asked = if host.privileged {
-        security::host_devices()
-    } else {
-        security::devices(host)?
-    };
-    for device in asked {
-        if !devices.iter().any(|known| known.path == device.node.path)
-            && !matches!(device.node.path.as_str(), "/dev/ptmx")
-        {
-            devices.push(device.node);
-        }
-    }
-    Ok(devices)
 }
 
 /// Masked and read-only paths; an explicit list, even an empty one, replaces the default.

@@ -11,7 +11,6 @@ use types::{ContainerId, Platform};
 use super::names;
 use super::record::{Run, Spec};
 use super::registry::Container;
-use super::spares::Spare;
 use crate::clock;
 use crate::compile::modes::{self, Modes, NetworkMode};
 use crate::compile::mounts::{MountSpec, Source};
@@ -233,7 +232,7 @@ impl Engine {
         } else {
             None
         };
-        let (folder, prepared_root) = spare.map(Spare::split).unzip();
+        let (folder, prepared_root) = spare.map(|spare| spare.split(&self.inner().spares)).unzip();
         let created = if folder.is_some() {
             Ok(())
         } else {
@@ -266,8 +265,9 @@ impl Engine {
             .collect();
         let container = Container::new(spec, name.to_owned(), run);
         container.swap_prepared_root(prepared_root);
-        let (engine, id) = (self.clone(), container.id().clone());
-        let logs = container.spec.host.log_config.kind == "json-file";
+        let place = self.paths().container(container.id());
+        let log = (container.spec.host.log_config.kind == "json-file")
+            .then(|| self.paths().log(container.id()));
         told.push(events::event(
             "container",
             "create",
@@ -278,7 +278,7 @@ impl Engine {
             Ok(()) => {
                 self.commit(durability, told, move |connection| {
                     if let Some(folder) = folder {
-                        folder.give_to(&id, engine.paths(), logs)?;
+                        folder.give_to(&place, log.as_deref())?;
                     }
                     volume_rows.iter().try_for_each(|row| row.put(connection))?;
                     row.insert(connection)

@@ -8,16 +8,14 @@
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use types::ContainerId;
 
 use super::files::FILES;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
-use crate::paths::{self, Paths};
+use crate::paths;
 
 /// The log's name until it is known whose it is.
 const LOG: &str = "log";
@@ -33,28 +31,38 @@ pub(crate) struct Spare {
 }
 
 /// The folder of a spare that a container has taken.
-pub(crate) struct SpareFolder(PathBuf);
+pub(crate) struct SpareFolder {
+    spares: Arc<Spares>,
+    folder: PathBuf,
+}
+
+impl Drop for SpareFolder {
+    fn drop(&mut self) {
+        let mut shelf = self.spares.shelf();
+        shelf.moving.retain(|folder| *folder != self.folder);
+    }
+}
 
 impl Spare {
     /// The two parts, which go different ways.
-    pub(crate) fn split(self) -> (SpareFolder, OwnedFd) {
-        (SpareFolder(self.folder), self.root)
+    pub(crate) fn split(self, spares: &Arc<Spares>) -> (SpareFolder, OwnedFd) {
+        let folder = SpareFolder {
+            spares: Arc::clone(spares),
+            folder: self.folder,
+        };
+        (folder, self.root)
     }
 }
 
 impl SpareFolder {
-    /// Makes it the folder of this container, which may log or not.
+    /// Makes it the folder of a container, whose log has this path if there is one.
     ///
     /// # Errors
     /// When it can not be moved; it may lie at either place then.
-    pub(crate) fn give_to(&self, id: &ContainerId, paths: &Paths, logs: bool) -> Result<()> {
-        let folder = paths.container(id);
-        let moved = std::fs::rename(&self.0, &folder).and_then(|()| {
-            if logs {
-                std::fs::rename(folder.join(LOG), paths.log(id))
-            } else {
-                std::fs::remove_file(folder.join(LOG))
-            }
+    pub(crate) fn give_to(&self, folder: &Path, log: Option<&Path>) -> Result<()> {
+        let moved = std::fs::rename(&self.folder, folder).and_then(|()| match log {
+            Some(log) => std::fs::rename(folder.join(LOG), log),
+            None => std::fs::remove_file(folder.join(LOG)),
         });
         moved.map_err(EngineError::io(format!("make {}", folder.display())))
     }
@@ -73,6 +81,8 @@ struct Shelf {
     /// The layers that `ready` stands on.
     layers: Vec<u64>,
     ready: Vec<Spare>,
+    /// Folders that a container has taken and that still lie where they were made.
+    moving: Vec<PathBuf>,
 }
 
 impl Spares {
@@ -85,7 +95,9 @@ impl Spares {
         let mut shelf = self.shelf();
         shelf.wanted = Some((layers.to_vec(), Instant::now()));
         if shelf.layers == layers {
-            shelf.ready.pop()
+            let spare = shelf.ready.pop()?;
+            shelf.moving.push(spare.folder.clone());
+            Some(spare)
         } else {
             None
         }
@@ -116,6 +128,7 @@ impl Engine {
             let number = (0..stock).find(|number| {
                 let folder = self.spare_folder(*number);
                 !shelf.ready.iter().any(|spare| spare.folder == folder)
+                    && !shelf.moving.contains(&folder)
             });
             // Made without the lock: a start does not wait for it.
             drop(shelf);

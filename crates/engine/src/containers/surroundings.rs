@@ -192,7 +192,7 @@ impl Engine {
         } else {
             let mut rules = runtime::cgroup::default_device_rules();
             rules.extend(
-                crate::compile::security::devices(host)?
+                crate::compile::devices::devices(host)?
                     .into_iter()
                     .map(|device| device.rule),
             );

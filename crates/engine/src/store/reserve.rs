@@ -2,6 +2,7 @@
 //! fits any more.
 
 use std::fs::OpenOptions;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::FallocateFlags;
@@ -25,7 +26,8 @@ pub(super) fn of_log(store: &Path) {
     hold(Path::new(&name), LOG);
 }
 
-/// Allocates blocks behind a file's end without changing its length. What can not be held is told and done without.
+/// Allocates blocks behind a file's end without changing its length. What can not be held is told and done without;
+/// what an earlier daemon holds is not asked for anew, since a file system may give it up when it has no more.
 fn hold(path: &Path, bytes: u64) {
     let outcome = OpenOptions::new()
         .write(true)
@@ -33,7 +35,11 @@ fn hold(path: &Path, bytes: u64) {
         .truncate(false)
         .open(path)
         .and_then(|file| {
-            let length = file.metadata()?.len();
+            let about = file.metadata()?;
+            let length = about.len();
+            if about.blocks() * 512 >= length + bytes / 2 {
+                return Ok(());
+            }
             rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, length + bytes)?;
             Ok(())
         });

@@ -270,8 +270,7 @@ fn an_image_is_pulled() {
         );
         let missing = pull("127.0.0.1:5000/fleet/none:1")
             .await
-            .err()
-            .expect("there is none");
+            .expect_err("there is none");
         assert_eq!(missing.class(), engine::Class::NotFound, "{missing}");
         let listed = engine
             .image_list(ImageListOptions::default())
