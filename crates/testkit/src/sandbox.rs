@@ -110,8 +110,7 @@ impl Sandbox {
     ) -> std::thread::JoinHandle<T> {
         let net = fs::File::open(format!("/proc/{}/ns/net", self.holder)).unwrap();
         std::thread::spawn(move || {
-            let kind = rustix::thread::LinkNameSpaceType::Network;
-            rustix::thread::move_into_link_name_space(net.as_fd(), Some(kind)).unwrap();
+            enter_network(&net);
             run()
         })
     }
@@ -166,6 +165,15 @@ impl Sandbox {
             .unwrap();
         assert!(status.success(), "kill -{signal} {pid} inside the sandbox");
     }
+}
+
+/// Moves the calling thread into a network, by its file `/proc/PID/ns/net`.
+///
+/// # Panics
+/// When it can not be entered.
+pub fn enter_network(net: &fs::File) {
+    let kind = rustix::thread::LinkNameSpaceType::Network;
+    rustix::thread::move_into_link_name_space(net.as_fd(), Some(kind)).unwrap();
 }
 
 /// A process inside a sandbox.

@@ -41,7 +41,14 @@ fn a_command_prints_and_its_status_comes_back() {
             );
             client(
                 engine,
-                &["run", "--rm", "busybox", "sh", "-c", "kill -9 $$"],
+                &[
+                    "run",
+                    "--rm",
+                    "busybox",
+                    "sh",
+                    "-c",
+                    "sh -c 'kill -9 $$'; exit $?",
+                ],
             )
             .fails_with(137);
         }

@@ -15,6 +15,9 @@ pub(crate) enum NetworkMode {
     None,
     /// Another container's, by name or id.
     Container(String),
+    /// A network of that name, of which there is none: found out at the start, as docker does,
+    /// since its client would take a "not found" at the creation for a missing image.
+    Unknown(String),
 }
 
 /// Where an IPC namespace and /dev/shm come from.
@@ -69,7 +72,7 @@ impl Modes {
     /// Reads the modes of a host configuration.
     ///
     /// # Errors
-    /// Docker's sentences for a mode that nobody knows; a user-defined network is not found.
+    /// Docker's sentences for a mode that nobody knows;
     pub(crate) fn parse(host: &HostConfig) -> Result<Modes> {
         let invalid = |kind: &str, mode: &str| {
             Err(EngineError::invalid(format!("invalid {kind} mode: {mode}")))
@@ -82,11 +85,7 @@ impl Modes {
             ("" | "default" | "bridge", _) => NetworkMode::Bridge,
             ("host", _) => NetworkMode::Host,
             ("none", _) => NetworkMode::None,
-            (other, _) => {
-                return Err(EngineError::NoSuchNetwork {
-                    name: other.to_owned(),
-                });
-            }
+            (other, _) => NetworkMode::Unknown(other.to_owned()),
         };
         let ipc = match (host.ipc_mode.as_str(), of_container(&host.ipc_mode, "IPC")?) {
             (_, Some(name)) => IpcMode::Container(name),

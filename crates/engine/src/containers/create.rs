@@ -184,11 +184,6 @@ impl Engine {
         if let compile::modes::PidMode::Container(name) = &modes.pid {
             host.pid_mode = format!("container:{}", self.registry().find(name)?.id());
         }
-        if modes.network == NetworkMode::Bridge && self.inner().network.is_none() {
-            return Err(EngineError::NoSuchNetwork {
-                name: "bridge".to_owned(),
-            });
-        }
         Ok(())
     }
 

@@ -51,7 +51,7 @@ pub(crate) struct Exec {
 }
 
 impl Exec {
-    fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

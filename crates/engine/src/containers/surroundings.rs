@@ -93,6 +93,9 @@ impl Surroundings {
             NetworkMode::Container(name) => {
                 Net::Join(namespace_of(engine.neighbour(name)?, "net")?, false)
             }
+            NetworkMode::Unknown(name) => {
+                return Err(EngineError::NoSuchNetwork { name: name.clone() });
+            }
             NetworkMode::Bridge => {
                 let missing = || EngineError::NoSuchNetwork {
                     name: "bridge".to_owned(),
