@@ -72,6 +72,6 @@ impl From<EngineError> for Failure {
             Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Class::Exhausted | Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Failure::new(status, error.to_string())
+        Failure::new(status, error.sentence())
     }
 }

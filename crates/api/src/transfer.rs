@@ -83,7 +83,7 @@ impl Pieces for Telling {
 
 /// The last line of what failed.
 fn error_line(error: EngineError) -> Progress {
-    let message = error.to_string();
+    let message = error.sentence();
     Progress {
         error_detail: Some(ErrorDetail {
             code: 0,

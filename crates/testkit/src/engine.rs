@@ -164,7 +164,7 @@ impl Engine {
 
     /// Starts the daemon and waits until it answers.
     #[track_caller]
-    pub fn start_daemon(&mut self) {
+    pub fn start_daemon(&self) {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -259,7 +259,7 @@ impl Engine {
 
     /// kill -9, and no daemon afterwards.
     #[track_caller]
-    pub fn kill_daemon(&mut self) {
+    pub fn kill_daemon(&self) {
         let pid = self.daemon().pid;
         self.sandbox.kill(pid, "KILL");
         self.wait_gone(pid);
@@ -267,7 +267,7 @@ impl Engine {
 
     /// SIGTERM, and waits for the end.
     #[track_caller]
-    pub fn stop_daemon(&mut self) {
+    pub fn stop_daemon(&self) {
         let pid = self.daemon().pid;
         self.sandbox.kill(pid, "TERM");
         self.wait_gone(pid);

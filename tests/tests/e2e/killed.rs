@@ -1,5 +1,7 @@
 //! The daemon is killed in the middle of its work: the cases of `torture`, in wider steps.
 
+#[path = "../torture/random.rs"]
+mod random;
 #[path = "../torture/strike.rs"]
 mod strike;
 
@@ -38,4 +40,14 @@ fn pull_killed_in_steps() {
 #[test]
 fn remove_of_an_image_killed_in_steps() {
     strike(&strike::UNTAG, 1, 7);
+}
+
+#[test]
+fn killed_ten_times_at_random() {
+    random::kill_at_random(10);
+}
+
+#[test]
+fn a_passing_container_killed_in_steps() {
+    strike(&strike::PASS, 3, 7);
 }

@@ -2,6 +2,7 @@
 //!
 //! `make torture` runs them; `make test` runs the same cases in wider steps (`e2e/killed.rs`).
 
+mod random;
 mod strike;
 
 use strike::strike;
@@ -39,4 +40,14 @@ fn pull_is_killed_before_each_call() {
 #[test]
 fn remove_of_an_image_is_killed_before_each_call() {
     strike(&strike::UNTAG, 1, 1);
+}
+
+#[test]
+fn killed_two_hundred_times_at_random() {
+    random::kill_at_random(200);
+}
+
+#[test]
+fn a_passing_container_is_killed_before_each_call() {
+    strike(&strike::PASS, 1, 1);
 }

@@ -232,6 +232,43 @@ pub const REMOVAL: Case = Case {
     },
 };
 
+const PASSING: &str = r#"{
+    "Image": "busybox", "Cmd": ["sleep", "1000"],
+    "HostConfig": {"AutoRemove": true, "PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}
+}"#;
+
+/// POST /containers/create and /containers/x/start of a container that removes itself
+pub const PASS: Case = Case {
+    busybox: true,
+    beside: |_| None,
+    prepare: |engine| {
+        // What is kept ready for such containers is there, as it is after the first of them.
+        engine.w(&["run", "--rm", "busybox", "true"]).ok();
+        std::thread::sleep(QUIET);
+    },
+    act: |engine| {
+        tell(engine, "POST", MAKE, PASSING, &[201]) && tell(engine, "POST", START, "", &[204])
+    },
+    check: |engine, told| {
+        match inspect(engine) {
+            None => assert!(!told, "a started container is lost"),
+            Some(container) => {
+                assert!(agrees(engine, &container) || !told, "it does not run");
+                must(engine, "POST", START, "", &[204, 304]);
+                assert!(agrees(engine, &inspect(engine).expect("it is there")));
+                must(engine, "POST", "/containers/web/kill", "", &[204]);
+                testkit::eventually("it is gone", Duration::from_secs(5), || {
+                    inspect(engine).is_none().then_some(())
+                });
+            }
+        }
+        // The next one may use its name and its port at once.
+        must(engine, "POST", MAKE, PASSING, &[201]);
+        must(engine, "POST", START, "", &[204]);
+        assert!(agrees(engine, &inspect(engine).expect("it is there")));
+    },
+};
+
 /// What the image holds, as a program in it sees it.
 const SCRIPT: &str = "cat /etc/one /etc/two /etc/three /data/b /data/d /data/link /top/x; \
     test -e /data/a || echo hidden";
