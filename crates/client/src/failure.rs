@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// What the command line means can not be done, before any daemon was asked.
     #[error("{0}")]
     Invalid(String),
+    /// The same, told alone and with status 1 by every verb, `run` included.
+    #[error("{0}")]
+    Plain(String),
     /// Nobody listens there.
     #[error("Cannot connect to the Docker daemon at {host}. Is the docker daemon running?")]
     NoDaemon {
@@ -39,7 +42,7 @@ pub(crate) enum Failure {
         source: io::Error,
     },
     /// A file or stream of this host's.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", plain(source))]
     Local {
         /// What was being done, and to what.
         doing: String,
@@ -49,6 +52,19 @@ pub(crate) enum Failure {
     /// Everything is told already; only the status is left.
     #[error("exit status {0}")]
     Status(u8),
+}
+
+/// What the kernel said, as docker's users know it: `no such file or directory`.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = match (error.raw_os_error(), text.rfind(" (os error")) {
+        (Some(_), Some(end)) => &text[..end],
+        _ => return text,
+    };
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(letters).collect()
+    })
 }
 
 impl Failure {

@@ -278,6 +278,10 @@ fn count(program: &str, verb: &Verb, parsed: &Parsed) -> Result<(), Failure> {
         Takes::AtMost(most) if number > most => {
             format!("{name} requires at most {most} argument{}", plural(most))
         }
+        Takes::Between(least, most) if !(least..=most).contains(&number) => format!(
+            "{name} requires at least {least} and at most {most} argument{}",
+            plural(most)
+        ),
         _ => return Ok(()),
     };
     Err(Failure::Usage(wrong))
@@ -311,6 +315,10 @@ fn explain(program: &str, verb: &Verb, failure: &Failure) -> u8 {
                 "{program}: {text}\n\n{}\n\n{see}",
                 help::usage(program, verb)
             ));
+            return 1;
+        }
+        Failure::Plain(text) => {
+            tell(text);
             return 1;
         }
         _ if is_run => tell(&format!("{program}: {failure}\n\n{more}")),

@@ -16,6 +16,8 @@ pub(crate) enum Takes {
     AtLeast(usize),
     /// This many or fewer.
     AtMost(usize),
+    /// From the one to the other.
+    Between(usize, usize),
 }
 
 /// One command of the client.

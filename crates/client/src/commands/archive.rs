@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
 
 use crate::connection::Body;
 use crate::failure::Failure;
@@ -74,6 +75,9 @@ fn save(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
             "cowardly refusing to save to a terminal. Use the -o flag or redirect".to_owned(),
         ));
     }
+    if let Some(path) = output {
+        check_output(path)?;
+    }
     let query = parsed
         .args
         .iter()
@@ -99,6 +103,25 @@ fn save(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         }
     }
     Ok(0)
+}
+
+/// Whether an archive may take this path's place: its folder is there, and no device, socket or
+/// the like stands there.
+fn check_output(path: &str) -> Result<(), Failure> {
+    let folder = match Path::new(path).parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    std::fs::metadata(folder).map_err(Failure::local(format!(
+        "failed to save image: invalid output path: stat {}",
+        folder.display()
+    )))?;
+    match std::fs::metadata(path) {
+        Ok(meta) if !meta.is_file() && !meta.is_dir() => Err(Failure::Invalid(format!(
+            "failed to save image: invalid output path: {path:?} must be a directory or a regular file"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {

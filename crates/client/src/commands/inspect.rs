@@ -125,7 +125,7 @@ fn any(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         Some(name) => match KINDS.into_iter().find(|kind| kind.name == name) {
             Some(kind) => inspect(session, parsed, &[kind]),
             None => Err(Failure::Invalid(format!(
-                "unknown type: {name:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
+                "unknown type: {name:?}: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\""
             ))),
         },
     }
@@ -213,7 +213,7 @@ pub(super) static PORT: Verb = Verb {
     about: "List port mappings or a specific mapping for the container",
     flags: &[],
     interspersed: true,
-    takes: Takes::AtLeast(1),
+    takes: Takes::Between(1, 2),
     run: port,
 };
 
@@ -244,7 +244,7 @@ fn port(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         let found = bindings(&ports[&key]);
         if found.is_empty() {
             return Err(Failure::Invalid(format!(
-                "no public port '{key}' published for {name}"
+                "Error: No public port '{wanted}' published for {name}"
             )));
         }
         found.iter().for_each(|line| println!("{line}"));

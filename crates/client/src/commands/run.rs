@@ -53,13 +53,13 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 
 fn check(parsed: &Parsed, detached: bool) -> Result<(), Failure> {
     if detached && !parsed.list("attach").is_empty() {
-        return Err(Failure::Invalid(
+        return Err(Failure::Plain(
             "conflicting options: cannot specify both --attach and --detach".to_owned(),
         ));
     }
     let typed_at_terminal = parsed.switch("tty") && parsed.switch("interactive") && !detached;
     if typed_at_terminal && !terminal::is_terminal(rustix::stdio::stdin()) {
-        return Err(Failure::Invalid("the input device is not a TTY".to_owned()));
+        return Err(Failure::Plain("the input device is not a TTY".to_owned()));
     }
     Ok(())
 }

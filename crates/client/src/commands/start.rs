@@ -172,13 +172,13 @@ fn attach(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let state = &inspect["State"];
     let refuse = |why: &str| Err(Failure::Invalid(why.to_owned()));
     if state["Running"] != true {
-        return refuse("cannot attach to a stopped container, start it first");
+        return refuse("You cannot attach to a stopped container, start it first");
     }
     if state["Paused"] == true {
-        return refuse("cannot attach to a paused container, unpause it first");
+        return refuse("You cannot attach to a paused container, unpause it first");
     }
     if state["Restarting"] == true {
-        return refuse("cannot attach to a restarting container, wait until it is running");
+        return refuse("You cannot attach to a restarting container, wait until it is running");
     }
     let id = inspect["Id"].as_str().unwrap_or_default().to_owned();
     let tty = inspect["Config"]["Tty"] == true;

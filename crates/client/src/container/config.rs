@@ -11,7 +11,7 @@ use api_types::{
 
 use super::{mounts, ports, values};
 use crate::failure::Failure;
-use crate::parse::Parsed;
+use crate::parse::{ParseError, Parsed};
 
 /// Environment and label files larger than this are not read.
 const FILE_LIMIT: u64 = 16 << 20;
@@ -33,11 +33,59 @@ pub(crate) fn request(
     for value in parsed.list("expose") {
         ports::expose(&value, &mut exposed).map_err(Failure::Invalid)?;
     }
+    check_modes(parsed)?;
     let (binds, anonymous) = volumes(parsed)?;
     Ok(ContainerCreate {
         config: config(parsed, image, command, exposed, anonymous)?,
         host_config: host_config(parsed, binds, bindings)?,
         ..ContainerCreate::default()
+    })
+}
+
+/// Modes that docker's client refuses by itself.
+fn check_modes(parsed: &Parsed) -> Result<(), Failure> {
+    let among = |flag: &str, name: &str, known: &[&str], container: bool| {
+        let mode = text(parsed, flag);
+        let of_container = container
+            && mode
+                .strip_prefix("container:")
+                .is_some_and(|name| !name.is_empty());
+        if known.contains(&mode.as_str()) || of_container {
+            return Ok(());
+        }
+        Err(Failure::Invalid(format!("--{flag}: invalid {name} mode")))
+    };
+    among("pid", "PID", &["", "host", "private"], true)?;
+    among("uts", "UTS", &["", "host"], false)?;
+    among("userns", "USER", &["", "host"], false)?;
+    among("cgroupns", "CGROUP", &["", "host", "private"], false)?;
+    for value in parsed.list("device") {
+        let host = value.split(':').next().unwrap_or_default();
+        if !host.starts_with('/') && !host.contains('=') {
+            return Err(Failure::Invalid(format!("{host} is not an absolute path")));
+        }
+    }
+    for value in parsed.list("dns") {
+        if value.parse::<std::net::IpAddr>().is_err() {
+            let why = format!("IP address is not correctly formatted: {value}");
+            return Err(invalid(value, "--dns", why));
+        }
+    }
+    for value in parsed.list("add-host") {
+        let parts = value.split_once('=').or_else(|| value.split_once(':'));
+        if parts.is_none_or(|(name, _)| name.is_empty()) {
+            let why = format!("bad format for add-host: {value:?}");
+            return Err(invalid(value, "--add-host", why));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(value: String, flag: &str, why: String) -> Failure {
+    Failure::Parse(ParseError::Invalid {
+        value,
+        flag: flag.to_owned(),
+        why,
     })
 }
 
@@ -353,12 +401,17 @@ fn security_options(parsed: &Parsed) -> Result<Option<Vec<String>>, Failure> {
             .split_once('=')
             .or_else(|| option.split_once(':'))
             .unwrap_or((&option, ""));
+        if value.is_empty() && key != "no-new-privileges" && key != "disable" {
+            return Err(Failure::Invalid(format!(
+                "Invalid --security-opt: {option:?}"
+            )));
+        }
         if key != "seccomp" || matches!(value, "unconfined" | "builtin") {
             options.push(option);
             continue;
         }
         let profile = fs::read_to_string(value).map_err(Failure::local(format!(
-            "opening seccomp profile ({value}) failed"
+            "opening seccomp profile ({value}) failed: open {value}"
         )))?;
         let compact: serde_json::Value = serde_json::from_str(&profile).map_err(|error| {
             Failure::Invalid(format!(

@@ -187,6 +187,9 @@ pub(crate) fn volume_flag(text: &str) -> Result<Volume, String> {
             "invalid spec: {text}: empty section between colons"
         ));
     }
+    if rest.matches(':').count() > 1 {
+        return Err(format!("invalid spec: {text}: too many colons"));
+    }
     if source == "." || source == ".." || source.starts_with("./") || source.starts_with("../") {
         return Ok(Volume::Bind(format!("{}:{rest}", below_here(source))));
     }

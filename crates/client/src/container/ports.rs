@@ -72,7 +72,11 @@ pub(crate) fn expose(text: &str, exposed: &mut BTreeMap<String, Empty>) -> Resul
     }
     let (ports, protocol) = protocol(text)?;
     let (first, last) =
-        range(ports).map_err(|()| format!("invalid range format for --expose: {text}"))?;
+        range(ports).map_err(|()| {
+            format!(
+                "invalid range format for --expose: {text}, error: strconv.ParseUint: parsing {ports:?}: invalid syntax"
+            )
+        })?;
     exposed.extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty)));
     Ok(())
 }

@@ -128,7 +128,7 @@ fn parse_bind(text: &str) -> Result<MountSpec> {
         _ => return Err(invalid()),
     };
     let target = absolute(target, text)?;
-    let options = Options::parse(mode, text)?;
+    let options = Options::parse(mode)?;
     let source = if source.is_empty() {
         anonymous()
     } else if source.starts_with('/') {
@@ -170,7 +170,7 @@ struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// `z` and `Z` ask for an SELinux label; without SELinux they mean nothing, here as in docker.
-    fn parse(mode: &'a str, text: &str) -> Result<Options<'a>> {
+    fn parse(mode: &'a str) -> Result<Options<'a>> {
         let mut options = Options::default();
         for option in mode.split(',').filter(|option| !option.is_empty()) {
             match option {
@@ -179,9 +179,7 @@ impl<'a> Options<'a> {
                 "nocopy" => options.no_copy = true,
                 _ if PROPAGATIONS.contains(&option) => options.propagation = Some(option),
                 _ => {
-                    return Err(EngineError::invalid(format!(
-                        "invalid volume specification: '{text}': invalid mode: {mode}"
-                    )));
+                    return Err(EngineError::invalid(format!("invalid mode: {mode}")));
                 }
             }
         }
@@ -299,7 +297,7 @@ fn long_form(mount: &Mount) -> Result<MountSpec> {
         "" => return Err(EngineError::invalid("mount type unknown: \"\"")),
         other => {
             return Err(EngineError::invalid(format!(
-                "mount type unknown: \"{other}\""
+                "invalid mount config for type \"{other}\": mount type unknown"
             )));
         }
     };

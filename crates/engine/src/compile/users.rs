@@ -129,6 +129,11 @@ pub(crate) fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -
                 .ok_or_else(|| unknown_group(text))?,
         );
     }
+    // The main group is among them, so that a program that drops it does not thereby get past a
+    // file that refuses this group.
+    if !identity.groups.contains(&identity.gid) {
+        identity.groups.insert(0, identity.gid);
+    }
     let mut seen = std::collections::BTreeSet::new();
     identity.groups.retain(|gid| seen.insert(*gid));
     Ok(identity)
@@ -151,7 +156,7 @@ mod tests {
         let www = Identity {
             uid: 33,
             gid: 33,
-            groups: vec![1],
+            groups: vec![33, 1],
             home: "/var/www".into(),
         };
         assert_eq!(resolved("www"), www);
@@ -170,7 +175,7 @@ mod tests {
             Identity {
                 uid: 1234,
                 gid: 0,
-                groups: vec![],
+                groups: vec![0],
                 home: "/".into()
             }
         );
@@ -183,7 +188,7 @@ mod tests {
             Identity {
                 uid: 33,
                 gid: 99,
-                groups: vec![],
+                groups: vec![99],
                 home: "/var/www".into()
             }
         );
@@ -192,7 +197,7 @@ mod tests {
             resolve("www", &["docker".into(), "5".into()], PASSWD, GROUP)
                 .unwrap()
                 .groups,
-            [1, 99, 5]
+            [33, 1, 99, 5]
         );
     }
 
@@ -206,6 +211,6 @@ mod tests {
             "unable to find user nobody: no matching entries in passwd file"
         );
         assert!(resolve("www:none", &[], PASSWD, GROUP).is_err());
-        assert!(resolve("", &[], "", "").unwrap().groups.is_empty());
+        assert_eq!(resolve("", &[], "", "").unwrap().groups, [0]);
     }
 }

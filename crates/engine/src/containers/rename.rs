@@ -25,7 +25,12 @@ impl Engine {
                     "Renaming a container with the same name as its current name",
                 ));
             }
-            engine.registry().reserve(&new_name, container.id())?;
+            engine
+                .registry()
+                .reserve(&new_name, container.id())
+                .map_err(|error| {
+                    EngineError::conflict(format!("Error when allocating new name: {error}"))
+                })?;
             let _writing = container.writing.lock().await;
             let mut told = container.event("rename", &[("oldName", format!("/{old_name}"))]);
             told.actor

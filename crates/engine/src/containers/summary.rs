@@ -25,8 +25,13 @@ pub(crate) fn of(engine: &Engine, container: &Container, view: &View) -> Contain
     };
     let mut command = spec.path.clone();
     for argument in &spec.args {
-        command.push(' ');
-        command.push_str(argument);
+        // As docker shows it: not for a shell to read again.
+        if argument.contains(' ') {
+            command.push_str(&format!(" '{argument}'"));
+        } else {
+            command.push(' ');
+            command.push_str(argument);
+        }
     }
     ContainerSummary {
         id: container.id().to_string(),

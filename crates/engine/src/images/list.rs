@@ -69,7 +69,7 @@ impl Engine {
             .images
             .values()
             .filter_map(|image| {
-                let tags = tags(&state, image);
+                let mut tags = tags(&state, image);
                 let labels = image.config.labels.clone().unwrap_or_default();
                 let shown = filters.any("dangling", |wanted| {
                     matches!(wanted, "true" | "1") == tags.is_empty()
@@ -80,6 +80,11 @@ impl Engine {
                     && before.is_none_or(|bound| image.created < bound)
                     && since.is_none_or(|bound| image.created > bound)
                     && until.is_none_or(|bound| image.created < bound);
+                if shown && filters.get("reference").next().is_some() {
+                    tags.retain(|tag| {
+                        filters.any("reference", |pattern| reference_matches(pattern, tag))
+                    });
+                }
                 let containers = users
                     .iter()
                     .filter(|container| container.spec.image == image.id.to_string())

@@ -89,10 +89,6 @@ impl Engine {
         progress: ProgressSender,
     ) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
-        let shown = reference.tag().map(str::to_owned).unwrap_or_default();
-        reporter
-            .line(&shown, format!("Pulling from {}", short_path(&reference)))
-            .await;
         let (ready, layers) = mpsc::unbounded_channel();
         let observer = Arc::new(Observer {
             engine: self.clone(),
@@ -334,9 +330,4 @@ pub(crate) fn familiar(name: &str) -> String {
 /// A familiar reference without its tag.
 fn bare(familiar: &str) -> String {
     super::index::repository_of(familiar).to_owned()
-}
-
-/// The path that docker shows while it pulls: with the registry unless it is docker.io.
-fn short_path(reference: &Reference) -> String {
-    reference.path().to_owned()
 }

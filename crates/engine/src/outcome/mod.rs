@@ -157,7 +157,7 @@ pub enum EngineError {
         actual: String,
     },
     /// No such volume driver.
-    #[error("Error looking up volume plugin {name}: plugin \"{name}\" not found")]
+    #[error("error looking up volume plugin {name}: plugin \"{name}\" not found")]
     NoSuchPlugin {
         /// Its name.
         name: String,
