@@ -11,6 +11,7 @@ use types::{ContainerId, Platform};
 use super::names;
 use super::record::{Run, Spec};
 use super::registry::Container;
+use super::spares::Spare;
 use crate::clock;
 use crate::compile::modes::{self, Modes, NetworkMode};
 use crate::compile::mounts::{MountSpec, Source};
@@ -227,7 +228,7 @@ impl Engine {
         } else {
             None
         };
-        let (folder, prepared_root) = spare.map(|spare| spare.split(&self.inner().spares)).unzip();
+        let (folder, prepared_root) = spare.map(Spare::split).unzip();
         let created = if folder.is_some() {
             Ok(())
         } else {

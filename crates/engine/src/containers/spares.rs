@@ -9,7 +9,8 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::files::FILES;
@@ -31,26 +32,12 @@ pub(crate) struct Spare {
 }
 
 /// The folder of a spare that a container has taken.
-pub(crate) struct SpareFolder {
-    spares: Arc<Spares>,
-    folder: PathBuf,
-}
-
-impl Drop for SpareFolder {
-    fn drop(&mut self) {
-        let mut shelf = self.spares.shelf();
-        shelf.moving.retain(|folder| *folder != self.folder);
-    }
-}
+pub(crate) struct SpareFolder(PathBuf);
 
 impl Spare {
     /// The two parts, which go different ways.
-    pub(crate) fn split(self, spares: &Arc<Spares>) -> (SpareFolder, OwnedFd) {
-        let folder = SpareFolder {
-            spares: Arc::clone(spares),
-            folder: self.folder,
-        };
-        (folder, self.root)
+    pub(crate) fn split(self) -> (SpareFolder, OwnedFd) {
+        (SpareFolder(self.folder), self.root)
     }
 }
 
@@ -60,7 +47,7 @@ impl SpareFolder {
     /// # Errors
     /// When it can not be moved; it may lie at either place then.
     pub(crate) fn give_to(&self, folder: &Path, log: Option<&Path>) -> Result<()> {
-        let moved = std::fs::rename(&self.folder, folder).and_then(|()| match log {
+        let moved = std::fs::rename(&self.0, folder).and_then(|()| match log {
             Some(log) => std::fs::rename(folder.join(LOG), log),
             None => std::fs::remove_file(folder.join(LOG)),
         });
@@ -72,6 +59,8 @@ impl SpareFolder {
 #[derive(Default)]
 pub(crate) struct Spares {
     shelf: Mutex<Shelf>,
+    /// Numbers the folders: one that is being taken or given back is never met by one that is being made.
+    made: AtomicU64,
 }
 
 #[derive(Default)]
@@ -81,8 +70,6 @@ struct Shelf {
     /// The layers that `ready` stands on.
     layers: Vec<u64>,
     ready: Vec<Spare>,
-    /// Folders that a container has taken and that still lie where they were made.
-    moving: Vec<PathBuf>,
 }
 
 impl Spares {
@@ -95,9 +82,7 @@ impl Spares {
         let mut shelf = self.shelf();
         shelf.wanted = Some((layers.to_vec(), Instant::now()));
         if shelf.layers == layers {
-            let spare = shelf.ready.pop()?;
-            shelf.moving.push(spare.folder.clone());
-            Some(spare)
+            shelf.ready.pop()
         } else {
             None
         }
@@ -124,19 +109,14 @@ impl Engine {
                 return discard(unwanted);
             };
             shelf.layers.clone_from(&layers);
-            let stock = self.config().sandbox_stock;
-            let number = (0..stock).find(|number| {
-                let folder = self.spare_folder(*number);
-                !shelf.ready.iter().any(|spare| spare.folder == folder)
-                    && !shelf.moving.contains(&folder)
-            });
+            let full = shelf.ready.len() >= self.config().sandbox_stock;
             // Made without the lock: a start does not wait for it.
             drop(shelf);
             discard(unwanted)?;
-            let Some(number) = number else {
+            if full {
                 return Ok(());
-            };
-            let spare = self.make_spare(self.spare_folder(number), &layers)?;
+            }
+            let spare = self.make_spare(&layers)?;
             let mut shelf = self.inner().spares.shelf();
             if shelf.layers == layers {
                 shelf.ready.push(spare);
@@ -157,12 +137,9 @@ impl Engine {
         discard(all)
     }
 
-    fn spare_folder(&self, number: usize) -> PathBuf {
-        self.paths().temporary().join(format!("spare-{number}"))
-    }
-
-    fn make_spare(&self, folder: PathBuf, layers: &[u64]) -> Result<Spare> {
-        crate::cleaner::remove_tree(&folder)?;
+    fn make_spare(&self, layers: &[u64]) -> Result<Spare> {
+        let number = self.inner().spares.made.fetch_add(1, Ordering::Relaxed);
+        let folder = self.paths().temporary().join(format!("spare-{number}"));
         paths::make_folder(&folder, 0o710)?;
         let opened = paths::open_folder(&folder)?;
         for (name, mode) in FILES
