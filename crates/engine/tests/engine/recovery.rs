@@ -157,10 +157,13 @@ fn orphans_are_removed() {
             )
             .expect("an orphan");
         }
+        let mut opened = None;
         eventually("the lock is free", async || {
-            Engine::open(roots.config()).await.is_ok()
+            opened = Engine::open(roots.config()).await.ok();
+            opened.is_some()
         })
         .await;
+        kit::clean_up(opened.expect("an engine")).await;
         for folder in ["data/v1/containers", "data/v1/tombstones", "exec/v1/shims"] {
             assert!(
                 !roots.folder.path().join(folder).join(&orphan).exists(),
