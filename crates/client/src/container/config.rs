@@ -186,7 +186,6 @@ fn host_config(
         cpu_shares: number(parsed, "cpu-shares")?,
         memory,
         nano_cpus: parsed.value("cpus", values::nano_cpus)?.unwrap_or(0),
-        cgroup_parent: text(parsed, "cgroup-parent"),
         cpu_period: number(parsed, "cpu-period")?,
         cpu_quota: number(parsed, "cpu-quota")?,
         cpuset_cpus: text(parsed, "cpuset-cpus"),
@@ -198,10 +197,6 @@ fn host_config(
         memory_swap: parsed
             .value("memory-swap", values::bytes_or_unlimited)?
             .unwrap_or(0),
-        memory_swappiness: parsed
-            .value("memory-swappiness", values::integer)?
-            .filter(|value| *value != -1),
-        oom_kill_disable: parsed.switch("oom-kill-disable").then_some(true),
         pids_limit: parsed
             .value("pids-limit", values::integer)?
             .filter(|value| *value != 0),

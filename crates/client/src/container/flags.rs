@@ -27,7 +27,8 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "cgroup-parent",
         "string",
         "Parent cgroup of the container's",
-    ),
+    )
+    .refused(),
     Flag::one(
         "cgroupns",
         "string",
@@ -204,7 +205,8 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "memory-swappiness",
         "int",
         "Tune container memory swappiness (0 to 100)",
-    ),
+    )
+    .refused(),
     Flag::list(
         "mount",
         "mount",
@@ -222,7 +224,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "no-healthcheck",
         "Disable any container-specified HEALTHCHECK",
     ),
-    Flag::switch("oom-kill-disable", "Disable OOM Killer"),
+    Flag::switch("oom-kill-disable", "Disable OOM Killer").refused(),
     Flag::one(
         "oom-score-adj",
         "int",

@@ -35,6 +35,7 @@ pub(super) async fn pull(
     let chosen = choose(&session, raw, request.platform.as_ref()).await?;
     chosen.manifest.check_image()?;
     let attempts = client.inner.options.attempts;
+    let configuration = chosen.manifest.config.digest;
     let (config, config_blob) = fetch_config(&session, store, &chosen.manifest, attempts).await?;
     check_platform(&reference, &config, request.platform.as_ref())?;
     let layers = chosen.manifest.layers_with(config.diff_ids())?;
@@ -49,6 +50,11 @@ pub(super) async fn pull(
     if let Err(error) = kept.await {
         if error.is_disk_full() {
             give_back(store, &layers).await;
+        }
+        // Another try would end the same way: nothing is kept for it.
+        if let ImageError::DigestMismatch { .. } = error {
+            give_back(store, &layers).await;
+            store.discard_partial(&configuration)?;
         }
         return Err(error);
     }
