@@ -4,7 +4,7 @@ use testkit::Engine;
 
 /// Runs a shell line in a container with these flags, with both clients, and compares the output.
 #[track_caller]
-fn shows(engine: &Engine, flags: &[&str], line: &str, expected: &str) {
+pub(crate) fn shows(engine: &Engine, flags: &[&str], line: &str, expected: &str) {
     for client in [Engine::d, Engine::w] {
         let mut args = vec!["run", "--rm"];
         args.extend(flags);
@@ -21,7 +21,7 @@ fn shows(engine: &Engine, flags: &[&str], line: &str, expected: &str) {
 
 /// The same flags are refused with this text.
 #[track_caller]
-fn refused(engine: &Engine, flags: &[&str], text: &str) {
+pub(crate) fn refused(engine: &Engine, flags: &[&str], text: &str) {
     for client in [Engine::d, Engine::w] {
         let mut args = vec!["run", "--rm"];
         args.extend(flags);
@@ -268,7 +268,7 @@ fn namespaces() {
                 "run",
                 "-d",
                 "--name",
-                "c",
+                "cc",
                 "--ipc",
                 "shareable",
                 "busybox",
@@ -278,7 +278,7 @@ fn namespaces() {
             .ok();
         let of_c = |kind: &str| {
             engine
-                .d(&["exec", "c", "readlink", &format!("/proc/self/ns/{kind}")])
+                .d(&["exec", "cc", "readlink", &format!("/proc/self/ns/{kind}")])
                 .ok()
                 .text()
                 .to_owned()

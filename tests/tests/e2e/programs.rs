@@ -23,13 +23,10 @@ fn a_debian_runs_its_own_programs() {
                 "sh",
                 "-ec",
                 "dpkg --audit; useradd -m someone; su someone -c 'id -un'; \
-                 dpkg -r --force-depends nginx-light >/dev/null; dpkg -s nginx-light | grep ^Status",
+                 dpkg -r --force-depends nginx-light >/dev/null; ! dpkg -s nginx-light 2>/dev/null; dpkg -s nginx | grep ^Status",
             ])
             .ok();
-        assert_eq!(
-            done.stdout,
-            "someone\nStatus: deinstall ok config-files\n"
-        );
+        assert_eq!(done.stdout, "someone\nStatus: install ok installed\n");
     });
 }
 
@@ -107,15 +104,40 @@ fn a_web_server_is_reached_through_its_port() {
             client(
                 engine,
                 &[
-                    "run", "-d", "--name", "web", "--restart", "on-failure", "-p", "8080:80", "-e",
-                    "KEY=v", "-v", &bind, "-m", "256m", "--cpus", "1.5", "--pids-limit", "100",
-                    "debian", "nginx", "-g", "daemon off;",
+                    "run",
+                    "-d",
+                    "--name",
+                    "web",
+                    "--restart",
+                    "on-failure",
+                    "-p",
+                    "8080:80",
+                    "-e",
+                    "KEY=v",
+                    "-v",
+                    &bind,
+                    "-m",
+                    "256m",
+                    "--cpus",
+                    "1.5",
+                    "--pids-limit",
+                    "100",
+                    "debian",
+                    "nginx",
+                    "-g",
+                    "daemon off;",
                 ],
             )
             .ok();
             let fetch = |path: &str| {
                 let mut curl = engine.sandbox().network_command("curl");
-                curl.args(["-s", "-S", "-m", "20", &format!("http://127.0.0.1:8080/{path}")]);
+                curl.args([
+                    "-s",
+                    "-S",
+                    "-m",
+                    "20",
+                    &format!("http://127.0.0.1:8080/{path}"),
+                ]);
                 run(curl, b"")
             };
             let page = eventually("nginx answers", Duration::from_secs(20), || {
@@ -125,12 +147,22 @@ fn a_web_server_is_reached_through_its_port() {
             assert_eq!(page.stdout, "from the host\n");
             assert_eq!(fetch("large").ok().stdout.len(), 3_000_000);
             assert!(fetch("missing").ok().stdout.contains("404 Not Found"));
-            let workers = client(engine, &["exec", "web", "sh", "-c", "ls -d /proc/[0-9]* | wc -l"]);
+            let workers = client(
+                engine,
+                &["exec", "web", "sh", "-c", "ls -d /proc/[0-9]* | wc -l"],
+            );
             assert!(workers.ok().text().parse::<u32>().unwrap() >= 3);
             // The access log is written in the container, by a worker that is not root.
             let log = client(
                 engine,
-                &["exec", "web", "grep", "-c", "GET /large", "/var/log/nginx/access.log"],
+                &[
+                    "exec",
+                    "web",
+                    "grep",
+                    "-c",
+                    "GET /large",
+                    "/var/log/nginx/access.log",
+                ],
             );
             assert_eq!(log.ok().text(), "1");
             client(engine, &["stop", "web"]).ok();

@@ -20,10 +20,16 @@ fn fails(engine: &Engine, image: &str, words: &[&str]) {
             done.stderr
         );
         let run = client(engine, &["run", "--rm", image, "true"]).fails_with(125);
-        assert!(run.stderr.contains("Unable to find image"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("Unable to find image"),
+            "{}",
+            run.stderr
+        );
     }
-    let left = engine.census().beyond(&before);
-    assert!(left.is_empty(), "{left}");
+    // A whole blob that came before the fault may wait for the next pull.
+    let left = engine.census().beyond(&before).to_string();
+    let waiting = |line: &str| line.starts_with("  file: v1/ingest/");
+    assert!(left.lines().all(waiting), "{left}");
 }
 
 #[test]
@@ -35,7 +41,9 @@ fn what_a_registry_does_not_have_is_said() {
         fails(
             engine,
             &missing,
-            &[&format!("manifest for {missing} not found: manifest unknown: manifest unknown")],
+            &[&format!(
+                "manifest for {missing} not found: manifest unknown: manifest unknown"
+            )],
         );
         fails(engine, &registry.name("nowhere:1"), &["not found"]);
         let absent = format!("{}@sha256:{}", registry.name("there"), "0".repeat(64));
@@ -55,11 +63,15 @@ fn a_layer_that_is_not_what_its_digest_says_is_refused() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(&blob, &bytes).unwrap();
+        let before = engine.census();
         fails(
             engine,
             &registry.name("changed:1"),
             &["filesystem layer verification failed for digest", "digest"],
         );
+        let hex = digest.as_str().unwrap().trim_start_matches("sha256:");
+        let left = engine.census().beyond(&before).to_string();
+        assert!(!left.contains(hex), "{left}");
     });
 }
 
@@ -75,7 +87,7 @@ fn a_server_that_sends_garbage_or_nothing_is_refused() {
         ] {
             let listener = engine
                 .sandbox()
-                .within_network(|| TcpListener::bind(("127.0.0.1", port)).unwrap());
+                .within_network(move || TcpListener::bind(("127.0.0.1", port)).unwrap());
             std::thread::spawn(move || {
                 for stream in listener.incoming() {
                     let Ok(mut stream) = stream else { return };
@@ -108,17 +120,20 @@ fn archives_that_can_not_be_read_leave_nothing() {
         // Cut at several places; a byte of a layer changed; a file that the manifest names missing.
         let mut cases: Vec<(String, Vec<u8>)> = [4, 2, 1]
             .iter()
-            .map(|part| (format!("cut at 1/{part}"), bytes[..bytes.len() / part - 60_000].to_vec()))
+            .map(|part| {
+                (
+                    format!("cut at 1/{part}"),
+                    bytes[..bytes.len() / part - 60_000].to_vec(),
+                )
+            })
             .collect();
         let mut changed = bytes.clone();
         let place = changed.len() / 2;
         changed[place] ^= 1;
         cases.push(("a changed byte".to_owned(), changed));
-        let manifest = testkit::image::ImageBuilder::new().archive("lacks:1");
-        let mut lacks = String::from_utf8_lossy(&manifest).into_owned().into_bytes();
-        if let Some(at) = lacks.windows(11).position(|window| window == b"\"layer.tar\"") {
-            lacks[at + 1] = b'x';
-        }
+        let mut lacks = testkit::image::ImageBuilder::new().archive("lacks:1");
+        let named = lacks.windows(10).position(|part| part == b"layer.tar\"");
+        lacks[named.unwrap()] = b'x';
         cases.push(("a missing layer".to_owned(), lacks));
         for (name, content) in cases {
             let path = folder.join("case.tar");

@@ -92,7 +92,10 @@ fn run_pulls_what_is_missing() {
             let told = format!("Unable to find image '{name}:latest' locally\n");
             assert!(done.stderr.starts_with(&told), "{}", done.stderr);
             let quiet = client(engine, &["run", "--rm", "--pull", "always", "-q", &name]).ok();
-            assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("by umoci\n", ""));
+            assert_eq!(
+                (quiet.stdout.as_str(), quiet.stderr.as_str()),
+                ("by umoci\n", "")
+            );
             client(engine, &["rmi", &name]).ok();
             let made = client(engine, &["create", "--name", "made", "-q", &name]).ok();
             assert_eq!(made.text().len(), 64);
@@ -126,13 +129,28 @@ fn a_platform_is_chosen_and_a_foreign_one_is_said() {
         // A single manifest for another platform is pulled when asked for, and its program is not
         // executable here.
         let foreign = registry.name("parts/arm64:1");
-        engine.d(&["pull", "--platform", "linux/arm64", &foreign]).ok();
+        engine
+            .d(&["pull", "--platform", "linux/arm64", &foreign])
+            .ok();
         for client in [Engine::d, Engine::w] {
-            let done = client(engine, &["create", "--platform", "linux/amd64", "--pull", "never", &foreign]);
+            let done = client(
+                engine,
+                &[
+                    "create",
+                    "--platform",
+                    "linux/amd64",
+                    "--pull",
+                    "never",
+                    &foreign,
+                ],
+            );
             assert_eq!(done.status, 1, "{}{}", done.stdout, done.stderr);
             assert!(
-                done.stderr.contains("does not match the specified platform")
-                    || done.stderr.contains("does not provide the specified platform"),
+                done.stderr
+                    .contains("does not match the specified platform")
+                    || done
+                        .stderr
+                        .contains("does not provide the specified platform"),
                 "{}",
                 done.stderr
             );
@@ -155,9 +173,15 @@ fn a_digest_names_an_image() {
                 pulled.stdout
             );
             prints(engine, &name, &["echo", "fine"], "fine\n");
-            let digests = client(engine, &["image", "inspect", "-f", "{{json .RepoDigests}}", &name]);
+            let digests = client(
+                engine,
+                &["image", "inspect", "-f", "{{json .RepoDigests}}", &name],
+            );
             assert_eq!(digests.ok().json(), serde_json::json!([name]));
-            let tags = client(engine, &["image", "inspect", "-f", "{{json .RepoTags}}", &name]);
+            let tags = client(
+                engine,
+                &["image", "inspect", "-f", "{{json .RepoTags}}", &name],
+            );
             assert_eq!(tags.ok().json(), serde_json::json!([]));
             client(engine, &["rmi", &name]).ok();
         }

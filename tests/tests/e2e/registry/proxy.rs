@@ -46,12 +46,10 @@ impl Proxy {
         });
         let listener = engine
             .sandbox()
-            .within_network(|| TcpListener::bind(("127.0.0.1", port)).unwrap());
-        let net = engine.sandbox().holder();
-        std::thread::spawn({
+            .within_network(move || TcpListener::bind(("127.0.0.1", port)).unwrap());
+        engine.sandbox().network_thread({
             let shared = Arc::clone(&shared);
-            // Connections are made by a thread that lives in the engine's network.
-            move || testkit::enter_network(net, || serve(&listener, target, &shared))
+            move || serve(&listener, target, &shared)
         });
         Proxy { shared }
     }

@@ -1,6 +1,5 @@
 //! Debian's docker-registry in an engine's network, and the tools that fill it.
 
-use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,20 +8,18 @@ use std::time::Duration;
 use testkit::{Engine, eventually, run};
 
 /// A running registry; its data go with the engine's folder.
-pub(super) struct Registry<'a> {
-    engine: &'a Engine,
-    child: RefCell<Child>,
+pub(super) struct Registry {
+    /// A process in the engine's network.
+    holder: u32,
+    child: Child,
     folder: PathBuf,
     port: u16,
 }
 
-impl<'a> Registry<'a> {
+impl Registry {
     /// Starts an empty one at 127.0.0.1:5000 of the engine's network.
-    pub(super) fn start(engine: &'a Engine) -> Self {
-        Self::start_at(engine, 5000)
-    }
-
-    fn start_at(engine: &'a Engine, port: u16) -> Self {
+    pub(super) fn start(engine: &Engine) -> Self {
+        let port = 5000;
         let folder = engine.folder().join("registry");
         fs::create_dir_all(&folder).unwrap();
         let config = folder.join("config.yml");
@@ -45,8 +42,8 @@ impl<'a> Registry<'a> {
             .spawn()
             .expect("Debian's package docker-registry is needed");
         let registry = Registry {
-            engine,
-            child: RefCell::new(child),
+            holder: engine.sandbox().holder(),
+            child,
             folder,
             port,
         };
@@ -74,13 +71,18 @@ impl<'a> Registry<'a> {
     pub(super) fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").unwrap();
         let blobs = "store/docker/registry/v2/blobs/sha256";
-        self.folder.join(format!("{blobs}/{}/{hex}/data", &hex[..2]))
+        self.folder
+            .join(format!("{blobs}/{}/{hex}/data", &hex[..2]))
     }
 
     fn network(&self, program: &str) -> Command {
-        let mut command = self.engine.sandbox().network_command(program);
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.holder));
+        command.args(["--", program]);
         // What skopeo and buildah remember of registries would spare them the upload.
-        command.env("HOME", &self.folder).env("XDG_DATA_HOME", &self.folder);
+        command
+            .env("HOME", &self.folder)
+            .env("XDG_DATA_HOME", &self.folder);
         command.current_dir(&self.folder);
         command
     }
@@ -107,7 +109,12 @@ impl<'a> Registry<'a> {
         let mut command = self.network("buildah");
         let place = |name: &str| self.folder.join(name).display().to_string();
         command
-            .args(["--root", &place("buildah-root"), "--runroot", &place("buildah-run")])
+            .args([
+                "--root",
+                &place("buildah-root"),
+                "--runroot",
+                &place("buildah-run"),
+            ])
             .args(["--storage-driver", "vfs"])
             .args(args)
             .env("BUILDAH_ISOLATION", "chroot");
@@ -124,7 +131,13 @@ impl<'a> Registry<'a> {
     /// The digest of an image's manifest.
     pub(super) fn digest(&self, image: &str) -> String {
         let place = format!("docker://{}", self.name(image));
-        let format = ["inspect", "--format", "{{.Digest}}", "--tls-verify=false", &place];
+        let format = [
+            "inspect",
+            "--format",
+            "{{.Digest}}",
+            "--tls-verify=false",
+            &place,
+        ];
         self.skopeo(&format).trim().to_owned()
     }
 
@@ -148,7 +161,15 @@ impl<'a> Registry<'a> {
         let layout = format!("oci:{}:one", self.scratch("zstd").display());
         let compress = ["--dest-compress", "--dest-compress-format", "zstd"];
         self.skopeo(&[&["copy", "-q"][..], &compress, &[&busybox, &layout]].concat());
-        self.upload(&layout, zstd);
+        // Without this flag skopeo takes the gzip layer, which it knows to be the same.
+        let target = format!("docker://{}", self.name(zstd));
+        let flags = [
+            "copy",
+            "-q",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+        ];
+        self.skopeo(&[&flags[..], &[&layout, &target]].concat());
         let layers = self.manifest(zstd)["layers"].clone();
         assert_eq!(
             layers[0]["mediaType"],
@@ -162,10 +183,20 @@ impl<'a> Registry<'a> {
         let bundle = self.scratch("umoci").join("bundle");
         let image = |tag: &str| format!("{}:{tag}", layout.display());
         self.skopeo(&["copy", "-q", &busybox(), &format!("oci:{}", image("base"))]);
-        self.umoci(&["unpack", "--image", &image("base"), bundle.to_str().unwrap()]);
+        self.umoci(&[
+            "unpack",
+            "--image",
+            &image("base"),
+            bundle.to_str().unwrap(),
+        ]);
         fs::write(bundle.join("rootfs/made"), "by umoci\n").unwrap();
         fs::remove_file(bundle.join("rootfs/bin/wget")).unwrap();
-        self.umoci(&["repack", "--image", &image("made"), bundle.to_str().unwrap()]);
+        self.umoci(&[
+            "repack",
+            "--image",
+            &image("made"),
+            bundle.to_str().unwrap(),
+        ]);
         let command = ["--config.cmd", "cat", "--config.cmd", "/made"];
         self.umoci(&[&["config", "--image", &image("made")][..], &command].concat());
         layout
@@ -195,18 +226,33 @@ impl<'a> Registry<'a> {
             self.buildah(&["commit", "-q", "--rm", made, &part]);
             self.buildah(&["push", "-q", "--tls-verify=false", &part]);
             let place = format!("docker://{part}");
-            self.buildah(&["manifest", "add", "--tls-verify=false", "--arch", arch, "list", &place]);
+            self.buildah(&[
+                "manifest",
+                "add",
+                "--tls-verify=false",
+                "--arch",
+                arch,
+                "list",
+                &place,
+            ]);
         }
         let place = format!("docker://{}", self.name(&format!("{prefix}/list:1")));
-        self.buildah(&["manifest", "push", "-q", "--tls-verify=false", "--all", "list", &place]);
+        self.buildah(&[
+            "manifest",
+            "push",
+            "-q",
+            "--tls-verify=false",
+            "--all",
+            "list",
+            &place,
+        ]);
     }
 }
 
-impl Drop for Registry<'_> {
+impl Drop for Registry {
     fn drop(&mut self) {
-        let mut child = self.child.borrow_mut();
-        let _ = child.kill();
-        let _ = child.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -219,6 +265,11 @@ pub(super) fn busybox() -> String {
 /// A tar archive of a folder's content.
 pub(super) fn tar(folder: &Path, archive: &Path) {
     let mut command = Command::new("tar");
-    command.arg("-C").arg(folder).arg("-cf").arg(archive).arg(".");
+    command
+        .arg("-C")
+        .arg(folder)
+        .arg("-cf")
+        .arg(archive)
+        .arg(".");
     run(command, b"").ok();
 }

@@ -1,0 +1,287 @@
+//! Two ways to do the same: every line of `tests/data/invocations` is given to both, and what they
+//! print and return is compared.
+//!
+//! Wharf's client is compared with Docker's, both on Wharf. With `ENGINE=dockerd` Wharf's daemon
+//! is compared with Docker's, both by Docker's client. Ids, times and addresses are masked. Lines
+//! that differ and may are listed with a reason in `tests/data/client-differences` and
+//! `tests/data/engine-differences`; one that is listed and does not differ fails the test too.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+
+use testkit::{Engine, Finished, Kind, Options, run};
+
+#[test]
+fn both_clients_and_both_engines_say_the_same() {
+    let (differences, other) = match Kind::from_environment() {
+        Kind::Wharf => ("client-differences", (Kind::Wharf, true)),
+        Kind::Dockerd => ("engine-differences", (Kind::Dockerd, false)),
+    };
+    let lines = invocations();
+    assert!(lines.len() >= 120);
+    let (expected, found) = std::thread::scope(|scope| {
+        let by_docker = scope.spawn(|| answers(Kind::Wharf, false, &lines));
+        let by_other = scope.spawn(|| answers(other.0, other.1, &lines));
+        (by_docker.join().unwrap(), by_other.join().unwrap())
+    });
+    let mut known = known(differences);
+    let mut report = String::new();
+    for ((line, docker), other) in lines.iter().zip(&expected).zip(&found) {
+        let listed = known.remove(line.text.as_str());
+        match (docker == other, listed) {
+            (true, None) | (false, Some(_)) => {}
+            (true, Some(())) => {
+                let _ = writeln!(report, "{}\n  is listed and does not differ", line.text);
+            }
+            (false, None) => {
+                let _ = writeln!(report, "{}\n  {docker:?}\n  {other:?}", line.text);
+            }
+        }
+    }
+    for line in known.keys() {
+        let _ = writeln!(
+            report,
+            "{line}\n  is listed as a difference and is no invocation"
+        );
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+/// One line of the list.
+struct Invocation {
+    text: String,
+    words: Vec<String>,
+    input: String,
+}
+
+fn data(name: &str) -> String {
+    let path = format!("{}/data/{name}", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn invocations() -> Vec<Invocation> {
+    data("invocations")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (input, rest) = match line.strip_prefix("< ") {
+                Some(rest) => rest.split_once(' ').unwrap(),
+                None => ("", line),
+            };
+            Invocation {
+                text: line.to_owned(),
+                words: words(rest),
+                input: input.to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// Lines that may differ: an invocation each, below the comment that says why.
+fn known(name: &str) -> BTreeMap<String, ()> {
+    data(name)
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| (line.to_owned(), ()))
+        .collect()
+}
+
+/// Words as a shell splits them: blanks, both quotes, a backslash between double ones.
+fn words(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match quote {
+            Some(open) if open == letter => quote = None,
+            Some('"') if letter == '\\' => word.get_or_insert_default().extend(letters.next()),
+            Some(_) => word.get_or_insert_default().push(letter),
+            None if letter == ' ' => found.extend(word.take()),
+            None if matches!(letter, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            None => word.get_or_insert_default().push(letter),
+        }
+    }
+    found.extend(word);
+    found
+}
+
+/// What a client printed and returned, with what differs between any two runs masked.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Every answer, on an engine of its own.
+fn answers(kind: Kind, wharf: bool, lines: &[Invocation]) -> Vec<Answer> {
+    let engine = Engine::start(kind, Options::default());
+    engine.load_busybox();
+    let root = engine.data_root().parent().unwrap().display().to_string();
+    let found = lines
+        .iter()
+        .map(|line| {
+            let args: Vec<_> = line.words.iter().map(String::as_str).collect();
+            let command = if wharf {
+                engine.wharf(&args)
+            } else {
+                engine.docker(&args)
+            };
+            masked(&run(command, line.input.as_bytes()), &root)
+        })
+        .collect();
+    engine.check_leaks();
+    engine.stop_daemon();
+    found
+}
+
+fn masked(done: &Finished, root: &str) -> Answer {
+    let text = |text: &str| {
+        text.replace(root, "ROOT")
+            .replace("/data/v1/", "/data/")
+            .lines()
+            // Only Wharf has images of its own.
+            .filter(|line| !line.contains("wharf/isolation") && !line.starts_with("wharf  "))
+            .map(mask)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    Answer {
+        status: done.status,
+        stdout: text(&done.stdout),
+        stderr: text(&done.stderr),
+    }
+}
+
+/// One line with ids, times, spans, addresses and drawn names replaced by what they are; the
+/// program's name folded; columns two blanks apart.
+fn mask(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let end = rest
+            .find(|letter: char| !is_of_word(letter))
+            .unwrap_or(rest.len());
+        if end == 0 {
+            text.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        text.push_str(&mask_word(&rest[..end]));
+        rest = &rest[end..];
+    }
+    spans(text.split_inclusive(' ').collect())
+        .trim_end()
+        .to_owned()
+}
+
+fn is_of_word(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.' | ':' | '+')
+}
+
+fn mask_word(word: &str) -> String {
+    let hex = |text: &str| {
+        text.bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let letters = |text: &str| text.len() > 2 && text.bytes().all(|byte| byte.is_ascii_lowercase());
+    let (algorithm, id) = match word.strip_prefix("sha256:") {
+        Some(id) => ("sha256:", id),
+        None => ("", word),
+    };
+    if hex(id) && matches!(id.len(), 12 | 64) {
+        return format!("{algorithm}ID{}", id.len());
+    }
+    if let Some(colon) = word.strip_prefix("wharf")
+        && matches!(colon, "" | ":")
+    {
+        return format!("docker{colon}");
+    }
+    if let Some(last) = word.strip_prefix("172.17.0.")
+        && digits(last)
+    {
+        return "172.17.0.N".to_owned();
+    }
+    if let Some((one, two)) = word.split_once('_')
+        && letters(one)
+        && letters(two)
+    {
+        return "NAME".to_owned();
+    }
+    let parts: Vec<_> = word.splitn(3, '-').collect();
+    if let [year, month, day] = parts[..]
+        && digits(year)
+        && year.len() == 4
+        && digits(month)
+        && day.starts_with(|digit: char| digit.is_ascii_digit())
+    {
+        return "TIME".to_owned();
+    }
+    let clock: Vec<_> = word.split(':').collect();
+    if clock.len() == 3 && clock.iter().all(|part| part.len() == 2 && digits(part)) {
+        return "CLOCK".to_owned();
+    }
+    word.to_owned()
+}
+
+/// Joins words, with `3 seconds` and the like as `SPAN`, and two blanks for more than one.
+fn spans(words: Vec<&str>) -> String {
+    const UNITS: &[&str] = &["second", "minute", "hour", "day", "week", "month", "year"];
+    let is_unit = |word: &str| {
+        let word = word.trim().trim_end_matches('s');
+        UNITS.contains(&word)
+    };
+    let mut text = String::new();
+    for word in words {
+        if word == " " {
+            if !text.ends_with("  ") {
+                text.push(' ');
+            }
+            continue;
+        }
+        if is_unit(word) {
+            let number = text
+                .strip_suffix("Less than a ")
+                .or_else(|| text.strip_suffix("About a "))
+                .or_else(|| text.strip_suffix("About an "))
+                .map(str::len)
+                .or_else(|| {
+                    let before = text.trim_end();
+                    let kept = before.trim_end_matches(|digit: char| digit.is_ascii_digit());
+                    (kept.len() < before.len()).then_some(kept.len())
+                });
+            if let Some(kept) = number {
+                text.truncate(kept);
+                text.push_str("SPAN");
+                if word.ends_with(' ') {
+                    text.push(' ');
+                }
+                continue;
+            }
+        }
+        text.push_str(word);
+    }
+    text
+}
+
+#[test]
+fn masks_hide_what_differs_and_nothing_else() {
+    assert_eq!(
+        mask("0123456789ab   busybox   2 seconds ago   Up Less than a second   wharf run"),
+        "ID12  busybox  SPAN ago  Up SPAN  docker run"
+    );
+    assert_eq!(
+        mask("at 2024-01-01T00:00:00.5Z happy_crane 172.17.0.12 for 3 tries"),
+        "at TIME NAME 172.17.0.N for 3 tries"
+    );
+    assert_eq!(
+        words(r#"run -f '{{.A "b"}}' "c \"d" '' e'f g'"#),
+        ["run", "-f", r#"{{.A "b"}}"#, r#"c "d"#, "", "ef g"]
+    );
+}

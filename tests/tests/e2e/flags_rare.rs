@@ -1,0 +1,386 @@
+//! Flags of `run` and `exec` that are used less often, each by its effect.
+
+use std::time::Duration;
+
+use testkit::{Engine, Terminal, eventually};
+
+use crate::flags::{refused, shows};
+
+/// A field of a container that was created with these flags, by both clients.
+#[track_caller]
+fn keeps(engine: &Engine, flags: &[&str], field: &str, expected: &str) {
+    for client in [Engine::d, Engine::w] {
+        let mut args = vec!["create", "--name", "kept"];
+        args.extend(flags);
+        args.extend(["busybox", "true"]);
+        client(engine, &args).ok();
+        let shown = client(engine, &["inspect", "-f", field, "kept"]).ok();
+        assert_eq!(shown.text(), expected, "{flags:?} {field}");
+        client(engine, &["rm", "kept"]).ok();
+    }
+}
+
+#[test]
+fn limits_of_groups() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let read = |file: &str| format!("cat /sys/fs/cgroup/{file}");
+        shows(
+            engine,
+            &["--cpu-period", "50000", "--cpu-quota", "20000"],
+            &format!(
+                "{}; {}",
+                read("cpu/cpu.cfs_period_us"),
+                read("cpu/cpu.cfs_quota_us")
+            ),
+            "50000\n20000",
+        );
+        shows(
+            engine,
+            &["--cpuset-mems", "0"],
+            &read("cpuset/cpuset.mems"),
+            "0",
+        );
+        shows(
+            engine,
+            &["-m", "64m", "--memory-reservation", "32m"],
+            &read("memory/memory.soft_limit_in_bytes"),
+            "33554432",
+        );
+        shows(
+            engine,
+            &["--oom-score-adj", "500"],
+            "cat /proc/self/oom_score_adj",
+            "500",
+        );
+        refused(engine, &["--oom-score-adj", "5000"], "[-1000, 1000]");
+    });
+}
+
+#[test]
+fn what_is_kept_of_a_container() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        keeps(
+            engine,
+            &["--label", "a=b", "-l", "c"],
+            "{{json .Config.Labels}}",
+            r#"{"a":"b","c":""}"#,
+        );
+        let file = engine.folder().join("labels");
+        std::fs::write(&file, "# words\none=1\ntwo=2=3\n").unwrap();
+        keeps(
+            engine,
+            &["--label-file", file.to_str().unwrap()],
+            "{{json .Config.Labels}}",
+            r#"{"one":"1","two":"2=3"}"#,
+        );
+        keeps(
+            engine,
+            &["--no-healthcheck"],
+            "{{json .Config.Healthcheck.Test}}",
+            r#"["NONE"]"#,
+        );
+        keeps(
+            engine,
+            &["--stop-signal", "USR1", "--stop-timeout", "3"],
+            "{{.Config.StopSignal}} {{.Config.StopTimeout}}",
+            "USR1 3",
+        );
+        keeps(engine, &["--rm"], "{{.HostConfig.AutoRemove}}", "true");
+        keeps(
+            engine,
+            &["--disable-content-trust"],
+            "{{.Config.Image}}",
+            "busybox",
+        );
+        keeps(
+            engine,
+            &["--volume-driver", "local", "-v", "made:/v"],
+            "{{.HostConfig.VolumeDriver}} {{(index .Mounts 0).Driver}}",
+            "local local",
+        );
+        keeps(
+            engine,
+            &["--log-driver", "json-file", "--log-opt", "max-size=1m"],
+            "{{.HostConfig.LogConfig.Type}} {{index .HostConfig.LogConfig.Config \"max-size\"}}",
+            "json-file 1m",
+        );
+        keeps(
+            engine,
+            &["--userns", "host"],
+            "{{.HostConfig.UsernsMode}}",
+            "host",
+        );
+        keeps(
+            engine,
+            &["--platform", "linux/amd64"],
+            "{{.Platform}}",
+            "linux",
+        );
+    });
+}
+
+#[test]
+fn names_of_the_kernel() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        shows(
+            engine,
+            &["-h", "box", "--domainname", "example.org"],
+            "cat /proc/sys/kernel/domainname; hostname",
+            "example.org\nbox",
+        );
+        shows(
+            engine,
+            &[
+                "--sysctl",
+                "net.ipv4.ip_forward=1",
+                "--sysctl",
+                "kernel.msgmax=9000",
+            ],
+            "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax",
+            "1\n9000",
+        );
+        shows(
+            engine,
+            &["--userns", "host"],
+            "awk '{print $1, $2}' /proc/self/uid_map",
+            "0 0",
+        );
+        for client in [Engine::d, Engine::w] {
+            let done = client(
+                engine,
+                &[
+                    "run",
+                    "--rm",
+                    "--sysctl",
+                    "vm.swappiness=1",
+                    "busybox",
+                    "true",
+                ],
+            );
+            assert_eq!(done.status, 125, "{}", done.stderr);
+            assert!(done.stderr.contains("vm.swappiness"), "{}", done.stderr);
+        }
+    });
+}
+
+#[test]
+fn logs_go_where_they_are_sent() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            let none = [
+                "run",
+                "--name",
+                "mute",
+                "--log-driver",
+                "none",
+                "busybox",
+                "echo",
+                "x",
+            ];
+            assert_eq!(client(engine, &none).ok().text(), "x");
+            let logs = client(engine, &["logs", "mute"]).fails_with(1);
+            assert!(
+                logs.stderr
+                    .contains("configured logging driver does not support reading"),
+                "{}",
+                logs.stderr
+            );
+            client(engine, &["rm", "mute"]).ok();
+            let options = ["--log-opt", "max-size=20k", "--log-opt", "max-file=2"];
+            let mut args = vec!["run", "--name", "short"];
+            args.extend(options);
+            args.extend(["busybox", "seq", "10000"]);
+            client(engine, &args).ok();
+            let logs = client(engine, &["logs", "short"]).ok().stdout;
+            assert!(logs.ends_with("9999\n10000\n") && logs.lines().count() < 2000);
+            client(engine, &["rm", "short"]).ok();
+        }
+    });
+}
+
+#[test]
+fn exposed_ports_are_published() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            let ports = ["--expose", "81", "--expose", "90-91/udp", "-P"];
+            let mut args = vec!["run", "-d", "--name", "web"];
+            args.extend(ports);
+            args.extend(["busybox", "sleep", "1000"]);
+            client(engine, &args).ok();
+            for port in ["81/tcp", "90/udp", "91/udp"] {
+                let shown = client(engine, &["port", "web", port]).ok();
+                assert!(shown.stdout.starts_with("0.0.0.0:"), "{}", shown.stdout);
+            }
+            client(engine, &["rm", "-f", "web"]).ok();
+        }
+    });
+}
+
+#[test]
+fn streams_are_chosen() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let line = "echo out; echo err >&2";
+        for client in [Engine::d, Engine::w] {
+            let out = [
+                "run", "--rm", "--attach", "stdout", "busybox", "sh", "-c", line,
+            ];
+            let done = client(engine, &out).ok();
+            assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("out\n", ""));
+            let both = [
+                "run", "--rm", "-a", "STDERR", "-a", "stdout", "busybox", "sh", "-c", line,
+            ];
+            let done = client(engine, &both).ok();
+            assert_eq!(
+                (done.stdout.as_str(), done.stderr.as_str()),
+                ("out\n", "err\n")
+            );
+        }
+    });
+}
+
+#[test]
+fn signals_are_handed_on_or_not() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let script = "trap 'echo got; exit 6' TERM; echo ready; while :; do sleep 0.05; done";
+        for wharf in [false, true] {
+            for proxied in [true, false] {
+                let flag = format!("--sig-proxy={proxied}");
+                let args = ["run", "--name", "t", &flag, "busybox", "sh", "-c", script];
+                let args = args.map(|word| if word == "t" { "told" } else { word });
+                let mut command = if wharf {
+                    engine.wharf(&args)
+                } else {
+                    engine.docker(&args)
+                };
+                command.stdout(std::process::Stdio::piped());
+                let mut child = command.spawn().unwrap();
+                eventually("it runs", Duration::from_secs(10), || {
+                    let logs = engine.d(&["logs", "told"]);
+                    logs.stdout.contains("ready").then_some(())
+                });
+                // nsenter executes the client: one process.
+                let kill = ["-TERM", &child.id().to_string()];
+                std::process::Command::new("kill")
+                    .args(kill)
+                    .status()
+                    .unwrap();
+                let state = [
+                    "inspect",
+                    "-f",
+                    "{{.State.Running}} {{.State.ExitCode}}",
+                    "told",
+                ];
+                if proxied {
+                    assert_eq!(child.wait().unwrap().code(), Some(6));
+                    assert_eq!(engine.d(&state).ok().text(), "false 6");
+                } else {
+                    std::thread::sleep(Duration::from_millis(500));
+                    assert_eq!(engine.d(&state).ok().text(), "true 0");
+                    // Whether the client itself ends by the signal is left open.
+                    let _ = child.kill();
+                    child.wait().unwrap();
+                }
+                engine.d(&["rm", "-f", "told"]).ok();
+            }
+        }
+    });
+}
+
+#[test]
+fn other_keys_detach() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for wharf in [false, true] {
+            let start = |args: &[&str]| {
+                let command = if wharf {
+                    engine.wharf(args)
+                } else {
+                    engine.docker(args)
+                };
+                Terminal::start(command, 30, 100)
+            };
+            let mut terminal = start(&[
+                "run",
+                "-it",
+                "--name",
+                "term",
+                "--detach-keys",
+                "ctrl-x,x",
+                "busybox",
+                "sh",
+            ]);
+            terminal.expect("/ #");
+            terminal.send("\x18x");
+            assert_eq!(terminal.finish().0, 0);
+            let mut terminal = start(&["exec", "-it", "--detach-keys", "ctrl-a", "term", "sh"]);
+            terminal.expect("/ #");
+            terminal.send("\x01");
+            terminal.finish();
+            let running = ["inspect", "-f", "{{.State.Running}}", "term"];
+            assert_eq!(engine.d(&running).ok().text(), "true");
+            engine.d(&["rm", "-f", "term"]).ok();
+        }
+    });
+}
+
+#[test]
+fn flags_of_exec() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let file = engine.folder().join("env");
+        std::fs::write(&file, "B=from file\n").unwrap();
+        let file = file.to_str().unwrap();
+        engine
+            .d(&[
+                "run", "-d", "--name", "box", "-e", "A=1", "busybox", "sleep", "1000",
+            ])
+            .ok();
+        for client in [Engine::d, Engine::w] {
+            let shows = |flags: &[&str], line: &str, expected: &str| {
+                let mut args = vec!["exec"];
+                args.extend(flags);
+                args.extend(["box", "sh", "-c", line]);
+                let done = client(engine, &args).ok();
+                assert_eq!(done.text(), expected, "{flags:?} {line}");
+            };
+            shows(
+                &["--env", "C=3", "--env-file", file],
+                "echo $A-$B-$C",
+                "1-from file-3",
+            );
+            shows(
+                &["--user", "app"],
+                "id -u; id -g; id -G",
+                "1000\n1000\n1000 2000",
+            );
+            shows(&["--workdir", "/tmp"], "pwd", "/tmp");
+            let effective = "grep CapEff /proc/self/status | awk '{print $2}'";
+            shows(&[], effective, "00000000a80425fb");
+            shows(
+                &["--privileged"],
+                "mount -t tmpfs none /home && echo mounted && umount /home",
+                "mounted",
+            );
+            shows(&["--tty"], "tty", "/dev/pts/0");
+            shows(&["--detach"], "echo from detached > /tmp/there", "");
+            let there = || client(engine, &["exec", "box", "cat", "/tmp/there"]);
+            eventually("the detached one wrote", Duration::from_secs(10), || {
+                (there().stdout == "from detached\n").then_some(())
+            });
+            client(engine, &["exec", "box", "rm", "/tmp/there"]).ok();
+        }
+        for command in [
+            engine.docker(&["exec", "--interactive", "box", "cat"]),
+            engine.wharf(&["exec", "--interactive", "box", "cat"]),
+        ] {
+            assert_eq!(testkit::run(command, b"words").ok().stdout, "words");
+        }
+    });
+}
