@@ -103,6 +103,9 @@ async fn serve(config: Config, mut manager: ServiceManager) -> Result<(), Daemon
         }
         tracing::info!("asked to stop; containers go on");
     };
+    if let Err(error) = sys::memory::give_back() {
+        tracing::debug!(%error, "memory of the start-up is kept");
+    }
     manager.tell("READY=1");
     for socket in &sockets {
         tracing::info!(socket = %name(socket), "API listens");

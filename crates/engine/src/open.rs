@@ -173,10 +173,16 @@ impl Engine {
         tending.notify_one();
         tokio::spawn(async move {
             tokio::pin!(closing);
+            let mut worked = false;
             loop {
                 tokio::select! {
-                    () = tending.notified() => {}
-                    () = tokio::time::sleep(TENDING) => {}
+                    () = tending.notified() => worked = true,
+                    () = tokio::time::sleep(TENDING) => {
+                        // Once after work: at rest the daemon is as small as it was at its start.
+                        if std::mem::take(&mut worked) && let Err(error) = sys::memory::give_back() {
+                            tracing::debug!(%error, "memory is not given back");
+                        }
+                    }
                     () = &mut closing => return,
                 }
                 // Each start and end begins the quiet time anew, up to a limit.
