@@ -34,6 +34,7 @@ fn main() {
             .then(|| setup::engine(Kind::Dockerd)),
         bundle: setup::Bundle::new(),
         turns: if quick { 3 } else { 8 },
+        quick,
     };
     for row in rows::ALL {
         let named = arguments.iter().any(|name| name == row.name);

@@ -20,7 +20,11 @@ pub(crate) fn beside(name: &str) -> PathBuf {
 
 /// A private engine with the image.
 pub(crate) fn engine(kind: Kind) -> Engine {
-    let engine = Engine::start(kind, Options::default());
+    let options = Options {
+        exec_root_in_memory: true,
+        ..Options::default()
+    };
+    let engine = Engine::start(kind, options);
     let archive = engine.folder().join("bench.tar");
     let program = fs::read(beside("wharf-bench-program")).unwrap();
     let image = ImageBuilder::new()

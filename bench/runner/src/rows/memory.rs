@@ -44,9 +44,13 @@ fn available() -> u64 {
     field(&text, "MemAvailable:").unwrap()
 }
 
-/// The engine without containers: each process, and the sum.
+/// The engine without containers: each process, and the sum, a minute after its last work.
 pub(crate) fn at_rest(bench: &Bench) {
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(if bench.quick {
+        Duration::from_secs(1)
+    } else {
+        Duration::from_secs(60)
+    });
     for (name, engine) in bench.engines() {
         println!("{name} at rest: {:.1} MiB PSS", mib(engine_pss(engine)));
         for process in engine.sandbox().processes() {

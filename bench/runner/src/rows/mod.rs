@@ -18,6 +18,8 @@ pub(crate) struct Bench {
     pub(crate) bundle: Bundle,
     /// How many turns the variants take.
     pub(crate) turns: usize,
+    /// A glance, not to be quoted.
+    pub(crate) quick: bool,
 }
 
 impl Bench {
