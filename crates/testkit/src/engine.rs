@@ -290,9 +290,12 @@ impl Engine {
         self.client("docker", args)
     }
 
-    /// Wharf's client on this engine.
+    /// Wharf's client on this engine; on Docker's daemon, whose newest API it does not speak, Docker's.
     pub fn wharf(&self, args: &[&str]) -> Command {
-        self.client(Self::program(), args)
+        match self.kind {
+            Kind::Wharf => self.client(Self::program(), args),
+            Kind::Dockerd => self.docker(args),
+        }
     }
 
     fn client(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
