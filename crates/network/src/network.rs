@@ -175,6 +175,14 @@ impl Network {
         while lock(&self.stock).len() < self.stock_size {
             let mut sandbox = self.new_sandbox()?;
             sandbox.warm(&self.route)?;
+            // Every change of a link waits for the kernel's one lock for links, which the end of another namespace
+            // holds for milliseconds: what can be done ahead is.
+            if lock(&self.addresses).left() >= SCARCE {
+                let address = self.take_address(None)?;
+                sandbox
+                    .give_address(&self.bridge, address)
+                    .inspect_err(|_| lock(&self.addresses).release(address))?;
+            }
             lock(&self.stock).push_back(sandbox);
         }
         Ok(())
@@ -193,7 +201,17 @@ impl Network {
         container: &ContainerId,
         address: Option<Ipv4Addr>,
     ) -> Result<Attached, NetworkError> {
-        let address = self.take_address(address)?;
+        let address = match (sandbox.address(), address) {
+            (Some(ahead), None) => ahead,
+            (None, wanted) => self.take_address(wanted)?,
+            (Some(ahead), Some(wanted)) if ahead == wanted => ahead,
+            (Some(ahead), Some(_)) => {
+                // Its address is of no use here: another one, without.
+                lock(&self.addresses).release(ahead);
+                sandbox = self.new_sandbox()?;
+                self.take_address(address)?
+            }
+        };
         sandbox
             .settle(&self.route, &self.bridge, address)
             .inspect_err(|_| lock(&self.addresses).release(address))?;
@@ -257,7 +275,15 @@ impl Network {
 
     fn take_address(&self, wanted: Option<Ipv4Addr>) -> Result<Ipv4Addr, NetworkError> {
         if let Some(address) = wanted {
-            lock(&self.addresses).claim(address)?;
+            // What is only kept ready gives way.
+            let mut stock = lock(&self.stock);
+            let before = stock.len();
+            stock.retain(|sandbox| sandbox.address() != Some(address));
+            let mut addresses = lock(&self.addresses);
+            if stock.len() < before {
+                addresses.release(address);
+            }
+            addresses.claim(address)?;
             return Ok(address);
         }
         if let Some(address) = lock(&self.addresses).take() {

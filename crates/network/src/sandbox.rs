@@ -28,8 +28,8 @@ const UP: Change = Change {
     master: None,
 };
 
-/// A prepared network namespace: `lo` is up, `eth0` has no address yet, its other end is no port of the
-/// bridge. Belongs to no container, so it can be made ahead.
+/// A prepared network namespace: `lo` is up, `eth0` has an address if one could be spared, its other end is no
+/// port of the bridge. Belongs to no container, so it can be made ahead.
 ///
 /// Dropping it drops all of it: the kernel takes the veth away with the namespace.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct Sandbox {
     pub(crate) veth_index: u32,
     /// Whether both ends are up.
     is_warm: bool,
+    /// The address that the inside has already.
+    address: Option<Ipv4Addr>,
 }
 
 /// Where veths are made, and what for.
@@ -99,7 +101,13 @@ impl Sandbox {
             veth,
             veth_index,
             is_warm: false,
+            address: None,
         })
+    }
+
+    /// The address that it was given ahead.
+    pub(crate) fn address(&self) -> Option<Ipv4Addr> {
+        self.address
     }
 
     /// Does what can be done before it is known whose it will be: both ends up, and known to be so.
@@ -116,10 +124,27 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Makes it the container's with this address: after this, packets flow.
+    /// Makes it the container's with this address, which is the one given ahead if there is one: after this,
+    /// packets flow.
     pub(crate) fn settle(
         &mut self,
         host: &Mutex<Socket>,
+        bridge: &BridgeInfo,
+        address: Ipv4Addr,
+    ) -> Result<(), NetworkError> {
+        if self.address != Some(address) {
+            self.give_address(bridge, address)?;
+        }
+        self.join(host, bridge)?;
+        if !self.is_warm {
+            self.catch_up_inside()?;
+        }
+        Ok(())
+    }
+
+    /// Gives the inside its address and default route.
+    pub(crate) fn give_address(
+        &mut self,
         bridge: &BridgeInfo,
         address: Ipv4Addr,
     ) -> Result<(), NetworkError> {
@@ -136,10 +161,7 @@ impl Sandbox {
         self.inside
             .perform(batch)
             .map_err(|refused| NetworkError::link(INSIDE, refused))?;
-        self.join(host, bridge)?;
-        if !self.is_warm {
-            self.catch_up_inside()?;
-        }
+        self.address = Some(address);
         Ok(())
     }
 
