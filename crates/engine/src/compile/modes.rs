@@ -214,13 +214,16 @@ mod tests {
             }),
             "invalid IPC mode: container:"
         );
-        assert_eq!(
-            refused(HostConfig {
-                network_mode: "mynet".into(),
-                ..Default::default()
-            }),
-            "network mynet not found"
-        );
+    }
+
+    #[test]
+    fn an_unknown_network_is_kept_for_the_start_to_miss() {
+        let host = HostConfig {
+            network_mode: "mynet".into(),
+            ..Default::default()
+        };
+        let modes = Modes::parse(&host).unwrap();
+        assert_eq!(modes.network, NetworkMode::Unknown("mynet".into()));
     }
 
     #[test]
