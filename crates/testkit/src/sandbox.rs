@@ -14,6 +14,12 @@ pub struct Sandbox {
     holder: u32,
 }
 
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Sandbox {
     /// Makes the namespaces.
     ///
