@@ -25,5 +25,5 @@ pub use census::{Census, Difference};
 pub use command::{Finished, Terminal, eventually, run};
 pub use engine::{Engine, Kind, Options};
 pub use registry::Registry;
-pub use sandbox::{Sandbox, enter_network};
+pub use sandbox::{Process, Sandbox, enter_network};
 pub use trap::Trap;
