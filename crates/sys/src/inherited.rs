@@ -18,7 +18,9 @@ static ADOPTED: AtomicBool = AtomicBool::new(false);
 /// undefined behaviour (environ(7)), so it is not done.
 pub fn take_variables<const N: usize>(names: [&str; N]) -> io::Result<[Option<OsString>; N]> {
     if fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("the environment can not be changed: the process has several threads"));
+        return Err(io::Error::other(
+            "the environment can not be changed: the process has several threads",
+        ));
     }
     Ok(names.map(|name| {
         let value = env::var_os(name);

@@ -12,5 +12,12 @@ pub fn start(file: BorrowedFd<'_>, offset: u64, length: u64) {
     let (offset, length) = (limit(offset), limit(length));
     // SAFETY: sync_file_range(2) takes numbers only and touches no memory of ours; the
     // descriptor is open for the length of the call.
-    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+    unsafe {
+        libc::sync_file_range(
+            file.as_raw_fd(),
+            offset,
+            length,
+            libc::SYNC_FILE_RANGE_WRITE,
+        )
+    };
 }

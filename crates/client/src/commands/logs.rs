@@ -50,11 +50,7 @@ pub(super) static LOGS: Verb = Verb {
 fn logs(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let name = encode(&parsed.args[0]);
     let tty = session.get(&format!("/containers/{name}/json"))?["Config"]["Tty"] == true;
-    let moment = |flag: &str| {
-        parsed
-            .one(flag)
-            .map_or(Ok(String::new()), |text| timestamp(text))
-    };
+    let moment = |flag: &str| parsed.one(flag).map_or(Ok(String::new()), timestamp);
     let query = Query::new(format!("/containers/{name}/logs"))
         .with("stdout", "1")
         .with("stderr", "1")

@@ -74,15 +74,15 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
     };
     let (nodes, end) = parser.nodes(0)?;
     match end {
-        End::Text => Ok(nodes),
-        End::End | End::Else => fault("unexpected {{end}} or {{else}}"),
+        Stop::Text => Ok(nodes),
+        Stop::Close | Stop::Else => fault("unexpected {{end}} or {{else}}"),
     }
 }
 
 /// What ended a list of nodes.
-enum End {
+enum Stop {
     Text,
-    End,
+    Close,
     /// The tokens behind `else`, up to the close, are still to be read.
     Else,
 }
@@ -111,24 +111,24 @@ impl Parser {
         }
     }
 
-    fn nodes(&mut self, depth: usize) -> Result<(Vec<Node>, End), TemplateError> {
+    fn nodes(&mut self, depth: usize) -> Result<(Vec<Node>, Stop), TemplateError> {
         if depth > DEEPEST {
             return fault("nested too deep");
         }
         let mut nodes = Vec::new();
         loop {
             match self.next() {
-                None => return Ok((nodes, End::Text)),
+                None => return Ok((nodes, Stop::Text)),
                 Some(Token::Text(text)) => nodes.push(Node::Text(text)),
                 Some(Token::Open) => match self.peek().cloned() {
                     Some(Token::Word(word)) if word == "end" => {
                         self.at += 1;
                         self.expect(&Token::Close)?;
-                        return Ok((nodes, End::End));
+                        return Ok((nodes, Stop::Close));
                     }
                     Some(Token::Word(word)) if word == "else" => {
                         self.at += 1;
-                        return Ok((nodes, End::Else));
+                        return Ok((nodes, Stop::Else));
                     }
                     _ => nodes.push(self.action(depth)?),
                 },
@@ -197,15 +197,15 @@ impl Parser {
     }
 
     /// What follows the first body: nothing, `else`, or `else if`.
-    fn otherwise(&mut self, end: End, depth: usize) -> Result<Vec<Node>, TemplateError> {
+    fn otherwise(&mut self, end: Stop, depth: usize) -> Result<Vec<Node>, TemplateError> {
         match end {
-            End::End => Ok(Vec::new()),
-            End::Text => fault("unexpected EOF"),
-            End::Else => match self.next() {
+            Stop::Close => Ok(Vec::new()),
+            Stop::Text => fault("unexpected EOF"),
+            Stop::Else => match self.next() {
                 Some(Token::Close) => match self.nodes(depth + 1)? {
-                    (nodes, End::End) => Ok(nodes),
-                    (_, End::Text) => fault("unexpected EOF"),
-                    (_, End::Else) => fault("unexpected {{else}}"),
+                    (nodes, Stop::Close) => Ok(nodes),
+                    (_, Stop::Text) => fault("unexpected EOF"),
+                    (_, Stop::Else) => fault("unexpected {{else}}"),
                 },
                 Some(Token::Word(word)) if word == "if" || word == "with" => {
                     let condition = self.pipeline()?;

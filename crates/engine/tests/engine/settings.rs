@@ -32,7 +32,8 @@ fn users_folders_and_names() {
         sailor.config.user = "sailor".to_owned();
         let status = output(&engine, sailor).await;
         assert!(
-            status.contains("Uid:\t1000\t1000\t1000\t1000") && status.contains("Groups:\t1000 2000"),
+            status.contains("Uid:\t1000\t1000\t1000\t1000")
+                && status.contains("Groups:\t1000 2000"),
             "{status}"
         );
         assert!(
