@@ -164,11 +164,13 @@ impl Census {
         }
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            // The store's own journal grows and shrinks as it likes.
-            if path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("store.db"))
-            {
+            // The store's own journal grows and shrinks as it likes; folders are made ahead for
+            // the next containers.
+            let kept = ["store.db", "spare-"];
+            if path.file_name().is_some_and(|name| {
+                let name = name.to_string_lossy();
+                kept.iter().any(|start| name.starts_with(start))
+            }) {
                 continue;
             }
             self.add(

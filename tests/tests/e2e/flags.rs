@@ -285,9 +285,9 @@ fn namespaces() {
         };
         for (flag, kind) in [("--network", "net"), ("--pid", "pid"), ("--ipc", "ipc")] {
             assert_eq!(
-                inside(&[flag, "container:c"], kind),
+                inside(&[flag, "container:cc"], kind),
                 of_c(kind),
-                "{flag} container:c"
+                "{flag} container:cc"
             );
         }
     });

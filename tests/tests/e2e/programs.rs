@@ -79,7 +79,9 @@ fn a_bash_on_a_terminal() {
             terminal.send("\x1a");
             terminal.expect("Stopped");
             terminal.send("jobs; fg\n");
-            terminal.expect("Stopped");
+            // The list names the job, and `fg` names it again when it is in front.
+            terminal.expect("cat\r\n");
+            terminal.expect("cat\r\n");
             terminal.send("once more\n");
             terminal.expect("once more\r\nonce more");
             terminal.send("\x03");
