@@ -1,6 +1,6 @@
 //! The command line: docker's verbs, flags, columns and exit statuses, over the public API alone.
 //!
-//! Every flag is a value ([`flag::Flag`]) and every verb too ([`verb::Verb`]): the parser, the
+//! Every flag is a value (`flag::Flag`) and every verb too (`verb::Verb`): the parser, the
 //! help texts and the tests read the same tables. One thread, one connection a request, nothing
 //! started that the verb does not need: a command is over in a millisecond.
 

@@ -15,7 +15,7 @@ pub(super) const X32_OWN: u32 = 512;
 /// First number of ARM's private system calls, which lie far above the common ones.
 pub(super) const ARM_PRIVATE: u32 = 0x000f_0000;
 
-/// Numbers of one name, by [`column`].
+/// Numbers of one name, by `column`.
 type Row = [Option<u32>; 5];
 
 fn column(arch: Arch) -> usize {
