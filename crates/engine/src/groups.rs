@@ -64,9 +64,13 @@ pub(crate) struct View {
 impl Engine {
     /// The container's own groups, read-only unless it is privileged: the unified tree where it is the only one, else
     /// a folder for each hierarchy in which the container has a group.
+    ///
+    /// The unified tree is mounted anew only for a cgroup namespace of the container's own (`private`). In the
+    /// host's, a new mount would set its options, such as none, on the host's mount as well: there it is a clone.
     pub(crate) fn cgroup_view(
         &self,
         container: &Container,
+        private: bool,
         descriptors: &mut Descriptors,
     ) -> Result<View> {
         let attrs = MountAttrs::NO_SUID_NO_DEV_NO_EXEC;
@@ -75,9 +79,20 @@ impl Engine {
         } else {
             attrs.read_only()
         };
-        if self.inner().groups.layout().version() == 2 {
+        let layout = self.inner().groups.layout();
+        if layout.version() == 2 {
+            let mount = match layout.unified_path() {
+                Some(path) if !private => MountEntry {
+                    target: TARGET.to_owned(),
+                    kind: MountKind::Detached(descriptors.slot(clone_path(path, false)?)),
+                    attrs,
+                    propagation: Some(Propagation::Private),
+                    create_target: TargetKind::Dir,
+                },
+                _ => defaults::file_system(TARGET, "cgroup2", attrs, &[]),
+            };
             return Ok(View {
-                mounts: vec![defaults::file_system(TARGET, "cgroup2", attrs, &[])],
+                mounts: vec![mount],
                 links: Vec::new(),
             });
         }

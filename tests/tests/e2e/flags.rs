@@ -99,26 +99,27 @@ fn identity_and_environment() {
 fn resources() {
     Engine::run(|engine| {
         engine.load_busybox();
-        let group = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes";
-        shows(engine, &["-m", "64m"], group, "67108864");
-        shows(
-            engine,
-            &["--pids-limit", "50"],
-            "cat /sys/fs/cgroup/pids/pids.max",
-            "50",
-        );
-        shows(
-            engine,
-            &["--cpus", "1.5"],
-            "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us",
-            "150000",
-        );
-        shows(
-            engine,
-            &["--cpu-shares", "512"],
-            "cat /sys/fs/cgroup/cpu/cpu.shares",
-            "512",
-        );
+        let version = engine.w(&["info", "--format", "{{.CgroupVersion}}"]).ok();
+        // 512 shares of the usual 1,024 are a weight of 59 of the usual 100, by the curve that
+        // maps the one range on the other.
+        let limits = match version.text() {
+            "2" => [
+                ("-m", "64m", "memory.max", "67108864"),
+                ("--pids-limit", "50", "pids.max", "50"),
+                ("--cpus", "1.5", "cpu.max", "150000 100000"),
+                ("--cpu-shares", "512", "cpu.weight", "59"),
+            ],
+            _ => [
+                ("-m", "64m", "memory/memory.limit_in_bytes", "67108864"),
+                ("--pids-limit", "50", "pids/pids.max", "50"),
+                ("--cpus", "1.5", "cpu/cpu.cfs_quota_us", "150000"),
+                ("--cpu-shares", "512", "cpu/cpu.shares", "512"),
+            ],
+        };
+        for (flag, value, file, limit) in limits {
+            let read = format!("cat /sys/fs/cgroup/{file}");
+            shows(engine, &[flag, value], &read, limit);
+        }
         shows(engine, &["--cpuset-cpus", "0"], "nproc", "1");
         shows(
             engine,

@@ -60,7 +60,7 @@ impl Engine {
             host.readonly_paths = Some(runtime::defaults::readonly_paths());
         }
         if host.cgroupns_mode.is_empty() {
-            let private = self.inner().groups.layout().version() == 2 && !host.privileged;
+            let private = self.inner().groups.layout().version() == 2;
             host.cgroupns_mode = if private { "private" } else { "host" }.to_owned();
         }
         ContainerInspect {

@@ -178,6 +178,7 @@ impl Engine {
         let spec = &container.spec;
         let modes = Modes::parse(&spec.host)?;
         let version = self.inner().groups.layout().version();
+        let cgroup_private = modes.cgroup_private.unwrap_or(version == 2);
         let net = surroundings.take_net();
         let parts = Parts {
             config: &spec.config,
@@ -195,11 +196,9 @@ impl Engine {
             },
             tasks: surroundings.take_tasks(),
             unified: surroundings.take_unified(),
-            cgroup_view: self.cgroup_view(container, descriptors)?,
+            cgroup_view: self.cgroup_view(container, cgroup_private, descriptors)?,
             host_ipc: host_ipc(&modes)?,
-            cgroup_private: modes
-                .cgroup_private
-                .unwrap_or(version == 2 && !spec.host.privileged),
+            cgroup_private,
             mounts,
             files: surroundings.take_files(),
             filters: &self.inner().filters,

@@ -194,6 +194,14 @@ impl Layout {
         if self.0.v1.is_empty() { 2 } else { 1 }
     }
 
+    /// Where the unified tree is mounted.
+    pub fn unified_path(&self) -> Option<&Path> {
+        self.0
+            .unified
+            .as_ref()
+            .map(|hierarchy| hierarchy.path.as_path())
+    }
+
     /// Whether a unified tree is mounted beside version 1 hierarchies.
     pub fn is_hybrid(&self) -> bool {
         !self.0.v1.is_empty() && self.0.unified.is_some()
