@@ -24,27 +24,30 @@ fn keeps(engine: &Engine, flags: &[&str], field: &str, expected: &str) {
 fn limits_of_groups() {
     Engine::run(|engine| {
         engine.load_busybox();
-        let read = |file: &str| format!("cat /sys/fs/cgroup/{file}");
-        shows(
-            engine,
-            &["--cpu-period", "50000", "--cpu-quota", "20000"],
-            &format!(
-                "{}; {}",
-                read("cpu/cpu.cfs_period_us"),
-                read("cpu/cpu.cfs_quota_us")
+        let version = engine.w(&["info", "--format", "{{.CgroupVersion}}"]).ok();
+        let (quota, mems, soft) = match version.text() {
+            "2" => (("cpu.max", "20000 50000"), "cpuset.mems", "memory.low"),
+            _ => (
+                (
+                    "cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us",
+                    "20000\n50000",
+                ),
+                "cpuset/cpuset.mems",
+                "memory/memory.soft_limit_in_bytes",
             ),
-            "50000\n20000",
+        };
+        let read = |flags: &[&str], file: &str, limit: &str| {
+            shows(engine, flags, &format!("cat /sys/fs/cgroup/{file}"), limit);
+        };
+        read(
+            &["--cpu-period", "50000", "--cpu-quota", "20000"],
+            quota.0,
+            quota.1,
         );
-        shows(
-            engine,
-            &["--cpuset-mems", "0"],
-            &read("cpuset/cpuset.mems"),
-            "0",
-        );
-        shows(
-            engine,
+        read(&["--cpuset-mems", "0"], mems, "0");
+        read(
             &["-m", "64m", "--memory-reservation", "32m"],
-            &read("memory/memory.soft_limit_in_bytes"),
+            soft,
             "33554432",
         );
         shows(
