@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::config::Config;
 use crate::host_config::HostConfig;
@@ -30,21 +30,21 @@ impl ContainerCreate {
     /// # Errors
     /// When the text is not JSON, or a member has another type.
     pub fn from_json(text: &[u8]) -> Result<Self, serde_json::Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Rest {
-            #[serde(rename = "HostConfig")]
-            host_config: Option<HostConfig>,
-            #[serde(rename = "NetworkingConfig")]
-            networking_config: Option<NetworkingConfig>,
-        }
         let config = serde_json::from_slice(text)?;
         let rest: Rest = serde_json::from_slice(text)?;
         Ok(ContainerCreate {
             config,
-            host_config: rest.host_config.unwrap_or_default(),
-            networking_config: rest.networking_config.unwrap_or_default(),
+            host_config: rest.host_config,
+            networking_config: rest.networking_config,
         })
+    }
+}
+
+wire! {
+    /// What the body that makes a container has beside a [`Config`].
+    struct Rest {
+        host_config: HostConfig = "HostConfig",
+        networking_config: NetworkingConfig = "NetworkingConfig",
     }
 }
 

@@ -2,37 +2,75 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 /// Declares a body: each field with its Rust name, its type and its name in JSON, and `omitempty` where the field is
-/// absent when it has its default value. Reading takes an absent field and a `null` for the default.
+/// absent when it has its default value. Reading takes an absent field and a `null` for the default, and a member's
+/// name in any case, as Go does: clients write `detachKeys`, and what is asked for must not be dropped.
 macro_rules! wire {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident {
+        $vis:vis struct $name:ident {
             $( $(#[$doc:meta])* $field:ident : $type:ty = $json:literal $($omit:ident)? , )*
         }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(default)]
-        pub struct $name {
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+        $vis struct $name {
             $(
                 $(#[$doc])*
                 $(
                     #[doc = concat!("\n\nOn the wire: ", stringify!($omit), ".")]
                     #[serde(skip_serializing_if = "crate::wire::is_default")]
                 )?
-                #[serde(rename = $json, deserialize_with = "crate::wire::null_as_default")]
+                #[serde(rename = $json)]
                 pub $field: $type,
             )*
         }
 
         impl $name {
             /// The members as they are written, each with its type here.
-            pub const MEMBERS: &'static [(&'static str, &'static str)] = &[$(($json, stringify!($type))),*];
+            $vis const MEMBERS: &'static [(&'static str, &'static str)] = &[$(($json, stringify!($type))),*];
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Body;
+
+                impl<'de> serde::de::Visitor<'de> for Body {
+                    type Value = $name;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+                        formatter.write_str(concat!("an object (", stringify!($name), ")"))
+                    }
+
+                    fn visit_map<A>(self, mut members: A) -> Result<$name, A::Error>
+                    where
+                        A: serde::de::MapAccess<'de>,
+                    {
+                        let mut body = $name::default();
+                        while let Some(found) = members.next_key_seed(crate::wire::Member($name::MEMBERS))? {
+                            // The numbers are constants to the compiler.
+                            let number = 0;
+                            $(
+                                if found == Some(number) {
+                                    let value = members.next_value::<Option<$type>>()?;
+                                    body.$field = value.unwrap_or_default();
+                                    continue;
+                                }
+                                let number = number + 1;
+                            )*
+                            let _: usize = number;
+                            members.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                        Ok(body)
+                    }
+                }
+
+                deserializer.deserialize_map(Body)
+            }
         }
     };
 }
@@ -43,13 +81,32 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Reads a value, and the default for `null`.
-pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+/// Finds the number of a member by its name: the one that is written so, else the first that differs in case alone.
+pub(crate) struct Member(pub(crate) &'static [(&'static str, &'static str)]);
+
+impl<'de> DeserializeSeed<'de> for Member {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Member {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("the name of a member")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let find = |same: fn(&str, &str) -> bool| {
+            self.0
+                .iter()
+                .position(|(member, _)| member.len() == name.len() && same(member, name))
+        };
+        Ok(find(|member, name| member == name).or_else(|| find(str::eq_ignore_ascii_case)))
+    }
 }
 
 /// The value of a map that is used as a set (`ExposedPorts`, `Volumes`): written as `{}`, read from anything.
@@ -160,6 +217,23 @@ mod tests {
         );
         let empty: Sample = serde_json::from_str(r#"{"List":[]}"#).unwrap();
         assert_eq!(empty.list, Some(vec![]));
+    }
+
+    #[test]
+    fn names_are_read_in_any_case_and_the_last_value_counts() {
+        let read: Sample = serde_json::from_str(
+            r#"{"list":["a"],"WORD":"x","cOUNT":2,"Word":"y","\u0063ount":3}"#,
+        )
+        .unwrap();
+        let expected = Sample {
+            list: Some(vec!["a".into()]),
+            word: "y".into(),
+            count: 3,
+        };
+        assert_eq!(read, expected);
+        let wrong = serde_json::from_str::<Sample>(r#"{"word":1}"#).unwrap_err();
+        assert!(wrong.to_string().starts_with("invalid type"), "{wrong}");
+        assert!(serde_json::from_str::<Sample>("[]").is_err());
     }
 
     #[test]

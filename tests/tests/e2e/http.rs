@@ -314,6 +314,23 @@ fn bodies_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn names_in_bodies_are_read_in_any_case() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let body = r#"{"image":"busybox","hostconfig":{"readonlyRootfs":true},"cmd":["true"]}"#;
+        let (status, _, answer) = ask(engine, "POST", "/v1.41/containers/create?name=any", body);
+        assert_eq!(status, 201, "{answer}");
+        let inspect = engine.d(&[
+            "inspect",
+            "--format={{.HostConfig.ReadonlyRootfs}} {{.Config.Cmd}}",
+            "any",
+        ]);
+        assert_eq!(inspect.ok().text(), "true [true]");
+        engine.d(&["rm", "any"]).ok();
+    });
+}
+
+#[test]
 fn events_have_the_form_of_the_version() {
     Engine::run(|engine| {
         engine.load_busybox();
