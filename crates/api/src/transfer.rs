@@ -49,6 +49,23 @@ pub(crate) async fn progress(start: impl FnOnce(ProgressSender) -> Work) -> Resu
     ))
 }
 
+/// [`progress`] whose failure is a line of the stream even when it is the first: clients of `docker load` look for it
+/// there alone.
+pub(crate) async fn told_progress(
+    start: impl FnOnce(ProgressSender) -> Work,
+) -> Result<Reply, Failure> {
+    let (sender, lines) = mpsc::channel(QUEUE);
+    let mut telling = Telling {
+        work: Some(start(sender)),
+        lines,
+        failed: None,
+    };
+    Ok(reply::stream(
+        Some(JSON),
+        move |context: &mut Context<'_>| telling.poll_piece(context),
+    ))
+}
+
 /// An operation and what it tells.
 struct Telling {
     work: Option<Work>,
@@ -252,6 +269,13 @@ mod tests {
     async fn an_early_failure_is_one_of_http_and_a_late_one_the_last_line() {
         let early = progress(|_sender| Box::pin(async { Err(missing()) })).await;
         assert_eq!(early.err().unwrap().status(), http::StatusCode::NOT_FOUND);
+        let told = told_progress(|_sender| Box::pin(async { Err(missing()) })).await;
+        assert!(
+            body(told.unwrap())
+                .await
+                .unwrap()
+                .ends_with("\"error\":\"No such image: a:latest\"}\r\n")
+        );
         let late = progress(|sender| {
             Box::pin(async move {
                 sender.send(status("one")).await.unwrap();

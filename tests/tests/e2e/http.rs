@@ -331,6 +331,15 @@ fn names_in_bodies_are_read_in_any_case() {
 }
 
 #[test]
+fn a_load_that_fails_says_so_in_its_stream() {
+    Engine::run(|engine| {
+        let (status, _, answer) = ask(engine, "POST", "/v1.41/images/load", "no archive");
+        assert_eq!(status, 200, "{answer}");
+        assert!(answer.contains(r#""errorDetail":{"message":""#), "{answer}");
+    });
+}
+
+#[test]
 fn events_have_the_form_of_the_version() {
     Engine::run(|engine| {
         engine.load_busybox();

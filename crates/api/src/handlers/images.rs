@@ -110,10 +110,10 @@ fn credentials(call: &Call) -> Result<Option<AuthConfig>, Failure> {
 /// `POST /images/load`
 pub(crate) async fn load(call: Call) -> Handled {
     refuse(&call, "platform", "loading for one platform (--platform)")?;
-    let quiet = call.query.flag("quiet");
+    let quiet = call.query.flag_or("quiet", true);
     let engine = call.engine().clone();
     let archive = Box::new(call.into_reader());
-    transfer::progress(|progress| {
+    transfer::told_progress(|progress| {
         Box::pin(async move { engine.load(archive, quiet, progress).await })
     })
     .await
