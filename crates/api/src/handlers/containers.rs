@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use api_types::{ContainerCreate, ContainerCreated};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use engine::{
     AttachOptions, ListOptions, LogChunk, LogStream, LogsOptions, RemoveOptions, StreamKind,
     WaitCondition, WaitHandle,
@@ -260,21 +260,22 @@ fn log_piece(tty: bool, chunk: engine::Result<LogChunk>) -> Bytes {
         ),
     };
     if tty {
-        bytes.into()
-    } else {
-        frame(stream, &bytes)
+        return bytes.into();
     }
+    let mut framed = BytesMut::with_capacity(bytes.len() + 8 * 4);
+    // Clients that read frames expect one message in each.
+    for message in bytes.split_inclusive(|&byte| byte == b'\n') {
+        frame(stream, message, &mut framed);
+    }
+    framed.freeze()
 }
 
 /// One frame of a multiplexed stream: its stream, three zeros, the length as a big-endian number, the bytes.
-fn frame(stream: StreamKind, bytes: &[u8]) -> Bytes {
+fn frame(stream: StreamKind, bytes: &[u8], out: &mut BytesMut) {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let bytes = &bytes[..bytes.len().min(length as usize)];
-    let mut framed = Vec::with_capacity(8 + bytes.len());
-    framed.extend_from_slice(&[stream as u8, 0, 0, 0]);
-    framed.extend_from_slice(&length.to_be_bytes());
-    framed.extend_from_slice(bytes);
-    framed.into()
+    out.extend_from_slice(&[stream as u8, 0, 0, 0]);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&bytes[..bytes.len().min(length as usize)]);
 }
 
 /// What a stream is called: before 1.42 always the same.
@@ -310,14 +311,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_names_its_stream_and_length() {
+    fn each_message_of_a_log_has_a_frame_that_names_its_stream_and_length() {
+        let chunk = |stream, text: &str| {
+            let bytes = text.into();
+            log_piece(false, Ok(LogChunk { stream, bytes }))
+        };
         assert_eq!(
-            &frame(StreamKind::Stdout, b"ab")[..],
-            [1, 0, 0, 0, 0, 0, 0, 2, b'a', b'b']
+            &chunk(StreamKind::Stdout, "ab")[..],
+            b"\x01\0\0\0\0\0\0\x02ab"
         );
         assert_eq!(
-            &frame(StreamKind::Stderr, b"")[..],
-            [2, 0, 0, 0, 0, 0, 0, 0]
+            &chunk(StreamKind::Stderr, "a\n\nbc")[..],
+            b"\x02\0\0\0\0\0\0\x02a\n\x02\0\0\0\0\0\0\x01\n\x02\0\0\0\0\0\0\x02bc"
         );
     }
 
