@@ -163,7 +163,7 @@ impl std::fmt::Debug for AttachTicket {
 pub struct ExecStartOptions {
     /// Do not connect; answer when it runs.
     pub detach: bool,
-    /// Must agree with the exec's own setting in docker; taken from the exec when they differ.
+    /// Whether the stream is raw, as terminals have it, or in frames; the exec's own terminal is another matter.
     pub tty: bool,
     /// Rows and columns at its first read.
     pub console_size: Option<(u16, u16)>,

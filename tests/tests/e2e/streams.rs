@@ -515,6 +515,16 @@ fn a_command_in_a_container_has_a_stream_of_its_own() {
         assert!(String::from_utf8_lossy(&wire.rest()).ends_with("\r\n"));
         assert_eq!(code(&id), 0);
 
+        // The form of the stream is what the start says, whatever the command has.
+        let id = exec(&["sh", "-c", "test -t 0; echo $?"], true);
+        let mut wire = run(&id, UPGRADE, false);
+        wire.head();
+        assert_eq!(unframed(&wire.rest()), ("0\r\n".into(), String::new()));
+        let id = exec(&["sh", "-c", "echo out; echo err >&2"], false);
+        let mut wire = run(&id, UPGRADE, true);
+        wire.head();
+        assert_eq!(wire.rest(), b"out\n");
+
         let id = exec(&["nothing-of-that-name"], false);
         let mut wire = run(&id, UPGRADE, false);
         assert!(wire.head().starts_with("HTTP/1.1 101 "));

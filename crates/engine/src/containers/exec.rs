@@ -208,7 +208,8 @@ impl Engine {
                 .await
                 .map(|()| ExecStart::Detached);
         }
-        let tty = exec.request.tty;
+        // The stream's form is what this request says, whatever the exec itself has.
+        let tty = options.tty;
         Ok(ExecStart::Attach(AttachTicket::new(
             tty,
             move |socket, leftover| async move {
@@ -235,7 +236,8 @@ impl Engine {
         let attach = AttachOptions {
             stdin: exec.request.attach_stdin,
             stdout: exec.request.attach_stdout,
-            stderr: exec.request.attach_stderr,
+            // A raw stream has no place for it.
+            stderr: exec.request.attach_stderr && !options.tty,
             stream: true,
             detach_keys: Some(exec.request.detach_keys.clone()),
             ..Default::default()
@@ -252,7 +254,7 @@ impl Engine {
         if let Err(error) = &outcome {
             // The answer was given already: the client reads the reason in its stream.
             let sentence = format!("{error}\r\n");
-            let bytes = if exec.request.tty {
+            let bytes = if options.tty {
                 sentence.into_bytes()
             } else {
                 super::attach::framed(crate::options::StreamKind::Stdout, sentence.as_bytes())
@@ -280,7 +282,7 @@ impl Engine {
             })
             .await?;
         let attachments = match &client {
-            Some(client) => vec![client.attachment(Slot(0), exec.request.tty)?],
+            Some(client) => vec![client.attachment(Slot(0), options.tty)?],
             None => Vec::new(),
         };
         let request = Request::Exec(Box::new(shim::protocol::Exec {
