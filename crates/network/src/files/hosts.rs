@@ -99,10 +99,15 @@ pub fn hosts(
     for ExtraHost { name, address } in extra {
         line(address, format_args!("{name}"));
     }
+    // A host name may be a full name itself.
+    let full_name = match domain_name {
+        "" => host_name.to_owned(),
+        domain => format!("{host_name}.{domain}"),
+    };
     for address in addresses {
-        match domain_name {
-            "" => line(address, format_args!("{host_name}")),
-            domain => line(address, format_args!("{host_name}.{domain} {host_name}")),
+        match full_name.split_once('.') {
+            None => line(address, format_args!("{full_name}")),
+            Some((short, _)) => line(address, format_args!("{full_name} {short}")),
         }
     }
     text
@@ -144,11 +149,13 @@ mod tests {
 
     #[test]
     fn a_domain_makes_the_full_name_the_first() {
-        let text = hosts("web", "example.org", &[ip("172.17.0.2")], &[]);
-        assert!(
-            text.ends_with("172.17.0.2\tweb.example.org web\n"),
-            "{text}"
-        );
+        for (host_name, domain_name) in [("web", "example.org"), ("web.example.org", "")] {
+            let text = hosts(host_name, domain_name, &[ip("172.17.0.2")], &[]);
+            assert!(
+                text.ends_with("172.17.0.2\tweb.example.org web\n"),
+                "{text}"
+            );
+        }
     }
 
     #[test]
