@@ -246,6 +246,8 @@ impl Stack<'_> {
     fn by_parameters(&self) -> Result<OwnedFd, SnapshotError> {
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(at("fsopen"))?;
         let context = context.as_fd();
+        // What df and mount show: programs look for it there.
+        fsconfig_set_string(context, "source", "overlay").map_err(at("source"))?;
         let layers = self.layers.as_raw_fd();
         for lower in self.lower {
             let path = format!("/proc/self/fd/{layers}/{lower}");

@@ -300,3 +300,19 @@ fn disk_usage_equals_what_is_on_disk() {
         );
     });
 }
+
+#[test]
+fn the_root_is_shown_as_an_overlay() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let shown = engine
+            .d(&["run", "--rm", "busybox", "sh", "-c", "df / | tail -1"])
+            .ok();
+        assert_eq!(
+            shown.text().split_whitespace().next(),
+            Some("overlay"),
+            "{}",
+            shown.stdout
+        );
+    });
+}
