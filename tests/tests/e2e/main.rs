@@ -7,6 +7,7 @@ mod compare;
 mod disk;
 mod flags;
 mod flags_rare;
+mod followers;
 mod http;
 mod killed;
 mod lifecycle;

@@ -1,10 +1,13 @@
 //! `logs` and `events`.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::connection::Body;
+use super::follow::Follower;
+use crate::connection::{Answer, Body};
+use crate::container::attachment::{PATIENCE, PAUSE};
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::frames::Frames;
@@ -14,6 +17,9 @@ use crate::session::Session;
 use crate::template::Template;
 use crate::time;
 use crate::verb::{Takes, Verb};
+
+/// How much of a log is read at a time, in bytes.
+const BUFFER: usize = 64 << 10;
 
 const LOGS_FLAGS: &[Flag] = &[
     Flag::switch("details", "Show extra details provided to logs"),
@@ -49,44 +55,125 @@ pub(super) static LOGS: Verb = Verb {
 
 fn logs(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let name = encode(&parsed.args[0]);
-    let tty = session.get(&format!("/containers/{name}/json"))?["Config"]["Tty"] == true;
+    let about = session.get(&format!("/containers/{name}/json"))?;
     let moment = |flag: &str| parsed.one(flag).map_or(Ok(String::new()), timestamp);
-    let query = Query::new(format!("/containers/{name}/logs"))
-        .with("stdout", "1")
-        .with("stderr", "1")
-        .with_switch("details", parsed.switch("details"))
-        .with_switch("follow", parsed.switch("follow"))
-        .with_switch("timestamps", parsed.switch("timestamps"))
-        .with_some("since", &moment("since")?)
-        .with_some("until", &moment("until")?)
-        .with("tail", parsed.one("tail").unwrap_or("all"));
-    let mut answer = session
-        .send("GET", query.text(), Body::Empty, Vec::new())?
-        .successful()?;
-    let mut buffer = vec![0; 64 << 10];
-    let mut frames = Frames::default();
-    loop {
-        let number = match answer.read(&mut buffer) {
-            Ok(0) => return Ok(0),
-            Ok(number) => number,
-            Err(source) => {
-                return Err(Failure::Connection {
-                    doing: "read the log".to_owned(),
-                    source,
-                });
+    let log = Log {
+        session,
+        // Another container may have the name later.
+        path: format!("/containers/{}/logs", about["Id"].as_str().unwrap_or(&name)),
+        tty: about["Config"]["Tty"] == true,
+        details: parsed.switch("details"),
+        stamps: parsed.switch("timestamps"),
+        since: moment("since")?,
+        until: moment("until")?,
+        tail: parsed.one("tail").unwrap_or("all"),
+    };
+    if parsed.switch("follow") {
+        log.follow()
+    } else {
+        log.show()
+    }
+}
+
+/// A log, and what of it is wanted.
+struct Log<'a> {
+    session: &'a Session,
+    path: String,
+    tty: bool,
+    details: bool,
+    stamps: bool,
+    since: String,
+    until: String,
+    tail: &'a str,
+}
+
+impl Log<'_> {
+    fn ask(&self, follow: bool, since: &str, tail: &str) -> Result<Answer, Failure> {
+        let query = Query::new(self.path.clone())
+            .with("stdout", "1")
+            .with("stderr", "1")
+            .with_switch("details", self.details)
+            .with_switch("follow", follow)
+            .with_switch("timestamps", follow || self.stamps)
+            .with_some("since", since)
+            .with_some("until", &self.until)
+            .with("tail", tail);
+        self.session
+            .send("GET", query.text(), Body::Empty, Vec::new())?
+            .successful()
+    }
+
+    fn show(&self) -> Result<u8, Failure> {
+        let mut answer = self.ask(false, &self.since, self.tail)?;
+        let mut buffer = vec![0; BUFFER];
+        let mut frames = Frames::default();
+        loop {
+            let number = match answer.read(&mut buffer).map_err(cut)? {
+                0 => return Ok(0),
+                number => number,
+            };
+            let written = if self.tty {
+                let mut out = io::stdout().lock();
+                out.write_all(&buffer[..number]).and_then(|()| out.flush())
+            } else {
+                frames.write(
+                    &buffer[..number],
+                    &mut io::stdout().lock(),
+                    &mut io::stderr().lock(),
+                )
+            };
+            written.map_err(unwritten)?;
+        }
+    }
+
+    /// Shows what is written too, and goes on with the next daemon when one goes away.
+    fn follow(&self) -> Result<u8, Failure> {
+        let mut answer = self.ask(true, &self.since, self.tail)?;
+        let mut buffer = vec![0; BUFFER];
+        let mut follower = Follower::new(self.tty, self.stamps);
+        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+        loop {
+            match answer.read(&mut buffer) {
+                Ok(0) => {
+                    follower.finish(&mut out, &mut err).map_err(unwritten)?;
+                    return Ok(0);
+                }
+                Ok(number) => follower
+                    .write(&buffer[..number], &mut out, &mut err)
+                    .map_err(unwritten)?,
+                Err(_) => {
+                    answer = match follower.since() {
+                        Some(since) => again(|| self.ask(true, &since, "all"))?,
+                        None => again(|| self.ask(true, &self.since, self.tail))?,
+                    };
+                    follower.resume();
+                }
             }
-        };
-        let written = if tty {
-            let mut out = io::stdout().lock();
-            out.write_all(&buffer[..number]).and_then(|()| out.flush())
-        } else {
-            frames.write(
-                &buffer[..number],
-                &mut io::stdout().lock(),
-                &mut io::stderr().lock(),
-            )
-        };
-        written.map_err(Failure::local("cannot write the log"))?;
+        }
+    }
+}
+
+fn cut(source: io::Error) -> Failure {
+    Failure::Connection {
+        doing: "read the log".to_owned(),
+        source,
+    }
+}
+
+fn unwritten(source: io::Error) -> Failure {
+    Failure::local("cannot write the log")(source)
+}
+
+/// Asks until a daemon answers.
+fn again(ask: impl Fn() -> Result<Answer, Failure>) -> Result<Answer, Failure> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(Failure::NoDaemon { .. } | Failure::Connection { .. }) if Instant::now() < end => {
+                std::thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
     }
 }
 

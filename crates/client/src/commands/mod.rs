@@ -11,6 +11,7 @@ use crate::verb::Verb;
 
 mod archive;
 mod each;
+mod follow;
 mod images;
 mod inspect;
 mod logs;

@@ -120,9 +120,10 @@ enum Wait {
     Told(Value),
 }
 
-/// How long a daemon that went away is waited for, and how often it is looked for.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a daemon that went away is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked for meanwhile.
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 impl<'a> Waiting<'a> {
     /// Asks for the status of the container's end under a condition: `next-exit`, `removed`,

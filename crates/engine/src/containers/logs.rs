@@ -24,7 +24,8 @@ const BATCH: usize = 512;
 /// Tells followers that their log's folder changed.
 pub(crate) struct Follow {
     watcher: AsyncFd<Watcher>,
-    followers: Mutex<HashMap<WatchId, (usize, Arc<Notify>)>>,
+    /// Each follower is told by itself: one that reads at the moment finds its permit later, whatever others do.
+    followers: Mutex<HashMap<WatchId, Vec<Arc<Notify>>>>,
 }
 
 impl Follow {
@@ -50,19 +51,19 @@ impl Follow {
             .get_ref()
             .add(reader.folder())
             .map_err(EngineError::io("watch a log"))?;
-        let entry = followers.entry(id).or_default();
-        entry.0 += 1;
-        Ok((id, Arc::clone(&entry.1)))
+        let changed = Arc::new(Notify::new());
+        followers.entry(id).or_default().push(Arc::clone(&changed));
+        Ok((id, changed))
     }
 
-    fn remove(&self, id: WatchId) {
+    fn remove(&self, id: WatchId, changed: &Arc<Notify>) {
         let mut followers = self
             .followers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = followers.get_mut(&id) {
-            entry.0 -= 1;
-            if entry.0 == 0 {
+            entry.retain(|other| !Arc::ptr_eq(other, changed));
+            if entry.is_empty() {
                 followers.remove(&id);
                 self.watcher.get_ref().remove(id);
             }
@@ -80,11 +81,9 @@ impl Follow {
                 .followers
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            for (id, (_, notify)) in followers.iter() {
+            for (id, all) in followers.iter() {
                 if changes.all || changes.folders.contains(id) {
-                    // One permit is kept for a follower that is reading at the moment.
-                    notify.notify_waiters();
-                    notify.notify_one();
+                    all.iter().for_each(|changed| changed.notify_one());
                 }
             }
         }
@@ -100,7 +99,7 @@ struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.engine.inner().follow.remove(self.id);
+        self.engine.inner().follow.remove(self.id, &self.changed);
     }
 }
 
@@ -210,9 +209,10 @@ async fn send_log(
             }
         };
         for chunk in chunks {
-            if sender.send(Ok(chunk)).await.is_err() {
+            let Some(returned) = send(chunk, reader, watched.as_ref(), sender).await else {
                 return;
-            }
+            };
+            reader = returned;
         }
         match (more, &watched) {
             (More::Now, _) => {}
@@ -226,6 +226,39 @@ async fn send_log(
             (More::Later, _) => {}
             (More::Never, _) => return,
         }
+    }
+}
+
+/// Sends a chunk when the client takes it. Until then the reader keeps hold of what is written meanwhile. `None` when
+/// the client is gone.
+async fn send(
+    chunk: LogChunk,
+    mut reader: Reader,
+    watched: Option<&Watched>,
+    sender: &mpsc::Sender<Result<LogChunk>>,
+) -> Option<Reader> {
+    loop {
+        let changed = async {
+            match watched {
+                Some(watched) => watched.changed.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // In this order: a permit of a change is left for later when the client takes the chunk.
+            biased;
+            room = sender.reserve() => {
+                room.ok()?.send(Ok(chunk));
+                return Some(reader);
+            }
+            () = changed => {}
+        }
+        let look = move || {
+            // What cannot be opened now is tried again when it is read.
+            let _ = reader.look_ahead();
+            reader
+        };
+        reader = tokio::task::spawn_blocking(look).await.ok()?;
     }
 }
 
@@ -268,7 +301,12 @@ fn add(chunks: &mut Vec<LogChunk>, line: Line, options: &LogsOptions) {
     }
     bytes.extend(line.text);
     match chunks.last_mut() {
-        Some(last) if last.stream == stream && last.bytes.len() + bytes.len() <= CHUNK => {
+        // A piece of a line is a chunk's last: so clients can tell where messages begin.
+        Some(last)
+            if last.stream == stream
+                && last.bytes.ends_with(b"\n")
+                && last.bytes.len() + bytes.len() <= CHUNK =>
+        {
             last.bytes.extend(bytes)
         }
         _ => chunks.push(LogChunk { stream, bytes }),

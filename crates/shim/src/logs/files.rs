@@ -10,6 +10,10 @@ use rustix::io::Errno;
 
 use super::FILES_LIMIT;
 
+/// Names in a row that belong to no file though older files are there: one whose file is changing its name, and one
+/// more if the shim has begun to close the next file meanwhile.
+const GAP: u32 = 2;
+
 /// What tells one file from all others, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -33,6 +37,16 @@ impl LogFile {
     pub(super) fn hold(&self) {
         // A file that cannot be locked is only not waited for.
         let _ = rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockShared);
+    }
+
+    /// Lets it go.
+    pub(super) fn release(&self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::NonBlockingUnlock);
+    }
+
+    /// Whether it was removed.
+    pub(super) fn is_gone(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() == 0)
     }
 }
 
@@ -83,17 +97,24 @@ impl Folder {
     /// The files that are newer than `known`, oldest first; all that there are if it is not among them.
     ///
     /// Names are looked at from the newest to the oldest, the way that files move: one may be seen twice, none
-    /// is missed.
+    /// is missed. While files change their names, one name at a time belongs to none.
     pub(super) fn newer_than(&self, known: Option<Identity>) -> io::Result<Vec<LogFile>> {
         let mut found: Vec<LogFile> = Vec::new();
+        let mut missing = 0;
         for age in 0..FILES_LIMIT {
-            match self.open(age)? {
-                Some(file) if Some(file.identity) == known => break,
-                Some(file) if found.iter().any(|other| other.identity == file.identity) => {}
-                Some(file) => found.push(file),
-                // The newest is missing for a moment while files change their names.
-                None if age > 0 => break,
-                None => {}
+            let Some(file) = self.open(age)? else {
+                missing += 1;
+                if missing > GAP {
+                    break;
+                }
+                continue;
+            };
+            missing = 0;
+            if Some(file.identity) == known {
+                break;
+            }
+            if found.iter().all(|other| other.identity != file.identity) {
+                found.push(file);
             }
         }
         found.reverse();

@@ -1,8 +1,8 @@
 //! Log files in the format of docker's json-file driver: one JSON object a line, files by age.
 //!
 //! The shim writes `NAME`, and keeps `NAME.1`, `NAME.2`, … as older ones. A [`Reader`] gives their lines in
-//! order, however often files change their names meanwhile: it holds a shared lock (flock(2)) on the file that
-//! it reads, and the shim waits a little before it removes a file that somebody still reads.
+//! order, however often files change their names meanwhile: it opens files as they are begun, holds a shared lock
+//! (flock(2)) on the newest that it knows, and the shim waits a little before it removes a file that is held.
 
 mod files;
 mod json;

@@ -8,6 +8,14 @@ use std::os::unix::fs::FileExt;
 use super::files::{Folder, LogFile};
 use super::{CHUNK, LINE_LIMIT, Line, place};
 
+/// Files that a reader which is behind has open at most, beside the one that it reads and those that it finds at one
+/// look; they keep their room on the disk when the shim has removed them.
+const AHEAD_FILES: usize = 64;
+/// How much such files hold together, in bytes, before no more are looked for.
+const AHEAD_BYTES: u64 = 64 << 20;
+/// How often a beginning reader looks again because the newest file that it found was removed before it was held.
+const ATTEMPTS: u32 = 16;
+
 /// Which lines are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -33,6 +41,10 @@ pub enum Next {
 }
 
 /// Reads a log's lines. Holds a few chunks in memory, however long the log is.
+///
+/// A reader that follows has every file open from the one that it reads to the newest that it knows, and holds the
+/// newest by a lock. The shim does not remove a file that is held (for a while): so none that is newer goes before the
+/// reader has looked again, however far behind it is. It looks whenever it reads and when it is told to.
 #[derive(Debug)]
 pub struct Reader {
     folder: Folder,
@@ -74,9 +86,17 @@ impl Reader {
             skipping: false,
             ended: false,
         };
-        reader.later = reader.folder.newer_than(None)?.into();
-        for file in &reader.later {
-            file.hold();
+        for _ in 0..ATTEMPTS {
+            reader.later = reader.folder.newer_than(None)?.into();
+            match reader.later.back() {
+                Some(newest) if options.follow => {
+                    newest.hold();
+                    if !newest.is_gone()? {
+                        break;
+                    }
+                }
+                _ => break,
+            }
         }
         reader.begin()?;
         Ok(reader)
@@ -172,8 +192,46 @@ impl Reader {
         Some(start..start + feed)
     }
 
+    /// Opens the files that were begun since the last look, and holds the newest of them in place of the one before.
+    ///
+    /// A follower that reads nothing for a while, because nobody takes what it has read, calls this when something
+    /// changes; else the shim waits for it, and then goes on without it.
+    ///
+    /// # Errors
+    /// As openat(2).
+    pub fn look_ahead(&mut self) -> io::Result<()> {
+        // What is not followed is open from the beginning.
+        if self.limit.is_some() || self.later.len() >= AHEAD_FILES {
+            return Ok(());
+        }
+        let last = self.later.back().or(self.current.as_ref());
+        let known = last.map(|file| file.identity);
+        let newest = self.folder.newest();
+        if newest.is_none() || newest == known {
+            return Ok(());
+        }
+        let mut ahead = 0;
+        for file in &self.later {
+            ahead += file.length()?;
+        }
+        if ahead >= AHEAD_BYTES {
+            return Ok(());
+        }
+        let found = self.folder.newer_than(known)?;
+        if let Some(newest) = found.last() {
+            newest.hold();
+            if let Some(last) = last {
+                last.release();
+            }
+        }
+        self.later.extend(found);
+        Ok(())
+    }
+
     /// Reads another chunk; false at the end of the file.
     fn fill(&mut self) -> io::Result<bool> {
+        // Before reading: what was written before a file changed its name is read before its successor is.
+        self.look_ahead()?;
         let Some(current) = &self.current else {
             return Ok(false);
         };
@@ -204,20 +262,6 @@ impl Reader {
             self.current = Some(next);
             self.rewind();
             return Ok(true);
-        }
-        if self.limit.is_some() {
-            return Ok(false);
-        }
-        let known = self.current.as_ref().map(|current| current.identity);
-        let newest = self.folder.newest();
-        if newest.is_some() && newest != known {
-            // Something may have been written before the file changed its name: it is read once more before
-            // its successor is.
-            self.later = self.folder.newer_than(known)?.into();
-            for file in &self.later {
-                file.hold();
-            }
-            return Ok(!self.later.is_empty());
         }
         match &self.current {
             Some(current) if current.length()? < self.offset => {

@@ -15,7 +15,7 @@ use crate::clock;
 /// How much is gathered before it is written, in bytes; a line may exceed it.
 const GATHERED: usize = 32 << 10;
 
-/// How long readers that still hold the oldest file may keep the log from removing it.
+/// How long readers that know none but the oldest file may keep the log from removing it.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the log looks again whether they have gone on.
 const GLANCE: Duration = Duration::from_millis(2);
@@ -239,18 +239,19 @@ impl JsonFile {
 
     /// Closes the newest file and begins another; the oldest one goes, unless it is still read.
     fn rotate(&mut self) {
-        if self.is_held() {
+        // Who follows a single file may not have read it to its end: it stays as a second one for that long.
+        let files = match self.max_files {
+            1 if self.is_locked(0) || self.is_locked(1) => 2,
+            files => files,
+        };
+        if files > 1 && self.is_held(files - 1) {
             return;
         }
-        if self.max_files == 1 {
-            if let Ok(file) = self.open()
-                && file.set_len(0).is_ok()
-            {
-                self.size = 0;
-            }
+        if files == 1 {
+            self.begin_anew();
             return;
         }
-        for age in (1..self.max_files).rev() {
+        for age in (1..files).rev() {
             let (newer, older) = (name_of(&self.name, age - 1), name_of(&self.name, age));
             match rustix::fs::renameat(&self.folder, newer.as_str(), &self.folder, older.as_str()) {
                 Err(Errno::NOENT) | Ok(()) => {}
@@ -261,20 +262,29 @@ impl JsonFile {
         self.reopen();
     }
 
+    /// Empties the only file.
+    fn begin_anew(&mut self) {
+        self.waiting = None;
+        let second = name_of(&self.name, 1);
+        let _ = rustix::fs::unlinkat(&self.folder, second, rustix::fs::AtFlags::empty());
+        if let Ok(file) = self.open()
+            && file.set_len(0).is_ok()
+        {
+            self.size = 0;
+        }
+    }
+
     /// Whether a reader holds the file that is to go, and may do so a little longer.
-    fn is_held(&mut self) -> bool {
+    fn is_held(&mut self, oldest: u32) -> bool {
         let now = Instant::now();
         let since = self.waiting.map_or(now, |(since, _)| since);
-        let held = now - since < PATIENCE && self.has_reader(self.max_files - 1);
+        let held = now - since < PATIENCE && self.is_locked(oldest);
         self.waiting = held.then_some((since, now + GLANCE));
         held
     }
 
-    fn has_reader(&self, age: u32) -> bool {
-        if age == 0 {
-            // The newest file is held by all who follow, also by those who have read everything.
-            return false;
-        }
+    /// Whether the file of this age is the newest that some follower knows.
+    fn is_locked(&self, age: u32) -> bool {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let Ok(file) =
             rustix::fs::openat(&self.folder, name_of(&self.name, age), flags, Mode::empty())

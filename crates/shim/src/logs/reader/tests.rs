@@ -179,6 +179,91 @@ fn a_reader_follows_through_rotations() {
 }
 
 #[test]
+fn a_reader_that_only_looks_misses_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path(), 2000, 2);
+    let mut reader = reader(
+        folder.path(),
+        Options {
+            follow: true,
+            ..Options::default()
+        },
+    );
+    for n in 0..1000 {
+        writer.write(Stream::Stdout, format!("line {n}\n").as_bytes());
+        // A file takes 27 lines: the shim waits now and then for a look, and never for long.
+        if n % 40 == 0 {
+            reader.look_ahead().unwrap();
+            writer.retry();
+        }
+    }
+    assert!(reader.later.len() > 10, "{}", reader.later.len());
+    assert_eq!(texts(&mut reader), numbers(0..1000));
+}
+
+#[test]
+fn a_reader_that_is_far_behind_looks_no_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path(), 100, 2);
+    let mut reader = reader(
+        folder.path(),
+        Options {
+            follow: true,
+            ..Options::default()
+        },
+    );
+    for n in 0..1000 {
+        writer.write(Stream::Stdout, format!("line {n}\n").as_bytes());
+        reader.look_ahead().unwrap();
+        writer.retry();
+    }
+    assert_eq!(reader.later.len(), AHEAD_FILES);
+    // The shim waits for it now.
+    assert!(writer.held_until().is_some());
+    assert_eq!(texts(&mut reader), numbers(0..1000));
+}
+
+#[test]
+fn files_are_found_while_they_change_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    dated(folder.path(), 400, 100);
+    let name = |age: u32| folder.path().join(super::super::files::name_of(NAME, age));
+    // The third has its new name, the second not yet.
+    std::fs::rename(name(2), name(3)).unwrap();
+    std::fs::rename(name(1), name(2)).unwrap();
+    let mut reader = reader(folder.path(), Options::default());
+    assert_eq!(texts(&mut reader), numbers(100..400));
+}
+
+#[test]
+fn a_reader_that_is_behind_a_single_file_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path(), 2000, 1);
+    let mut reader = reader(
+        folder.path(),
+        Options {
+            follow: true,
+            ..Options::default()
+        },
+    );
+    assert_eq!(reader.next_line().unwrap(), Next::Nothing);
+    let mut seen = Vec::new();
+    for n in 0..500 {
+        writer.write(Stream::Stdout, format!("line {n}\n").as_bytes());
+        if n % 30 == 0 {
+            seen.extend(texts(&mut reader));
+            writer.retry();
+        }
+    }
+    seen.extend(texts(&mut reader));
+    assert_eq!(seen, numbers(0..500));
+    // Nobody follows any more: one file is one file again.
+    drop(reader);
+    (0..60).for_each(|_| writer.write(Stream::Stdout, b"a line of the rest\n"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_reader_follows_a_single_file_that_begins_anew() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = writer(folder.path(), 2000, 1);

@@ -1,0 +1,165 @@
+//! `logs -f` of a container that writes 100 MB through files of 64 KiB: every follower sees every line once, however far
+//! it falls behind and whoever is killed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use testkit::{Engine, Kind, eventually};
+
+/// Lines of a thousand bytes: 100 MB.
+const LINES: usize = 100_000;
+const WIDTH: usize = 1000;
+/// Lines that are written between two looks at what the test asks for.
+const BLOCK: usize = 100;
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// A client that follows a log into a file.
+struct Follower {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Follower {
+    fn start(mut command: Command, output: PathBuf) -> Follower {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(&output).unwrap())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        Follower { child, output }
+    }
+
+    /// How many lines it has seen.
+    fn seen(&self) -> usize {
+        fs::metadata(&self.output).map_or(0, |about| about.len() as usize / WIDTH)
+    }
+
+    /// Waits for its end: it has seen every line once.
+    #[track_caller]
+    fn finish(mut self) {
+        let status = eventually("a follower ends", PATIENCE, || {
+            self.child.try_wait().unwrap()
+        });
+        assert!(status.success(), "{status}");
+        let numbers = numbers(&self.output);
+        for (expected, found) in numbers.iter().enumerate() {
+            assert_eq!(*found, expected, "of {} lines", numbers.len());
+        }
+        assert_eq!(numbers.len(), LINES);
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The numbers at the beginning of lines; each line is as long as it was written.
+#[track_caller]
+fn numbers(path: &Path) -> Vec<usize> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|line| {
+            assert_eq!(line.len(), WIDTH - 1, "a torn line: {line:?}");
+            line[..6].parse().unwrap()
+        })
+        .collect()
+}
+
+/// Runs the writer, which begins when there is a file `go`. While there is a file `slow` it writes 80 blocks, slowly,
+/// and then waits until that is gone.
+fn write(engine: &Engine, files: &str) {
+    let bind = format!("{}:/out", engine.folder().display());
+    let script = format!(
+        "until [ -e /out/go ]; do sleep 0.05; done
+        i=0; slow=0
+        while [ $i -lt {LINES} ]; do
+            awk -v i=$i 'BEGIN {{ for (n = i; n < i + {BLOCK}; n++) printf \"%06d%{}s\\n\", n, \"x\" }}'
+            i=$((i + {BLOCK}))
+            if [ -e /out/slow ]; then
+                sleep 0.02; slow=$((slow + 1))
+                while [ $slow -ge 80 -a -e /out/slow ]; do sleep 0.02; done
+            else
+                slow=0
+            fi
+        done",
+        WIDTH - 7
+    );
+    let files = format!("max-file={files}");
+    let mut args = vec!["run", "-d", "--name", "writer", "-v", &bind];
+    args.extend(["--log-opt", "max-size=64k", "--log-opt", &files]);
+    args.extend(["busybox", "sh", "-c", &script]);
+    engine.d(&args).ok();
+}
+
+const FOLLOW: &[&str] = &["logs", "-f", "writer"];
+
+#[test]
+fn three_followers_see_every_line_once_however_files_change() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            println!("SKIPPED: Docker's daemon loses lines");
+            return;
+        }
+        engine.load_busybox();
+        let folder = engine.folder();
+        write(engine, "3");
+        let followers = [
+            (engine.wharf(FOLLOW), "one"),
+            (engine.wharf(FOLLOW), "two"),
+            (engine.docker(FOLLOW), "three"),
+        ]
+        .map(|(command, name)| Follower::start(command, folder.join(name)));
+        std::thread::sleep(Duration::from_millis(300));
+        fs::write(folder.join("go"), "").unwrap();
+        followers.into_iter().for_each(Follower::finish);
+        let sizes: Vec<u64> = fs::read_dir(engine.data_root().join("v1/containers"))
+            .unwrap()
+            .flatten()
+            .flat_map(|container| fs::read_dir(container.path()).unwrap().flatten())
+            .filter(|file| file.file_name().to_string_lossy().contains("-json.log"))
+            .map(|file| file.metadata().unwrap().len())
+            .collect();
+        assert!(
+            sizes.len() <= 3 && sizes.iter().sum::<u64>() < 4 << 20,
+            "{sizes:?}"
+        );
+    });
+}
+
+#[test]
+fn three_followers_see_every_line_once_though_the_daemon_is_killed() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let folder = engine.folder();
+        // What is written while no daemon lives, 8 MB, is kept.
+        write(engine, "200");
+        let followers = ["one", "two", "three"]
+            .map(|name| Follower::start(engine.wharf(FOLLOW), folder.join(name)));
+        std::thread::sleep(Duration::from_millis(300));
+        fs::write(folder.join("go"), "").unwrap();
+        let all_have = |count: usize| {
+            eventually("a part of the log", PATIENCE, || {
+                (followers.iter().all(|follower| follower.seen() > count)).then_some(())
+            });
+        };
+        for part in [LINES / 4, LINES / 2] {
+            all_have(part);
+            fs::write(folder.join("slow"), "").unwrap();
+            // All of them have come to where it is slow.
+            std::thread::sleep(Duration::from_millis(100));
+            engine.kill_daemon();
+            let before = followers.iter().map(Follower::seen).max().unwrap();
+            std::thread::sleep(Duration::from_millis(400));
+            engine.start_daemon();
+            all_have(before + BLOCK);
+            fs::remove_file(folder.join("slow")).unwrap();
+        }
+        followers.into_iter().for_each(Follower::finish);
+    });
+}
