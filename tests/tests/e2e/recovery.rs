@@ -112,6 +112,36 @@ fn an_attached_client_loses_no_byte_and_wharf_learns_the_status() {
 }
 
 #[test]
+fn the_status_of_a_container_that_ends_and_goes_without_a_daemon_is_told() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let command = engine.wharf(&["run", "--rm", "busybox", "sh", "-c", "sleep 1; exit 7"]);
+        let client = std::thread::spawn(move || testkit::run(command, b""));
+        let id = eventually("it runs", Duration::from_secs(5), || {
+            let id = engine.w(&["ps", "-q", "--no-trunc"]).ok().text().to_owned();
+            (!id.is_empty()).then_some(id)
+        });
+        engine.kill_daemon();
+        std::thread::sleep(Duration::from_millis(1500));
+        engine.start_daemon();
+        let done = client.join().unwrap();
+        assert_eq!(done.status, 7, "{}", done.stderr);
+        // It is remembered by its full id alone, and is gone for everything else.
+        let wait = |id: &str| {
+            let path = format!("/containers/{id}/wait?condition=removed");
+            engine.ask("POST", &path, "", b"").unwrap()
+        };
+        let (status, body) = wait(&id);
+        assert!(
+            status == 200 && body.contains("\"StatusCode\":7"),
+            "{status} {body}"
+        );
+        assert_eq!(wait(&id[..12]).0, 404);
+        engine.w(&["inspect", &id]).fails_with(1);
+    });
+}
+
+#[test]
 fn published_ports_go_on_and_are_closed_by_the_next_daemon() {
     Engine::run(|engine| {
         engine.load_busybox();

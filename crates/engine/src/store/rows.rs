@@ -1,6 +1,6 @@
 //! Statements of the tables: plain functions on a connection, called inside the writer's transactions.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -352,6 +352,22 @@ pub(crate) mod events {
                 .execute(params![sequence - KEPT])?;
         }
         Ok(sequence)
+    }
+
+    /// The document of the last such event of an object from `since` on.
+    pub(crate) fn last(
+        connection: &Connection,
+        since: i64,
+        action: &str,
+        id: &str,
+    ) -> Result<Option<String>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT doc FROM events WHERE time >= ?1 AND json_extract(doc, '$.Action') = ?2
+             AND json_extract(doc, '$.Actor.ID') = ?3 ORDER BY sequence DESC LIMIT 1",
+        )?;
+        Ok(statement
+            .query_row(params![since, action, id], |row| row.get(0))
+            .optional()?)
     }
 
     /// Sequence and document of what happened from `since` on, oldest first.
