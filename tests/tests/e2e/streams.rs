@@ -11,18 +11,24 @@ use serde_json::{Value, json};
 use testkit::{Engine, eventually};
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
 
 /// A connection on which a request was sent.
-struct Wire {
+pub(super) struct Wire {
     socket: UnixStream,
     read: Vec<u8>,
 }
 
 impl Wire {
     /// Sends a request; `headers` are whole lines, and what follows the request is sent with it.
-    fn open(engine: &Engine, path: &str, headers: &str, body: &str, after: &[u8]) -> Wire {
+    pub(super) fn open(
+        engine: &Engine,
+        path: &str,
+        headers: &str,
+        body: &str,
+        after: &[u8],
+    ) -> Wire {
         let mut socket = UnixStream::connect(engine.socket()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
@@ -42,13 +48,17 @@ impl Wire {
     /// Reads one piece; whether there was one.
     fn read_on(&mut self) -> bool {
         let mut piece = [0; 4096];
-        let count = self.socket.read(&mut piece).unwrap();
+        let count = match self.socket.read(&mut piece) {
+            // What was sent to the other side and not read there.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            count => count.unwrap(),
+        };
         self.read.extend_from_slice(&piece[..count]);
         count > 0
     }
 
     /// Takes the head of the answer: its status line and headers.
-    fn head(&mut self) -> String {
+    pub(super) fn head(&mut self) -> String {
         loop {
             if let Some(end) = self
                 .read
@@ -67,20 +77,20 @@ impl Wire {
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.read).into_owned()
     }
 
-    fn send(&mut self, text: &str) {
+    pub(super) fn send(&mut self, text: &str) {
         self.socket.write_all(text.as_bytes()).unwrap();
     }
 
-    fn half_close(&self) {
+    pub(super) fn half_close(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Reads until the text is there.
-    fn expect(&mut self, text: &str) {
+    pub(super) fn expect(&mut self, text: &str) {
         while !self.text().contains(text) {
             assert!(
                 self.read_on(),
@@ -91,13 +101,13 @@ impl Wire {
     }
 
     /// Reads to the end: everything after the head.
-    fn rest(mut self) -> Vec<u8> {
+    pub(super) fn rest(mut self) -> Vec<u8> {
         while self.read_on() {}
         self.read
     }
 
     /// Whether nothing comes for a while, and the stream is open.
-    fn is_silent(&mut self) -> bool {
+    pub(super) fn is_silent(&mut self) -> bool {
         self.socket
             .set_read_timeout(Some(Duration::from_millis(300)))
             .unwrap();
@@ -108,7 +118,7 @@ impl Wire {
 }
 
 /// Takes a multiplexed stream apart: all of standard output and all of standard error.
-fn unframed(mut bytes: &[u8]) -> (String, String) {
+pub(super) fn unframed(mut bytes: &[u8]) -> (String, String) {
     let mut streams = [Vec::new(), Vec::new()];
     while let Some((header, rest)) = bytes.split_at_checked(8) {
         assert!(
@@ -126,7 +136,7 @@ fn unframed(mut bytes: &[u8]) -> (String, String) {
 }
 
 /// One request in HTTP/1.0, whose answer is never in chunks: its status, and its body as JSON.
-fn ask(engine: &Engine, method: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(super) fn ask(engine: &Engine, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() {
         String::new()
     } else {
@@ -152,7 +162,7 @@ fn ask(engine: &Engine, method: &str, path: &str, body: &Value) -> (u16, Value) 
 }
 
 /// Makes a container that is attached to later.
-fn create(engine: &Engine, command: &[&str], more: Value) -> String {
+pub(super) fn create(engine: &Engine, command: &[&str], more: Value) -> String {
     let mut config = json!({
         "Image": "busybox", "Cmd": command, "OpenStdin": true, "StdinOnce": true,
         "HostConfig": {"NetworkMode": "none"},
@@ -166,7 +176,7 @@ fn create(engine: &Engine, command: &[&str], more: Value) -> String {
     created["Id"].as_str().unwrap().to_owned()
 }
 
-fn attach(
+pub(super) fn attach(
     engine: &Engine,
     version: &str,
     container: &str,
@@ -178,7 +188,7 @@ fn attach(
     Wire::open(engine, &path, headers, "", after)
 }
 
-fn start(engine: &Engine, container: &str) {
+pub(super) fn start(engine: &Engine, container: &str) {
     let (status, answer) = ask(
         engine,
         "POST",
@@ -188,7 +198,7 @@ fn start(engine: &Engine, container: &str) {
     assert_eq!(status, 204, "{answer}");
 }
 
-fn wait(engine: &Engine, container: &str) -> Value {
+pub(super) fn wait(engine: &Engine, container: &str) -> Value {
     ask(
         engine,
         "POST",
@@ -199,7 +209,7 @@ fn wait(engine: &Engine, container: &str) -> Value {
         .clone()
 }
 
-fn remove(engine: &Engine, container: &str) {
+pub(super) fn remove(engine: &Engine, container: &str) {
     let (status, answer) = ask(
         engine,
         "DELETE",
@@ -209,7 +219,7 @@ fn remove(engine: &Engine, container: &str) {
     assert_eq!(status, 204, "{answer}");
 }
 
-const ALL: &str = "stream=1&stdin=1&stdout=1&stderr=1";
+pub(super) const ALL: &str = "stream=1&stdin=1&stdout=1&stderr=1";
 
 #[test]
 fn a_half_closed_stream_ends_the_input_and_brings_the_output() {

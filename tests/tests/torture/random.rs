@@ -28,6 +28,10 @@ impl Dice {
 /// The image that is pulled.
 const REMOTE: &str = "localhost:5000/three:latest";
 
+/// How often four threads that send 125 requests a second each get to ask, at the least, on a machine as busy as this
+/// makes it.
+const LEAST: f64 = 450.0;
+
 /// What the threads share.
 struct Field<'a> {
     engine: &'a Engine,
@@ -98,6 +102,7 @@ pub fn kill_at_random(kills: u32) {
             over: AtomicBool::new(false),
             done: AtomicU64::new(0),
         };
+        let begin = Instant::now();
         let asked = std::thread::scope(|scope| {
             let field = &field;
             let clients = [
@@ -127,10 +132,12 @@ pub fn kill_at_random(kills: u32) {
             }
             asked
         });
+        let rate = asked as f64 / begin.elapsed().as_secs_f64();
         println!(
-            "{kills} kills, {} client calls, {asked} requests to the port",
+            "{kills} kills, {} client calls, {asked} requests to the port, {rate:.0} a second",
             field.done.load(Ordering::Relaxed)
         );
+        assert!(rate >= LEAST, "the port was asked {rate:.0} times a second");
         nothing_is_doubled(engine);
         disk_usage_is_true(engine);
         // A download that was cut is kept for the next pull, which takes it up.
