@@ -331,6 +331,22 @@ fn names_in_bodies_are_read_in_any_case() {
 }
 
 #[test]
+fn a_start_takes_an_empty_object_and_no_configuration() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["create", "--name=idle", "busybox", "sleep", "100"])
+            .ok();
+        let configured = r#"{"Privileged":true}"#;
+        for (body, expected) in [(configured, 400), ("{}", 204), ("null", 304), ("", 304)] {
+            let (status, _, answer) = ask(engine, "POST", "/v1.41/containers/idle/start", body);
+            assert_eq!(status, expected, "{body}: {answer}");
+        }
+        engine.d(&["rm", "--force", "idle"]).ok();
+    });
+}
+
+#[test]
 fn a_load_that_fails_says_so_in_its_stream() {
     Engine::run(|engine| {
         let (status, _, answer) = ask(engine, "POST", "/v1.41/images/load", "no archive");
