@@ -4,9 +4,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use testkit::{Engine, Kind, eventually};
+use testkit::{Engine, eventually};
 
 /// Lines of a thousand bytes: 100 MB.
 const LINES: usize = 100_000;
@@ -32,6 +32,12 @@ impl Follower {
         Follower { child, output }
     }
 
+    fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.args([&format!("-{name}"), &self.child.id().to_string()]);
+        testkit::run(kill, b"").ok();
+    }
+
     /// How many lines it has seen.
     fn seen(&self) -> usize {
         fs::metadata(&self.output).map_or(0, |about| about.len() as usize / WIDTH)
@@ -39,7 +45,13 @@ impl Follower {
 
     /// Waits for its end: it has seen every line once.
     #[track_caller]
-    fn finish(mut self) {
+    fn finish(self) {
+        self.finish_with(LINES);
+    }
+
+    /// The same of so many lines.
+    #[track_caller]
+    fn finish_with(mut self, lines: usize) {
         let status = eventually("a follower ends", PATIENCE, || {
             self.child.try_wait().unwrap()
         });
@@ -48,7 +60,7 @@ impl Follower {
         for (expected, found) in numbers.iter().enumerate() {
             assert_eq!(*found, expected, "of {} lines", numbers.len());
         }
-        assert_eq!(numbers.len(), LINES);
+        assert_eq!(numbers.len(), lines);
     }
 }
 
@@ -71,14 +83,14 @@ fn numbers(path: &Path) -> Vec<usize> {
         .collect()
 }
 
-/// Runs the writer, which begins when there is a file `go`. While there is a file `slow` it writes 80 blocks, slowly,
+/// Runs the writer of so many lines through so many files, which begins when there is a file `go`. While there is a file `slow` it writes 80 blocks, slowly,
 /// and then waits until that is gone.
-fn write(engine: &Engine, files: &str) {
+fn write(engine: &Engine, files: &str, lines: usize) {
     let bind = format!("{}:/out", engine.folder().display());
     let script = format!(
         "until [ -e /out/go ]; do sleep 0.05; done
         i=0; slow=0
-        while [ $i -lt {LINES} ]; do
+        while [ $i -lt {lines} ]; do
             awk -v i=$i 'BEGIN {{ for (n = i; n < i + {BLOCK}; n++) printf \"%06d%{}s\\n\", n, \"x\" }}'
             i=$((i + {BLOCK}))
             if [ -e /out/slow ]; then
@@ -102,13 +114,9 @@ const FOLLOW: &[&str] = &["logs", "-f", "writer"];
 #[test]
 fn three_followers_see_every_line_once_however_files_change() {
     Engine::run(|engine| {
-        if engine.kind() == Kind::Dockerd {
-            println!("SKIPPED: Docker's daemon loses lines");
-            return;
-        }
         engine.load_busybox();
         let folder = engine.folder();
-        write(engine, "3");
+        write(engine, "3", LINES);
         let followers = [
             (engine.wharf(FOLLOW), "one"),
             (engine.wharf(FOLLOW), "two"),
@@ -138,7 +146,7 @@ fn three_followers_see_every_line_once_though_the_daemon_is_killed() {
         engine.load_busybox();
         let folder = engine.folder();
         // What is written while no daemon lives, 8 MB, is kept.
-        write(engine, "200");
+        write(engine, "200", LINES);
         let followers = ["one", "two", "three"]
             .map(|name| Follower::start(engine.wharf(FOLLOW), folder.join(name)));
         std::thread::sleep(Duration::from_millis(300));
@@ -161,5 +169,28 @@ fn three_followers_see_every_line_once_though_the_daemon_is_killed() {
             fs::remove_file(folder.join("slow")).unwrap();
         }
         followers.into_iter().for_each(Follower::finish);
+    });
+}
+
+#[test]
+fn a_follower_that_stops_for_a_while_holds_up_nobody_and_loses_nothing() {
+    // 3 MB: more than what is under way to a client, less than what is kept for it.
+    const FEW: usize = 3000;
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let folder = engine.folder();
+        write(engine, "3", FEW);
+        let follower = Follower::start(engine.wharf(FOLLOW), folder.join("one"));
+        std::thread::sleep(Duration::from_millis(300));
+        follower.signal("STOP");
+        let begin = Instant::now();
+        fs::write(folder.join("slow"), "").unwrap();
+        fs::write(folder.join("go"), "").unwrap();
+        engine.d(&["wait", "writer"]).ok();
+        let took = begin.elapsed();
+        assert!(follower.seen() < FEW);
+        follower.signal("CONT");
+        follower.finish_with(FEW);
+        assert!(took < Duration::from_secs(6), "{took:?}");
     });
 }
