@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use api_types::ImageConfig;
 use serde::{Deserialize, Serialize};
-use types::{Digest, Reference};
+use types::{Digest, Reference, ReferenceError};
 
 use crate::outcome::{EngineError, Result};
 use crate::store::rows::{self, ImageRow, LayerRow};
@@ -216,6 +216,10 @@ impl State {
             Ok(reference) => Err(EngineError::NoSuchImage {
                 name: reference.with_default_tag().familiar(),
             }),
+            // A whole id without its algorithm is no name, and may be asked for.
+            Err(ReferenceError::LooksLikeId { name }) => Err(EngineError::NoSuchImage {
+                name: format!("sha256:{name}"),
+            }),
             Err(error) => Err(EngineError::invalid(error.to_string())),
         }
     }
@@ -402,6 +406,11 @@ mod tests {
         assert_eq!(
             state.find("nope").unwrap_err().to_string(),
             "No such image: nope:latest"
+        );
+        let unknown = "a".repeat(64);
+        assert_eq!(
+            state.find(&unknown).unwrap_err().to_string(),
+            format!("No such image: sha256:{unknown}")
         );
         assert!(matches!(
             state.find("UPPER"),
