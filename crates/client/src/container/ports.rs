@@ -81,37 +81,19 @@ pub(crate) fn expose(text: &str, exposed: &mut BTreeMap<String, Empty>) -> Resul
     Ok(())
 }
 
-/// Address, host part and container part. An IPv6 address stands in brackets.
+/// Address, host part and container part. An IPv6 address may stand in brackets.
 fn split(text: &str) -> Result<(String, &str, &str), String> {
-    let (ip, rest) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (ip, rest) = rest
-                .split_once(']')
-                .ok_or_else(|| format!("invalid IP address: {text}"))?;
-            (
-                Some(ip),
-                rest.strip_prefix(':')
-                    .ok_or_else(|| format!("invalid publish opts format: {text}"))?,
-            )
-        }
-        None => (None, text),
-    };
-    let parts: Vec<_> = rest.split(':').collect();
-    let (ip, host, container) = match (ip, parts.as_slice()) {
-        (None, [container]) => ("", "", *container),
-        (None, [host, container]) => ("", *host, *container),
-        (None, [ip, host, container]) => (*ip, *host, *container),
-        (Some(ip), [host, container]) => (ip, *host, *container),
-        (Some(_), [_]) | (_, _) => {
-            return Err(format!(
-                "invalid publish opts format (should be name=value but got '{text}')"
-            ));
-        }
-    };
-    if !ip.is_empty() && ip.parse::<std::net::IpAddr>().is_err() {
+    let mut parts = text.rsplitn(3, ':');
+    let mut part = || parts.next().unwrap_or_default();
+    let (container, host, ip) = (part(), part(), part());
+    let bare = ip
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(ip);
+    if !ip.is_empty() && bare.parse::<std::net::IpAddr>().is_err() {
         return Err(format!("invalid IP address: {ip}"));
     }
-    Ok((ip.to_owned(), host, container))
+    Ok((bare.to_owned(), host, container))
 }
 
 fn protocol(text: &str) -> Result<(&str, String), String> {
@@ -171,10 +153,9 @@ mod tests {
             read("127.0.0.1::80"),
             Ok(vec![one("80/tcp", "127.0.0.1", "")])
         );
-        assert_eq!(
-            read("[::1]:8080:80"),
-            Ok(vec![one("80/tcp", "::1", "8080")])
-        );
+        for text in ["[::1]:8080:80", "::1:8080:80"] {
+            assert_eq!(read(text), Ok(vec![one("80/tcp", "::1", "8080")]));
+        }
         assert_eq!(
             read("8000-8001:80-81"),
             Ok(vec![one("80/tcp", "", "8000"), one("81/tcp", "", "8001")])
@@ -194,6 +175,7 @@ mod tests {
             read("300.0.0.1:1:2"),
             Err("invalid IP address: 300.0.0.1".to_owned())
         );
-        assert!(read("8000-8002:80-81").is_err() && read("1:2:3:4").is_err());
+        assert_eq!(read("1:2:3:4"), Err("invalid IP address: 1:2".to_owned()));
+        assert!(read("8000-8002:80-81").is_err() && read("[::1]:80").is_err());
     }
 }
