@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// What the command line means can not be done, before any daemon was asked.
     #[error("{0}")]
     Invalid(String),
+    /// The same, found once the arguments were understood: `create` tells it alone and with status 1.
+    #[error("{0}")]
+    Unfit(String),
     /// The same, told alone and with status 1 by every verb, `run` included.
     #[error("{0}")]
     Plain(String),

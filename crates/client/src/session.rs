@@ -290,7 +290,11 @@ fn count(program: &str, verb: &Verb, parsed: &Parsed) -> Result<(), Failure> {
 /// Tells a failure as docker's client does, and gives the exit status.
 fn explain(program: &str, verb: &Verb, failure: &Failure) -> u8 {
     let name = verb.paths[0];
-    let is_run = name == "run";
+    // What the arguments mean is told alike by `create`.
+    let like_run = match failure {
+        Failure::Invalid(_) => matches!(name, "run" | "create"),
+        _ => name == "run",
+    };
     let more = format!("Run '{program} {name} --help' for more information");
     match failure {
         Failure::Status(status) => return *status,
@@ -321,7 +325,7 @@ fn explain(program: &str, verb: &Verb, failure: &Failure) -> u8 {
             tell(text);
             return 1;
         }
-        _ if is_run => tell(&format!("{program}: {failure}\n\n{more}")),
+        _ if like_run => tell(&format!("{program}: {failure}\n\n{more}")),
         _ => tell(&failure.to_string()),
     }
     if matches!(failure, Failure::NoDaemon { .. }) && program != "docker" {
@@ -329,7 +333,7 @@ fn explain(program: &str, verb: &Verb, failure: &Failure) -> u8 {
             "\nStart one with 'wharf daemon' (as root) or 'systemctl start wharf', or name another with -H or DOCKER_HOST.",
         );
     }
-    if is_run { 125 } else { 1 }
+    if like_run { 125 } else { 1 }
 }
 
 /// One text and a line break to standard error; nobody is left to tell when that fails.

@@ -21,11 +21,10 @@ pub(crate) fn create(session: &Session, parsed: &Parsed) -> Result<String, Failu
         return Err(Failure::Usage("an image is expected".to_owned()));
     };
     let body = super::request(parsed, image, command)?;
-    types::Reference::parse_normalized(image)
-        .map_err(|error| Failure::Invalid(error.to_string()))?;
+    types::Reference::parse_normalized(image).map_err(|error| Failure::Unfit(error.to_string()))?;
     let id_file = parsed.one("cidfile").filter(|path| !path.is_empty());
     if let Some(path) = id_file.filter(|path| fs::symlink_metadata(path).is_ok()) {
-        return Err(Failure::Invalid(format!(
+        return Err(Failure::Unfit(format!(
             "container ID file found, make sure the other container isn't running or delete {path}"
         )));
     }
