@@ -21,7 +21,7 @@ use crate::engine::{Engine, Inner};
 use crate::events::Hub;
 use crate::host::Host;
 use crate::lock::Lock;
-use crate::outcome::{EngineError, Result};
+use crate::outcome::{Class, EngineError, Result};
 use crate::paths::Paths;
 use crate::store::Store;
 
@@ -47,8 +47,11 @@ impl Engine {
             .map_err(|_| EngineError::Panicked { operation: "open" })??;
         engine.start_cleaner()?;
         engine.recover().await?;
-        engine.ensure_built_in().await?;
-        engine.collect().await?;
+        spare_full_disk(
+            engine.ensure_built_in().await,
+            "the built-in image is not renewed",
+        )?;
+        spare_full_disk(engine.collect().await, "what no image needs is not removed")?;
         engine.pass_log_changes_on();
         engine.tend_in_background();
         engine.restart_by_policy().await;
@@ -225,6 +228,17 @@ impl Engine {
     #[doc(hidden)]
     pub fn cleaning(&self) -> u64 {
         self.inner().cleaner.waiting()
+    }
+}
+
+/// A full disk stops no daemon from looking after what is there: what can wait for the next start is told.
+fn spare_full_disk(outcome: Result<()>, what: &str) -> Result<()> {
+    match outcome {
+        Err(error) if error.class() == Class::Exhausted => {
+            tracing::warn!(%error, "{what}");
+            Ok(())
+        }
+        outcome => outcome,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use network::{Binding, Live};
 use shim::protocol::Event;
@@ -19,10 +20,13 @@ use crate::containers::registry::Container;
 use crate::containers::surroundings::protocol;
 use crate::engine::Engine;
 use crate::images::index::{Image, Target};
-use crate::outcome::{EngineError, Result};
+use crate::outcome::{Class, EngineError, Result};
 use crate::paths::open_folder;
 use crate::store::rows::{self, ContainerRow};
 use crate::store::{Durability, ImageRow, LayerRow, LayerState, TombstoneRow, VolumeRow, schema};
+
+/// How long a full disk is given before something is written down again.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// All rows at once.
 struct Rows {
@@ -67,15 +71,70 @@ impl Engine {
             if container.run().status.is_up()
                 && let Err(error) = self.recover_container(&container, rebooted).await
             {
+                let full = error.class() == Class::Exhausted;
                 tracing::error!(%error, container = container.id().short(), "a container could not be recovered");
+                if full {
+                    self.recover_later(container, rebooted);
+                }
             }
         }
+        match self.note_start().await {
+            Err(error) if error.class() == Class::Exhausted => {
+                tracing::warn!(%error, "this start is not written down yet");
+                self.note_start_later();
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Writes down that what the former daemon had under way is void, and which boot of the host this is.
+    async fn note_start(&self) -> Result<()> {
         let boot_id = self.inner().host.boot_id.clone();
         self.commit(Durability::Kill, Vec::new(), move |connection| {
             rows::leases::clear(connection)?;
             schema::set_meta(connection, "boot", &boot_id)
         })
         .await
+    }
+
+    /// [`Engine::note_start`] until the disk has room for it.
+    fn note_start_later(&self) {
+        let engine = self.clone();
+        // Ends with its success, or with the engine.
+        tokio::spawn(async move {
+            while engine.pause_unless_closing().await {
+                if engine.note_start().await.is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// [`Engine::recover_container`] until the disk has room for what is heard.
+    fn recover_later(&self, container: Arc<Container>, rebooted: bool) {
+        let engine = self.clone();
+        // Ends with its success, or with the engine.
+        tokio::spawn(async move {
+            while engine.pause_unless_closing().await {
+                let _turn = container.turn.lock().await;
+                if !container.run().status.is_up() || container.progress.borrow().removed {
+                    return;
+                }
+                if engine.recover_container(&container, rebooted).await.is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Waits before something is tried again; false when the engine closes.
+    async fn pause_unless_closing(&self) -> bool {
+        let closing = self.closing();
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => true,
+            () = closing => false,
+        }
     }
 
     async fn read_rows(&self) -> Result<Rows> {

@@ -193,3 +193,96 @@ fn a_full_disk_stops_no_container_and_loses_no_exit() {
         engine.d(&["stop", "-t", "0", "talks"]).ok();
     });
 }
+
+#[test]
+fn a_daemon_starts_on_a_full_disk_where_nothing_is_held_for_it() {
+    on_small_disk(|engine, disk| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "lives", "busybox", "sleep", "1000"])
+            .ok();
+        engine
+            .d(&["run", "--name", "ended", "busybox", "sh", "-c", "exit 7"])
+            .fails_with(7);
+        let folder = engine.folder();
+        let bind = format!("{}:/out", folder.display());
+        let script = "until [ -e /out/go ]; do sleep 0.05; done; exit 8";
+        let args = [
+            "run", "-d", "--name", "ends", "-v", &bind, "busybox", "sh", "-c", script,
+        ];
+        engine.d(&args).ok();
+        let check = |engine: &Engine| {
+            assert_eq!(state(engine, "lives"), "running 0");
+            assert_eq!(state(engine, "ended"), "exited 7");
+            engine.d(&["exec", "lives", "true"]).ok();
+        };
+        // Copies hold no more than their content, and the log's index is gone: the store of a machine that lost power
+        // and was restored elsewhere.
+        engine.kill_daemon();
+        fs::write(folder.join("go"), "").unwrap();
+        let data = engine.data_root().join("v1");
+        for name in ["store.db", "store.db-wal"] {
+            let content = fs::read(data.join(name)).unwrap();
+            fs::remove_file(data.join(name)).unwrap();
+            fs::write(data.join(name), content).unwrap();
+        }
+        let _ = fs::remove_file(data.join("store.db-shm"));
+        let filler = disk.fill();
+        engine.start_daemon();
+        check(engine);
+
+        // The same after an orderly end, which folds the log and lets it go.
+        engine.stop_daemon();
+        fs::File::options()
+            .append(true)
+            .open(&filler)
+            .map(|mut file| while file.write_all(&[1; 4096]).is_ok() {})
+            .unwrap();
+        engine.start_daemon();
+        check(engine);
+
+        fs::remove_file(filler).unwrap();
+        eventually("its exit is told", Duration::from_secs(10), || {
+            (state(engine, "ends") == "exited 8").then_some(())
+        });
+        engine.d(&["start", "ended"]).ok();
+        engine.d(&["run", "--rm", "busybox", "true"]).ok();
+        engine.d(&["stop", "-t", "0", "lives"]).ok();
+    });
+}
+
+#[test]
+fn a_first_daemon_on_a_full_disk_says_so_in_one_sentence() {
+    if Kind::from_environment() == Kind::Dockerd {
+        println!("SKIPPED: dockerd takes no tmpfs as data root");
+        return;
+    }
+    let disk = Disk::new(1);
+    fs::create_dir_all(disk.path().join("data")).unwrap();
+    disk.fill();
+    let roots = tempfile::tempdir().unwrap();
+    let sandbox = testkit::Sandbox::new();
+    let mut daemon = sandbox.command(Engine::program());
+    daemon
+        .arg("daemon")
+        .arg(format!(
+            "--data-root={}",
+            disk.path().join("data").display()
+        ))
+        .arg(format!(
+            "--exec-root={}",
+            roots.path().join("exec").display()
+        ))
+        .arg(format!("--pidfile={}", roots.path().join("pid").display()))
+        .arg(format!(
+            "--host=unix://{}",
+            roots.path().join("sock").display()
+        ));
+    let refused = testkit::run(daemon, b"").fails_with(1);
+    let sentence = refused.stderr.lines().last().unwrap_or_default();
+    assert!(
+        sentence.starts_with("wharf daemon: ") && sentence.contains("no space left on device"),
+        "{}",
+        refused.stderr
+    );
+}

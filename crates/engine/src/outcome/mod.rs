@@ -141,9 +141,10 @@ pub enum EngineError {
     StoreCommit {
         /// SQLite's reason.
         sentence: String,
-        /// Whether it was want of space.
-        full: bool,
     },
+    /// The store's disk is full.
+    #[error("store: no space left on device")]
+    StoreFull,
     /// The image is for another platform than the one asked for. Clients pull after seeing this from create.
     #[error(
         "image with reference {image} was found but its platform ({actual}) does not match the specified platform ({wanted})"
@@ -291,12 +292,8 @@ impl EngineError {
             Self::NotModified => Class::NotModified,
             Self::Unsupported { .. } | Self::LogsNotKept => Class::Unsupported,
             Self::Io { source, .. } => classes::of_io(source),
-            Self::Store { source } => match source.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::DiskFull) => Class::Exhausted,
-                _ => Class::Internal,
-            },
-            Self::StoreCommit { full: true, .. } => Class::Exhausted,
-            Self::StoreCommit { full: false, .. } => Class::Internal,
+            Self::StoreFull => Class::Exhausted,
+            Self::Store { .. } | Self::StoreCommit { .. } => Class::Internal,
             Self::StoreNewer { .. } | Self::Locked { .. } => Class::Unavailable,
             Self::WrongPlatform { .. } | Self::NoSuchPlugin { .. } => Class::NotFound,
             Self::UnknownUser { .. } => Class::InvalidArgument,
@@ -341,7 +338,10 @@ impl EngineError {
 
 impl From<rusqlite::Error> for EngineError {
     fn from(source: rusqlite::Error) -> Self {
-        EngineError::Store { source }
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => EngineError::StoreFull,
+            _ => EngineError::Store { source },
+        }
     }
 }
 

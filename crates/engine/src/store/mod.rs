@@ -9,7 +9,7 @@ pub(crate) mod rows;
 pub(crate) mod schema;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -61,6 +61,7 @@ enum Job {
 pub(crate) struct Store {
     jobs: SyncSender<Job>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    path: PathBuf,
 }
 
 impl Store {
@@ -72,6 +73,9 @@ impl Store {
         reserve::beside(path);
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(5))?;
+        // Nobody else opens the file, so the log's index may lie in memory: beside the file it would have to be made
+        // anew at each start, which a full disk refuses.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -79,7 +83,8 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(64);
         schema::migrate(&connection, path)?;
         fold(&connection);
-        reserve::of_log(path);
+        let reserved = reserve::of_log(path);
+        let log_of = path.to_owned();
         let (jobs, inbox) = sync_channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
@@ -88,6 +93,8 @@ impl Store {
                     connection,
                     synchronous: Durability::Kill,
                     unfolded: 0,
+                    reserved,
+                    path: log_of,
                 }
                 .run(&inbox)
             })
@@ -95,6 +102,7 @@ impl Store {
         Ok(Store {
             jobs,
             writer: Mutex::new(Some(writer)),
+            path: path.to_owned(),
         })
     }
 
@@ -138,12 +146,14 @@ impl Store {
         }
     }
 
-    /// Commits what waits, folds the log and ends the thread.
+    /// Commits what waits, folds the log and ends the thread. SQLite removes the folded log; its room is held for the
+    /// next daemon, which may have to start on a full disk.
     pub(crate) fn close(&self) {
         let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
         if let Some(writer) = writer {
             let _ = self.jobs.send(Job::Close);
             let _ = writer.join();
+            reserve::of_log(&self.path);
         }
     }
 
@@ -203,6 +213,9 @@ struct Writer {
     connection: Connection,
     synchronous: Durability,
     unfolded: u64,
+    /// Whether the log has its room on the disk; if not, it is asked for again after each fold.
+    reserved: bool,
+    path: PathBuf,
 }
 
 impl Writer {
@@ -263,6 +276,7 @@ impl Writer {
         if self.unfolded >= limit {
             fold(&self.connection);
             self.unfolded = 0;
+            self.reserved = self.reserved || reserve::of_log(&self.path);
         }
     }
 
@@ -272,15 +286,16 @@ impl Writer {
         if outcome.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
-        let sentence = outcome.err();
+        let error = outcome.err().map(EngineError::from);
         for done in finished {
-            done(sentence.as_ref().map(|error| EngineError::StoreCommit {
-                sentence: if disk_full(error) {
-                    "no space left on device".to_owned()
-                } else {
-                    error.to_string()
+            done(error.as_ref().map(|error| match error {
+                EngineError::StoreFull => EngineError::StoreFull,
+                EngineError::Store { source } => EngineError::StoreCommit {
+                    sentence: source.to_string(),
                 },
-                full: disk_full(error),
+                other => EngineError::StoreCommit {
+                    sentence: other.to_string(),
+                },
             }));
         }
     }
@@ -337,10 +352,6 @@ fn fold(connection: &Connection) {
     if let Err(error) = folded {
         tracing::warn!(%error, "the store's log could not be folded; it is tried again later");
     }
-}
-
-fn disk_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }
 
 #[cfg(test)]

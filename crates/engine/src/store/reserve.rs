@@ -19,16 +19,17 @@ pub(super) fn beside(store: &Path) {
     hold(store, FILE);
 }
 
-/// Holds room for the log, which SQLite overwrites from its start after each fold, and keeps over a kill.
-pub(super) fn of_log(store: &Path) {
+/// Holds room for the log, which SQLite overwrites from its start after each fold, and keeps over a kill; false when
+/// the disk has none.
+pub(super) fn of_log(store: &Path) -> bool {
     let mut name = store.as_os_str().to_owned();
     name.push("-wal");
-    hold(Path::new(&name), LOG);
+    hold(Path::new(&name), LOG)
 }
 
 /// Allocates blocks behind a file's end without changing its length. What can not be held is told and done without;
 /// what an earlier daemon holds is not asked for anew, since a file system may give it up when it has no more.
-fn hold(path: &Path, bytes: u64) {
+fn hold(path: &Path, bytes: u64) -> bool {
     let outcome = OpenOptions::new()
         .write(true)
         .create(true)
@@ -44,10 +45,12 @@ fn hold(path: &Path, bytes: u64) {
             Ok(())
         });
     match outcome {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {}
+        Ok(()) => true,
+        // Asking again would not help.
+        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => true,
         Err(error) => {
             tracing::warn!(%error, file = %path.display(), "the store holds no room for a full disk");
+            false
         }
     }
 }
