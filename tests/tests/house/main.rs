@@ -2,6 +2,7 @@
 
 mod boundaries;
 mod licences;
+mod product;
 mod texts;
 
 use std::path::PathBuf;

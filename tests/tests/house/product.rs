@@ -1,0 +1,79 @@
+//! What a person gets who builds and installs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::top;
+
+/// The program that was built with this test.
+fn program() -> PathBuf {
+    // target/TRIPLE/PROFILE/deps/house-hash → target/TRIPLE/PROFILE/wharf
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("wharf")
+}
+
+/// Kinds of the program headers of a 64-bit ELF file in this machine's byte order.
+fn segments(elf: &[u8]) -> Vec<u32> {
+    let number = |at: usize| usize::from(u16::from_ne_bytes(elf[at..at + 2].try_into().unwrap()));
+    let table = u64::from_ne_bytes(elf[32..40].try_into().unwrap()) as usize;
+    (0..number(56))
+        .map(|row| table + row * number(54))
+        .map(|at| u32::from_ne_bytes(elf[at..at + 4].try_into().unwrap()))
+        .collect()
+}
+
+#[test]
+fn the_program_is_one_static_file_below_25_mb() {
+    let elf = fs::read(program()).expect("the program is built before this test");
+    assert!(elf.len() < 25_000_000, "{} bytes", elf.len());
+    let (load, interpreter) = (1, 3);
+    let segments = segments(&elf);
+    assert!(segments.contains(&load), "{segments:?}");
+    assert!(!segments.contains(&interpreter), "it needs a loader");
+}
+
+#[test]
+fn an_older_cargo_gets_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = folder.path().join("cargo");
+    for (version, passes) in [("1.74.0", false), ("1.89.1", false), ("1.90.0", true)] {
+        fs::write(&fake, format!("#!/bin/sh\necho 'cargo {version} (x)'\n")).unwrap();
+        fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+        let done = Command::new("make")
+            .args(["-s", "toolchain"])
+            .arg(format!("CARGO={}", fake.display()))
+            .current_dir(top())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.success(), passes, "{version}: {told}");
+        let sentence = format!("Wharf needs Rust 1.90 or newer, and this is cargo {version}.");
+        assert_eq!(told.starts_with(&sentence), !passes, "{told}");
+    }
+}
+
+#[test]
+fn an_installation_is_complete_below_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = Command::new("make")
+        .args(["-s", "install", "PREFIX=/opt/wharf"])
+        .arg(format!("BIN={}", program().display()))
+        .arg(format!("DESTDIR={}", folder.path().display()))
+        .current_dir(top())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let prefix = folder.path().join("opt/wharf");
+    assert_eq!(
+        fs::read_link(prefix.join("bin/wharfd")).unwrap(),
+        PathBuf::from("wharf")
+    );
+    let units = prefix.join("lib/systemd/system");
+    let service = fs::read_to_string(units.join("wharf.service")).unwrap();
+    assert!(service.contains("ExecStart=/opt/wharf/bin/wharf daemon"));
+    assert!(units.join("wharf.socket").exists());
+    let top: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(top.len(), 1, "everything lies below the prefix");
+}
