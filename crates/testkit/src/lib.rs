@@ -18,6 +18,7 @@ mod http;
 pub mod image;
 mod registry;
 mod sandbox;
+mod skip;
 mod trap;
 
 pub use calls::Call;
@@ -26,4 +27,5 @@ pub use command::{Finished, Terminal, eventually, run};
 pub use engine::{Engine, Kind, Options};
 pub use registry::Registry;
 pub use sandbox::{Process, Sandbox, enter_network};
+pub use skip::skip;
 pub use trap::Trap;

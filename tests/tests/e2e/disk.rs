@@ -86,7 +86,7 @@ fn state(engine: &Engine, name: &str) -> String {
 /// Runs a test on an engine whose data root is a disk of this size.
 fn on_small_disk(test: impl FnOnce(&mut Engine, &Disk)) {
     if Kind::from_environment() == Kind::Dockerd {
-        println!("SKIPPED: dockerd takes no tmpfs as data root");
+        testkit::skip("dockerd takes no tmpfs as data root");
         return;
     }
     let disk = Disk::new(128);
@@ -254,7 +254,7 @@ fn a_daemon_starts_on_a_full_disk_where_nothing_is_held_for_it() {
 #[test]
 fn a_first_daemon_on_a_full_disk_says_so_in_one_sentence() {
     if Kind::from_environment() == Kind::Dockerd {
-        println!("SKIPPED: dockerd takes no tmpfs as data root");
+        testkit::skip("dockerd takes no tmpfs as data root");
         return;
     }
     let disk = Disk::new(1);

@@ -86,7 +86,7 @@ fn is_traced(process: u32) -> bool {
 fn is_wharf() -> bool {
     let wharf = Kind::from_environment() == Kind::Wharf;
     if !wharf {
-        println!("SKIPPED: docker's processes are not these");
+        testkit::skip("docker's processes are not these");
     }
     wharf
 }

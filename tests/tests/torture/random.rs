@@ -83,7 +83,7 @@ fn went_away(done: &Finished) -> bool {
 /// Kills the daemon so many times, checks everything.
 pub fn kill_at_random(kills: u32) {
     if testkit::Kind::from_environment() == testkit::Kind::Dockerd {
-        println!("SKIPPED: only this engine is killed");
+        testkit::skip("only this engine is killed");
         return;
     }
     let seed = std::env::var("WHARF_SEED").map_or_else(

@@ -33,7 +33,7 @@ pub struct Case {
 /// Runs a case with the n of `first`, `first + step` and so on.
 pub fn strike(case: &Case, first: u64, step: u64) {
     if testkit::Kind::from_environment() == testkit::Kind::Dockerd {
-        println!("SKIPPED: only this engine is killed");
+        testkit::skip("only this engine is killed");
         return;
     }
     Engine::run(|engine| {
