@@ -347,6 +347,24 @@ fn a_start_takes_an_empty_object_and_no_configuration() {
 }
 
 #[test]
+fn a_missing_neighbour_is_no_missing_image() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for mode in ["NetworkMode", "IpcMode", "PidMode"] {
+            if mode == "NetworkMode" && engine.kind() == Kind::Dockerd {
+                // It is looked for at the start there.
+                continue;
+            }
+            let body =
+                format!(r#"{{"Image":"busybox","HostConfig":{{"{mode}":"container:nobody"}}}}"#);
+            let (status, _, answer) = ask(engine, "POST", "/v1.41/containers/create", &body);
+            assert_eq!(status, 400, "{mode}: {answer}");
+            assert_eq!(message(&answer), "No such container: nobody");
+        }
+    });
+}
+
+#[test]
 fn a_load_that_fails_says_so_in_its_stream() {
     Engine::run(|engine| {
         let (status, _, answer) = ask(engine, "POST", "/v1.41/images/load", "no archive");

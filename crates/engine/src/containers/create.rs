@@ -174,16 +174,28 @@ impl Engine {
         })
     }
 
+    /// The id of a container whose namespace is asked for. That there is none is a wrong argument and not what was
+    /// looked for: clients take a 404 for a missing image, and pull.
+    fn neighbour_id(&self, name: &str) -> Result<ContainerId> {
+        match self.registry().find(name) {
+            Ok(container) => Ok(container.id().clone()),
+            Err(error @ EngineError::NoSuchContainer { .. }) => {
+                Err(EngineError::invalid(error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Resolves `container:NAME` of the network to an id, and refuses neighbours that do not exist.
     fn check_neighbours(&self, modes: &Modes, host: &mut HostConfig) -> Result<()> {
         if let NetworkMode::Container(name) = &modes.network {
-            host.network_mode = format!("container:{}", self.registry().find(name)?.id());
+            host.network_mode = format!("container:{}", self.neighbour_id(name)?);
         }
         if let compile::modes::IpcMode::Container(name) = &modes.ipc {
-            host.ipc_mode = format!("container:{}", self.registry().find(name)?.id());
+            host.ipc_mode = format!("container:{}", self.neighbour_id(name)?);
         }
         if let compile::modes::PidMode::Container(name) = &modes.pid {
-            host.pid_mode = format!("container:{}", self.registry().find(name)?.id());
+            host.pid_mode = format!("container:{}", self.neighbour_id(name)?);
         }
         Ok(())
     }
