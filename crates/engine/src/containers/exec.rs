@@ -280,7 +280,8 @@ impl Engine {
             .blocking("exec start", move |engine| {
                 engine.exec_plan(&target, &planned, console)
             })
-            .await?;
+            .await
+            .map_err(|error| exec_failure(exec, error))?;
         let attachments = match &client {
             Some(client) => vec![client.attachment(Slot(0), options.tty)?],
             None => Vec::new(),
