@@ -36,9 +36,10 @@ impl Walk<'_> {
             | libc::CLONE_NEWUTS
             | libc::CLONE_NEWCGROUP
             | libc::CLONE_NEWNS;
+        // Until execve, processes of the container must not look into this one, which has the caller's memory and
+        // descriptors: in a user namespace of theirs or with their user and capabilities they might.
+        sys::process::set_dumpable(false).at(Step::JoinNamespace)?;
         if user {
-            // Until execve, processes of the container must not look into this one, which has the caller's memory.
-            sys::process::set_dumpable(false).at(Step::JoinNamespace)?;
             flags |= libc::CLONE_NEWUSER;
         }
         sys::process::setns(target, flags).at(Step::JoinNamespace)
