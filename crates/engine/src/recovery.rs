@@ -260,12 +260,19 @@ impl Engine {
         }
         let volumes: HashSet<String> = self.inner().volumes.lock().keys().cloned().collect();
         for name in self.inner().volume_store.list()? {
-            if !volumes.contains(&name) && !buried.contains(&name) {
+            if volumes.contains(&name) || buried.contains(&name) {
+                continue;
+            }
+            // A create that was cut leaves an empty folder. Anything else is somebody's data, and the store was lost.
+            let empty = std::fs::read_dir(self.inner().volume_store.path(&name))
+                .map_or(true, |mut entries| entries.next().is_none());
+            if empty {
+                self.inner().volume_store.remove(&name)?;
+            } else {
                 tracing::warn!(
                     volume = name,
-                    "a folder of a volume that no row knows is removed"
+                    "a folder with data belongs to no volume and is left alone; `volume create` of that name takes it up"
                 );
-                self.inner().volume_store.remove(&name)?;
             }
         }
         Ok(())
