@@ -145,8 +145,8 @@ fn three_followers_see_every_line_once_though_the_daemon_is_killed() {
     Engine::run(|engine| {
         engine.load_busybox();
         let folder = engine.folder();
-        // What is written while no daemon lives, 8 MB, is kept.
-        write(engine, "200", LINES);
+        // What is written while no daemon lives, and until a busy machine lets the followers come back, is kept.
+        write(engine, "600", LINES);
         let followers = ["one", "two", "three"]
             .map(|name| Follower::start(engine.wharf(FOLLOW), folder.join(name)));
         std::thread::sleep(Duration::from_millis(300));
