@@ -44,7 +44,8 @@ fn remove_of_an_image_killed_in_steps() {
 
 #[test]
 fn killed_ten_times_at_random() {
-    random::kill_at_random(10);
+    // Other tests run beside this one.
+    random::kill_at_random(10, 200.0);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn remove_of_an_image_is_killed_before_each_call() {
 
 #[test]
 fn killed_two_hundred_times_at_random() {
-    random::kill_at_random(200);
+    random::kill_at_random(200, 450.0);
 }
 
 #[test]
