@@ -6,6 +6,7 @@
 //! is written here, and the socket leaves for good.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 
 use crate::call::Context;
@@ -29,6 +30,9 @@ const MAX_HEADER: usize = 64 << 10;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 /// The head of a hijacked answer must be taken by the client within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a client still sends after its request was answered is read for so long, and so many bytes of it.
+const LINGER: Duration = Duration::from_secs(2);
+const MAX_LINGER: u64 = 64 << 20;
 
 /// A connection on its way out of HTTP.
 struct Departure {
@@ -49,13 +53,13 @@ pub(crate) async fn serve(
         move |request| {
             // Here and not in the future: hyper may look for the client's end before it polls that.
             let busy = phase.begin();
-            answer(
+            Box::pin(answer(
                 context.clone(),
                 phase.clone(),
                 busy,
                 departures.clone(),
                 request,
-            )
+            ))
         }
     });
     let mut connection = http1::Builder::new()
@@ -70,9 +74,12 @@ pub(crate) async fn serve(
         tokio::select! {
             biased;
             Some(departure) = departing.recv() => break departure,
-            served = &mut connection => {
+            served = poll_fn(|context| connection.poll_without_shutdown(context)) => {
                 if let Err(error) = served {
                     tracing::debug!(%error, "connection ended");
+                }
+                if open {
+                    linger(connection.into_parts().io.into_inner().into_stream()).await;
                 }
                 return;
             }
@@ -92,6 +99,19 @@ pub(crate) async fn serve(
         departure,
     )
     .await;
+}
+
+/// Closes a connection that was answered. A client may still be sending a request that was refused at its beginning:
+/// if its socket were closed now, it would see a broken pipe and not the answer (RFC 9112, section 9.6).
+async fn linger(mut stream: Stream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = stream.take(MAX_LINGER);
+    let mut nowhere = tokio::io::sink();
+    let read = tokio::io::copy(&mut rest, &mut nowhere);
+    // How it ends makes no difference to anybody.
+    let _ = tokio::time::timeout(LINGER, read).await;
 }
 
 /// Answers one request. A request that becomes a stream is never answered to hyper: this future then stays pending

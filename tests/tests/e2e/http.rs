@@ -289,6 +289,29 @@ fn requests_that_are_too_large_are_refused() {
 }
 
 #[test]
+fn a_client_that_sends_on_after_a_refusal_reads_it() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        let mut socket = UnixStream::connect(engine.socket()).unwrap();
+        let head = format!("GET /{}", "a".repeat(80 << 10));
+        socket.write_all(head.as_bytes()).unwrap();
+        // The answer is there before the request is.
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 431");
+        for _ in 0..8 {
+            socket.write_all(&[b'a'; 1 << 20]).unwrap();
+        }
+        socket.shutdown(Shutdown::Write).unwrap();
+        let mut rest = String::new();
+        socket.read_to_string(&mut rest).unwrap();
+        assert!(rest.ends_with("\r\n\r\n"), "{rest}");
+    });
+}
+
+#[test]
 fn bodies_that_make_no_sense_are_refused() {
     Engine::run(|engine| {
         if engine.kind() == Kind::Dockerd {
