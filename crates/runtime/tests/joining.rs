@@ -204,3 +204,109 @@ fn init_gives_the_terminals_foreground_to_the_program() {
     let (text, _) = terminal_text(spawned);
     assert!(text.ends_with("got pepper\r\n"), "{text}");
 }
+
+/// fcntl(2), which the libc crate does not have for every target.
+const F_SETSIG: libc::c_int = 10;
+
+/// Holds whoever executes a program before its execve: opening the file waits until the lease on it is given up.
+struct Held(File);
+
+impl Held {
+    fn new(program: &std::path::Path) -> Self {
+        let file = File::open(program).unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+        // SAFETY: numbers. A signal that is ignored by default tells of the one who waits.
+        unsafe {
+            assert_eq!(libc::fcntl(fd, F_SETSIG, libc::SIGURG), 0);
+            assert_eq!(libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK), 0);
+        }
+        Self(file)
+    }
+
+    fn wait_for_execve(&self) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        // SAFETY: numbers.
+        while unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&self.0), libc::F_GETLEASE) }
+            == libc::F_WRLCK
+        {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "nobody executes the program"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+}
+
+/// Docker's capabilities, without that to trace.
+fn few_caps() -> runtime::plan::CapSets {
+    let few = 0xa80425fb;
+    runtime::plan::CapSets {
+        bounding: few,
+        effective: few,
+        permitted: few,
+        ..Default::default()
+    }
+}
+
+/// What a process of the container sees of one that is about to execute its program in the container's pid namespace.
+fn look_into(target: &Spawned, pid: i32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let numbers = status.lines().find(|line| line.starts_with("NSpid:"));
+    let inside = numbers.unwrap().split_whitespace().last().unwrap();
+    let mut probe = script(&format!(
+        "readlink /proc/{inside}/exe; readlink /proc/{inside}/fd/0; readlink /proc/self/exe"
+    ));
+    probe.process.caps = few_caps();
+    run_in(target, probe).unwrap().output
+}
+
+fn open_descriptors(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .count()
+}
+
+#[test]
+fn nobody_looks_into_a_process_of_another_container_before_its_execve() {
+    let root = root();
+    std::os::unix::fs::symlink("busybox", root.path().join("bin/readlink")).unwrap();
+    std::fs::copy("/usr/bin/busybox", root.path().join("bin/held")).unwrap();
+    let mut first = plan(root.path(), "sleep 1000");
+    first.process.caps = few_caps();
+    let target = start(first);
+    let held = Held::new(&root.path().join("bin/held"));
+
+    let mut second = plan(root.path(), "");
+    second.namespaces.pid = runtime::plan::NsMode::Join(runtime::plan::FdSlot(0));
+    second.process.args = vec![b"/bin/held".to_vec(), b"true".to_vec()];
+    second.process.caps = few_caps();
+    let namespace = File::open(format!("/proc/{}/ns/pid", target.pid)).unwrap();
+    let pending = runtime::spawn::set_off(
+        &Prepared::new(second).unwrap(),
+        &[namespace.into()],
+        Stdio::default(),
+    )
+    .unwrap();
+    held.wait_for_execve();
+    assert_eq!(look_into(&target, pending.pid()), "/bin/busybox\n");
+    // The streams and the channel.
+    assert_eq!(open_descriptors(pending.pid()), 4);
+    drop(held);
+    stop(&pending.proceed().unwrap());
+
+    let held = Held::new(&root.path().join("bin/held"));
+    let mut joining = script("");
+    joining.process.args = vec![b"/bin/held".to_vec(), b"true".to_vec()];
+    joining.process.caps = few_caps();
+    let joining = PreparedExec::new(joining).unwrap();
+    let pending =
+        runtime::spawn::exec_set_off(target.pidfd.as_fd(), &joining, &[], Stdio::default())
+            .unwrap();
+    held.wait_for_execve();
+    assert_eq!(look_into(&target, pending.pid()), "/bin/busybox\n");
+    assert_eq!(open_descriptors(pending.pid()), 4);
+    drop(held);
+    stop(&pending.proceed().unwrap());
+    stop(&target);
+}

@@ -18,6 +18,9 @@ impl Walk<'_> {
     /// no_new_privs) CAP_SYS_ADMIN; the filter is last but for what has to follow it, since it need not allow any of
     /// this. The signal at the parent's end is asked for after the last change that cancels it.
     pub(super) fn take_identity(&self) -> Result<(), Fault> {
+        // From here on the process becomes one that its equals in the container may look into and take descriptors from:
+        // only the channel is left to them. Nothing below uses another, and a fault's way leads through no destructor.
+        process::close_all_but(3, self.supply.channel.as_fd()).at(Step::Cleanup)?;
         let caps = self.process.caps;
         drop_bounding(caps.bounding)?;
         process::set_groups(&self.process.groups).at(Step::Groups)?;
@@ -43,7 +46,6 @@ impl Walk<'_> {
             }
         }
         process::reset_signals().at(Step::Cleanup)?;
-        process::close_on_execute(3, self.supply.channel.as_fd()).at(Step::Cleanup)?;
         if self.process.no_new_privs {
             process::set_no_new_privileges().at(Step::NoNewPrivileges)?;
             self.set_capabilities()?;

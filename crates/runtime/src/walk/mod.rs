@@ -142,6 +142,9 @@ impl Walk<'_> {
     /// The steps of a container's first process, in their order. Where the order matters, the reason stands beside.
     fn first(&mut self, prepared: &Prepared) -> Result<Never, Fault> {
         let plan = &prepared.plan;
+        if plan.namespaces.pid != NsMode::New {
+            self.hide_from_others()?;
+        }
         // The rights to the groups' files are the caller's, and a cgroup namespace begins where the process is.
         self.enter_cgroups(&plan.cgroup)?;
         if self.supply.gated {

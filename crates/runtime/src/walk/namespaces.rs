@@ -36,13 +36,17 @@ impl Walk<'_> {
             | libc::CLONE_NEWUTS
             | libc::CLONE_NEWCGROUP
             | libc::CLONE_NEWNS;
-        // Until execve, processes of the container must not look into this one, which has the caller's memory and
-        // descriptors: in a user namespace of theirs or with their user and capabilities they might.
-        sys::process::set_dumpable(false).at(Step::JoinNamespace)?;
+        self.hide_from_others()?;
         if user {
             flags |= libc::CLONE_NEWUSER;
         }
         sys::process::setns(target, flags).at(Step::JoinNamespace)
+    }
+
+    /// Until execve, processes that see this one must not look into it, which has the caller's memory and program: in a
+    /// user namespace of theirs or with their user and capabilities they might.
+    pub(super) fn hide_from_others(&self) -> Result<(), Fault> {
+        sys::process::set_dumpable(false).at(Step::JoinNamespace)
     }
 
     /// Becomes root of the user namespace, where the process may still be nobody.

@@ -228,18 +228,13 @@ pub fn set_domain_name(name: &[u8]) -> Result<()> {
     outcome(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
-/// Marks every descriptor from `first` up as closed at execve (5.11), or closes them at once where the kernel
-/// lacks the mark and `keep` is no problem: `keep` alone stays open then, and has its own mark.
-pub fn close_on_execute(first: u32, keep: BorrowedFd<'_>) -> Result<()> {
-    match close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) {
-        Err(Errno::INVAL) => {}
-        other => return other,
-    }
+/// Closes every descriptor from `first` up but `keep`.
+pub fn close_all_but(first: u32, keep: BorrowedFd<'_>) -> Result<()> {
     let keep = keep.as_raw_fd() as u32;
     if keep > first {
         close_range(first, keep - 1, 0)?;
     }
-    close_range(keep.max(first.saturating_sub(1)) + 1, u32::MAX, 0)
+    close_range(first.max(keep.saturating_add(1)), u32::MAX, 0)
 }
 
 /// Closes every descriptor from `first` up.
