@@ -10,7 +10,7 @@ pub(crate) const SPACED: Duration = Duration::from_millis(25);
 
 /// One way to do the work, and its times.
 pub(crate) struct Variant<'a> {
-    pub(crate) name: &'static str,
+    pub(crate) name: &'a str,
     /// How often in one turn.
     runs: usize,
     work: Box<dyn FnMut(usize, Duration) -> Vec<Duration> + 'a>,
@@ -20,7 +20,7 @@ pub(crate) struct Variant<'a> {
 impl<'a> Variant<'a> {
     /// Work that takes its own times.
     pub(crate) fn new(
-        name: &'static str,
+        name: &'a str,
         runs: usize,
         work: impl FnMut(usize, Duration) -> Vec<Duration> + 'a,
     ) -> Self {
@@ -34,7 +34,7 @@ impl<'a> Variant<'a> {
 
     /// A command, from its start to its exit.
     pub(crate) fn command(
-        name: &'static str,
+        name: &'a str,
         runs: usize,
         mut make: impl FnMut() -> Command + 'a,
     ) -> Self {

@@ -1,10 +1,11 @@
-//! `load`: 8 layers with 60,000 files.
+//! `load` and `pull`: 8 layers with 60,000 files.
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use testkit::Registry;
 
 use crate::measure::{Variant, in_turns};
 use crate::rows::{Bench, must};
@@ -16,30 +17,58 @@ const NAME: &str = "manyfiles:latest";
 
 /// Time from start to exit of `load -q -i`, the image being removed after each.
 pub(crate) fn load(bench: &Bench) {
-    let archive = bench.wharf.folder().join("manyfiles.tar");
-    write_archive(&archive);
+    let archive = archive(bench);
     let path = archive.to_str().unwrap();
+    compare(bench, "load", &["load", "-q", "-i", path], NAME);
+}
+
+/// Time from start to exit of `pull -q` from a registry on each engine's own loopback device.
+pub(crate) fn pull(bench: &Bench) {
+    let archive = archive(bench);
+    let registries: Vec<_> = bench
+        .engines()
+        .map(|(_, engine)| {
+            let registry = Registry::start(engine.sandbox(), &engine.folder());
+            let name = registry.push(engine.sandbox(), &archive, NAME);
+            (registry, name)
+        })
+        .collect();
+    let name = &registries[0].1;
+    compare(bench, "pull", &["pull", "-q", name], name);
+}
+
+/// Takes turns with a command that brings an image, which is removed after each.
+fn compare(bench: &Bench, verb: &str, args: &[&str], image: &str) {
+    let names: Vec<_> = bench
+        .engines()
+        .map(|(name, _)| format!("{name} {verb}"))
+        .collect();
     let mut variants: Vec<_> = bench
         .engines()
-        .map(|(name, engine)| {
-            let name = if name == "wharf" {
-                "wharf load"
-            } else {
-                "docker load"
-            };
+        .zip(&names)
+        .map(|((_, engine), name)| {
             Variant::new(name, 1, move |_, _| {
-                let took = crate::measure::time(own(engine, &["load", "-q", "-i", path]));
-                must(engine, &["rmi", "-f", NAME]);
+                let took = crate::measure::time(own(engine, args));
+                must(engine, &["rmi", "-f", image]);
                 vec![took]
             })
         })
         .collect();
     in_turns(
-        "load of 8 layers, 60,000 files",
+        &format!("{verb} of 8 layers, 60,000 files"),
         bench.turns.min(3),
         crate::measure::SPACED,
         &mut variants,
     );
+}
+
+/// The archive, which is written once.
+fn archive(bench: &Bench) -> PathBuf {
+    let path = bench.wharf.folder().join("manyfiles.tar");
+    if !path.exists() {
+        write_archive(&path);
+    }
+    path
 }
 
 fn hex(bytes: &[u8]) -> String {

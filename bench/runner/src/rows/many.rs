@@ -39,10 +39,10 @@ fn side_by_side(engine: &Engine, threads: usize, each: usize) -> Duration {
     begin.elapsed()
 }
 
-/// 1,000 in a row on Wharf, 100 on Docker: the whole, and the first hundred beside the last.
+/// 1,000 in a row: the whole, and the first tenth beside the last.
 pub(crate) fn in_a_row(bench: &Bench) {
     for (name, engine) in bench.engines() {
-        let number = if name == "wharf" { 1000 } else { 100 };
+        let number = if bench.quick { 100 } else { 1000 };
         let times: Vec<Duration> = (0..number).map(|_| time(own(engine, &RUN))).collect();
         let whole: Duration = times.iter().sum();
         let tenth = number / 10;

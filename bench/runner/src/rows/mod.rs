@@ -56,6 +56,7 @@ pub(crate) const ALL: &[Row] = &[
     row("in-a-row", true, many::in_a_row),
     row("idle", true, memory::idle),
     row("load", true, load::load),
+    row("pull", true, load::pull),
 ];
 
 /// Runs a client to its end.

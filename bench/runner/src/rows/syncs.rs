@@ -9,11 +9,11 @@ use crate::rows::{Bench, must};
 use crate::setup::{IMAGE, PROGRAM, wharf};
 
 const CALLS: &str = "trace=fsync,fdatasync,syncfs,sync,sync_file_range,msync";
-const RUNS: usize = 200;
 
 /// Counts the calls that wait for a disk, in all of the engine's processes, while containers run
 /// and a second after: what an answer does not wait for counts here too.
 pub(crate) fn run(bench: &Bench) {
+    let runs = if bench.quick { 100 } else { 1000 };
     let folder = bench.wharf.folder();
     let list = folder.join("syncs");
     let sandbox = bench.wharf.sandbox();
@@ -26,7 +26,7 @@ pub(crate) fn run(bench: &Bench) {
     }
     let mut strace = strace.stdin(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    for _ in 0..RUNS {
+    for _ in 0..runs {
         time(wharf(&bench.wharf, &["run", "--rm", IMAGE, PROGRAM]));
     }
     std::thread::sleep(Duration::from_secs(1));
@@ -45,7 +45,7 @@ pub(crate) fn run(bench: &Bench) {
         lines(&list) > while_running,
         "strace saw no sync of a volume"
     );
-    println!("{while_running} fsyncs over {RUNS} × wharf run --rm IMAGE true");
+    println!("{while_running} fsyncs over {runs} × wharf run --rm IMAGE true");
 }
 
 fn lines(list: &Path) -> usize {
