@@ -2,26 +2,100 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::compile::plan::namespace_of;
+use rustix::fs::{Mode, OFlags};
+
+use crate::containers::record::Run;
 use crate::outcome::{EngineError, Result};
 
-/// Opens /dev/shm of a process as a detached mount.
-///
-/// Only a thread within the mount namespace may copy its mounts, so one goes there and ends.
-pub(crate) fn shared_memory(pid: u32) -> Result<OwnedFd> {
-    let namespace = namespace_of(pid, "mnt")?;
-    let thread = std::thread::Builder::new()
-        .name("neighbour".to_owned())
-        .spawn(move || -> std::io::Result<OwnedFd> {
-            // A mount namespace is entered only by a thread whose working folder is its own.
-            sys::process::unshare(libc::CLONE_FS)?;
-            sys::process::setns(namespace.as_fd(), libc::CLONE_NEWNS)?;
-            sys::mount::clone_tree(rustix::fs::CWD, c"/dev/shm", false)
-                .map_err(std::io::Error::from)
-        });
-    let thread = thread.map_err(EngineError::io("start a thread"))?;
-    thread
-        .join()
-        .map_err(|_| EngineError::Panicked { operation: "start" })?
-        .map_err(EngineError::io("open the shared memory of a neighbour"))
+/// The first process of a container that ran when it was looked up. Its number alone might be another's by now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Neighbour {
+    pid: u32,
+    start_ticks: u64,
+}
+
+impl Neighbour {
+    /// `None` when the container does not run.
+    pub(crate) fn of(run: &Run) -> Option<Self> {
+        (run.pid != 0).then_some(Self {
+            pid: run.pid,
+            start_ticks: run.start_ticks,
+        })
+    }
+
+    /// Opens one of its namespaces.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn namespace(self, kind: &str) -> Result<OwnedFd> {
+        self.open(&format!("ns/{kind}"), OFlags::RDONLY)
+    }
+
+    /// Opens its root folder as a place.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn root(self) -> Result<OwnedFd> {
+        self.open("root", OFlags::PATH | OFlags::DIRECTORY)
+    }
+
+    fn open(self, name: &str, flags: OFlags) -> Result<OwnedFd> {
+        let path = format!("/proc/{}/{name}", self.pid);
+        let failed = |source| EngineError::Io {
+            what: format!("open {path}"),
+            source,
+        };
+        let opened = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        // Whose number it is now, it was when the file was opened.
+        if sys::lifetime::start_ticks(self.pid) != Some(self.start_ticks) {
+            return Err(failed(rustix::io::Errno::SRCH.into()));
+        }
+        Ok(opened)
+    }
+
+    /// Opens its /dev/shm as a detached mount.
+    ///
+    /// Only a thread within the mount namespace may copy its mounts, so one goes there and ends.
+    ///
+    /// # Errors
+    /// The process has ended, or has no such mount.
+    pub(crate) fn shared_memory(self) -> Result<OwnedFd> {
+        let namespace = self.namespace("mnt")?;
+        let thread = std::thread::Builder::new()
+            .name("neighbour".to_owned())
+            .spawn(move || -> std::io::Result<OwnedFd> {
+                // A mount namespace is entered only by a thread whose working folder is its own.
+                sys::process::unshare(libc::CLONE_FS)?;
+                sys::process::setns(namespace.as_fd(), libc::CLONE_NEWNS)?;
+                sys::mount::clone_tree(rustix::fs::CWD, c"/dev/shm", false)
+                    .map_err(std::io::Error::from)
+            });
+        let thread = thread.map_err(EngineError::io("start a thread"))?;
+        thread
+            .join()
+            .map_err(|_| EngineError::Panicked { operation: "start" })?
+            .map_err(EngineError::io("open the shared memory of a neighbour"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn ourselves(late: u64) -> Neighbour {
+        let pid = std::process::id();
+        let start_ticks = sys::lifetime::start_ticks(pid).unwrap() + late;
+        Neighbour { pid, start_ticks }
+    }
+
+    #[test]
+    fn a_number_that_another_process_has_by_now_opens_nothing() {
+        ourselves(0).namespace("net").unwrap();
+        ourselves(0).root().unwrap();
+        let refused = ourselves(1).namespace("net").unwrap_err().to_string();
+        assert!(refused.contains("No such process"), "{refused}");
+        ourselves(1).root().unwrap_err();
+    }
 }

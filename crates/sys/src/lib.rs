@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod fdpass;
 pub mod fork;
 pub mod inherited;
+pub mod lifetime;
 pub mod memory;
 pub mod mount;
 pub mod namespace;

@@ -18,7 +18,7 @@ use super::mounts::{MountSpec, Source};
 use super::security::{self, Filters};
 use super::users::{self, Identity};
 use crate::groups::View;
-use crate::outcome::{EngineError, Result};
+use crate::outcome::Result;
 
 /// Descriptors on their way to a shim, in the order of their slots.
 #[derive(Debug, Default)]
@@ -438,20 +438,6 @@ fn paths(host: &HostConfig) -> (Vec<String>, Vec<String>) {
         default(&host.masked_paths, defaults::masked_paths),
         default(&host.readonly_paths, defaults::readonly_paths),
     )
-}
-
-/// Opens the namespace of a running process.
-pub(crate) fn namespace_of(pid: u32, kind: &str) -> Result<OwnedFd> {
-    let path = format!("/proc/{pid}/ns/{kind}");
-    rustix::fs::open(
-        &path,
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .map_err(|errno| EngineError::Io {
-        what: format!("open {path}"),
-        source: errno.into(),
-    })
 }
 
 #[cfg(test)]

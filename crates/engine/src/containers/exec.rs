@@ -18,6 +18,7 @@ use super::registry::Container;
 use crate::compile::{keys, plan};
 use crate::engine::Engine;
 use crate::events;
+use crate::neighbour::Neighbour;
 use crate::options::{AttachOptions, AttachTicket, ExecStart, ExecStartOptions};
 use crate::outcome::{EngineError, Result};
 use crate::store::rows;
@@ -346,16 +347,11 @@ impl Engine {
         config.tty = request.tty;
         host.privileged |= request.privileged;
         host.ulimits = container.spec.host.ulimits.clone();
-        let pid = container.run().pid;
-        let path = format!("/proc/{pid}/root");
-        let root = rustix::fs::open(
-            &path,
-            rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )
-        .map_err(|_| EngineError::NotRunning {
+        let gone = || EngineError::NotRunning {
             id: container.id().to_string(),
-        })?;
+        };
+        let neighbour = Neighbour::of(&container.run()).ok_or_else(gone)?;
+        let root = neighbour.root().map_err(|_| gone())?;
         let identity = plan::identify(
             &Root::new(root.as_fd()),
             &config.user,

@@ -17,7 +17,7 @@ use super::registry::Container;
 use super::sources::host_ipc;
 use super::surroundings::{Surroundings, endpoint_record};
 use crate::compile::modes::{IpcMode, Modes, PidMode};
-use crate::compile::plan::{Descriptors, Parts, Planned, namespace_of, plan};
+use crate::compile::plan::{Descriptors, Parts, Planned, plan};
 use crate::compile::{keys, policy};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
@@ -187,7 +187,7 @@ impl Engine {
             root,
             net,
             pid: match &modes.pid {
-                PidMode::Container(name) => Some(namespace_of(self.neighbour(name)?, "pid")?),
+                PidMode::Container(name) => Some(self.neighbour(name)?.namespace("pid")?),
                 _ => None,
             },
             ipc: match &modes.ipc {

@@ -7,22 +7,22 @@ use super::files::clone_path;
 use super::registry::Container;
 use crate::compile::modes::{IpcMode, Modes};
 use crate::compile::mounts::Source;
-use crate::compile::plan::{OpenMount, namespace_of};
+use crate::compile::plan::OpenMount;
 use crate::engine::Engine;
+use crate::neighbour::Neighbour;
 use crate::outcome::{EngineError, Result};
 use crate::volumes::VolumeDoc;
 
 impl Engine {
     /// The process of a neighbour that runs.
-    pub(super) fn neighbour(&self, name: &str) -> Result<u32> {
+    pub(super) fn neighbour(&self, name: &str) -> Result<Neighbour> {
         let neighbour = self.registry().find(name)?;
-        match neighbour.run().pid {
-            0 => Err(EngineError::conflict(format!(
+        Neighbour::of(&neighbour.run()).ok_or_else(|| {
+            EngineError::conflict(format!(
                 "cannot join namespace of a non running container: {}",
                 neighbour.id()
-            ))),
-            pid => Ok(pid),
-        }
+            ))
+        })
     }
 
     pub(super) fn join_ipc(&self, name: &str) -> Result<(OwnedFd, OwnedFd)> {
@@ -34,11 +34,8 @@ impl Engine {
                 neighbour.spec.host.ipc_mode
             )));
         }
-        let pid = self.neighbour(name)?;
-        Ok((
-            namespace_of(pid, "ipc")?,
-            crate::neighbour::shared_memory(pid)?,
-        ))
+        let neighbour = self.neighbour(name)?;
+        Ok((neighbour.namespace("ipc")?, neighbour.shared_memory()?))
     }
 
     /// Opens the sources of all mounts; a volume that was never used is filled from the image first.

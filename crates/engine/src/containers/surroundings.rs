@@ -10,7 +10,7 @@ use runtime::cgroup::Group;
 use super::record::{EndpointRecord, PublishedRecord};
 use super::registry::Container;
 use crate::compile::modes::{Modes, NetworkMode};
-use crate::compile::plan::{Net, namespace_of};
+use crate::compile::plan::Net;
 use crate::compile::{limits, ports};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
@@ -91,7 +91,7 @@ impl Surroundings {
             NetworkMode::Host => Net::Host,
             NetworkMode::None => Net::Join(network::loopback_only()?, true),
             NetworkMode::Container(name) => {
-                Net::Join(namespace_of(engine.neighbour(name)?, "net")?, false)
+                Net::Join(engine.neighbour(name)?.namespace("net")?, false)
             }
             NetworkMode::Unknown(name) => {
                 return Err(EngineError::NoSuchNetwork { name: name.clone() });

@@ -114,7 +114,7 @@ impl Supervisor {
     fn underway_main(&mut self, birth: Birth, asker: Option<Asker>, clients: Clients) {
         self.phase = Phase::Starting;
         let watched = asker.is_some() || self.restarts.count() > 0;
-        let start_ticks = start_ticks(birth.pid());
+        let start_ticks = sys::lifetime::start_ticks(birth.pid()).unwrap_or(0);
         self.underway(
             birth,
             Purpose::Main {
@@ -356,33 +356,5 @@ impl Supervisor {
     ) {
         self.daemons
             .answer(asker.daemon, asker.number, result, descriptors);
-    }
-}
-
-/// Field 22 of /proc/PID/stat, which with the number and the boot tells a process from all others.
-fn start_ticks(pid: u32) -> u64 {
-    let mut text = [0; 1024];
-    let length = std::fs::File::open(format!("/proc/{pid}/stat"))
-        .and_then(|mut file| std::io::Read::read(&mut file, &mut text))
-        .unwrap_or(0);
-    // The name in parentheses may hold anything.
-    let after_name = text[..length]
-        .rsplit(|&byte| byte == b')')
-        .next()
-        .unwrap_or_default();
-    let field = after_name.split(|&byte| byte == b' ').nth(20);
-    let digits = field.and_then(|digits| std::str::from_utf8(digits).ok());
-    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_of_this_process_is_known() {
-        let ours = start_ticks(std::process::id());
-        assert!(ours > 0 && start_ticks(1) <= ours);
-        assert_eq!(start_ticks(u32::MAX), 0);
     }
 }
