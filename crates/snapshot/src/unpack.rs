@@ -24,6 +24,9 @@ pub struct Limits {
     pub folders: u64,
     /// Devices and fifos.
     pub devices: u64,
+    /// Bytes of files of the layers below that hard links have copied into this one. A link costs its archive almost
+    /// nothing, and each may ask for a copy of its own by removing the folder of the one before.
+    pub copied: u64,
 }
 
 impl Default for Limits {
@@ -34,6 +37,7 @@ impl Default for Limits {
             entries: 16_000_000,
             folders: 2_000_000,
             devices: 100_000,
+            copied: 32 << 30,
         }
     }
 }

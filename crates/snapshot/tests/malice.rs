@@ -259,6 +259,7 @@ fn nothing_is_without_end() {
         entries: 1000,
         folders: 300,
         devices: 20,
+        ..Limits::default()
     };
     limited(
         &mut endless(Tar::new().file("f", "")),
@@ -302,6 +303,39 @@ fn nothing_is_without_end() {
         "{fault}"
     );
     assert_unharmed(&scratch);
+}
+
+#[test]
+fn hard_links_to_the_layers_below_do_not_fill_the_disk() {
+    let scratch = with_victim();
+    let below = Tar::new().file("d/big", &"x".repeat(1 << 20)).done();
+    let unpack = |number, parents: &[u64], tar: &[u8], limits| {
+        scratch
+            .store
+            .unpack(number, parents, &mut &tar[..], None, &limits)
+    };
+    unpack(1, &[], &below, Limits::default()).unwrap();
+    // Each link finds the copy of the one before gone.
+    let mut hostile = Tar::new();
+    for number in 0..10 {
+        hostile = hostile
+            .hardlink(&format!("copy{number}"), "d/big")
+            .symlink("d", "elsewhere")
+            .dir("d");
+    }
+    let limits = Limits {
+        copied: 5 << 20,
+        ..Limits::default()
+    };
+    let hostile = hostile.done();
+    let fault = unpack(2, &[1], &hostile, limits).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "layer 2: more than 5242880 bytes copied from the layers below"
+    );
+    assert_unharmed(&scratch);
+    let unpacked = unpack(3, &[1], &hostile, Limits::default()).unwrap();
+    assert_eq!(unpacked.size, 10 << 20);
 }
 
 #[test]

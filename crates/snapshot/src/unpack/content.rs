@@ -17,6 +17,8 @@ use crate::whiteout;
 pub(super) enum Fault {
     Archive(TarError),
     Io(io::Error),
+    /// More than this many bytes of the layers below would have been copied.
+    Copied(u64),
 }
 
 impl From<io::Error> for Fault {

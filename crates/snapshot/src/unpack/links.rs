@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{self, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{self, FileType, Gid, Mode, OFlags, SeekFrom, Uid};
 use rustix::io::Errno;
 use sys::beneath::{Root, Rule, Xattrs};
 
@@ -15,7 +15,8 @@ use crate::tar::Time;
 use crate::whiteout;
 
 /// Copies a regular file from the topmost parent layer that has it, with everything, to `name` in `folder`, and gives
-/// its size.
+/// its size and how many bytes were copied, which are fewer where it has holes; `None`, with a part of it left there,
+/// when they would be more than `most`.
 ///
 /// # Errors
 /// ENOENT when no parent has it, EOPNOTSUPP when it is no regular file.
@@ -24,7 +25,8 @@ pub(super) fn copy_from_parents(
     target: &LayerPath,
     folder: &Folder,
     name: &CStr,
-) -> io::Result<u64> {
+    most: u64,
+) -> io::Result<Option<(u64, u64)>> {
     let (above, last) = find(parents, target)?;
     let from = fs::openat(
         &above,
@@ -36,15 +38,9 @@ pub(super) fn copy_from_parents(
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let to = fs::openat(&folder.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let mut left = size;
-    while left > 0 {
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 30);
-        let copied = fs::copy_file_range(&from, None, &to, None, wanted)?;
-        if copied == 0 {
-            break;
-        }
-        left -= copied as u64;
-    }
+    let Some(copied) = copy_data(&from, &to, size, most)? else {
+        return Ok(None);
+    };
     fs::fchown(
         &to,
         Some(Uid::from_raw(stat.st_uid)),
@@ -67,7 +63,38 @@ pub(super) fn copy_from_parents(
             nanoseconds,
         }),
     )?;
-    Ok(size)
+    Ok(Some((size, copied)))
+}
+
+/// Copies what is no hole, and gives how many bytes that were; `None` when they would be more than `most`.
+fn copy_data(from: &OwnedFd, to: &OwnedFd, size: u64, most: u64) -> io::Result<Option<u64>> {
+    let (mut at, mut copied) = (0, 0);
+    while at < size {
+        let start = match fs::seek(from, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            // A hole to the end.
+            Err(Errno::NXIO) => break,
+            Err(errno) => return Err(errno.into()),
+        };
+        let end = fs::seek(from, SeekFrom::Hole(start))?.min(size);
+        copied += end.saturating_sub(start);
+        if copied > most {
+            return Ok(None);
+        }
+        at = start;
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(1 << 30);
+            let (mut source, mut target) = (at, at);
+            let moved =
+                fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), wanted)?;
+            if moved == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += moved as u64;
+        }
+    }
+    fs::ftruncate(to, size)?;
+    Ok(Some(copied))
 }
 
 /// The folder and name of the file in the topmost parent that says anything of the path.

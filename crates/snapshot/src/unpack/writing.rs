@@ -43,6 +43,7 @@ pub(super) fn write_entries(
         limits: *limits,
         entries: 0,
         devices: 0,
+        copied: 0,
         size: 0,
     };
     let mut archive = Archive::new(stream);
@@ -82,6 +83,7 @@ struct Writing {
     limits: Limits,
     entries: u64,
     devices: u64,
+    copied: u64,
     size: u64,
 }
 
@@ -185,6 +187,11 @@ impl Writing {
                 action,
                 entry: path_of(&entry.path),
                 source,
+            },
+            Fault::Copied(limit) => SnapshotError::Limit {
+                layer,
+                what: "bytes copied from the layers below",
+                limit,
             },
         }
     }
@@ -400,7 +407,12 @@ impl Writing {
         }
         // Only the layers below have it: as overlayfs would, it is copied here, and has two names from now on.
         let folder = self.folders.get(above)?;
-        let size = links::copy_from_parents(self.folders.parents(), target, &folder, &name)?;
+        let left = self.limits.copied.saturating_sub(self.copied);
+        let copy = links::copy_from_parents(self.folders.parents(), target, &folder, &name, left)?;
+        let Some((size, copied)) = copy else {
+            return Err(Fault::Copied(self.limits.copied));
+        };
+        self.copied += copied;
         self.size = self.size.saturating_add(size);
         Ok(fs::linkat(
             &folder.fd,
