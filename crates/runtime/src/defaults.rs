@@ -1,5 +1,8 @@
 //! What a container has when nobody asks for anything else: Docker's defaults.
 
+use std::path::Path;
+use std::sync::LazyLock;
+
 use crate::plan::{Device, DeviceKind, MountAttrs, MountEntry, MountKind, TargetKind, attr};
 
 /// The environment's PATH.
@@ -168,17 +171,23 @@ fn character(name: &str, major: u32, minor: u32) -> Device {
 }
 
 /// The links that every container has in /dev: (what it says, where it is).
+///
+/// That to the kernel's memory only where the kernel has been built with it (`CONFIG_PROC_KCORE`).
 pub fn links() -> Vec<(String, String)> {
-    [
+    static HAS_KCORE: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/kcore").exists());
+    let kcore = HAS_KCORE.then_some(("/proc/kcore", "/dev/core"));
+    let always = [
         ("pts/ptmx", "/dev/ptmx"),
         ("/proc/self/fd", "/dev/fd"),
         ("/proc/self/fd/0", "/dev/stdin"),
         ("/proc/self/fd/1", "/dev/stdout"),
         ("/proc/self/fd/2", "/dev/stderr"),
-        ("/proc/kcore", "/dev/core"),
-    ]
-    .map(|(says, at)| (says.to_owned(), at.to_owned()))
-    .to_vec()
+    ];
+    always
+        .into_iter()
+        .chain(kcore)
+        .map(|(says, at)| (says.to_owned(), at.to_owned()))
+        .collect()
 }
 
 /// Paths that tell or control too much of the host to be seen.
