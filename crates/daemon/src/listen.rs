@@ -70,7 +70,8 @@ pub(crate) enum Socket {
     Tcp(TcpListener),
 }
 
-/// Opens every socket of the list, or the default ones when the list is empty.
+/// Opens every socket of the list. When the list is empty: those that were passed, else Wharf's own; and Docker's in
+/// any case, if nobody has it.
 ///
 /// # Errors
 /// [`ListenError`] for the first that can not be had. What was opened before is closed again, and
@@ -99,9 +100,10 @@ pub(crate) fn open(hosts: &[String], passed: Vec<OwnedFd>) -> Result<Vec<Socket>
     if hosts.is_empty() {
         let sockets = passed.take().unwrap_or_default();
         if sockets.is_empty() {
-            defaults(&mut open.0)?;
+            open.0.push(unix(Path::new(OWN_SOCKET))?);
         }
         open.0.extend(sockets.into_iter().map(adopt));
+        offer(Path::new(DOCKER_SOCKET), &mut open.0)?;
     }
     Ok(std::mem::take(&mut open.0))
 }
@@ -124,16 +126,39 @@ pub(crate) fn remove_files(sockets: &[Socket]) {
     }
 }
 
-fn defaults(open: &mut Vec<Socket>) -> Result<(), ListenError> {
-    open.push(unix(Path::new(OWN_SOCKET))?);
-    match unix(Path::new(DOCKER_SOCKET)) {
+/// Listens at `path` too, if it is nobody's.
+fn offer(path: &Path, open: &mut Vec<Socket>) -> Result<(), ListenError> {
+    if open.iter().any(|socket| is_at(socket, path)) {
+        return Ok(());
+    }
+    match unix(path) {
         Ok(socket) => open.push(socket),
         Err(ListenError::Live { path }) => {
             tracing::info!(?path, "another daemon answers there; it keeps its socket")
         }
+        // An empty folder, for example: `-v /var/run/docker.sock:…` makes one where no daemon runs.
+        Err(ListenError::NotASocket { path }) => {
+            tracing::warn!(
+                ?path,
+                "there is a file which is no socket: nobody finds Wharf by Docker's name"
+            )
+        }
         Err(other) => return Err(other),
     }
     Ok(())
+}
+
+/// Whether a unix socket's file is the one at `path`.
+fn is_at(socket: &Socket, path: &Path) -> bool {
+    let Socket::Unix(listener, _) = socket else {
+        return false;
+    };
+    let address = listener.local_addr().ok();
+    let file = address.as_ref().and_then(|address| address.as_pathname());
+    match (file.map(fs::canonicalize), fs::canonicalize(path)) {
+        (Some(Ok(file)), Ok(wanted)) => file == wanted,
+        _ => false,
+    }
 }
 
 /// A socket that was passed is a unix or a TCP one; its address tells.
@@ -213,26 +238,34 @@ fn bind_private(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Removes a dead socket's file; leaves a live socket, and any other file, alone.
+/// Removes a dead socket's file, and a link that leads to one or nowhere; leaves a live socket, and any other file,
+/// alone.
 fn clear(path: &Path) -> Result<(), ListenError> {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return Ok(());
     };
-    if !meta.file_type().is_socket() {
+    let kind = if meta.is_symlink() {
+        fs::metadata(path).ok().map(|target| target.file_type())
+    } else {
+        Some(meta.file_type())
+    };
+    if kind.is_some_and(|kind| !kind.is_socket()) {
         return Err(ListenError::NotASocket {
             path: path.to_owned(),
         });
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
-            .map_err(|source| ListenError::Bind {
-                what: path.display().to_string(),
-                source,
-            }),
-        _ => Err(ListenError::Live {
+    let is_dead = kind.is_none()
+        || UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if !is_dead {
+        return Err(ListenError::Live {
             path: path.to_owned(),
-        }),
+        });
     }
+    fs::remove_file(path).map_err(|source| ListenError::Bind {
+        what: path.display().to_string(),
+        source,
+    })
 }
 
 /// The id of a group in `/etc/group`, group(5).
@@ -288,6 +321,52 @@ mod tests {
             Err(ListenError::NotASocket { .. })
         ));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_link_is_replaced_unless_it_leads_to_somebody() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("link"), folder.path().join("target"));
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let live = unix(&target).unwrap();
+        assert!(matches!(
+            open(&host(&path), Vec::new()),
+            Err(ListenError::Live { .. })
+        ));
+        drop(live);
+        for _ in 0..2 {
+            let sockets = open(&host(&path), Vec::new()).unwrap();
+            assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+            remove_files(&sockets);
+            // Once more with a link that leads nowhere.
+            let _ = fs::remove_file(&target);
+            std::os::unix::fs::symlink(&target, &path).unwrap();
+        }
+        fs::write(&target, "precious").unwrap();
+        assert!(matches!(
+            open(&host(&path), Vec::new()),
+            Err(ListenError::NotASocket { .. })
+        ));
+        assert!(path.is_symlink() && target.exists());
+    }
+
+    #[test]
+    fn a_socket_is_offered_where_nobody_is_and_left_where_somebody_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker.sock");
+        let mut sockets = Vec::new();
+        offer(&path, &mut sockets).unwrap();
+        assert_eq!(sockets.len(), 1);
+        // It is among those that are open, as one that was passed may be; for others it is somebody's.
+        offer(&path, &mut sockets).unwrap();
+        assert_eq!(sockets.len(), 1);
+        let mut others = Vec::new();
+        offer(&path, &mut others).unwrap();
+        assert!(others.is_empty());
+        remove_files(&sockets);
+        fs::create_dir(&path).unwrap();
+        offer(&path, &mut others).unwrap();
+        assert!(others.is_empty() && path.is_dir());
     }
 
     #[test]

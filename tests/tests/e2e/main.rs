@@ -3,6 +3,7 @@
 //!
 //! Needs root and the packages that `make deps` installs.
 
+mod activation;
 mod compare;
 mod disk;
 mod flags;

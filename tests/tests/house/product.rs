@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::top;
@@ -74,6 +74,26 @@ fn an_installation_is_complete_below_its_folder() {
     let service = fs::read_to_string(units.join("wharf.service")).unwrap();
     assert!(service.contains("ExecStart=/opt/wharf/bin/wharf daemon"));
     assert!(units.join("wharf.socket").exists());
+    check_units(&units);
     let top: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(top.len(), 1, "everything lies below the prefix");
+}
+
+/// Lets systemd read the units, where there is one.
+fn check_units(units: &Path) {
+    let verified = Command::new("systemd-analyze")
+        .arg("verify")
+        .args(["wharf.socket", "wharf.service"].map(|unit| units.join(unit)))
+        .output();
+    let Ok(verified) = verified else {
+        testkit::skip("systemd-analyze(1) is missing");
+        return;
+    };
+    let told = String::from_utf8_lossy(&verified.stderr).into_owned();
+    // The program is not where the unit says, and the host may lack what other units name: only our own lines count.
+    let ours = told.lines().filter(|line| line.contains("wharf."));
+    let ours: Vec<_> = ours
+        .filter(|line| !line.contains("is not executable"))
+        .collect();
+    assert!(ours.is_empty(), "{told}");
 }
