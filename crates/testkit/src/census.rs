@@ -39,8 +39,11 @@ impl Census {
         let mut census = Census::default();
         let mut seen = BTreeSet::new();
         for process in sandbox.processes() {
-            // The wrappers by which commands enter the sandbox come and go.
-            census.add("process", process.command.clone());
+            // Launcher, shims and the one that is kept ready share a command line.
+            match container_of_shim(&process.folder) {
+                Some(id) => census.count("shim of container", id),
+                None => census.count("process", process.command.clone()),
+            }
             census.namespace(&process.folder, &mut seen);
             if process.command.contains(" daemon ") {
                 census.descriptors(&process.folder);
@@ -225,6 +228,22 @@ impl fmt::Display for Difference {
         }
         Ok(())
     }
+}
+
+/// The id of the container whose exit journal a process has open, as nobody has but its shim. The journal may be removed.
+fn container_of_shim(process: &Path) -> Option<String> {
+    fs::read_dir(process.join("fd"))
+        .ok()?
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .find_map(|link| {
+            let link = link.to_string_lossy().into_owned();
+            let place = link
+                .trim_end_matches(" (deleted)")
+                .strip_suffix("/journal")?;
+            let (shims, id) = place.rsplit_once('/')?;
+            shims.ends_with("/shims").then(|| id.to_owned())
+        })
 }
 
 /// `3: eth0@if4: <…>` → `eth0`.

@@ -165,19 +165,34 @@ impl Engine {
     /// Starts the daemon and waits until it answers.
     #[track_caller]
     pub fn start_daemon(&self) {
+        self.start_daemon_by(&[]);
+        self.wait_until_it_answers();
+    }
+
+    /// Starts the daemon by way of another program, such as prlimit(1), which is given the daemon's own command line. The
+    /// thread ends with the daemon.
+    #[track_caller]
+    pub fn start_daemon_by(&self, wrapper: &[&str]) -> std::thread::JoinHandle<()> {
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(self.folder.path().join("daemon.log"))
             .unwrap();
-        let mut command = match self.kind {
-            Kind::Wharf => {
-                let mut command = self.sandbox.command(Self::program());
-                command.arg("daemon");
+        let program = match self.kind {
+            Kind::Wharf => Self::program(),
+            Kind::Dockerd => "/usr/sbin/dockerd".into(),
+        };
+        let mut command = match wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = self.sandbox.command(first);
+                command.args(rest).arg(program);
                 command
             }
-            Kind::Dockerd => self.sandbox.command("/usr/sbin/dockerd"),
+            None => self.sandbox.command(program),
         };
+        if self.kind == Kind::Wharf {
+            command.arg("daemon");
+        }
         command
             .arg(format!("--host=unix://{}", self.socket().display()))
             .arg(format!("--data-root={}", self.data_root().display()))
@@ -191,11 +206,13 @@ impl Engine {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         let mut child = command.spawn().unwrap();
-        std::thread::spawn({
-            let socket = self.socket();
-            // Reaped when it ends; whether it answers is seen at the socket.
-            move || drop((child.wait(), socket))
-        });
+        // Reaped when it ends; whether it answers is seen at the socket.
+        std::thread::spawn(move || drop(child.wait()))
+    }
+
+    /// Waits until the daemon answers.
+    #[track_caller]
+    pub fn wait_until_it_answers(&self) {
         eventually("the daemon answers", DAEMON, || {
             let answer = self.http("GET", "/_ping", "");
             (answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))).then_some(())

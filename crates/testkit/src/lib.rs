@@ -18,6 +18,7 @@ mod http;
 pub mod image;
 mod registry;
 mod sandbox;
+mod shims;
 mod skip;
 mod trap;
 
@@ -27,5 +28,6 @@ pub use command::{Finished, Terminal, eventually, run};
 pub use engine::{Engine, Kind, Options};
 pub use registry::Registry;
 pub use sandbox::{Process, Sandbox, enter_network};
+pub use shims::{Detour, connect_to_shim};
 pub use skip::skip;
 pub use trap::Trap;

@@ -4,6 +4,7 @@
 //! Needs root and the packages that `make deps` installs.
 
 mod activation;
+mod census;
 mod compare;
 mod disk;
 mod flags;
