@@ -1,27 +1,21 @@
 //! What an engine finds when it opens: rows, shims, journals, tombstones, and what nobody owns.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use network::{Binding, Live};
-use shim::protocol::Event;
-use shim::{ShimConn, journal};
 
 use crate::cleaner::remove_tree;
-use crate::clock;
 use crate::containers::exec::Exec;
-use crate::containers::link::Link;
-use crate::containers::monitor::{Exit, network_endpoint};
+use crate::containers::monitor::network_endpoint;
 use crate::containers::record::{Spec, Status};
 use crate::containers::registry::Container;
 use crate::containers::surroundings::protocol;
 use crate::engine::Engine;
 use crate::images::index::{Image, Target};
 use crate::outcome::{Class, EngineError, Result};
-use crate::paths::open_folder;
 use crate::store::rows::{self, ContainerRow};
 use crate::store::{Durability, ImageRow, LayerRow, LayerState, TombstoneRow, VolumeRow, schema};
 
@@ -68,14 +62,8 @@ impl Engine {
         })
         .await?;
         for container in self.registry().all() {
-            if container.run().status.is_up()
-                && let Err(error) = self.recover_container(&container, rebooted).await
-            {
-                let full = error.class() == Class::Exhausted;
-                tracing::error!(%error, container = container.id().short(), "a container could not be recovered");
-                if full {
-                    self.recover_later(container, rebooted);
-                }
+            if container.run().status.is_up() {
+                self.follow_again(&container, rebooted).await;
             }
         }
         match self.note_start().await {
@@ -105,23 +93,6 @@ impl Engine {
         tokio::spawn(async move {
             while engine.pause_unless_closing().await {
                 if engine.note_start().await.is_ok() {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// [`Engine::recover_container`] until the disk has room for what is heard.
-    fn recover_later(&self, container: Arc<Container>, rebooted: bool) {
-        let engine = self.clone();
-        // Ends with its success, or with the engine.
-        tokio::spawn(async move {
-            while engine.pause_unless_closing().await {
-                let _turn = container.turn.lock().await;
-                if !container.run().status.is_up() || container.progress.borrow().removed {
-                    return;
-                }
-                if engine.recover_container(&container, rebooted).await.is_ok() {
                     return;
                 }
             }
@@ -308,122 +279,7 @@ impl Engine {
         Ok(network.recover(&live)?)
     }
 
-    /// Connects to the shim of a container that was up, and hears what happened meanwhile.
-    async fn recover_container(&self, container: &Arc<Container>, rebooted: bool) -> Result<()> {
-        if rebooted {
-            return self
-                .ended_unheard(container, 255, "the host was restarted")
-                .await;
-        }
-        let id = container.id().clone();
-        let connected = self
-            .blocking("recover", move |engine| {
-                let folder = open_folder(&engine.paths().shim(&id))?;
-                Ok(ShimConn::connect(folder.as_fd(), "sock")?)
-            })
-            .await;
-        let events = self.journal_of(container).await.unwrap_or_default();
-        match connected {
-            Ok(connection) => {
-                let link = Link::new(connection)?;
-                container.set_link(Some(Arc::clone(&link)));
-                for event in events {
-                    if self.hear(container, &link, event).await? {
-                        return Ok(());
-                    }
-                }
-                self.watch(Arc::clone(container), link);
-                Ok(())
-            }
-            Err(_) => {
-                for event in events {
-                    if self.hear_without_shim(container, event).await? {
-                        return Ok(());
-                    }
-                }
-                self.ended_unheard(
-                    container,
-                    137,
-                    "the container's supervisor was killed, and the container with it",
-                )
-                .await
-            }
-        }
-    }
-
-    /// An event of a journal whose shim is gone: a restart that it announced will not come from it.
-    async fn hear_without_shim(&self, container: &Arc<Container>, event: Event) -> Result<bool> {
-        use shim::protocol::{EventKind, RestartOutlook};
-        if event.sequence <= container.run().cursor {
-            return Ok(false);
-        }
-        let time = i64::try_from(event.time).unwrap_or(i64::MAX);
-        match event.kind {
-            EventKind::Exited { code, oom, .. } => {
-                let exit = Exit {
-                    code: i64::from(code),
-                    oom,
-                    time,
-                    error: String::new(),
-                    restart: RestartOutlook::None,
-                    sequence: event.sequence,
-                };
-                self.exited(container, exit, None).await
-            }
-            EventKind::ExecExited { id, code } => self
-                .exec_exited(
-                    container,
-                    id.as_str(),
-                    i64::from(code),
-                    event.sequence,
-                    time,
-                )
-                .await
-                .map(|()| false),
-            _ => Ok(false),
-        }
-    }
-
-    /// An end that nobody recorded.
-    async fn ended_unheard(
-        &self,
-        container: &Arc<Container>,
-        code: i64,
-        sentence: &str,
-    ) -> Result<()> {
-        let id = container.id().to_string();
-        self.blocking("recover", move |engine| engine.remove_group(&id))
-            .await?;
-        let exit = Exit {
-            code,
-            oom: false,
-            time: clock::now(),
-            error: sentence.to_owned(),
-            restart: shim::protocol::RestartOutlook::None,
-            sequence: 0,
-        };
-        self.exited(container, exit, None).await.map(drop)
-    }
-
-    /// Records of a container's journal that its row has not in it.
-    pub(crate) async fn journal_of(&self, container: &Arc<Container>) -> Result<Vec<Event>> {
-        let path = self.paths().shim(container.id()).join("journal");
-        let cursor = container.run().cursor;
-        self.blocking("journal", move |_| {
-            let file =
-                File::open(&path).map_err(EngineError::io(format!("open {}", path.display())))?;
-            let contents = journal::read(&file)
-                .map_err(EngineError::io(format!("read {}", path.display())))?;
-            Ok(contents
-                .events
-                .into_iter()
-                .filter(|event| event.sequence > cursor)
-                .collect())
-        })
-        .await
-    }
-
-    /// Starts containers whose policy asks for it and that nobody stopped: after a reboot, or when their shim died.
+    /// Starts containers whose policy asks for it and that nobody stopped, after a reboot.
     pub(crate) async fn restart_by_policy(&self) {
         for container in self.registry().all() {
             let run = container.run();

@@ -42,8 +42,8 @@ impl ShimConn {
     /// Connects to the shim that listens at `name` in `folder`.
     ///
     /// # Errors
-    /// `NotFound` when there never was one, `ConnectionRefused` when it has ended (both within
-    /// [`ShimError::Io`]).
+    /// [`ShimError::nobody_listens`] when it has ended, or there never was one; [`ShimError::would_block`] when it has
+    /// not accepted the connections before this one.
     pub fn connect(folder: BorrowedFd<'_>, name: &str) -> Result<Self, ShimError> {
         fdpass::connect_at(folder, name)
             .map(ShimConn::new)

@@ -45,4 +45,33 @@ impl ShimError {
     pub fn would_block(&self) -> bool {
         matches!(self, ShimError::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
     }
+
+    /// Whether the peer said something that only a newer release knows; what follows it is understood again.
+    pub fn is_unknown_word(&self) -> bool {
+        matches!(
+            self,
+            ShimError::Wire {
+                source: crate::protocol::WireError::Kind { .. }
+            }
+        )
+    }
+
+    /// Whether the connection has ended, as far as can be seen from here.
+    pub fn is_disconnected(&self) -> bool {
+        match self {
+            ShimError::Closed => true,
+            ShimError::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::NotConnected
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether nobody listens at the other end: there is no socket, or none who has it open.
+    pub fn nobody_listens(&self) -> bool {
+        matches!(self, ShimError::Io { source, .. } if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
+    }
 }

@@ -4,12 +4,18 @@
 //! file before anybody is told. The shim writes, everybody may read at any time: a record that is only partly
 //! there does not pass its checksum.
 //!
+//! A shim holds a lock on its journal (fcntl(2), F_SETLK) for as long as it lives: the kernel takes it back with the
+//! process, and from nobody else. So whoever finds the lock free knows that the shim is dead.
+//!
 //! The file grows until a daemon has acknowledged what stands at its front; then the front is used again.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::protocol::{Event, EventKind, HealthState, RestartOutlook};
 
@@ -62,6 +68,20 @@ pub fn read(file: &File) -> io::Result<Contents> {
     Ok(contents)
 }
 
+/// Whether the shim that writes this journal lives. `file` must be open for reading and writing, and this process must
+/// not have it open elsewhere.
+///
+/// # Errors
+/// As fcntl(2).
+pub fn is_kept(file: &File) -> io::Result<bool> {
+    // For a moment the lock may be ours: the caller's closing of the file gives it back.
+    match rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(false),
+        Err(Errno::ACCESS | Errno::AGAIN) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// The shim's side.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -85,8 +105,9 @@ impl Journal {
         }
     }
 
-    /// Goes to the end of what is there and makes sure that there is room.
+    /// Takes the lock, goes to the end of what is there and makes sure that there is room.
     pub(crate) fn prepare(&mut self) -> io::Result<()> {
+        rustix::fs::fcntl_lock(&self.file, FlockOperation::NonBlockingLockExclusive)?;
         let length = usize::try_from(self.file.metadata()?.len()).unwrap_or(usize::MAX);
         if length > 0 && self.places.is_empty() {
             self.resume(length.min(LIMIT))?;

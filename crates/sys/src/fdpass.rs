@@ -86,14 +86,18 @@ pub fn listen_at(folder: BorrowedFd<'_>, name: &str, backlog: u16) -> io::Result
     Ok(socket)
 }
 
-/// Connects to the socket file `name` in `folder`.
+/// Connects to the socket file `name` in `folder`. Never waits for a listener that accepts nothing.
 ///
 /// # Errors
-/// As connect(2): `ConnectionRefused` when nobody listens any more.
+/// As connect(2): `ConnectionRefused` when nobody listens any more, `WouldBlock` when as many wait to be accepted as
+/// the listener allows.
 pub fn connect_at(folder: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     let address = address_in(folder, name)?;
     let socket = socket()?;
+    // Only for the call itself: a full queue would hold it up for as long as the listener pleases.
+    rustix::io::ioctl_fionbio(&socket, true)?;
     rustix::net::connect(&socket, &address)?;
+    rustix::io::ioctl_fionbio(&socket, false)?;
     Ok(socket)
 }
 
@@ -323,6 +327,13 @@ mod tests {
             2
         );
         assert!(listen_at(folder.as_fd(), "a/b", 4).is_err());
+        // As many may wait as were allowed, and one more; the next does not wait for its turn.
+        let queue: Vec<OwnedFd> = (0..5)
+            .map(|_| connect_at(folder.as_fd(), "sock").unwrap())
+            .collect();
+        let refused = connect_at(folder.as_fd(), "sock").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop(queue);
         std::fs::remove_dir_all(&base).unwrap();
     }
 }

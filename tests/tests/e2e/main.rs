@@ -19,6 +19,7 @@ mod recovery;
 mod registry;
 mod run;
 mod severed;
+mod shims;
 mod storage;
 mod streams;
 mod table;

@@ -13,17 +13,21 @@ use tokio::sync::oneshot;
 use crate::outcome::{EngineError, Result};
 
 /// The longest wait for a shim's answer; one that does not answer is stuck or stopped.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest wait for a shim to let go: it unmounts the root, which may write to a busy disk.
 const RELEASE: Duration = Duration::from_secs(10);
 
 type Waiting = HashMap<u32, oneshot::Sender<std::result::Result<Reply, Refusal>>>;
 
+/// What a shim will answer to one request.
+pub(crate) type Answering = oneshot::Receiver<std::result::Result<Reply, Refusal>>;
+
 /// A connection to a shim that runs its container.
 pub(crate) struct Link {
-    connection: AsyncFd<ShimConn>,
-    /// `None` once the shim is gone.
+    /// `None` for the place of a connection that could not be made yet.
+    connection: Option<AsyncFd<ShimConn>>,
+    /// `None` once the connection has ended.
     waiting: Mutex<Option<Waiting>>,
 }
 
@@ -35,9 +39,21 @@ impl Link {
         let connection = AsyncFd::new(connection)
             .map_err(EngineError::io("watch the container's supervisor"))?;
         Ok(Arc::new(Link {
-            connection,
+            connection: Some(connection),
             waiting: Mutex::new(Some(HashMap::new())),
         }))
+    }
+
+    /// Stands for a shim that lives and can not be reached: as a connection that has ended.
+    pub(crate) fn absent() -> Arc<Link> {
+        Arc::new(Link {
+            connection: None,
+            waiting: Mutex::new(None),
+        })
+    }
+
+    fn connection(&self) -> std::result::Result<&AsyncFd<ShimConn>, ShimError> {
+        self.connection.as_ref().ok_or(ShimError::Closed)
     }
 
     /// Asks the shim and waits for its answer.
@@ -67,7 +83,8 @@ impl Link {
 
     /// Says something to which no answer is awaited. A shim that does not read is not told; nothing depends on it.
     pub(crate) fn tell(&self, request: &Request) {
-        if let Err(error) = self.connection.get_ref().send(request, &[])
+        if let Some(connection) = &self.connection
+            && let Err(error) = connection.get_ref().send(request, &[])
             && !matches!(error, ShimError::Closed)
         {
             tracing::debug!(%error, "a container's supervisor was not told something");
@@ -83,17 +100,22 @@ impl Link {
         }
     }
 
+    /// Asks the shim of a new connection for nothing: once it has answered, everything that it tells comes over this
+    /// connection, and what it told before is in its journal. Unlike [`Link::ask`] this may take any time.
+    pub(crate) fn greet(&self, heard: u64) -> std::result::Result<Answering, ShimError> {
+        self.try_submit(&Request::Acknowledge { sequence: heard }, &[])
+    }
+
     async fn submit(
         &self,
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
-    ) -> std::result::Result<oneshot::Receiver<std::result::Result<Reply, Refusal>>, ShimError>
-    {
+    ) -> std::result::Result<Answering, ShimError> {
         loop {
             match self.try_submit(request, descriptors) {
                 Err(error) if error.would_block() => {
                     let mut ready =
-                        self.connection
+                        self.connection()?
                             .writable()
                             .await
                             .map_err(|source| ShimError::Io {
@@ -112,17 +134,17 @@ impl Link {
         &self,
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
-    ) -> std::result::Result<oneshot::Receiver<std::result::Result<Reply, Refusal>>, ShimError>
-    {
+    ) -> std::result::Result<Answering, ShimError> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = waiting.as_mut().ok_or(ShimError::Closed)?;
-        let number = self.connection.get_ref().send(request, descriptors)?;
+        let number = self.connection()?.get_ref().send(request, descriptors)?;
         let (answer, receiver) = oneshot::channel();
         waiting.insert(number, answer);
         Ok(receiver)
     }
 
-    /// The shim's next event; answers go to whoever asked. `None` when the shim is gone.
+    /// The shim's next event; answers go to whoever asked, and what only a newer release knows goes nowhere. `None`
+    /// when the connection has ended, which says nothing about the shim.
     pub(crate) async fn next_event(&self) -> Option<Event> {
         loop {
             match self.next_message().await {
@@ -135,6 +157,9 @@ impl Link {
                         // Whoever asked may have gone.
                         let _ = answer.send(result);
                     }
+                }
+                Err(error) if error.is_unknown_word() => {
+                    tracing::debug!(%error, "a container's supervisor is of a newer release");
                 }
                 Err(error) => {
                     if !matches!(error, ShimError::Closed) {
@@ -151,13 +176,13 @@ impl Link {
     }
 
     async fn next_message(&self) -> std::result::Result<Message, ShimError> {
+        let connection = self.connection()?;
         loop {
-            match self.connection.get_ref().recv() {
+            match connection.get_ref().recv() {
                 Err(error) if error.would_block() => {}
                 outcome => return outcome.map(|delivery| delivery.message),
             }
-            let mut ready = self
-                .connection
+            let mut ready = connection
                 .readable()
                 .await
                 .map_err(|source| ShimError::Io {
@@ -165,7 +190,7 @@ impl Link {
                     source,
                 })?;
             // Only cleared when there is really nothing, or a message that came meanwhile would be forgotten.
-            match self.connection.get_ref().recv() {
+            match connection.get_ref().recv() {
                 Err(error) if error.would_block() => ready.clear_ready(),
                 outcome => return outcome.map(|delivery| delivery.message),
             }

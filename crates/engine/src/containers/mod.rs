@@ -4,6 +4,7 @@ pub(crate) mod attach;
 mod create;
 pub(crate) mod exec;
 pub(crate) mod files;
+mod follow;
 mod inspect;
 pub(crate) mod launch;
 pub(crate) mod link;

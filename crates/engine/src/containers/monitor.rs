@@ -8,14 +8,10 @@ use shim::protocol::{Event, EventKind, HealthState, Request, RestartOutlook};
 use super::link::Link;
 use super::record::{EndpointRecord, HealthRecord, Status};
 use super::registry::Container;
-use crate::clock;
 use crate::engine::Engine;
 use crate::events;
 use crate::outcome::Result;
 use crate::store::rows;
-
-/// First and longest pause before something is written down again that could not be.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// An exit as it is written down.
 #[derive(Debug, Clone)]
@@ -32,58 +28,6 @@ pub(crate) struct Exit {
 }
 
 impl Engine {
-    /// Follows a shim until its container ended for good, the shim is gone, or the engine closes.
-    pub(crate) fn watch(&self, container: Arc<Container>, link: Arc<Link>) {
-        let engine = self.clone();
-        let closing = self.closing();
-        // One task a running container; it ends as told above, and nobody waits for it.
-        tokio::spawn(async move {
-            tokio::pin!(closing);
-            loop {
-                let event = tokio::select! {
-                    event = link.next_event() => event,
-                    () = &mut closing => return,
-                };
-                if engine
-                    .write_down(&container, &link, event, &mut closing)
-                    .await
-                {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// Writes down what a shim told, or that it is gone, until it is written: while the disk is full only the journal
-    /// has it. True when nothing more is to be heard.
-    async fn write_down(
-        &self,
-        container: &Arc<Container>,
-        link: &Arc<Link>,
-        event: Option<Event>,
-        closing: &mut (impl Future<Output = ()> + Unpin),
-    ) -> bool {
-        let mut pause = PAUSES.0;
-        loop {
-            let outcome = match &event {
-                Some(event) => self.hear(container, link, event.clone()).await,
-                None => self.shim_gone(container, link).await.map(|()| true),
-            };
-            match outcome {
-                Ok(ended) => return ended,
-                Err(_) if container.progress.borrow().removed => return true,
-                Err(error) => {
-                    tracing::error!(%error, container = container.id().short(), "what a supervisor told could not be written down; it is tried again");
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = &mut *closing => return true,
-            }
-            pause = (pause * 2).min(PAUSES.1);
-        }
-    }
-
     /// Takes one event; true when the container ended for good.
     pub(crate) async fn hear(
         &self,
@@ -272,6 +216,8 @@ impl Engine {
                 Ok(false)
             }
             RestartOutlook::ByDaemon { delay } => {
+                // The next run gets a place of its own.
+                self.disconnect(container, &mut told).await;
                 self.between_runs(container, &exit, told).await?;
                 self.restart_later(container, link, Duration::from_nanos(delay));
                 Ok(true)
@@ -310,24 +256,14 @@ impl Engine {
     }
 
     /// The end of a container for which no restart is due.
-    async fn settled(
+    pub(crate) async fn settled(
         &self,
         container: &Arc<Container>,
         exit: Exit,
         link: Option<&Arc<Link>>,
         mut told: Vec<api_types::Event>,
     ) -> Result<bool> {
-        told.extend(container.connection_events(self, false));
-        let endpoint = container.run().endpoint.clone();
-        if endpoint.is_some() {
-            self.give_network_back(container, endpoint).await;
-            // If this end has to be written down again, the address may be somebody else's by then.
-            let _writing = container.writing.lock().await;
-            let mut run = (*container.run()).clone();
-            run.endpoint = None;
-            run.published.clear();
-            container.set_run(run);
-        }
+        self.disconnect(container, &mut told).await;
         let code = exit.code;
         if container.spec.host.auto_remove {
             container
@@ -371,6 +307,25 @@ impl Engine {
             progress.between_runs = false;
         });
         Ok(true)
+    }
+
+    /// Takes a container off its network; what is to be told of that joins `told`.
+    pub(crate) async fn disconnect(
+        &self,
+        container: &Arc<Container>,
+        told: &mut Vec<api_types::Event>,
+    ) {
+        told.extend(container.connection_events(self, false));
+        let endpoint = container.run().endpoint.clone();
+        if endpoint.is_some() {
+            self.give_network_back(container, endpoint).await;
+            // If this end has to be written down again, the address may be somebody else's by then.
+            let _writing = container.writing.lock().await;
+            let mut run = (*container.run()).clone();
+            run.endpoint = None;
+            run.published.clear();
+            container.set_run(run);
+        }
     }
 
     /// Closes published ports and frees the address: before anybody hears that the container ended.
@@ -425,7 +380,12 @@ impl Engine {
     }
 
     /// Starts a container again whose shim could not.
-    fn restart_later(&self, container: &Arc<Container>, link: Option<&Arc<Link>>, delay: Duration) {
+    pub(crate) fn restart_later(
+        &self,
+        container: &Arc<Container>,
+        link: Option<&Arc<Link>>,
+        delay: Duration,
+    ) {
         self.retire(container, link.cloned());
         let (engine, container) = (self.clone(), Arc::clone(container));
         let closing = self.closing();
@@ -436,52 +396,21 @@ impl Engine {
                 () = closing => return,
             }
             let _turn = container.turn.lock().await;
-            if container.run().status == Status::Restarting
+            if container.run().status != Status::Restarting {
+                return;
+            }
+            container.retired().await;
+            // The next shim counts from one. Should this daemon end before the start is written down, the next one must
+            // not take its first words for old ones.
+            let fresh = engine
+                .change(&container, Vec::new(), |run| run.cursor = 0, |_| Ok(()))
+                .await;
+            if fresh.is_ok()
                 && let Err(error) = engine.start_in_turn(&container, false).await
             {
                 tracing::warn!(%error, container = container.id().short(), "a restart failed");
             }
         });
-    }
-
-    /// The shim went without telling an exit: what its journal says, else an end by force.
-    pub(crate) async fn shim_gone(
-        &self,
-        container: &Arc<Container>,
-        link: &Arc<Link>,
-    ) -> Result<()> {
-        if !container.run().status.is_up() || !container.is_linked_to(link) {
-            return Ok(());
-        }
-        for event in self.journal_of(container).await? {
-            if self.hear(container, link, event).await? {
-                return Ok(());
-            }
-        }
-        let exit = Exit {
-            code: 137,
-            oom: false,
-            time: clock::now(),
-            error: "the container's supervisor was killed, and the container with it".to_owned(),
-            restart: RestartOutlook::None,
-            sequence: 0,
-        };
-        let again = super::launch::restart_policy(&container.spec.host).kind
-            != shim::protocol::RestartKind::No
-            && !container.run().stopped_by_user;
-        let exit = if again {
-            Exit {
-                restart: RestartOutlook::ByDaemon { delay: 100_000_000 },
-                ..exit
-            }
-        } else {
-            exit
-        };
-        let id = container.id().to_string();
-        self.blocking("kill", move |engine| engine.remove_group(&id))
-            .await?;
-        self.exited(container, exit, Some(link)).await?;
-        Ok(())
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use shim::protocol::{Reply, Request};
 use tokio::sync::watch;
 use types::ContainerId;
 
 use super::attach::Tickets;
-use super::link::Link;
-use super::record::{Run, Spec};
+use super::link::{Link, PATIENCE};
+use super::record::{Run, Spec, Status};
 use crate::outcome::{EngineError, Result};
 
 /// What `list` and `inspect` read: one moment of a container.
@@ -46,7 +47,7 @@ pub(crate) struct Container {
     /// Held while the former run's shim, groups and sockets go.
     pub(crate) retiring: Arc<tokio::sync::Mutex<()>>,
     /// The connection to its shim, while there is one.
-    link: Mutex<Option<Arc<Link>>>,
+    link: watch::Sender<Option<Arc<Link>>>,
     pub(crate) progress: watch::Sender<Progress>,
     /// Clients that are to be connected at the next start.
     pub(crate) tickets: Tickets,
@@ -59,6 +60,7 @@ impl Container {
         let progress = Progress {
             exit_code: run.exit_code,
             up: run.status.is_up(),
+            between_runs: run.status == Status::Restarting,
             ..Default::default()
         };
         Arc::new(Container {
@@ -70,7 +72,7 @@ impl Container {
             turn: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
             retiring: Arc::default(),
-            link: Mutex::new(None),
+            link: watch::Sender::new(None),
             progress: watch::Sender::new(progress),
             tickets: Tickets::default(),
             prepared_root: Mutex::new(None),
@@ -121,12 +123,9 @@ impl Container {
         });
     }
 
-    /// The connection to the shim.
+    /// The connection to the shim; one that has ended while another is made.
     pub(crate) fn link(&self) -> Option<Arc<Link>> {
-        self.link
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.link.borrow().clone()
     }
 
     /// The connection to the shim of a container that runs.
@@ -151,10 +150,47 @@ impl Container {
     }
 
     pub(crate) fn set_link(&self, link: Option<Arc<Link>>) -> Option<Arc<Link>> {
-        std::mem::replace(
-            &mut *self.link.lock().unwrap_or_else(PoisonError::into_inner),
-            link,
-        )
+        self.link.send_replace(link)
+    }
+
+    /// Puts another connection to the same shim in the place of one that has ended; false when that is not the present
+    /// one any more.
+    pub(crate) fn relink(&self, ended: &Arc<Link>, link: &Arc<Link>) -> bool {
+        self.link.send_if_modified(|present| {
+            let is_ours = present
+                .as_ref()
+                .is_some_and(|present| Arc::ptr_eq(present, ended));
+            if is_ours {
+                *present = Some(Arc::clone(link));
+            }
+            is_ours
+        })
+    }
+
+    /// Asks the shim, over the next connection if the present one ends before the answer: for requests that do no harm
+    /// when they are made twice.
+    ///
+    /// # Errors
+    /// [`EngineError::NotRunning`]; otherwise as [`Link::ask`].
+    pub(crate) async fn ask(&self, request: &Request) -> Result<Reply> {
+        let mut links = self.link.subscribe();
+        let answer = async {
+            loop {
+                links.mark_unchanged();
+                match self.live_link()?.ask(request, &[]).await {
+                    Err(EngineError::Shim { source }) if source.is_disconnected() => {}
+                    outcome => return outcome,
+                }
+                // The sender lives in the container.
+                let _ = links.changed().await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(EngineError::ShimSilent {
+                seconds: PATIENCE.as_secs(),
+            }),
+        }
     }
 }
 

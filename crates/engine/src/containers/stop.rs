@@ -72,7 +72,7 @@ impl Engine {
             grace: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
         };
         let asked = match container.live_link() {
-            Ok(link) => link.ask(&Request::Stop(request), &[]).await.map(drop),
+            Ok(_) => container.ask(&Request::Stop(request)).await.map(drop),
             // It waits for a restart that the engine itself would make: nothing runs.
             Err(_) => self.settle_without_shim(container).await,
         };
@@ -176,7 +176,7 @@ impl Engine {
                 container.id()
             ))
         };
-        let link = container.live_link().map_err(|_| refuse())?;
+        container.live_link().map_err(|_| refuse())?;
         let deadly = signal == 9
             || signal_name(signal) == container.spec.config.stop_signal.trim_start_matches("SIG");
         if deadly || signal == 15 {
@@ -187,7 +187,7 @@ impl Engine {
                 |_| Ok(()),
             )
             .await?;
-            link.ask(&Request::StopIntent(true), &[]).await?;
+            container.ask(&Request::StopIntent(true)).await?;
         }
         if signal == 9 {
             let request = StopRequest {
@@ -198,7 +198,8 @@ impl Engine {
                 self.kill_group(container).await?;
                 self.thaw(container).await?;
             }
-            link.ask(&Request::Stop(request), &[])
+            container
+                .ask(&Request::Stop(request))
                 .await
                 .map_err(|error| {
                     if container.run().status.is_up() {
@@ -209,7 +210,8 @@ impl Engine {
                 })?;
         } else {
             let signal = u8::try_from(signal).unwrap_or(15);
-            link.ask(&Request::Signal { signal, exec: None }, &[])
+            container
+                .ask(&Request::Signal { signal, exec: None })
                 .await
                 .map_err(|error| match error {
                     EngineError::Shim {

@@ -475,6 +475,11 @@ fn event_kind(which: u64, n: [u64; 10], text: Option<String>) -> Result<EventKin
                 None => None,
             },
         },
-        _ => return Err(invalid(3)),
+        // Of a newer shim: as a whole message of an unknown kind.
+        _ => {
+            return Err(WireError::Kind {
+                kind: u16::try_from(which).unwrap_or(u16::MAX),
+            });
+        }
     })
 }

@@ -258,6 +258,20 @@ fn every_message_comes_back() {
 }
 
 /// A field of a later release: a tag that none of ours has.
+#[test]
+fn an_event_of_a_newer_shim_is_told_from_a_broken_one() {
+    let mut event = wire::Writer::new();
+    event.number(1, 7);
+    event.number(3, 200);
+    let error = crate::ShimError::from(
+        Message::decode(super::kind::EVENT, 0, &event.finish()).unwrap_err(),
+    );
+    assert!(error.is_unknown_word(), "{error}");
+    let error =
+        crate::ShimError::from(Message::decode(super::kind::EVENT, 0, &[1, 0, 9, 0]).unwrap_err());
+    assert!(!error.is_unknown_word(), "{error}");
+}
+
 fn with_unknown_field(mut body: Vec<u8>) -> Vec<u8> {
     let mut unknown = wire::Writer::new();
     unknown.content(999, b"from the future");

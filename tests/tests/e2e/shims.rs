@@ -1,0 +1,359 @@
+//! A container is dead when its shim is, and only then: not when it can not be reached, nor before its journal is read.
+
+use std::fs;
+use std::time::Duration;
+
+use testkit::{Detour, Engine, connect_to_shim, eventually};
+
+/// How long what follows an event may take on a slow machine.
+const SOON: Duration = Duration::from_secs(20);
+
+fn ask(engine: &Engine, format: &str, name: &str) -> String {
+    let done = engine.d(&["inspect", "-f", format, name]).ok();
+    done.text().to_owned()
+}
+
+fn state(engine: &Engine, name: &str) -> String {
+    ask(engine, "{{.State.Status}} {{.State.Pid}}", name)
+}
+
+fn id(engine: &Engine, name: &str) -> String {
+    ask(engine, "{{.Id}}", name)
+}
+
+/// Runs a command until it succeeds.
+fn soon(engine: &Engine, args: &[&str]) {
+    eventually("the supervisor is reached again", SOON, || {
+        (engine.d(args).status == 0).then_some(())
+    });
+}
+
+/// Everything that was told of one container, oldest first: action and exit status.
+fn told(engine: &Engine, name: &str, actions: &[&str]) -> Vec<String> {
+    let format = "{{.Action}} {{.Actor.Attributes.exitCode}}";
+    let filter = format!("container={name}");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let until = (now.as_secs() + 1).to_string();
+    let line = [
+        "events", "--since", "0", "--until", &until, "--filter", &filter, "--format", format,
+    ];
+    let done = engine.d(&line).ok();
+    done.stdout
+        .lines()
+        .map(|line| line.replace(" <no value>", ""))
+        .filter(|line| actions.iter().any(|action| line.starts_with(action)))
+        .collect()
+}
+
+#[test]
+fn a_broken_connection_is_not_the_end_of_a_shim() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
+            .ok();
+        let before = state(engine, "cc");
+        for _ in 0..3 {
+            let shim = engine.shim_of("sleep 1000");
+            eventually("there is a connection", SOON, || {
+                (engine.sever(&shim) > 0).then_some(())
+            });
+            soon(engine, &["exec", "cc", "true"]);
+            assert_eq!(state(engine, "cc"), before);
+        }
+        // What ends while the connection is broken is heard all the same, and a stop is as gentle as ever.
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "polite",
+                "busybox",
+                "sh",
+                "-c",
+                "trap 'exit 9' TERM; touch /ready; while :; do sleep 0.05; done",
+            ])
+            .ok();
+        soon(engine, &["exec", "polite", "test", "-e", "/ready"]);
+        let first = engine
+            .sandbox()
+            .processes()
+            .into_iter()
+            .find(|process| process.command.contains("trap 'exit 9'"))
+            .unwrap();
+        engine.sever(&engine.shim_of(&first.command));
+        engine.d(&["stop", "polite"]).ok();
+        assert_eq!(ask(engine, "{{.State.ExitCode}}", "polite"), "9");
+        engine.sever(&engine.shim_of("sleep 1000"));
+        let first = engine
+            .sandbox()
+            .processes()
+            .into_iter()
+            .find(|process| process.command == "sleep 1000")
+            .unwrap();
+        engine.sandbox().kill(first.pid, "TERM");
+        engine.sandbox().kill(first.pid, "KILL");
+        eventually("the end is known", SOON, || {
+            ask(engine, "{{.State.Status}} {{.State.ExitCode}}", "cc")
+                .eq("exited 137")
+                .then_some(())
+        });
+        assert_eq!(ask(engine, "{{.State.Error}}", "cc"), "");
+        assert_eq!(told(engine, "cc", &["start", "die"]), ["start", "die 137"]);
+    });
+}
+
+#[test]
+fn a_shim_that_accepts_nobody_holds_up_no_daemon_and_keeps_its_container() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
+            .ok();
+        let before = state(engine, "cc");
+        let folder = engine.shim_folder(&id(engine, "cc"));
+        let shim = engine.shim_of("sleep 1000");
+        engine.sandbox().kill(shim.pid, "STOP");
+        engine.kill_daemon();
+        let queue: Vec<_> = std::iter::from_fn(|| connect_to_shim(&folder))
+            .take(100)
+            .collect();
+        assert!(queue.len() < 100);
+        engine.start_daemon();
+        assert_eq!(state(engine, "cc"), before);
+        engine.sandbox().kill(shim.pid, "CONT");
+        drop(queue);
+        soon(engine, &["exec", "cc", "true"]);
+        assert_eq!(state(engine, "cc"), before);
+    });
+}
+
+#[test]
+fn a_daemon_with_too_few_descriptors_kills_no_container() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let open = fs::read_dir(engine.daemon().folder.join("fd"))
+            .unwrap()
+            .count();
+        let names: Vec<String> = (0..24).map(|number| format!("c{number}")).collect();
+        for name in &names {
+            engine
+                .w(&["run", "-d", "--name", name, "busybox", "sleep", "1000"])
+                .ok();
+        }
+        let states = |engine: &Engine| -> Vec<String> {
+            names.iter().map(|name| state(engine, name)).collect()
+        };
+        let before = states(engine);
+        engine.kill_daemon();
+        let length = engine.log().len();
+        // It may end for want of descriptors, or go on; whatever it does, it does no harm.
+        let limit = format!("--nofile={0}:{0}", open + 4);
+        let daemon = engine.start_daemon_by(&["prlimit", &limit]);
+        eventually("it has tried all", SOON, || {
+            let log = engine.log();
+            let tried = log[length..].contains("can not be reached");
+            (tried || daemon.is_finished()).then_some(())
+        });
+        assert!(engine.log()[length..].contains("Too many open files"));
+        if !daemon.is_finished() {
+            engine.kill_daemon();
+        }
+        daemon.join().unwrap();
+        engine.start_daemon();
+        assert_eq!(states(engine), before);
+        for name in &names {
+            engine.w(&["exec", name, "true"]).ok();
+        }
+    });
+}
+
+#[test]
+fn a_daemon_that_runs_out_of_descriptors_finds_its_shims_once_it_has_some() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
+            .ok();
+        let before = state(engine, "cc");
+        let daemon = engine.daemon();
+        let limit = |most: usize| {
+            let mut command = engine.sandbox().command("prlimit");
+            command
+                .arg(format!("--pid={}", daemon.pid))
+                .arg(format!("--nofile={most}:"));
+            testkit::run(command, b"").ok();
+        };
+        // Numbers below the limit may be free: none above it is given away.
+        limit(3);
+        assert!(engine.sever(&engine.shim_of("sleep 1000")) > 0);
+        eventually("the daemon has looked for the shim", SOON, || {
+            let log = engine.log();
+            (log.contains("can not be reached") && log.contains("Too many open files"))
+                .then_some(())
+        });
+        limit(1024);
+        soon(engine, &["exec", "cc", "true"]);
+        assert_eq!(state(engine, "cc"), before);
+    });
+}
+
+#[test]
+fn what_happens_before_a_shim_takes_the_connection_is_heard() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let shared = engine.folder();
+        let volume = format!("{}:/shared", shared.display());
+        engine
+            .d(&[
+                "run", "-d", "--name", "cc", "-v", &volume, "busybox", "sleep", "1000",
+            ])
+            .ok();
+        let waits = "while [ ! -e /shared/go ]; do sleep 0.05; done; exit 7";
+        engine.d(&["exec", "-d", "cc", "sh", "-c", waits]).ok();
+        let exec = ask(engine, "{{index .ExecIDs 0}}", "cc");
+        let id = id(engine, "cc");
+        engine.kill_daemon();
+        let detour = Detour::new(engine, &id);
+        engine.start_daemon();
+        fs::write(shared.join("go"), "").unwrap();
+        // The record names the exec.
+        eventually("the shim has written the end down", SOON, || {
+            let journal = fs::read(engine.shim_folder(&id).join("journal")).unwrap();
+            journal
+                .windows(exec.len())
+                .any(|window| window == exec.as_bytes())
+                .then_some(())
+        });
+        let threads = detour.open();
+        eventually("the end of the exec is known", SOON, || {
+            let path = format!("/exec/{exec}/json");
+            let (_, body) = engine.ask("GET", &path, "", b"")?;
+            let ended = body.contains("\"Running\":false") && body.contains("\"ExitCode\":7");
+            ended.then_some(())
+        });
+        engine.d(&["rm", "-f", "cc"]).ok();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// Lives that end with 1, 2, 3 …, the first once `go` is there, the others at once up to the one that waits for `end`.
+fn lives(waiting: &str) -> String {
+    format!(
+        "n=$(wc -l < /shared/lives); n=$((n+1)); echo >> /shared/lives; \
+         [ $n = 1 ] && while [ ! -e /shared/go ]; do sleep 0.05; done; \
+         [ $n = {waiting} ] && while [ ! -e /shared/end ]; do sleep 0.05; done; exit $n"
+    )
+}
+
+#[test]
+fn every_life_without_a_daemon_is_told_and_the_last_one_counts() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let shared = engine.folder();
+        fs::write(shared.join("lives"), "").unwrap();
+        let volume = format!("{}:/shared", shared.display());
+        let script = lives("none");
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "cc",
+                "--restart",
+                "on-failure:3",
+                "-v",
+                &volume,
+                "busybox",
+                "sh",
+                "-c",
+                &script,
+            ])
+            .ok();
+        let id = id(engine, "cc");
+        engine.kill_daemon();
+        fs::write(shared.join("go"), "").unwrap();
+        // With the last life, and no daemon, the shim ends too: nobody listens at its socket.
+        eventually("the shim ends", SOON, || {
+            engine
+                .sandbox()
+                .processes()
+                .iter()
+                .all(|process| !process.command.contains("lives"))
+                .then(|| fs::read_to_string(shared.join("lives")).unwrap())
+                .filter(|lives| lives.len() == 4)
+        });
+        eventually("the shim ends", SOON, || {
+            let listening =
+                fs::read_to_string(engine.sandbox().root().join("proc/1/net/unix")).unwrap();
+            (!listening.contains(&id)).then_some(())
+        });
+        engine.start_daemon();
+        let format = "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}";
+        assert_eq!(ask(engine, format, "cc"), "exited 4 3");
+        assert_eq!(
+            told(engine, "cc", &["start", "die"]),
+            [
+                "start", "die 1", "start", "die 2", "start", "die 3", "start", "die 4"
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_shim_that_was_killed_without_a_daemon_is_replaced_where_the_policy_says_so() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let shared = engine.folder();
+        fs::write(shared.join("lives"), "").unwrap();
+        let volume = format!("{}:/shared", shared.display());
+        let script = lives("3");
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "cc",
+                "--restart",
+                "always",
+                "-p",
+                "8080:80",
+                "-v",
+                &volume,
+                "busybox",
+                "sh",
+                "-c",
+                &script,
+            ])
+            .ok();
+        engine.kill_daemon();
+        fs::write(shared.join("go"), "").unwrap();
+        let third = eventually("the third life runs", SOON, || {
+            let lives = fs::read_to_string(shared.join("lives")).unwrap();
+            let mut processes = engine.sandbox().processes().into_iter();
+            let first = processes.find(|process| process.command.contains("lives"))?;
+            (lives.len() == 3).then_some(first)
+        });
+        let shim = engine.shim_of(&third.command);
+        engine.sandbox().kill(shim.pid, "KILL");
+        engine.start_daemon();
+        eventually("it runs again", SOON, || {
+            let lives = fs::read_to_string(shared.join("lives")).unwrap();
+            (lives.len() > 3).then_some(())
+        });
+        let told = told(engine, "cc", &["start", "die"]);
+        let expected = [
+            "start", "die 1", "start", "die 2", "start", "die 137", "start",
+        ];
+        assert_eq!(told[..expected.len()], expected);
+        engine.d(&["rm", "-f", "cc"]).ok();
+        // Neither address nor port is held by a life that is over.
+        engine
+            .d(&["run", "--rm", "-p", "8080:80", "busybox", "true"])
+            .ok();
+    });
+}
