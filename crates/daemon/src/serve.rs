@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use engine::{Engine, EngineConfig, EngineError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -70,12 +71,34 @@ fn run(args: Vec<String>) -> Result<(), DaemonError> {
     let manager = ServiceManager::from_environment()
         .map_err(process("read what the service manager passed"))?;
     log_to_stderr(&config.log_level);
+    let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(process("start the daemon's threads"))?;
-    runtime.block_on(serve(config, manager))
+    runtime.block_on(serve(config, manager, open_files))
+}
+
+/// Takes as many open files as this process may have: each container and each client costs some. Answers with the limit
+/// until then, if there is less: containers are not to have more for it (select(2) knows no more than 1024).
+fn raise_open_files() -> Option<u64> {
+    let given = getrlimit(Resource::Nofile);
+    let soft = given.current?;
+    if given.maximum.is_some_and(|hard| soft >= hard) {
+        return None;
+    }
+    let raised = Rlimit {
+        current: given.maximum,
+        ..given
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => Some(soft),
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files stays at {soft}");
+            None
+        }
+    }
 }
 
 fn log_to_stderr(level: &str) {
@@ -88,12 +111,16 @@ fn log_to_stderr(level: &str) {
         .init();
 }
 
-async fn serve(config: Config, mut manager: ServiceManager) -> Result<(), DaemonError> {
+async fn serve(
+    config: Config,
+    mut manager: ServiceManager,
+    open_files: Option<u64>,
+) -> Result<(), DaemonError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(process("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(process("listen for SIGINT"))?;
     let _pidfile = PidFile::create(&config.pidfile).map_err(process("write the pid file"))?;
     // Recovery first: what a client is told must already be true when the socket answers.
-    let engine = Engine::open(engine_config(&config)).await?;
+    let engine = Engine::open(engine_config(&config, open_files)).await?;
     let sockets = listen::open(&config.hosts, manager.take_sockets())?;
     let listeners = listeners(&sockets).map_err(process("share the sockets"))?;
     let stopped = async move {
@@ -118,13 +145,14 @@ async fn serve(config: Config, mut manager: ServiceManager) -> Result<(), Daemon
     Ok(closed?)
 }
 
-fn engine_config(config: &Config) -> EngineConfig {
+fn engine_config(config: &Config, open_files: Option<u64>) -> EngineConfig {
     EngineConfig {
         bridge: config.bridge.clone(),
         bip: config
             .bip
             .map(|(address, prefix)| format!("{address}/{prefix}")),
         insecure_registries: config.insecure_registries.clone(),
+        open_files,
         debug: config.log_level == "debug",
         ..EngineConfig::new(&config.data_root, &config.exec_root)
     }

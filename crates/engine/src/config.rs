@@ -29,6 +29,8 @@ pub struct EngineConfig {
     pub labels: Vec<String>,
     /// Whether `info` says that the daemon runs in debug mode.
     pub debug: bool,
+    /// The soft limit of open files with which containers begin; that of this process when `None`.
+    pub open_files: Option<u64>,
     /// How many network sandboxes are kept ready; 0 makes each on demand.
     pub sandbox_stock: usize,
 }
@@ -49,6 +51,7 @@ impl EngineConfig {
             log_opts: Default::default(),
             labels: Vec::new(),
             debug: false,
+            open_files: None,
             sandbox_stock: 2,
         }
     }

@@ -72,7 +72,7 @@ impl Engine {
             .clone()
             .unwrap_or_else(|| format!("wharf-{instance}"));
         let groups = cgroup::Parent::open(&cgroup::Layout::detect()?, parent.trim_matches('/'))?;
-        let launcher = Launcher::spawn()?;
+        let launcher = Launcher::spawn(config.open_files)?;
         Ok(Engine::from_inner(Inner {
             paths,
             instance,

@@ -357,3 +357,46 @@ fn a_shim_that_was_killed_without_a_daemon_is_replaced_where_the_policy_says_so(
             .ok();
     });
 }
+
+#[test]
+fn a_daemon_may_have_more_open_files_than_its_containers() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine.stop_daemon();
+        let daemon = engine.start_daemon_by(&["prlimit", "--nofile=1000:5000"]);
+        engine.wait_until_it_answers();
+        let limits = fs::read_to_string(engine.daemon().folder.join("limits")).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"))
+            .unwrap();
+        let words: Vec<_> = line.split_whitespace().skip(3).take(2).collect();
+        assert_eq!(words, ["5000", "5000"]);
+        let done = engine
+            .d(&[
+                "run",
+                "--rm",
+                "busybox",
+                "sh",
+                "-c",
+                "ulimit -Sn; ulimit -Hn",
+            ])
+            .ok();
+        assert_eq!(done.stdout, "1000\n5000\n");
+        // A launcher that is made again is no different.
+        let launcher = engine
+            .sandbox()
+            .processes()
+            .into_iter()
+            .find(|process| process.command.contains("launcher"))
+            .unwrap();
+        engine.sandbox().kill(launcher.pid, "KILL");
+        for _ in 0..3 {
+            let done = engine
+                .d(&["run", "--rm", "busybox", "sh", "-c", "ulimit -Sn"])
+                .ok();
+            assert_eq!(done.stdout, "1000\n");
+        }
+        drop(daemon);
+    });
+}

@@ -23,6 +23,9 @@ use crate::protocol::{Header, Launch, kind};
 
 pub use role::main;
 
+/// The launcher's environment says by this name which soft limit of open files it shall have.
+const OPEN_FILES: &str = "WHARF_OPEN_FILES";
+
 /// How long a launcher may take to set itself up, or to take a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Launcher {
     program: OwnedFd,
     arguments: Vec<String>,
+    open_files: Option<u64>,
     running: Mutex<Running>,
 }
 
@@ -41,12 +45,13 @@ struct Running {
 }
 
 impl Launcher {
-    /// Executes this program again in the role of the launcher: `wharf launcher`.
+    /// Executes this program again in the role of the launcher: `wharf launcher`. It, and all that comes from it, has
+    /// the soft limit `open_files` (RLIMIT_NOFILE), or that of this process.
     ///
     /// # Errors
     /// When it cannot be executed, or cannot set itself up (its own words).
-    pub fn spawn() -> Result<Self, ShimError> {
-        Self::spawn_as(&["wharf", "launcher"])
+    pub fn spawn(open_files: Option<u64>) -> Result<Self, ShimError> {
+        Self::spawn_with(&["wharf", "launcher"], open_files)
     }
 
     /// Executes this program again with `arguments`, the zeroth included, which must lead to
@@ -55,15 +60,20 @@ impl Launcher {
     /// # Errors
     /// As [`Launcher::spawn`].
     pub fn spawn_as(arguments: &[&str]) -> Result<Self, ShimError> {
+        Self::spawn_with(arguments, None)
+    }
+
+    fn spawn_with(arguments: &[&str], open_files: Option<u64>) -> Result<Self, ShimError> {
         let program = own_program()?;
         let arguments: Vec<String> = arguments
             .iter()
             .map(|&argument| argument.to_owned())
             .collect();
-        let running = Mutex::new(execute(program.as_fd(), &arguments)?);
+        let running = Mutex::new(execute(program.as_fd(), &arguments, open_files)?);
         Ok(Launcher {
             program,
             arguments,
+            open_files,
             running,
         })
     }
@@ -106,7 +116,7 @@ impl Launcher {
             Err(ShimError::Io { source, .. }) if is_gone(&source) => {
                 let dead = std::mem::replace(
                     &mut *running,
-                    execute(self.program.as_fd(), &self.arguments)?,
+                    execute(self.program.as_fd(), &self.arguments, self.open_files)?,
                 );
                 dead.reap();
                 transport::send(running.socket.as_fd(), header, &body, &all, Wait::Block)?;
@@ -180,7 +190,11 @@ fn sealed_program() -> io::Result<OwnedFd> {
     Ok(copy.into())
 }
 
-fn execute(program: BorrowedFd<'_>, arguments: &[String]) -> Result<Running, ShimError> {
+fn execute(
+    program: BorrowedFd<'_>,
+    arguments: &[String],
+    open_files: Option<u64>,
+) -> Result<Running, ShimError> {
     let failed = |source| ShimError::Io {
         action: "execute the launcher",
         source,
@@ -192,6 +206,7 @@ fn execute(program: BorrowedFd<'_>, arguments: &[String]) -> Result<Running, Shi
     }
     let process = command
         .env_clear()
+        .envs(open_files.map(|limit| (OPEN_FILES, limit.to_string())))
         .current_dir("/")
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())

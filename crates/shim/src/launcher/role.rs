@@ -70,9 +70,20 @@ fn prepare() -> Result<OwnedFd, Failure> {
     for signal in IGNORED {
         sys::process::ignore_signal(signal).map_err(|errno| ("ignore signals", errno.into()))?;
     }
+    limit_open_files().map_err(|errno| ("set the limit of open files", errno.into()))?;
     // The name is only for those who look at the process list.
     let _ = sys::process::set_name(c"wharf-launcher");
     empty_namespaces().map_err(|errno| ("make a mount namespace", errno.into()))
+}
+
+/// The daemon may have raised its own limit; containers begin with the one that it was given.
+fn limit_open_files() -> Result<(), rustix::io::Errno> {
+    let wanted = std::env::var(super::OPEN_FILES).ok();
+    let Some(soft) = wanted.and_then(|limit| limit.parse::<u64>().ok()) else {
+        return Ok(());
+    };
+    let (_, hard) = sys::process::limit(libc::RLIMIT_NOFILE)?;
+    sys::process::set_limit(libc::RLIMIT_NOFILE, soft.min(hard), hard)
 }
 
 /// Leaves the host's mounts for a namespace that holds an empty root, read-only, and the host's /proc; answers
