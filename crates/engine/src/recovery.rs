@@ -207,7 +207,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes folders, sockets and control groups that no row owns: of creates and removals that a crash cut short.
+    /// Removes folders, sockets and control groups that no row owns: of creates and removals that a crash cut short. Data
+    /// that somebody wrote stays: a row may be missing because the store is an older copy, or a new one.
     fn remove_orphans(&self, buried: &HashSet<String>) -> Result<()> {
         let here = |id: &str| {
             self.registry()
@@ -218,7 +219,20 @@ impl Engine {
         let known = |id: &str| here(id).is_some() || buried.contains(id);
         // A shim whose row does not say that it runs was never told of to anybody: its start is undone.
         let live = |id: &str| here(id).is_some_and(|container| container.run().status.is_up());
-        remove_unowned(&self.paths().containers(), known)?;
+        for name in list_folder(&self.paths().containers())? {
+            let folder = self.paths().containers().join(&name);
+            if known(&name) {
+                continue;
+            }
+            if is_as_created(&folder) {
+                remove_tree(&folder)?;
+            } else {
+                tracing::warn!(
+                    folder = %folder.display(),
+                    "a folder with data belongs to no container and is left alone; remove it if nobody needs its files and log"
+                );
+            }
+        }
         remove_unowned(&self.paths().tombstones(), known)?;
         remove_unowned(&self.paths().shims(), live)?;
         for name in list_folder(&self.paths().temporary())? {
@@ -235,9 +249,7 @@ impl Engine {
                 continue;
             }
             // A create that was cut leaves an empty folder. Anything else is somebody's data, and the store was lost.
-            let empty = std::fs::read_dir(self.inner().volume_store.path(&name))
-                .map_or(true, |mut entries| entries.next().is_none());
-            if empty {
+            if is_empty(&self.inner().volume_store.path(&name)) {
                 self.inner().volume_store.remove(&name)?;
             } else {
                 tracing::warn!(
@@ -315,6 +327,28 @@ fn remove_unowned(folder: &std::path::Path, has_owner: impl Fn(&str) -> bool) ->
         }
     }
     Ok(())
+}
+
+/// Whether nothing was written in a container's folder since a create made it: no file of the container, no line of a log.
+/// What can not be looked at counts as written.
+fn is_as_created(folder: &std::path::Path) -> bool {
+    let no_log = |entries: fs::ReadDir| {
+        entries.into_iter().all(|entry| {
+            entry.is_ok_and(|entry| {
+                !entry.file_name().to_string_lossy().contains("-json.log")
+                    || entry.metadata().is_ok_and(|file| file.len() == 0)
+            })
+        })
+    };
+    is_empty(&folder.join("upper")) && fs::read_dir(folder).is_ok_and(no_log)
+}
+
+/// Whether nothing is in a folder, or there is no such folder. What can not be looked at has something in it.
+fn is_empty(folder: &std::path::Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 fn list_folder(path: &std::path::Path) -> Result<Vec<String>> {

@@ -6,13 +6,17 @@ use engine::{Engine, ListOptions, LogsOptions, WaitCondition};
 
 use crate::kit::{self, Roots, eventually, request};
 
-pub(crate) const TESTS: [(&str, fn()); 3] = [
+pub(crate) const TESTS: [(&str, fn()); 4] = [
     (
         "a_killed_daemon_loses_nothing",
         a_killed_daemon_loses_nothing,
     ),
     ("a_second_daemon_is_refused", a_second_daemon_is_refused),
     ("orphans_are_removed", orphans_are_removed),
+    (
+        "data_that_no_row_owns_is_left_alone",
+        data_that_no_row_owns_is_left_alone,
+    ),
 ];
 
 /// The first daemon: makes containers, tells that they are there, and waits to be killed.
@@ -140,35 +144,92 @@ fn a_second_daemon_is_refused() {
     });
 }
 
+/// Opens an engine once nobody has the roots any more.
+async fn open_again(roots: &Roots) -> Engine {
+    let mut opened = None;
+    eventually("the lock is free", async || {
+        opened = Engine::open(roots.config()).await.ok();
+        opened.is_some()
+    })
+    .await;
+    opened.expect("an engine")
+}
+
+/// What creates and removals leave that a crash cut short, as their steps make it.
 fn orphans_are_removed() {
     kit::run(async {
         let roots = Roots::new();
         let engine = Engine::open(roots.config()).await.expect("open");
         kit::clean_up(engine).await;
         let orphan = "ab".repeat(32);
-        for folder in ["data/v1/containers", "data/v1/tombstones", "exec/v1/shims"] {
-            std::fs::create_dir_all(
-                roots
-                    .folder
-                    .path()
-                    .join(folder)
-                    .join(&orphan)
-                    .join("upper/deep"),
-            )
-            .expect("an orphan");
+        let made = [
+            format!("data/v1/containers/{orphan}/upper"),
+            format!("data/v1/containers/{orphan}/work"),
+            format!("data/v1/tombstones/{orphan}/upper/deep"),
+            format!("exec/v1/shims/{orphan}/deep"),
+            format!("data/v1/volumes/{orphan}/_data"),
+        ]
+        .map(|folder| roots.folder.path().join(folder));
+        for folder in &made {
+            std::fs::create_dir_all(folder).expect("an orphan");
         }
-        let mut opened = None;
-        eventually("the lock is free", async || {
-            opened = Engine::open(roots.config()).await.ok();
-            opened.is_some()
-        })
-        .await;
-        kit::clean_up(opened.expect("an engine")).await;
-        for folder in ["data/v1/containers", "data/v1/tombstones", "exec/v1/shims"] {
-            assert!(
-                !roots.folder.path().join(folder).join(&orphan).exists(),
-                "{folder}"
-            );
+        // A spare that became a container's folder has these as well.
+        let folder = made[0].parent().expect("its folder");
+        std::fs::write(folder.join(format!("{orphan}-json.log")), "").expect("a log");
+        std::fs::write(folder.join("hosts"), "").expect("a file for /etc");
+        kit::clean_up(open_again(&roots).await).await;
+        for folder in made {
+            let folder = folder.parent().expect("the orphan");
+            assert!(!folder.exists(), "{}", folder.display());
         }
+    });
+}
+
+/// As after the store was restored from an older copy.
+fn data_that_no_row_owns_is_left_alone() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = Engine::open(roots.config()).await.expect("open");
+        kit::clean_up(engine).await;
+        let (wrote, logged) = ("ab".repeat(32), "cd".repeat(32));
+        let kept = [
+            format!("data/v1/containers/{wrote}/upper/srv/letter"),
+            format!("data/v1/containers/{logged}/{logged}-json.log.1"),
+            "data/v1/volumes/precious/_data/letter".to_owned(),
+        ]
+        .map(|file| roots.folder.path().join(file));
+        for file in &kept {
+            std::fs::create_dir_all(file.parent().expect("its folder")).expect("a folder");
+            std::fs::write(file, "dear").expect("data");
+        }
+        std::fs::create_dir(
+            roots
+                .folder
+                .path()
+                .join(format!("data/v1/containers/{logged}/upper")),
+        )
+        .expect("an empty layer");
+        for _ in 0..2 {
+            kit::clean_up(open_again(&roots).await).await;
+            for file in &kept {
+                assert!(file.exists(), "{}", file.display());
+            }
+        }
+        let engine = open_again(&roots).await;
+        let request = api_types::VolumeCreate {
+            name: "precious".to_owned(),
+            ..Default::default()
+        };
+        engine
+            .volume_create(request)
+            .await
+            .expect("the volume is taken up");
+        assert!(kept[2].exists());
+        engine
+            .volume_remove("precious", false)
+            .await
+            .expect("and is a volume like others");
+        kit::clean_up(engine).await;
+        assert!(kept[0].exists() && !kept[2].exists());
     });
 }
