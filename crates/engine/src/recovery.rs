@@ -76,11 +76,10 @@ impl Engine {
         }
     }
 
-    /// Writes down that what the former daemon had under way is void, and which boot of the host this is.
+    /// Writes down which boot of the host this is.
     async fn note_start(&self) -> Result<()> {
         let boot_id = self.inner().host.boot_id.clone();
         self.commit(Durability::Kill, Vec::new(), move |connection| {
-            rows::leases::clear(connection)?;
             schema::set_meta(connection, "boot", &boot_id)
         })
         .await

@@ -413,14 +413,3 @@ pub(crate) mod execs {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
-
-/// Guards for what nothing refers to yet.
-pub(crate) mod leases {
-    use super::*;
-
-    /// Forgets all: a lease belongs to an operation, and none outlives its daemon.
-    pub(crate) fn clear(connection: &Connection) -> Result<()> {
-        connection.execute("DELETE FROM leases", [])?;
-        Ok(())
-    }
-}

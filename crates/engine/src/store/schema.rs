@@ -6,10 +6,7 @@
 //! images      (ns,id) PK    created  doc
 //! refs        (ns,name) PK  image → images.id   target  doc
 //! layers      number PK     (chain,variant) UNIQUE   diff  size  state
-//! blobs       digest PK     size
-//! leases      id PK         kind  key  expires
 //! volumes     (ns,name) PK  anonymous  doc
-//! networks    (ns,id) PK    name  doc
 //! endpoints   (network,container) PK   address
 //! execs       id PK         container  doc
 //! events      sequence PK   time  doc
@@ -39,17 +36,19 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (ns, name)) WITHOUT ROWID;
     CREATE TABLE layers (number INTEGER PRIMARY KEY, chain TEXT NOT NULL, variant TEXT NOT NULL, diff TEXT NOT NULL,
         size INTEGER NOT NULL, state TEXT NOT NULL, UNIQUE (chain, variant));
-    CREATE TABLE blobs (digest TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE leases (id TEXT PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE volumes (ns TEXT NOT NULL, name TEXT NOT NULL, anonymous INTEGER NOT NULL, doc TEXT NOT NULL,
         PRIMARY KEY (ns, name)) WITHOUT ROWID;
-    CREATE TABLE networks (ns TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, doc TEXT NOT NULL,
-        PRIMARY KEY (ns, id), UNIQUE (ns, name)) WITHOUT ROWID;
     CREATE TABLE endpoints (network TEXT NOT NULL, container TEXT NOT NULL, address TEXT NOT NULL,
         PRIMARY KEY (network, container)) WITHOUT ROWID;
     CREATE TABLE execs (id TEXT PRIMARY KEY, container TEXT NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE events (sequence INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, doc TEXT NOT NULL);
     CREATE TABLE tombstones (sequence INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, key TEXT NOT NULL);
+    ",
+    // Nobody ever wrote to these.
+    "
+    DROP TABLE IF EXISTS blobs;
+    DROP TABLE IF EXISTS leases;
+    DROP TABLE IF EXISTS networks;
     ",
 ];
 
