@@ -63,7 +63,7 @@ pub(crate) struct View {
 
 impl Engine {
     /// The container's own groups, read-only unless it is privileged: the unified tree where it is the only one, else
-    /// a folder for each hierarchy in which the container has a group.
+    /// a folder for each hierarchy in which the container has a group, or shares (`shared`) that of all.
     ///
     /// The unified tree is mounted anew only for a cgroup namespace of the container's own (`private`). In the
     /// host's, a new mount would set its options, such as none, on the host's mount as well: there it is a clone.
@@ -71,6 +71,7 @@ impl Engine {
         &self,
         container: &Container,
         private: bool,
+        shared: &[PathBuf],
         descriptors: &mut Descriptors,
     ) -> Result<View> {
         let attrs = MountAttrs::NO_SUID_NO_DEV_NO_EXEC;
@@ -106,13 +107,15 @@ impl Engine {
             links: Vec::new(),
         };
         for hierarchy in &self.inner().hierarchies {
-            let group = hierarchy
-                .path
-                .join(self.inner().groups.path())
-                .join(container.id().as_str());
-            if !group.is_dir() {
+            let parent = hierarchy.path.join(self.inner().groups.path());
+            let own = parent.join(container.id().as_str());
+            let group = if own.is_dir() {
+                own
+            } else if shared.contains(&parent) {
+                parent
+            } else {
                 continue;
-            }
+            };
             view.mounts.push(MountEntry {
                 target: format!("{TARGET}/{}", hierarchy.name),
                 kind: MountKind::Detached(descriptors.slot(clone_path(&group, false)?)),

@@ -196,7 +196,12 @@ impl Engine {
             },
             tasks: surroundings.take_tasks(),
             unified: surroundings.take_unified(),
-            cgroup_view: self.cgroup_view(container, cgroup_private, descriptors)?,
+            cgroup_view: self.cgroup_view(
+                container,
+                cgroup_private,
+                &surroundings.shared_groups(),
+                descriptors,
+            )?,
             host_ipc: host_ipc(&modes)?,
             cgroup_private,
             mounts,

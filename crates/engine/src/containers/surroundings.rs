@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use network::{Binding, Endpoint, HostPort, PortMapping};
@@ -151,6 +152,11 @@ impl Surroundings {
     /// `tasks` files of the group, once.
     pub(super) fn take_tasks(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.tasks)
+    }
+
+    /// Folders of version 1 groups that the container is in together with others.
+    pub(super) fn shared_groups(&self) -> Vec<PathBuf> {
+        self.group.as_ref().map(Group::shared).unwrap_or_default()
     }
 
     /// The group's folder in the unified tree, once.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,10 @@ const DRIVERS: [Driver; 6] = [
 
 /// Version 1 file through which a thread moves itself.
 const TASKS: &str = "tasks";
+/// Where a group that needs none of its own is in its parent's. The Java virtual machine takes a host without all of cpu,
+/// cpuacct, cpuset and memory for one without groups, and overlooks the container's memory limit; a folder more for each
+/// container would cost a start as much as three mounts.
+const SHARED: [Controller; 2] = [Controller::Cpuacct, Controller::Cpuset];
 /// How often a group whose threads are moved is looked through for new ones.
 const MOVE_ROUNDS: u32 = 16;
 /// How long removal waits for exits that are under way.
@@ -158,12 +163,33 @@ impl Group {
         Ok(())
     }
 
+    /// Folders of the parent in version 1 hierarchies that the group shares with its siblings, as the hierarchies that
+    /// [`SHARED`] names where it needs no limits there. Empty where the parent can not be made: nothing is missed then but a
+    /// program's idea of its surroundings.
+    pub fn shared(&self) -> Vec<PathBuf> {
+        let shared = self.shared_folders();
+        shared.map(|folder| folder.full("")).collect()
+    }
+
+    fn shared_folders(&self) -> impl Iterator<Item = Folder<'_>> {
+        let present = self.v1.load(Ordering::Acquire);
+        let hierarchies = self.parent.layout().hierarchies().v1.iter().enumerate();
+        hierarchies
+            .filter(move |(index, hierarchy)| {
+                let own = present & (1 << index) != 0;
+                !own && hierarchy.controllers.iter().any(|one| SHARED.contains(one))
+            })
+            .filter_map(|(index, _)| self.parent.v1(index, "").ok())
+    }
+
     /// Descriptors through which a process enters: of each version 1 hierarchy the file `tasks`, to which the
     /// process itself writes `0` while it has one thread, and of the unified tree the folder, to clone into.
     pub fn entry_fds(&self) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), CgroupError> {
         let tasks = self
             .v1_indexes()
-            .map(|index| self.v1(index)?.open(TASKS, OFlags::WRONLY))
+            .map(|index| self.v1(index))
+            .chain(self.shared_folders().map(Ok))
+            .map(|folder| folder?.open(TASKS, OFlags::WRONLY))
             .collect::<Result<Vec<OwnedFd>, _>>()?;
         let unified = self
             .unified()
