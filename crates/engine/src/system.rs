@@ -215,6 +215,11 @@ impl Engine {
                 "WARNING: CAP_SYS_RESOURCE is missing: resource limits and OOM scores below the host's own can not be given".to_owned(),
             );
         }
+        if crate::compile::security::has_apparmor() {
+            warnings.push(
+                "WARNING: No AppArmor support: containers run without a profile of it".to_owned(),
+            );
+        }
         if let Some(network) = &self.inner().network {
             for chain in network.dropping_chains().unwrap_or_default() {
                 warnings.push(format!(

@@ -1,6 +1,6 @@
 //! Flags of `run`, each by its effect inside the container.
 
-use testkit::Engine;
+use testkit::{Engine, Kind};
 
 /// Runs a shell line in a container with these flags, with both clients, and compares the output.
 #[track_caller]
@@ -190,6 +190,12 @@ fn privileges() {
         );
         shows(
             engine,
+            &["--security-opt", "systempaths=unconfined"],
+            "grep -c ' /proc/' /proc/self/mounts; true",
+            "0",
+        );
+        shows(
+            engine,
             &["--privileged"],
             "grep -c ^Seccomp:.*0 /proc/self/status; mount -t tmpfs none /tmp && echo mounted",
             "1\nmounted",
@@ -228,6 +234,59 @@ fn privileges() {
             &["--security-opt", "nonsense"],
             "invalid --security-opt",
         );
+    });
+}
+
+#[test]
+fn programs_find_their_groups() {
+    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        testkit::skip("there are no hierarchies of version 1");
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        // The Java virtual machine needs all four, and takes a file from the mount whose root is the process's group.
+        let script = "for c in cpu cpuacct cpuset memory; do \
+            root=$(awk -v at=/sys/fs/cgroup/$c '$5 == at {print $4}' /proc/self/mountinfo); \
+            grep -q \":$c:$root\\$\" /proc/self/cgroup && test \"$root\" != / && echo $c; done";
+        let all = "cpu\ncpuacct\ncpuset\nmemory";
+        shows(engine, &[], script, all);
+        shows(engine, &["--cpuset-cpus", "0"], script, all);
+        engine
+            .w(&["run", "-d", "--name", "long", "busybox", "sleep", "1000"])
+            .ok();
+        let groups = [
+            "exec",
+            "long",
+            "diff",
+            "/proc/1/cgroup",
+            "/proc/self/cgroup",
+        ];
+        engine.w(&groups).ok();
+        engine.w(&["rm", "-f", "long"]).ok();
+    });
+}
+
+#[test]
+fn options_without_effect_are_told() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        for (option, folder) in [
+            ("apparmor=strict", "/sys/kernel/security/apparmor"),
+            ("label=type:strict_t", "/sys/fs/selinux/enforce"),
+        ] {
+            let created = engine.w(&["create", "--security-opt", option, "wharf/isolation"]);
+            if std::path::Path::new(folder).exists() {
+                assert!(created.stderr.contains("is not supported"), "{created:?}");
+                continue;
+            }
+            let created = created.ok();
+            let told = format!("The security option {option} has no effect");
+            assert!(created.stderr.contains(&told), "{created:?}");
+            engine.w(&["rm", created.text()]).ok();
+        }
     });
 }
 

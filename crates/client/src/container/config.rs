@@ -178,6 +178,8 @@ fn host_config(
         publish_all_ports: parsed.switch("publish-all"),
         readonly_rootfs: parsed.switch("read-only"),
         security_opt: security_options(parsed)?,
+        masked_paths: system_paths(parsed),
+        readonly_paths: system_paths(parsed),
         tmpfs: mounts::tmpfs_flag(&parsed.list("tmpfs")),
         uts_mode: text(parsed, "uts"),
         userns_mode: text(parsed, "userns"),
@@ -388,6 +390,18 @@ fn device(value: &str) -> Result<Device, String> {
     })
 }
 
+/// The security option that hides and protects nothing. The API has lists of paths for it.
+const SYSTEM_PATHS: (&str, &str) = ("systempaths", "unconfined");
+
+/// No paths, when [`SYSTEM_PATHS`] is given; else the daemon's own.
+fn system_paths(parsed: &Parsed) -> Option<Vec<String>> {
+    let options = parsed.list("security-opt");
+    let mut pairs = options
+        .iter()
+        .filter_map(|option| option.split_once('=').or_else(|| option.split_once(':')));
+    pairs.any(|option| option == SYSTEM_PATHS).then(Vec::new)
+}
+
 /// A seccomp profile is named by its file here and sent whole: the daemon may be elsewhere.
 fn security_options(parsed: &Parsed) -> Result<Option<Vec<String>>, Failure> {
     let mut options = Vec::new();
@@ -400,6 +414,9 @@ fn security_options(parsed: &Parsed) -> Result<Option<Vec<String>>, Failure> {
             return Err(Failure::Invalid(format!(
                 "Invalid --security-opt: {option:?}"
             )));
+        }
+        if (key, value) == SYSTEM_PATHS {
+            continue;
         }
         if key != "seccomp" || matches!(value, "unconfined" | "builtin") {
             options.push(option);

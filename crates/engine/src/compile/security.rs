@@ -118,8 +118,8 @@ pub(crate) enum SeccompChoice {
 /// Reads the options.
 ///
 /// # Errors
-/// Docker's sentence for one that is malformed; AppArmor and SELinux settings mean nothing on a host without them,
-/// as in docker, and are refused on a host with them.
+/// Docker's sentence for one that is malformed; AppArmor and SELinux settings mean nothing on a host without them, as in
+/// docker ([`without_effect`] says so), and are refused on a host with them.
 pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions> {
     let mut options = SecurityOptions::default();
     for option in host.security_opt.iter().flatten() {
@@ -148,12 +148,10 @@ pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions> {
                     }
                 }
             }
-            "apparmor"
-                if value != "unconfined" && Path::new("/sys/kernel/security/apparmor").exists() =>
-            {
+            "apparmor" if value != "unconfined" && has_apparmor() => {
                 return Err(EngineError::unsupported("the security option apparmor"));
             }
-            "label" if Path::new("/sys/fs/selinux/enforce").exists() && value != "disable" => {
+            "label" if value != "disable" && has_selinux() => {
                 return Err(EngineError::unsupported("the security option label"));
             }
             "apparmor" | "label" => {}
@@ -171,6 +169,37 @@ pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions> {
         }
     }
     Ok(options)
+}
+
+/// Whether the kernel enforces AppArmor profiles. Wharf loads none.
+pub(crate) fn has_apparmor() -> bool {
+    Path::new("/sys/kernel/security/apparmor").exists()
+}
+
+/// Whether an SELinux policy is loaded.
+fn has_selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
+}
+
+/// A sentence for each option that was accepted and does nothing, because this host lacks what it is about.
+pub(crate) fn without_effect(host: &HostConfig) -> Vec<String> {
+    let system = |option: &String| {
+        let (name, value) = option.split_once('=').or_else(|| option.split_once(':'))?;
+        match (name, value) {
+            ("apparmor", value) if value != "unconfined" && !has_apparmor() => Some("AppArmor"),
+            ("label", value) if value != "disable" && !has_selinux() => Some("SELinux"),
+            _ => None,
+        }
+    };
+    let options = host.security_opt.iter().flatten();
+    options
+        .filter_map(|option| {
+            let system = system(option)?;
+            Some(format!(
+                "The security option {option} has no effect: this host has no {system}."
+            ))
+        })
+        .collect()
 }
 
 /// Filters that were compiled, by the capabilities that they depend on: the same few come again and again.

@@ -217,6 +217,7 @@ impl Engine {
         if modes.network == NetworkMode::Host && (published || host.publish_all_ports) {
             warnings.push("Published ports are discarded when using host network mode".to_owned());
         }
+        warnings.extend(compile::security::without_effect(host));
         warnings
     }
 
