@@ -111,7 +111,7 @@ pub(crate) struct Request<'a> {
     /// Path and query, with the version in front.
     pub(crate) path: String,
     /// Further headers.
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// The body.
     pub(crate) body: Body<'a>,
     /// Whether the connection becomes a raw stream.

@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// The same, told alone and with status 1 by every verb, `run` included.
     #[error("{0}")]
     Plain(String),
+    /// Which engine is meant is not understood: told alone and with status 1 by every verb.
+    #[error("Failed to initialize: {0}")]
+    Endpoint(String),
     /// Nobody listens there.
     #[error("Cannot connect to the Docker daemon at {host}. Is the docker daemon running?")]
     NoDaemon {
@@ -58,7 +61,7 @@ pub(crate) enum Failure {
 }
 
 /// What the kernel said, as docker's users know it: `no such file or directory`.
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = match (error.raw_os_error(), text.rfind(" (os error")) {
         (Some(_), Some(end)) => &text[..end],

@@ -33,7 +33,16 @@ pub(crate) struct Flag {
     pub(crate) help: &'static str,
     /// Whether it is built.
     pub(crate) support: Support,
+    /// Reads a value and gives it in its usual form, or says in docker's words why it is none.
+    pub(crate) check: Option<Check>,
+    /// An older name that still works and that no help text shows.
+    pub(crate) also: Option<&'static str>,
+    /// What to use in its place; it still works, with a word about it.
+    pub(crate) instead: Option<&'static str>,
 }
+
+/// Reads one value of a flag while the command line is taken apart.
+pub(crate) type Check = fn(&str) -> Result<String, String>;
 
 impl Flag {
     /// A switch.
@@ -44,6 +53,9 @@ impl Flag {
             kind: Kind::Bool,
             help,
             support: Support::Yes,
+            check: None,
+            also: None,
+            instead: None,
         }
     }
 
@@ -55,6 +67,9 @@ impl Flag {
             kind: Kind::One(shown),
             help,
             support: Support::Yes,
+            check: None,
+            also: None,
+            instead: None,
         }
     }
 
@@ -66,6 +81,9 @@ impl Flag {
             kind: Kind::List(shown),
             help,
             support: Support::Yes,
+            check: None,
+            also: None,
+            instead: None,
         }
     }
 
@@ -83,6 +101,35 @@ impl Flag {
             support: Support::Refused,
             ..self
         }
+    }
+
+    /// The same, each value read by `check`.
+    pub(crate) const fn checked(self, check: Check) -> Self {
+        Flag {
+            check: Some(check),
+            ..self
+        }
+    }
+
+    /// The same, with an older name that no help text shows.
+    pub(crate) const fn also(self, name: &'static str) -> Self {
+        Flag {
+            also: Some(name),
+            ..self
+        }
+    }
+
+    /// The same, but on its way out: `instead` says what to use.
+    pub(crate) const fn deprecated(self, instead: &'static str) -> Self {
+        Flag {
+            instead: Some(instead),
+            ..self
+        }
+    }
+
+    /// Whether this is the flag of that name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name == name || self.also == Some(name)
     }
 
     /// The flag as error texts name it: `-m, --memory` or `--cpus`.

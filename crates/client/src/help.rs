@@ -9,41 +9,48 @@ use crate::verb::Verb;
 /// Verbs that a newcomer needs first, in the order in which they are needed.
 const COMMON: &[&str] = &["run", "exec", "ps", "pull", "images", "version", "info"];
 
-/// The usage line of a verb: `Usage:  wharf run [OPTIONS] IMAGE [COMMAND] [ARG...]`.
-pub(crate) fn usage(program: &str, verb: &Verb) -> String {
-    format!("Usage:  {program} {} {}", verb.paths[0], verb.usage)
+/// The usage line of a verb that was reached by a name: `Usage:  wharf run [OPTIONS] IMAGE [COMMAND] [ARG...]`.
+pub(crate) fn usage(program: &str, verb: &Verb, name: &str) -> String {
+    format!("Usage:  {program} {name} {}", verb.usage)
         .trim_end()
         .to_owned()
 }
 
 /// The whole help text of a verb.
-pub(crate) fn of_verb(program: &str, verb: &Verb) -> String {
-    let mut text = format!("{}\n\n{}\n", usage(program, verb), verb.about);
+pub(crate) fn of_verb(program: &str, verb: &Verb, name: &str) -> String {
+    let mut text = format!("{}\n\n{}\n", usage(program, verb, name), verb.about);
     if verb.paths.len() > 1 {
-        let names: Vec<_> = verb
-            .paths
-            .iter()
-            .rev()
+        let (grouped, single): (Vec<&str>, Vec<&str>) =
+            verb.paths.iter().partition(|path| path.contains(' '));
+        let names: Vec<_> = grouped
+            .into_iter()
+            .chain(single)
             .map(|path| format!("{program} {path}"))
             .collect();
         let _ = write!(text, "\nAliases:\n  {}\n", names.join(", "));
     }
-    let flags: Vec<_> = verb
+    let mut flags: Vec<_> = verb
         .flags
         .iter()
         .copied()
         .flatten()
-        .filter(|flag| flag.support == Support::Yes)
+        .filter(|flag| flag.support == Support::Yes && flag.instead.is_none())
         .collect();
     if !flags.is_empty() {
+        flags.sort_by_key(|flag| flag.name);
         text.push_str("\nOptions:\n");
-        let left: Vec<_> = flags.iter().map(|flag| column(flag)).collect();
-        let width = left.iter().map(String::len).max().unwrap_or(0);
-        for (flag, left) in flags.iter().zip(&left) {
-            let _ = writeln!(text, "  {left:<width$}   {}", flag.help);
-        }
+        options(&mut text, &flags);
     }
     text
+}
+
+/// A line for each flag, in two columns.
+fn options(text: &mut String, flags: &[&Flag]) {
+    let left: Vec<_> = flags.iter().map(|flag| column(flag)).collect();
+    let width = left.iter().map(String::len).max().unwrap_or(0);
+    for (flag, left) in flags.iter().zip(&left) {
+        let _ = writeln!(text, "  {left:<width$}   {}", flag.help);
+    }
 }
 
 /// `-e, --env list`, with room where the letter would be.
@@ -88,14 +95,23 @@ pub(crate) fn of_program(program: &str) -> String {
         let _ = writeln!(text, "  {path:<11} {}", verb.about);
     }
     text.push_str("\nGlobal Options:\n");
-    for flag in crate::session::GLOBAL {
-        let _ = writeln!(text, "  {:<20} {}", column(flag), flag.help);
-    }
+    let flags: Vec<_> = crate::invoke::GLOBAL
+        .iter()
+        .filter(|flag| flag.support == Support::Yes)
+        .collect();
+    options(&mut text, &flags);
     let _ = write!(
         text,
         "\nRun '{program} COMMAND --help' for more information on a command.\n"
     );
     text
+}
+
+/// The usage line of a group, as messages show it.
+pub(crate) fn usage_of_group(program: &str, group: &str) -> String {
+    // Docker's own group of volumes says what follows, the others do not.
+    let rest = if group == "volume" { " COMMAND" } else { "" };
+    format!("{program} {group}{rest}")
 }
 
 /// The text of a group such as `container`.

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -27,38 +27,26 @@ impl Host {
     /// Reads `unix://PATH`, `tcp://HOST:PORT` (port 2375 when none is named) or `HOST:PORT`.
     ///
     /// # Errors
-    /// A sentence for other schemes.
+    /// A sentence for other schemes; docker's where docker has none either.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let text = text.trim();
-        if let Some(path) = text.strip_prefix("unix://") {
-            let path = if path.is_empty() { SOCKETS[1] } else { path };
-            return Ok(Host::Unix(path.into()));
+        if text.is_empty() {
+            return Ok(default());
         }
-        if let Some((scheme, _)) = text
-            .split_once("://")
-            .filter(|(scheme, _)| !["tcp", "http"].contains(scheme))
-        {
-            return Err(Failure::Invalid(format!(
-                "unable to parse docker host `{text}`: wharf's client speaks unix:// and tcp://, not {scheme}://"
-            )));
-        }
-        let address = text
-            .split_once("://")
-            .map_or(text, |(_, address)| address)
-            .trim_end_matches('/');
-        if address.is_empty() {
-            return Err(Failure::Invalid(format!(
+        let (scheme, address) = text.split_once("://").unwrap_or(("tcp", text));
+        match scheme {
+            "unix" if address.is_empty() => Ok(Host::Unix(SOCKETS[1].into())),
+            "unix" => Ok(Host::Unix(address.into())),
+            "tcp" => tcp(text, address).map(Host::Tcp),
+            "fd" => Err(Failure::Endpoint(format!(
                 "unable to parse docker host `{text}`"
-            )));
+            ))),
+            "npipe" => Err(Failure::Endpoint("protocol not available".to_owned())),
+            "ssh" => Err(unresolved(
+                "wharf's client does not speak ssh:// yet: forward the engine's socket by ssh -L",
+            )),
+            _ => Err(unresolved(&format!("invalid bind address format: {text}"))),
         }
-        let has_port = address
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        Ok(Host::Tcp(if has_port {
-            address.to_owned()
-        } else {
-            format!("{address}:2375")
-        }))
     }
 
     /// The address as docker's messages write it.
@@ -68,6 +56,36 @@ impl Host {
             Host::Tcp(address) => format!("tcp://{address}"),
         }
     }
+}
+
+fn unresolved(why: &str) -> Failure {
+    Failure::Endpoint(format!("unable to resolve docker endpoint: {why}"))
+}
+
+/// Host and port of a TCP address.
+fn tcp(text: &str, address: &str) -> Result<String, Failure> {
+    let address = address.trim_end_matches('/');
+    if address.contains('/') {
+        return Err(unresolved(&format!(
+            "{text}: wharf's client takes no path behind a TCP address"
+        )));
+    }
+    if env::var_os("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty()) {
+        return Err(unresolved(
+            "DOCKER_TLS_VERIFY is set, and wharf's client does not speak TLS yet",
+        ));
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => match port.parse::<u16>() {
+            Ok(port) => (host, port),
+            Err(_) => {
+                return Err(unresolved(&format!("invalid bind address format: {text}")));
+            }
+        },
+        _ => (address, 2375),
+    };
+    let host = if host.is_empty() { "localhost" } else { host };
+    Ok(format!("{host}:{port}"))
 }
 
 /// The client's configuration folder: `--config`, `DOCKER_CONFIG`, `~/.docker`.
@@ -83,66 +101,80 @@ pub(crate) fn config_folder(flag: Option<&str>) -> PathBuf {
 /// `config.json` of that folder; null when there is none.
 ///
 /// # Errors
-/// A sentence when it is there and can not be read, or is no JSON.
-pub(crate) fn config_file(folder: &Path) -> Result<Value, Failure> {
-    read_json(&folder.join("config.json")).map_err(|source| {
-        Failure::Invalid(format!(
-            "Error loading config file: {}: {source}",
-            folder.join("config.json").display()
-        ))
-    })
+/// A sentence when it is there and can not be read, or is no JSON object.
+pub(crate) fn config_file(folder: &Path) -> Result<Value, String> {
+    let path = folder.join("config.json");
+    let text = read(&path).map_err(|error| {
+        format!(
+            "Error loading config file: open {}: {}",
+            path.display(),
+            crate::failure::plain(&error)
+        )
+    })?;
+    if text.trim_ascii().is_empty() {
+        return Ok(Value::Null);
+    }
+    let parsed = serde_json::from_slice(&text).map_err(|error| error.to_string());
+    parsed
+        .and_then(|value: Value| {
+            if value.is_object() {
+                Ok(value)
+            } else {
+                Err("a JSON object is expected".to_owned())
+            }
+        })
+        .map_err(|why| format!("Error parsing config file ({}): {why}", path.display()))
 }
 
-fn read_json(path: &Path) -> io::Result<Value> {
-    match fs::metadata(path) {
-        Ok(meta) if meta.len() > FILE_LIMIT => Err(io::Error::new(
+/// A file's content; nothing when there is none.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match fs::File::open(path) {
+        Ok(file) => file.take(FILE_LIMIT + 1).read_to_end(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(text),
+        Err(error) => return Err(error),
+    };
+    if text.len() as u64 > FILE_LIMIT {
+        return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
             "larger than 4 MiB",
-        )),
-        Ok(_) => serde_json::from_slice(&fs::read(path)?).map_err(io::Error::from),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Value::Null),
-        Err(error) => Err(error),
+        ));
     }
+    Ok(text)
 }
 
 /// The engine that is meant, and the name of the context that says so.
 ///
 /// In docker's order: `-H`, `-c`, `DOCKER_HOST`, `DOCKER_CONTEXT`, `currentContext`, the default.
 ///
+/// `current` gives `currentContext` when that far is asked. The context `default` is what `-H` and `DOCKER_HOST` say.
+///
 /// # Errors
 /// A context that does not exist, or a host that is not understood.
-pub(crate) fn choose(
-    host: Option<&str>,
+pub(crate) fn choose<'a>(
+    hosts: &[String],
     context: Option<&str>,
     folder: &Path,
+    current: impl FnOnce() -> &'a str,
 ) -> Result<(Host, String), Failure> {
-    if let Some(host) = host {
-        if context.is_some() {
-            return Err(Failure::Invalid(
-                "conflicting options: cannot specify both --host and --context".to_owned(),
-            ));
-        }
-        return Ok((Host::parse(host)?, "default".to_owned()));
-    }
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let named = match (context, variable("DOCKER_HOST")) {
-        (Some(context), _) => Some(context.to_owned()),
-        (None, Some(host)) => return Ok((Host::parse(&host)?, "default".to_owned())),
-        (None, None) => match variable("DOCKER_CONTEXT") {
-            Some(context) => Some(context),
-            None => config_file(folder)?["currentContext"]
-                .as_str()
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned),
-        },
+    let variable_host = variable("DOCKER_HOST");
+    let named = match context {
+        Some(context) => context.to_owned(),
+        None if !hosts.is_empty() || variable_host.is_some() => String::new(),
+        None => variable("DOCKER_CONTEXT").unwrap_or_else(|| current().to_owned()),
     };
-    match named.filter(|name| name != "default") {
-        None => Ok((default(), "default".to_owned())),
-        Some(name) => {
-            let host = from_context(folder, &name)?;
-            Ok((Host::parse(&host)?, name))
-        }
+    if !matches!(named.as_str(), "" | "default") {
+        let host = from_context(folder, &named)?;
+        return Ok((Host::parse(&host)?, named));
     }
+    let host = match (hosts, variable_host) {
+        ([], None) => default(),
+        ([], Some(host)) => Host::parse(&host)?,
+        ([host], _) => Host::parse(host)?,
+        _ => return Err(unresolved("Specify only one -H")),
+    };
+    Ok((host, "default".to_owned()))
 }
 
 /// The socket that is there; Wharf's own when neither is.
@@ -155,18 +187,25 @@ fn default() -> Host {
 fn from_context(folder: &Path, name: &str) -> Result<String, Failure> {
     let id = types::Digest::sha256(name.as_bytes()).hex();
     let path = folder.join("contexts/meta").join(id).join("meta.json");
-    let failed = |source| Failure::Local {
-        doing: format!("cannot read context {name:?}"),
-        source,
-    };
-    let meta = read_json(&path).map_err(failed)?;
-    let host = meta["Endpoints"]["docker"]["Host"].as_str();
-    host.map(str::to_owned).ok_or_else(|| {
-        Failure::Invalid(format!(
-            "context {name:?}: context not found: open {}: no such file or directory",
-            path.display()
+    let failed = |why: &str| unresolved(&format!("context {name:?}: {why}"));
+    let text = read(&path).map_err(|error| {
+        failed(&format!(
+            "open {}: {}",
+            path.display(),
+            crate::failure::plain(&error)
         ))
-    })
+    })?;
+    if text.is_empty() {
+        return Err(failed(&format!(
+            "context not found: open {}: no such file or directory",
+            path.display()
+        )));
+    }
+    let meta: Value = serde_json::from_slice(&text)
+        .map_err(|error| failed(&format!("parsing {}: {error}", path.display())))?;
+    let host = meta["Endpoints"]["docker"]["Host"].as_str();
+    host.map(str::to_owned)
+        .ok_or_else(|| failed("it has no docker endpoint"))
 }
 
 #[cfg(test)]
@@ -187,7 +226,23 @@ mod tests {
             Host::parse("127.0.0.1:5").unwrap(),
             Host::Tcp("127.0.0.1:5".to_owned())
         );
-        assert!(Host::parse("ssh://me@there").is_err());
+        assert_eq!(
+            Host::parse(":1").unwrap(),
+            Host::Tcp("localhost:1".to_owned())
+        );
+        assert_eq!(
+            Host::parse("[::1]").unwrap(),
+            Host::Tcp("[::1]:2375".to_owned())
+        );
+        for text in [
+            "ssh://me@there",
+            "fd://",
+            "http://x:1",
+            "tcp://x:y",
+            "x:1/path",
+        ] {
+            assert!(Host::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -203,12 +258,16 @@ mod tests {
             r#"{"Name":"far","Endpoints":{"docker":{"Host":"tcp://127.0.0.1:9"}}}"#,
         )
         .unwrap();
-        let (host, name) = choose(None, Some("far"), folder.path()).unwrap();
+        let none = || "";
+        let (host, name) = choose(&[], Some("far"), folder.path(), none).unwrap();
         assert_eq!(
             (host, name.as_str()),
             (Host::Tcp("127.0.0.1:9".to_owned()), "far")
         );
-        assert!(choose(None, Some("nowhere"), folder.path()).is_err());
-        assert!(choose(Some("unix:///a"), Some("far"), folder.path()).is_err());
+        assert!(choose(&[], Some("nowhere"), folder.path(), none).is_err());
+        let hosts = ["unix:///a".to_owned(), "unix:///b".to_owned()];
+        let (host, name) = choose(&hosts[..1], None, folder.path(), none).unwrap();
+        assert_eq!((host, name.as_str()), (Host::Unix("/a".into()), "default"));
+        assert!(choose(&hosts, None, folder.path(), none).is_err());
     }
 }

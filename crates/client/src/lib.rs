@@ -13,6 +13,8 @@ mod flag;
 mod frames;
 mod help;
 mod host;
+mod invoke;
+mod number;
 mod parse;
 mod progress;
 mod query;
@@ -35,5 +37,5 @@ pub fn main(args: Vec<OsString>) -> u8 {
         .into_iter()
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
-    session::run(args)
+    invoke::run(args)
 }

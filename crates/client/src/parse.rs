@@ -1,10 +1,17 @@
 //! Arguments as docker's parser reads them.
 
 use crate::flag::{Flag, Kind, Support};
+use crate::number;
+
+/// What every command knows. Its letter is on its way out, is in no text, and gives way to a flag of the command's.
+static HELP: Flag = Flag::switch("help", "Print usage");
+const HELP_LETTER: char = 'h';
 
 /// Why arguments were not understood; the texts are those that docker's users know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseError {
+    #[error("bad flag syntax: {0}")]
+    Syntax(String),
     #[error("unknown flag: {0}")]
     UnknownFlag(String),
     #[error("unknown shorthand flag: {letter:?} in {cluster}")]
@@ -19,8 +26,6 @@ pub(crate) enum ParseError {
     },
     #[error("--{0} is a flag of docker that wharf does not support yet")]
     Refused(&'static str),
-    #[error("--help")]
-    Help,
 }
 
 /// The flags and arguments of one command.
@@ -29,14 +34,18 @@ pub(crate) struct Parsed {
     values: Vec<(&'static Flag, String)>,
     /// What is no flag, in order.
     pub(crate) args: Vec<String>,
+    /// What is to be told of flags that are on their way out.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Parsed {
     /// Reads `args`. With `interspersed`, flags may stand behind arguments; without, the first
     /// argument ends the flags (`run IMAGE command --flag-of-the-command`).
     ///
+    /// `--help` is a flag as others are: see [`Parsed::wants_help`].
+    ///
     /// # Errors
-    /// The first argument that is not understood; [`ParseError::Help`] for `--help`.
+    /// The first argument that is not understood.
     pub(crate) fn read(
         flags: &'static [&'static [Flag]],
         interspersed: bool,
@@ -51,7 +60,7 @@ impl Parsed {
             } else if let Some(long) = arg.strip_prefix("--") {
                 parsed.long(flags, long, &mut rest)?;
             } else if arg.len() > 1 && arg.starts_with('-') {
-                parsed.letters(flags, &arg, &mut rest)?;
+                parsed.letters(flags, &arg[1..], &mut rest)?;
             } else {
                 parsed.args.push(arg);
                 if !interspersed {
@@ -63,28 +72,27 @@ impl Parsed {
         Ok(parsed)
     }
 
+    /// Whether the help text is asked for.
+    pub(crate) fn wants_help(&self) -> bool {
+        self.switch(HELP.name)
+    }
+
     fn long(
         &mut self,
         flags: &'static [&'static [Flag]],
         long: &str,
         rest: &mut impl Iterator<Item = String>,
     ) -> Result<(), ParseError> {
+        if long.starts_with(['-', '=']) {
+            return Err(ParseError::Syntax(format!("--{long}")));
+        }
         let (name, inline) = match long.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (long, None),
         };
-        let Some(flag) = flags
-            .iter()
-            .copied()
-            .flatten()
-            .find(|flag| flag.name == name)
-        else {
-            return Err(if name == "help" {
-                ParseError::Help
-            } else {
-                ParseError::UnknownFlag(format!("--{name}"))
-            });
-        };
+        let flag = all(flags)
+            .find(|flag| flag.is(name))
+            .ok_or_else(|| ParseError::UnknownFlag(format!("--{name}")))?;
         let value = match (flag.kind, inline) {
             (_, Some(value)) => value,
             (Kind::Bool, None) => "true".to_owned(),
@@ -95,55 +103,72 @@ impl Parsed {
         self.set(flag, value)
     }
 
+    /// Reads letters behind one dash. Messages name the letter and what was left of its cluster.
     fn letters(
         &mut self,
         flags: &'static [&'static [Flag]],
         cluster: &str,
         rest: &mut impl Iterator<Item = String>,
     ) -> Result<(), ParseError> {
-        let mut letters = cluster[1..].chars();
-        while let Some(letter) = letters.next() {
-            let Some(flag) = flags
-                .iter()
-                .copied()
-                .flatten()
-                .find(|flag| flag.short == Some(letter))
-            else {
-                return Err(if letter == 'h' {
-                    ParseError::Help
-                } else {
-                    ParseError::UnknownLetter {
+        let mut letters = cluster.chars();
+        loop {
+            let left = format!("-{}", letters.as_str());
+            let Some(letter) = letters.next() else {
+                return Ok(());
+            };
+            let flag = match all(flags).find(|flag| flag.short == Some(letter)) {
+                Some(flag) => flag,
+                None if letter == HELP_LETTER => {
+                    self.notes.push(format!(
+                        "Flag shorthand -{letter} has been deprecated, use --help"
+                    ));
+                    &HELP
+                }
+                None => {
+                    return Err(ParseError::UnknownLetter {
                         letter,
-                        cluster: cluster.to_owned(),
-                    }
-                });
+                        cluster: left,
+                    });
+                }
             };
             let behind = letters.as_str();
-            if flag.kind == Kind::Bool && !behind.starts_with('=') {
-                self.set(flag, "true".to_owned())?;
-                continue;
-            }
             let value = match behind.strip_prefix('=') {
-                Some(value) => value.to_owned(),
-                None if !behind.is_empty() => behind.to_owned(),
-                None => rest
+                Some(value) if !value.is_empty() => value.to_owned(),
+                _ if flag.kind == Kind::Bool => {
+                    self.set(flag, "true".to_owned())?;
+                    continue;
+                }
+                _ if !behind.is_empty() => behind.to_owned(),
+                _ => rest
                     .next()
-                    .ok_or_else(|| ParseError::NoValue(format!("{letter:?} in {cluster}")))?,
+                    .ok_or_else(|| ParseError::NoValue(format!("{letter:?} in {left}")))?,
             };
             return self.set(flag, value);
         }
-        Ok(())
     }
 
     fn set(&mut self, flag: &'static Flag, value: String) -> Result<(), ParseError> {
-        let value = if flag.kind == Kind::Bool {
-            boolean(flag, &value)?.to_string()
-        } else {
-            value
-        };
-        let zero = matches!(value.as_str(), "" | "0" | "false" | "default");
+        let zero = matches!(value.as_str(), "" | "0" | "0s" | "false" | "default");
         if flag.support == Support::Refused && !zero {
             return Err(ParseError::Refused(flag.name));
+        }
+        let read = match (flag.check, flag.kind) {
+            _ if flag.support == Support::Refused => Ok(value.clone()),
+            (Some(check), _) => check(&value),
+            (None, Kind::Bool) => number::boolean(&value).map(|value| value.to_string()),
+            (None, Kind::One("int")) => number::integer(&value).map(|value| value.to_string()),
+            (None, _) => Ok(value.clone()),
+        };
+        let value = read.map_err(|why| ParseError::Invalid {
+            value,
+            flag: flag.shown(),
+            why,
+        })?;
+        if let Some(instead) = flag.instead {
+            self.notes.push(format!(
+                "Flag --{} has been deprecated, {instead}",
+                flag.name
+            ));
         }
         if !matches!(flag.kind, Kind::List(_)) {
             self.values.retain(|(known, _)| known.name != flag.name);
@@ -216,17 +241,9 @@ impl Parsed {
     }
 }
 
-/// Go's `strconv.ParseBool`.
-fn boolean(flag: &Flag, value: &str) -> Result<bool, ParseError> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(ParseError::Invalid {
-            value: value.to_owned(),
-            flag: flag.shown(),
-            why: format!("strconv.ParseBool: parsing {value:?}: invalid syntax"),
-        }),
-    }
+/// The flags of a command, and what all commands know.
+fn all(flags: &'static [&'static [Flag]]) -> impl Iterator<Item = &'static Flag> {
+    flags.iter().copied().flatten().chain([&HELP])
 }
 
 #[cfg(test)]
@@ -236,7 +253,8 @@ mod tests {
     const FLAGS: &[&[Flag]] = &[&[
         Flag::switch("interactive", "").letter('i'),
         Flag::switch("tty", "").letter('t'),
-        Flag::one("name", "string", "").letter('n'),
+        Flag::one("name", "string", "").letter('n').also("nom"),
+        Flag::one("size", "int", ""),
         Flag::list("env", "list", "").letter('e'),
         Flag::one("gpus", "gpu-request", "").refused(),
     ]];
@@ -265,7 +283,7 @@ mod tests {
     fn faults_are_in_dockers_words() {
         let text = |args: &[&str]| read(args).unwrap_err().to_string();
         assert_eq!(text(&["--foo=1"]), "unknown flag: --foo");
-        assert_eq!(text(&["-ix"]), "unknown shorthand flag: 'x' in -ix");
+        assert_eq!(text(&["-ix"]), "unknown shorthand flag: 'x' in -x");
         assert_eq!(text(&["--name"]), "flag needs an argument: --name");
         assert_eq!(text(&["-e"]), "flag needs an argument: 'e' in -e");
         assert!(
@@ -273,7 +291,29 @@ mod tests {
                 "invalid argument \"perhaps\" for \"-t, --tty\" flag: strconv.ParseBool"
             )
         );
-        assert_eq!(read(&["--help"]).unwrap_err(), ParseError::Help);
+        assert_eq!(text(&["--=x"]), "bad flag syntax: --=x");
+        assert_eq!(
+            text(&["--size", "x"]),
+            "invalid argument \"x\" for \"--size\" flag: strconv.ParseInt: parsing \"x\": invalid syntax"
+        );
+    }
+
+    #[test]
+    fn help_is_a_flag_whose_letter_is_on_its_way_out() {
+        assert!(read(&["--help"]).unwrap().wants_help());
+        assert!(!read(&["--help=false"]).unwrap().wants_help());
+        let parsed = read(&["-ih"]).unwrap();
+        assert!(parsed.wants_help() && parsed.notes.len() == 1);
+        assert_eq!(
+            read(&["--help", "--foo"]).unwrap_err(),
+            ParseError::UnknownFlag("--foo".to_owned())
+        );
+    }
+
+    #[test]
+    fn older_names_are_understood() {
+        let parsed = read(&["--nom", "x"]).unwrap();
+        assert_eq!((parsed.one("name"), parsed.notes.len()), (Some("x"), 0));
     }
 
     #[test]

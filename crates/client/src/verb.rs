@@ -22,7 +22,8 @@ pub(crate) enum Takes {
 
 /// One command of the client.
 pub(crate) struct Verb {
-    /// Every path by which it is reached, the one that messages name first: `["ps", "container ls"]`.
+    /// Every path by which it is reached: `["ps", "container ls", "container ps"]`. The first of
+    /// each group is the one that messages name.
     pub(crate) paths: &'static [&'static str],
     /// What stands behind the path in usage lines.
     pub(crate) usage: &'static str,
@@ -36,4 +37,16 @@ pub(crate) struct Verb {
     pub(crate) takes: Takes,
     /// Does it.
     pub(crate) run: fn(&Session, &Parsed) -> Result<u8, Failure>,
+}
+
+impl Verb {
+    /// The path that messages name when the verb was reached by `path`.
+    pub(crate) fn named(&self, path: &str) -> &'static str {
+        let group = |path: &str| path.split_once(' ').map(|(group, _)| group.to_owned());
+        let wanted = group(path);
+        self.paths
+            .iter()
+            .find(|known| group(known) == wanted)
+            .unwrap_or(&self.paths[0])
+    }
 }

@@ -146,12 +146,26 @@ fn help_shows_what_is_supported_and_nothing_else() {
     }
 }
 
+/// A value that the flag takes.
+fn sample(flag: &str) -> &'static str {
+    match flag {
+        "--add-host" => "name:1.2.3.4",
+        "--attach" => "stdin",
+        "--dns" => "1.2.3.4",
+        "--dns-search" => "example.org",
+        "--mount" => "target=/a",
+        "--sysctl" => "net.core.somaxconn=1",
+        "--ulimit" => "nofile=1",
+        _ => "1",
+    }
+}
+
 #[test]
 fn the_parser_knows_every_flag_and_refuses_by_name() {
     let table = documented();
     for (verb, flag, short, kind) in docker() {
         let refused = table[&(verb.clone(), flag.clone())].test == "*refused*";
-        let value = (kind != "bool").then_some("1");
+        let value = (kind != "bool").then(|| sample(&flag));
         let mut spellings = vec![flag.clone()];
         if !short.is_empty() {
             spellings.push(format!("-{short}"));

@@ -1,6 +1,5 @@
 //! Verbs that do one thing to each container that is named: `stop`, `kill`, `rm`, `pause`, ….
 
-use crate::connection::Body;
 use crate::container::attachment::Waiting;
 use crate::failure::Failure;
 use crate::flag::Flag;
@@ -10,26 +9,31 @@ use crate::session::{Session, tell};
 use crate::verb::{Takes, Verb};
 
 const SIGNAL: Flag = Flag::one("signal", "string", "Signal to send to the container").letter('s');
-const TIME: Flag = Flag::one(
-    "time",
-    "int",
-    "Seconds to wait before killing the container",
-)
-.letter('t');
-const TIMEOUT: Flag = Flag::one(
-    "timeout",
-    "int",
-    "Seconds to wait before killing the container",
-);
-
-const SIGNAL_AND_TIME: &[Flag] = &[SIGNAL, TIME, TIMEOUT];
+const SIGNAL_AND_TIME: &[Flag] = &[
+    SIGNAL,
+    Flag::one(
+        "time",
+        "int",
+        "Seconds to wait before killing the container",
+    )
+    .deprecated("use --timeout instead"),
+    Flag::one(
+        "timeout",
+        "int",
+        "Seconds to wait before killing the container",
+    )
+    .letter('t'),
+];
 
 pub(super) static STOP: Verb = verb(
     &["stop", "container stop"],
     "[OPTIONS] CONTAINER [CONTAINER...]",
     "Stop one or more running containers",
     &[SIGNAL_AND_TIME],
-    |session, parsed| each(session, parsed, |name| signalled(parsed, name, "stop")),
+    |session, parsed| {
+        check_time(parsed)?;
+        each(session, parsed, |name| signalled(parsed, name, "stop"))
+    },
 );
 
 pub(super) static RESTART: Verb = verb(
@@ -37,7 +41,10 @@ pub(super) static RESTART: Verb = verb(
     "[OPTIONS] CONTAINER [CONTAINER...]",
     "Restart one or more containers",
     &[SIGNAL_AND_TIME],
-    |session, parsed| each(session, parsed, |name| signalled(parsed, name, "restart")),
+    |session, parsed| {
+        check_time(parsed)?;
+        each(session, parsed, |name| signalled(parsed, name, "restart"))
+    },
 );
 
 pub(super) static KILL: Verb = verb(
@@ -128,6 +135,15 @@ fn path(name: &str, action: &str) -> String {
     format!("/containers/{}/{action}", encode(name))
 }
 
+fn check_time(parsed: &Parsed) -> Result<(), Failure> {
+    if parsed.one("time").is_some() && parsed.one("timeout").is_some() {
+        return Err(Failure::Invalid(
+            "conflicting options: cannot specify both --timeout and --time".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 fn signalled(parsed: &Parsed, name: &str, action: &str) -> Query {
     let seconds = parsed
         .one("timeout")
@@ -144,25 +160,42 @@ fn signalled(parsed: &Parsed, name: &str, action: &str) -> Query {
 /// Status 1 when one failed; each failure has been told by then.
 fn each(session: &Session, parsed: &Parsed, query: impl Fn(&str) -> Query) -> Result<u8, Failure> {
     for_each(&parsed.args, |name| {
-        session.post(query(name).text(), None)?;
+        session.post(query(not_empty(name)?).text(), None)?;
         println!("{name}");
         Ok(())
     })
 }
 
+/// A container's name as a path may have it.
+///
+/// # Errors
+/// Docker's words for an empty one.
+pub(super) fn not_empty(name: &str) -> Result<&str, Failure> {
+    if name.trim().is_empty() {
+        return Err(Failure::Invalid(
+            "invalid container name or ID: value is empty".to_owned(),
+        ));
+    }
+    Ok(name)
+}
+
 /// Does something for every name, whatever became of the others.
 ///
 /// # Errors
-/// A daemon that is not there, at once; else status 1 when one failed.
+/// The last name's when no daemon is there; else status 1 when one failed.
 pub(super) fn for_each(
     names: &[String],
     mut act: impl FnMut(&str) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
     let mut failed = false;
-    for name in names {
+    for (at, name) in names.iter().enumerate() {
         match act(name) {
             Ok(()) => {}
-            Err(failure @ Failure::NoDaemon { .. }) => return Err(failure),
+            // It is told with what to do about it, once.
+            Err(failure @ Failure::NoDaemon { .. }) if at + 1 == names.len() => {
+                return Err(failure);
+            }
+            Err(failure @ (Failure::Endpoint(_) | Failure::Plain(_))) => return Err(failure),
             Err(failure) => {
                 tell(&failure.to_string());
                 failed = true;
@@ -176,6 +209,11 @@ fn remove(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let force = parsed.switch("force");
     for_each(&parsed.args, |name| {
         let trimmed = name.trim_matches('/');
+        if trimmed.is_empty() {
+            return Err(Failure::Invalid(
+                "container name cannot be empty".to_owned(),
+            ));
+        }
         let query = Query::new(format!("/containers/{}", encode(trimmed)))
             .with_switch("force", force)
             .with_switch("v", parsed.switch("volumes"));
@@ -196,7 +234,7 @@ fn remove(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 
 fn wait(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     for_each(&parsed.args, |name| {
-        let code = Waiting::begin(session, &encode(name), "not-running")?.code()?;
+        let code = Waiting::begin(session, &encode(not_empty(name)?), "not-running")?.code()?;
         println!("{code}");
         Ok(())
     })
@@ -212,13 +250,14 @@ fn rename(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         ));
     }
     let query = Query::new(path(old, "rename")).with("name", new);
-    match session
-        .send("POST", query.text(), Body::Empty, Vec::new())?
-        .successful()
-    {
+    match session.post(query.text(), None) {
         Ok(_) => Ok(0),
-        Err(failure) => Err(Failure::Invalid(format!(
-            "{failure}\nError: failed to rename container named {old}"
-        ))),
+        Err(failure @ Failure::NoDaemon { .. }) => Err(failure),
+        Err(failure) => {
+            tell(&failure.to_string());
+            Err(Failure::Invalid(format!(
+                "Error: failed to rename container named {old}"
+            )))
+        }
     }
 }

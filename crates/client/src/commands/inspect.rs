@@ -3,11 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::each::not_empty;
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::query::{encode, encode_path};
-use crate::session::{Session, tell};
+use crate::session::{SHAPE_VERSION, Session, tell};
 use crate::template::Template;
 use crate::verb::{Takes, Verb};
 
@@ -145,8 +146,8 @@ fn inspect(session: &Session, parsed: &Parsed, kinds: &[Kind]) -> Result<u8, Fai
     for name in &parsed.args {
         match find(session, name, kinds, parsed.switch("size")) {
             Ok(object) => found.push(object),
-            Err(failure @ Failure::NoDaemon { .. }) => return Err(failure),
-            Err(failure) => failures.push(failure.to_string()),
+            Err(failure @ Failure::Endpoint(_)) => return Err(failure),
+            Err(failure) => failures.push(failure),
         }
     }
     match &template {
@@ -162,17 +163,14 @@ fn inspect(session: &Session, parsed: &Parsed, kinds: &[Kind]) -> Result<u8, Fai
                 );
             }
         }
-        None if format == "json" => {
-            for object in &found {
-                println!("{object}");
-            }
-        }
+        None if format == "json" => println!("{}", Value::Array(found)),
         None => println!("{}", indented(&Value::Array(found))?),
     }
-    for failure in &failures {
-        tell(failure);
-    }
-    Ok(u8::from(!failures.is_empty()))
+    let last = failures.pop();
+    failures
+        .iter()
+        .for_each(|failure| tell(&failure.to_string()));
+    last.map_or(Ok(0), Err)
 }
 
 /// JSON as docker indents it: four spaces, and `[]` for an empty list.
@@ -186,7 +184,17 @@ fn indented(value: &Value) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
+/// Looks a name up among kinds, in their order.
+///
+/// Docker's users read containers and images in the shape that docker 28 knows, in which `.NetworkSettings.IPAddress`
+/// and much else still stands: that version of the API is asked.
 fn find(session: &Session, name: &str, kinds: &[Kind], size: bool) -> Result<Value, Failure> {
+    if name.trim().is_empty() {
+        let kind = kinds.first().map_or("container", |kind| kind.name);
+        return Err(Failure::Invalid(format!(
+            "invalid {kind} name or ID: value is empty"
+        )));
+    }
     for kind in kinds {
         let part = if kind.name == "image" {
             encode_path(name)
@@ -198,7 +206,10 @@ fn find(session: &Session, name: &str, kinds: &[Kind], size: bool) -> Result<Val
         } else {
             ""
         };
-        match session.get(&format!("{}{part}{}{query}", kind.prefix, kind.suffix)) {
+        match session.get_as(
+            SHAPE_VERSION,
+            &format!("{}{part}{}{query}", kind.prefix, kind.suffix),
+        ) {
             // What can not be the name of such an object is not one: the next kind may know it.
             Err(failure) if kinds.len() > 1 && matches!(failure.status(), Some(400 | 404)) => {}
             other => return other,
@@ -219,7 +230,7 @@ pub(super) static PORT: Verb = Verb {
 
 fn port(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let name = &parsed.args[0];
-    let inspect = session.get(&format!("/containers/{}/json", encode(name)))?;
+    let inspect = session.get(&format!("/containers/{}/json", encode(not_empty(name)?)))?;
     let bindings = |list: &Value| -> Vec<String> {
         let shown = |one: &Value| {
             let (ip, port) = (
@@ -235,38 +246,34 @@ fn port(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         list.as_array().into_iter().flatten().map(shown).collect()
     };
     let ports = &inspect["NetworkSettings"]["Ports"];
+    let mut lines = Vec::new();
     if let Some(wanted) = parsed.args.get(1) {
-        let key = if wanted.contains('/') {
-            wanted.clone()
-        } else {
-            format!("{wanted}/tcp")
-        };
-        let found = bindings(&ports[&key]);
-        if found.is_empty() {
+        let (port, protocol) = wanted.split_once('/').unwrap_or((wanted, ""));
+        if port.parse::<u16>().is_err() {
+            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            let why = if digits {
+                "value out of range"
+            } else {
+                "invalid syntax"
+            };
+            return Err(Failure::Invalid(format!(
+                "Error: invalid port ({port}): strconv.ParseUint: parsing {port:?}: {why}"
+            )));
+        }
+        let protocol = if protocol.is_empty() { "tcp" } else { protocol };
+        lines.extend(bindings(&ports[format!("{port}/{protocol}")]));
+        if lines.is_empty() {
             return Err(Failure::Invalid(format!(
                 "Error: No public port '{wanted}' published for {name}"
             )));
         }
-        found.iter().for_each(|line| println!("{line}"));
-        return Ok(0);
     }
-    let number = |key: &str| {
-        key.split('/')
-            .next()
-            .and_then(|port| port.parse::<u32>().ok())
-            .unwrap_or(0)
-    };
-    let mut keys: Vec<_> = ports
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, _)| key.as_str())
-        .collect();
-    keys.sort_by_key(|key| (number(key), *key));
-    for key in keys {
-        bindings(&ports[key])
-            .iter()
-            .for_each(|binding| println!("{key} -> {binding}"));
+    let all = ports.as_object().into_iter().flatten();
+    for (key, list) in all.filter(|_| parsed.args.len() == 1) {
+        let shown = bindings(list).into_iter();
+        lines.extend(shown.map(|binding| format!("{key} -> {binding}")));
     }
+    lines.sort_by(|one, other| super::natural(one, other));
+    lines.iter().for_each(|line| println!("{line}"));
     Ok(0)
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::each::not_empty;
 use super::follow::Follower;
 use crate::connection::{Answer, Body};
 use crate::container::attachment::{PATIENCE, PAUSE};
@@ -54,9 +55,8 @@ pub(super) static LOGS: Verb = Verb {
 };
 
 fn logs(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
-    let name = encode(&parsed.args[0]);
+    let name = encode(not_empty(&parsed.args[0])?);
     let about = session.get(&format!("/containers/{name}/json"))?;
-    let moment = |flag: &str| parsed.one(flag).map_or(Ok(String::new()), timestamp);
     let log = Log {
         session,
         // Another container may have the name later.
@@ -64,8 +64,8 @@ fn logs(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         tty: about["Config"]["Tty"] == true,
         details: parsed.switch("details"),
         stamps: parsed.switch("timestamps"),
-        since: moment("since")?,
-        until: moment("until")?,
+        since: moment(parsed, "since")?,
+        until: moment(parsed, "until")?,
         tail: parsed.one("tail").unwrap_or("all"),
     };
     if parsed.switch("follow") {
@@ -177,14 +177,27 @@ fn again(ask: impl Fn() -> Result<Answer, Failure>) -> Result<Answer, Failure> {
     }
 }
 
-/// A moment as the API takes it: seconds and nanoseconds since 1970. Spans count back from now.
+/// A flag's moment as the API takes it; empty without one.
 ///
 /// # Errors
 /// Docker's words for what is neither a time nor a span.
-fn timestamp(text: &str) -> Result<String, Failure> {
-    if let Some(seconds) = span(text) {
-        let nanos = time::now() as i128 * 1_000_000_000 - seconds as i128;
-        return Ok(format!(
+fn moment(parsed: &Parsed, flag: &str) -> Result<String, Failure> {
+    match parsed.one(flag).filter(|text| !text.is_empty()) {
+        None => Ok(String::new()),
+        Some(text) => timestamp(text).ok_or_else(|| {
+            Failure::Invalid(format!(
+                "invalid value for {flag:?}: failed to parse value as time or duration: {text:?}"
+            ))
+        }),
+    }
+}
+
+/// A moment as the API takes it: seconds and nanoseconds since 1970. Spans count back from now; `None` for what is
+/// neither.
+fn timestamp(text: &str) -> Option<String> {
+    if let Some(nanos) = span(text).filter(|_| text != "0") {
+        let nanos = time::now() as i128 * 1_000_000_000 - nanos as i128;
+        return Some(format!(
             "{}.{:09}",
             nanos.div_euclid(1_000_000_000),
             nanos.rem_euclid(1_000_000_000)
@@ -195,38 +208,35 @@ fn timestamp(text: &str) -> Result<String, Failure> {
         .all(|byte| byte.is_ascii_digit() || byte == b'.')
         && text.starts_with(|first: char| first.is_ascii_digit())
     {
-        return Ok(text.to_owned());
+        return Some(text.to_owned());
     }
     // Dates may lack their end: `2013-01-02`, `2013-01-02T15:04`, without a zone.
-    let day = |text: &str| {
-        if text.contains('T') {
-            text.to_owned()
-        } else {
-            format!("{text}T00:00:00")
-        }
+    let whole = if text.contains('T') {
+        text.to_owned()
+    } else {
+        format!("{text}T00:00:00")
     };
-    let whole = day(text);
     let tries = [
         whole.clone(),
         format!("{whole}Z"),
         format!("{whole}:00Z"),
         format!("{whole}:00:00Z"),
     ];
-    match tries.iter().find_map(|text| time::parse(text)) {
-        Some((seconds, nanos)) => Ok(format!("{seconds}.{nanos:09}")),
-        None => Err(Failure::Invalid(format!(
-            "invalid value for \"since\": failed to parse value as time or duration: {text:?}"
-        ))),
-    }
+    let (seconds, nanos) = tries.iter().find_map(|text| time::parse(text))?;
+    Some(format!("{seconds}.{nanos:09}"))
 }
 
 /// Go's durations, in nanoseconds: `1h30m`, `1.5s`, `100ms`.
 pub(super) fn span(text: &str) -> Option<i64> {
-    let mut rest = text;
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
     let mut total = 0f64;
     if rest == "0" {
         return Some(0);
     }
+    let is_empty = rest.is_empty();
     while !rest.is_empty() {
         let digits = rest
             .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
@@ -250,7 +260,7 @@ pub(super) fn span(text: &str) -> Option<i64> {
         total += value * nanos;
         rest = &rest[unit.len()..];
     }
-    (!text.is_empty()).then_some(total as i64)
+    (!is_empty).then_some((total * sign) as i64)
 }
 
 const EVENTS_FLAGS: &[Flag] = &[
@@ -285,10 +295,9 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         "" | "json" => None,
         text => Some(Template::parse(text).map_err(|error| Failure::Invalid(error.to_string()))?),
     };
-    let moment = |flag: &str| parsed.one(flag).map_or(Ok(String::new()), timestamp);
     let query = Query::new("/events")
-        .with_some("since", &moment("since")?)
-        .with_some("until", &moment("until")?)
+        .with_some("since", &moment(parsed, "since")?)
+        .with_some("until", &moment(parsed, "until")?)
         .with_some("filters", &super::filters(&parsed.list("filter"))?);
     let mut lines = BufReader::new(
         session
@@ -356,7 +365,8 @@ mod tests {
         assert_eq!(span("1h30m"), Some(5_400_000_000_000));
         assert_eq!(span("1.5s"), Some(1_500_000_000));
         assert_eq!(span("100ms"), Some(100_000_000));
-        assert_eq!(span("10"), None);
+        assert_eq!(span("-1h"), Some(-3_600_000_000_000));
+        assert_eq!((span("10"), span(""), span("-")), (None, None, None));
         assert_eq!(span("x"), None);
     }
 
@@ -372,6 +382,6 @@ mod tests {
         );
         assert_eq!(timestamp("2024-01-02").unwrap(), "1704153600.000000000");
         assert_eq!(timestamp("1704164645.5").unwrap(), "1704164645.5");
-        assert!(timestamp("yesterday").is_err());
+        assert!(timestamp("yesterday").is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! One file a verb, or a small family of verbs.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -78,6 +79,66 @@ pub(crate) fn groups() -> impl Iterator<Item = &'static str> {
     found.into_iter()
 }
 
+/// Commands of docker 28 that are not built, in their groups. A group alone stands for all of it.
+const UNBUILT: &[&str] = &[
+    "build",
+    "builder",
+    "checkpoint",
+    "commit",
+    "config",
+    "container commit",
+    "container cp",
+    "container diff",
+    "container export",
+    "container stats",
+    "container top",
+    "container update",
+    "context",
+    "cp",
+    "diff",
+    "export",
+    "image build",
+    "image import",
+    "image push",
+    "import",
+    "login",
+    "logout",
+    "manifest",
+    "network connect",
+    "network create",
+    "network disconnect",
+    "network prune",
+    "network remove",
+    "network rm",
+    "node",
+    "plugin",
+    "push",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "stats",
+    "swarm",
+    "system dial-stdio",
+    "system prune",
+    "top",
+    "trust",
+    "update",
+    "volume update",
+];
+
+/// The command of docker's that words name and that is not built.
+pub(crate) fn unbuilt(words: &[String]) -> Option<&'static str> {
+    UNBUILT.iter().copied().find(|path| {
+        let mut parts = path.split(' ');
+        words
+            .iter()
+            .zip(parts.by_ref())
+            .all(|(word, part)| word == part)
+            && parts.next().is_none()
+    })
+}
+
 /// `--filter` values as the API takes them: `{"name":{"value":true}}`; empty without any.
 ///
 /// # Errors
@@ -108,10 +169,43 @@ fn format(session: &Session, parsed: &Parsed, setting: &str) -> Result<String, F
     match parsed.one("format") {
         Some(format) => Ok(format.to_owned()),
         None if parsed.switch("quiet") => Ok(String::new()),
-        None => Ok(session.config()?[setting]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()),
+        None => Ok(session.setting(setting).to_owned()),
+    }
+}
+
+/// Order of texts in which numbers count as such: `2` before `10`.
+fn natural(one: &str, other: &str) -> Ordering {
+    let digits = |text: &str| {
+        text.find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(text.len())
+    };
+    let (mut one, mut other) = (one, other);
+    loop {
+        let order = match (digits(one), digits(other)) {
+            (0, _) | (_, 0) => {
+                let (left, right) = (one.chars().next(), other.chars().next());
+                let length = |letter: Option<char>| letter.map_or(0, char::len_utf8);
+                one = &one[length(left)..];
+                other = &other[length(right)..];
+                match (left, right) {
+                    (None, None) => return Ordering::Equal,
+                    pair => pair.0.cmp(&pair.1),
+                }
+            }
+            (left, right) => {
+                let (first, second) = (
+                    one[..left].trim_start_matches('0'),
+                    other[..right].trim_start_matches('0'),
+                );
+                let order = (first.len(), first, left).cmp(&(second.len(), second, right));
+                one = &one[left..];
+                other = &other[right..];
+                order
+            }
+        };
+        if order.is_ne() {
+            return order;
+        }
     }
 }
 
@@ -143,4 +237,29 @@ fn labels(labels: &Map<String, Value>) -> String {
         .collect();
     all.sort();
     all.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_texts_are_in_their_order() {
+        let mut texts = ["a10", "a9", "b", "a", "a09x"];
+        texts.sort_by(|one, other| natural(one, other));
+        assert_eq!(texts, ["a", "a9", "a09x", "a10", "b"]);
+    }
+
+    #[test]
+    fn what_is_not_built_is_known_by_name() {
+        let find = |text: &str| {
+            let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+            unbuilt(&words)
+        };
+        assert_eq!(find("cp a b"), Some("cp"));
+        assert_eq!(find("container cp a"), Some("container cp"));
+        assert_eq!(find("swarm init"), Some("swarm"));
+        assert_eq!(find("network create x"), Some("network create"));
+        assert_eq!(find("container nosuch"), None);
+    }
 }

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::query::Query;
-use crate::session::Session;
+use crate::session::{Session, tell};
 use crate::table::List;
 use crate::template::LABELS;
 use crate::verb::{Takes, Verb};
@@ -73,13 +73,20 @@ const TABLE: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
 fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
-    let format = super::format(session, parsed, "psFormat")?;
-    // `.Size` in a template asks for sizes, as --size does.
-    let size = parsed.switch("size") || format.contains(".Size");
-    let last = if parsed.switch("latest") {
-        "1"
-    } else {
-        parsed.one("last").unwrap_or_default()
+    let mut format = super::format(session, parsed, "psFormat")?;
+    if parsed.switch("quiet") && !format.is_empty() {
+        tell("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+        format = String::new();
+    }
+    // `.Size` in a template asks for sizes, as --size does, and so does a row as a whole.
+    let compact: String = format.split_whitespace().collect();
+    let size = parsed.switch("size")
+        || [".Size", "json.}"]
+            .iter()
+            .any(|part| compact.contains(part));
+    let last = match parsed.one("last") {
+        None | Some("-1") if parsed.switch("latest") => "1",
+        last => last.unwrap_or_default(),
     };
     let query = Query::new("/containers/json")
         .with_switch("all", parsed.switch("all"))
@@ -146,7 +153,7 @@ pub(super) fn row(one: &Value, truncate: bool) -> Value {
         "ID": super::short(text("Id"), truncate),
         "Names": names.join(","),
         "Image": image(one, truncate),
-        "Command": format!("\"{}\"", if truncate { super::ellipsis(text("Command"), 20) } else { text("Command").to_owned() }),
+        "Command": quoted(&if truncate { super::ellipsis(text("Command"), 20) } else { text("Command").to_owned() }),
         "CreatedAt": time::go(created),
         "RunningFor": time::ago(created),
         "Ports": ports(&one["Ports"]),
@@ -160,6 +167,27 @@ pub(super) fn row(one: &Value, truncate: bool) -> Value {
         "Platform": Value::Null,
         LABELS: labels,
     })
+}
+
+/// Text in quotes as Go writes it.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            _ if letter.is_ascii_control() => out.push_str(&format!("\\x{:02x}", letter as u32)),
+            _ => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn mount_name(mount: &Value, truncate: bool) -> String {
@@ -182,10 +210,19 @@ fn image(one: &Value, truncate: bool) -> String {
     if name.is_empty() {
         return "<no image>".to_owned();
     }
-    if truncate && name == id {
-        super::short(id, true).to_owned()
-    } else {
-        name.to_owned()
+    if !truncate {
+        return name.to_owned();
+    }
+    if super::short(name, true) == super::short(id, true) {
+        return super::short(id, true).to_owned();
+    }
+    // A digest is left out; a tag stays.
+    match types::Reference::parse_normalized(name) {
+        Ok(reference) => match reference.tag() {
+            Some(tag) => format!("{}:{tag}", reference.without_tag().familiar()),
+            None => reference.without_tag().familiar(),
+        },
+        Err(_) => name.to_owned(),
     }
 }
 
@@ -197,91 +234,65 @@ fn size(one: &Value) -> String {
     }
 }
 
-/// Ports in order, neighbours with the same distance to their host port joined to ranges.
+/// Ports in order: first those without another host port, neighbours joined to ranges, then those with one.
 pub(super) fn ports(list: &Value) -> String {
-    #[derive(PartialEq)]
-    struct Run {
-        ip: String,
-        kind: String,
-        private: (u64, u64),
-        public: Option<(u64, u64)>,
-    }
+    let text = |port: &Value, name: &str| port[name].as_str().unwrap_or_default().to_owned();
+    let number = |port: &Value, name: &str| port[name].as_u64().unwrap_or(0);
     let mut all: Vec<_> = list
         .as_array()
         .into_iter()
         .flatten()
-        .map(|port| Run {
-            ip: port["IP"].as_str().unwrap_or_default().to_owned(),
-            kind: port["Type"].as_str().unwrap_or("tcp").to_owned(),
-            private: (
-                port["PrivatePort"].as_u64().unwrap_or(0),
-                port["PrivatePort"].as_u64().unwrap_or(0),
-            ),
-            public: port["PublicPort"]
-                .as_u64()
-                .filter(|port| *port > 0)
-                .map(|port| (port, port)),
+        .map(|port| {
+            (
+                number(port, "PrivatePort"),
+                text(port, "IP"),
+                number(port, "PublicPort"),
+                text(port, "Type"),
+            )
         })
         .collect();
-    all.sort_by(|one, other| {
-        (one.private, &one.ip, one.public, &one.kind).cmp(&(
-            other.private,
-            &other.ip,
-            other.public,
-            &other.kind,
-        ))
-    });
-    let mut runs: Vec<Run> = Vec::new();
-    for port in all {
-        let follows = |run: &&mut Run| {
-            run.ip == port.ip
-                && run.kind == port.kind
-                && run.private.1 + 1 == port.private.0
-                && match (run.public, port.public) {
-                    (None, None) => true,
-                    (Some(run_public), Some(public)) => {
-                        run_public.1 + 1 == public.0
-                            && run_public.0 == run.private.0
-                            && public.0 == port.private.0
-                    }
-                    _ => false,
-                }
-        };
-        match runs.iter_mut().find(follows) {
-            Some(run) => {
-                run.private.1 = port.private.1;
-                run.public = run
-                    .public
-                    .zip(port.public)
-                    .map(|(run, port)| (run.0, port.1));
-            }
-            None => runs.push(port),
+    all.sort();
+    let address = |ip: &str| {
+        if ip.contains(':') {
+            format!("[{ip}]")
+        } else {
+            ip.to_owned()
         }
-    }
-    let range = |(first, last): (u64, u64)| {
-        if first == last {
+    };
+    let group = |ip: &str, kind: &str, (first, last): (u64, u64)| {
+        let range = if first == last {
             first.to_string()
         } else {
             format!("{first}-{last}")
+        };
+        if ip.is_empty() {
+            format!("{range}/{kind}")
+        } else {
+            format!("{}:{range}->{range}/{kind}", address(ip))
         }
     };
-    let shown = |run: &Run| match run.public {
-        None => format!("{}/{}", range(run.private), run.kind),
-        Some(public) => {
-            let ip = if run.ip.contains(':') {
-                format!("[{}]", run.ip)
-            } else {
-                run.ip.clone()
-            };
-            format!(
-                "{ip}:{}->{}/{}",
-                range(public),
-                range(run.private),
-                run.kind
-            )
+    let mut open: Vec<(String, String, (u64, u64))> = Vec::new();
+    let (mut groups, mut mapped) = (Vec::new(), Vec::new());
+    for (private, ip, public, kind) in all {
+        if !ip.is_empty() && public != private {
+            mapped.push(format!("{}:{public}->{private}/{kind}", address(&ip)));
+            continue;
         }
-    };
-    runs.iter().map(shown).collect::<Vec<_>>().join(", ")
+        let known = open
+            .iter_mut()
+            .find(|(other_ip, other_kind, _)| *other_ip == ip && *other_kind == kind);
+        match known {
+            None => open.push((ip, kind, (private, private))),
+            Some((.., range)) if range.1 + 1 == private => range.1 = private,
+            Some((.., range)) => {
+                groups.push(group(&ip, &kind, *range));
+                *range = (private, private);
+            }
+        }
+    }
+    groups.extend(open.iter().map(|(ip, kind, range)| group(ip, kind, *range)));
+    groups.extend(mapped);
+    groups.join(", ")
 }
 
 #[cfg(test)]
@@ -298,8 +309,27 @@ mod tests {
         ]);
         assert_eq!(
             ports(&list),
-            "0.0.0.0:80-81->80-81/tcp, [::]:9090->90/udp, 443/tcp"
+            "0.0.0.0:80-81->80-81/tcp, 443/tcp, [::]:9090->90/udp"
         );
         assert_eq!(ports(&Value::Null), "");
+    }
+
+    #[test]
+    fn commands_are_quoted_as_go_does_it() {
+        assert_eq!(quoted("a \"b\"\n\\ …"), "\"a \\\"b\\\"\\n\\\\ …\"");
+    }
+
+    #[test]
+    fn an_image_is_shown_without_its_digest() {
+        let digest = format!("busybox:1@sha256:{}", "0".repeat(64));
+        assert_eq!(
+            image(&json!({"Image": digest, "ImageID": "x"}), true),
+            "busybox:1"
+        );
+        let id = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(
+            image(&json!({"Image": id, "ImageID": id}), true),
+            "a".repeat(12)
+        );
     }
 }

@@ -3,7 +3,7 @@
 use api_types::texts;
 
 use crate::container::attachment::{Streams, Waiting, carry_streams, resize};
-use crate::container::{create, flags};
+use crate::container::{Attachments, create, flags};
 use crate::failure::Failure;
 use crate::parse::Parsed;
 use crate::query::Query;
@@ -25,14 +25,16 @@ pub(super) static RUN: Verb = Verb {
 fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let detached = parsed.switch("detach");
     check(parsed, detached)?;
+    let attachments = Attachments::read(parsed);
     let id = create::create(session, parsed)?;
     if detached {
-        start(session, &id)?;
+        // The container is there, whether it starts or not: who asked for it has to know its name.
         println!("{id}");
+        start(session, &id)?;
         return Ok(0);
     }
-    let streams = streams(session, parsed)?;
-    let attached = session.hijack(&attach_path(&id, parsed, &streams), None)?;
+    let streams = streams(session, parsed, &attachments);
+    let attached = session.hijack(&attach_path(&id, &attachments, &streams), None)?;
     let condition = if parsed.switch("rm") {
         "removed"
     } else {
@@ -57,43 +59,37 @@ fn check(parsed: &Parsed, detached: bool) -> Result<(), Failure> {
             "conflicting options: cannot specify both --attach and --detach".to_owned(),
         ));
     }
-    let typed_at_terminal = parsed.switch("tty") && parsed.switch("interactive") && !detached;
+    let typed_at_terminal = parsed.switch("tty") && Attachments::read(parsed).stdin;
     if typed_at_terminal && !terminal::is_terminal(rustix::stdio::stdin()) {
         return Err(Failure::Plain("the input device is not a TTY".to_owned()));
     }
     Ok(())
 }
 
-fn streams(session: &Session, parsed: &Parsed) -> Result<Streams, Failure> {
+fn streams(session: &Session, parsed: &Parsed, attachments: &Attachments) -> Streams {
     let tty = parsed.switch("tty");
-    let named = parsed.list("attach");
-    let stdin = parsed.switch("interactive")
-        && (named.is_empty() || named.iter().any(|name| name.eq_ignore_ascii_case("stdin")));
-    let detach_keys = match parsed.one("detach-keys") {
-        Some(keys) => keys.to_owned(),
-        None => session.config()?["detachKeys"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-    };
-    Ok(Streams {
+    Streams {
         tty,
-        stdin,
+        stdin: attachments.stdin,
         sig_proxy: !tty && parsed.one("sig-proxy") != Some("false"),
-        detach_keys,
-    })
+        detach_keys: detach_keys(session, parsed),
+    }
 }
 
-fn attach_path(id: &str, parsed: &Parsed, streams: &Streams) -> String {
-    let named = parsed.list("attach");
-    let wanted = |name: &str| {
-        named.is_empty() || named.iter().any(|stream| stream.eq_ignore_ascii_case(name))
-    };
+/// `--detach-keys`, or those of the configuration file.
+pub(super) fn detach_keys(session: &Session, parsed: &Parsed) -> String {
+    let named = parsed.one("detach-keys").filter(|keys| !keys.is_empty());
+    named
+        .unwrap_or_else(|| session.setting("detachKeys"))
+        .to_owned()
+}
+
+fn attach_path(id: &str, attachments: &Attachments, streams: &Streams) -> String {
     Query::new(format!("/containers/{id}/attach"))
         .with("stream", "1")
-        .with_switch("stdin", streams.stdin)
-        .with_switch("stdout", wanted("stdout"))
-        .with_switch("stderr", wanted("stderr"))
+        .with_switch("stdin", attachments.stdin)
+        .with_switch("stdout", attachments.stdout)
+        .with_switch("stderr", attachments.stderr)
         .with_some("detachKeys", &streams.detach_keys)
         .text()
         .to_owned()

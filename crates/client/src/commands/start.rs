@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use super::each::not_empty;
+use super::run::detach_keys;
 use crate::container::attachment::{Streams, Waiting, carry_streams, resize};
 use crate::container::{create, environment, flags};
 use crate::failure::Failure;
@@ -96,14 +98,19 @@ fn start(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         names => {
             let mut failed = Vec::new();
             super::each::for_each(names, |name| {
-                match session.post(&format!("/containers/{}/start", encode(name)), None) {
+                let start = || {
+                    let name = encode(not_empty(name)?);
+                    session.post(&format!("/containers/{name}/start"), None)
+                };
+                match start() {
                     Ok(_) => {
                         println!("{name}");
                         Ok(())
                     }
                     Err(failure) => {
                         failed.push(name.to_owned());
-                        Err(failure)
+                        tell(&failure.to_string());
+                        Ok(())
                     }
                 }
             })?;
@@ -120,7 +127,7 @@ fn start(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 }
 
 fn start_attached(session: &Session, parsed: &Parsed, name: &str) -> Result<u8, Failure> {
-    let inspect = session.get(&format!("/containers/{}/json", encode(name)))?;
+    let inspect = session.get(&format!("/containers/{}/json", encode(not_empty(name)?)))?;
     let id = inspect["Id"].as_str().unwrap_or_default().to_owned();
     let tty = inspect["Config"]["Tty"] == true;
     let stdin = parsed.switch("interactive") && inspect["Config"]["OpenStdin"] == true;
@@ -128,7 +135,7 @@ fn start_attached(session: &Session, parsed: &Parsed, name: &str) -> Result<u8, 
         tty,
         stdin,
         sig_proxy: !tty,
-        detach_keys: detach_keys(session, parsed)?,
+        detach_keys: detach_keys(session, parsed),
     };
     let connection = session.hijack(&attach_path(&id, &streams), None)?;
     let removed = inspect["HostConfig"]["AutoRemove"] == true;
@@ -156,19 +163,9 @@ fn attach_path(id: &str, streams: &Streams) -> String {
         .to_owned()
 }
 
-fn detach_keys(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
-    Ok(match parsed.one("detach-keys") {
-        Some(keys) => keys.to_owned(),
-        None => session.config()?["detachKeys"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-    })
-}
-
 fn attach(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let name = parsed.args[0].as_str();
-    let inspect = session.get(&format!("/containers/{}/json", encode(name)))?;
+    let inspect = session.get(&format!("/containers/{}/json", encode(not_empty(name)?)))?;
     let state = &inspect["State"];
     let refuse = |why: &str| Err(Failure::Invalid(why.to_owned()));
     if state["Running"] != true {
@@ -191,7 +188,7 @@ fn attach(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         tty,
         stdin,
         sig_proxy,
-        detach_keys: detach_keys(session, parsed)?,
+        detach_keys: detach_keys(session, parsed),
     };
     let mut waiting = Waiting::begin(session, &id, "not-running")?;
     let connection = session.hijack(&attach_path(&id, &streams), None)?;
@@ -218,7 +215,7 @@ fn exec(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     if tty && stdin && !terminal::is_terminal(rustix::stdio::stdin()) {
         return Err(Failure::Invalid("the input device is not a TTY".to_owned()));
     }
-    let keys = detach_keys(session, parsed)?;
+    let keys = detach_keys(session, parsed);
     let mut body = json!({
         "User": parsed.one("user").unwrap_or_default(),
         "Privileged": parsed.switch("privileged"),
@@ -237,7 +234,10 @@ fn exec(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     if let Some(size) = &size {
         body["ConsoleSize"] = size.clone();
     }
-    let made = session.post(&format!("/containers/{}/exec", encode(name)), Some(&body))?;
+    let made = session.post(
+        &format!("/containers/{}/exec", encode(not_empty(name)?)),
+        Some(&body),
+    )?;
     let id = made["Id"].as_str().unwrap_or_default().to_owned();
     let mut begin = json!({"Detach": detached, "Tty": tty});
     if let Some(size) = size {

@@ -27,8 +27,15 @@ pub(super) static INFO: Verb = Verb {
 };
 
 fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
-    let answer = session.get("/info")?;
-    match parsed.one("format").unwrap_or_default() {
+    let format = parsed.one("format").unwrap_or_default();
+    let answer = match session.get("/info") {
+        Err(failure @ Failure::NoDaemon { .. }) if format.is_empty() => {
+            println!("{}", client(session)?);
+            return Err(failure);
+        }
+        answer => answer?,
+    };
+    match format {
         "" => {}
         "json" => {
             println!("{answer}");
@@ -46,11 +53,7 @@ fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
             return Ok(0);
         }
     }
-    println!(
-        "Client:\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:",
-        env!("CARGO_PKG_VERSION"),
-        session.engine()?.1
-    );
+    println!("{}", client(session)?);
     print!("{}", server(&answer));
     for warning in answer["Warnings"]
         .as_array()
@@ -61,6 +64,15 @@ fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         tell(warning);
     }
     Ok(0)
+}
+
+/// The client's part, and the heading of the server's.
+fn client(session: &Session) -> Result<String, Failure> {
+    Ok(format!(
+        "Client:\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:",
+        env!("CARGO_PKG_VERSION"),
+        session.engine()?.1
+    ))
 }
 
 /// The server's part, line by line as docker lays it out.

@@ -1,22 +1,20 @@
 //! From the flags of `run` and `create` to the body of a create request.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::fs;
 
 use api_types::{
-    Config, ContainerCreate, Device, Empty, HealthConfig, HostConfig, LogConfig, PortMap,
-    RestartPolicy, Words,
+    Config, ContainerCreate, DeviceRequest, Empty, HealthConfig, HostConfig, LogConfig,
+    NetworkingConfig, PortMap, RestartPolicy, Ulimit, Words,
 };
 
-use super::{mounts, ports, values};
+use super::environment::{self, pairs};
+use super::security::Security;
+use super::{mounts, networks, ports, security, values};
 use crate::failure::Failure;
-use crate::parse::{ParseError, Parsed};
+use crate::number;
+use crate::parse::Parsed;
 
-/// Environment and label files larger than this are not read.
-const FILE_LIMIT: u64 = 16 << 20;
-
-/// The body of `POST /containers/create` for an image and its command.
+/// The body of `POST /containers/create` for an image and its command. `proxies` are added to the environment.
 ///
 /// # Errors
 /// The first flag whose value is not understood, in docker's words.
@@ -24,6 +22,7 @@ pub(crate) fn request(
     parsed: &Parsed,
     image: &str,
     command: &[String],
+    proxies: &[(String, String)],
 ) -> Result<ContainerCreate, Failure> {
     let mut exposed = BTreeMap::new();
     let mut bindings = PortMap::new();
@@ -33,106 +32,93 @@ pub(crate) fn request(
     for value in parsed.list("expose") {
         ports::expose(&value, &mut exposed).map_err(Failure::Invalid)?;
     }
-    check_modes(parsed)?;
     let (binds, anonymous) = volumes(parsed)?;
+    let connections = networks::connections(parsed)?;
+    let first = connections.first();
+    let mode = first.map_or_else(String::new, |(name, _)| name.clone());
+    let config = Config {
+        exposed_ports: exposed,
+        volumes: Some(anonymous),
+        env: Some(environment::of_container(parsed, proxies)?),
+        ..config(parsed, image, command)?
+    };
+    networks::check_modes(parsed)?;
     Ok(ContainerCreate {
-        config: config(parsed, image, command, exposed, anonymous)?,
-        host_config: host_config(parsed, binds, bindings)?,
-        ..ContainerCreate::default()
+        config,
+        host_config: HostConfig {
+            network_mode: mode,
+            ..host_config(parsed, binds, bindings)?
+        },
+        networking_config: NetworkingConfig {
+            endpoints_config: Some(networks::endpoints(connections)),
+        },
     })
 }
 
-/// Modes that docker's client refuses by itself.
-fn check_modes(parsed: &Parsed) -> Result<(), Failure> {
-    let among = |flag: &str, name: &str, known: &[&str], container: bool| {
-        let mode = text(parsed, flag);
-        let of_container = container
-            && mode
-                .strip_prefix("container:")
-                .is_some_and(|name| !name.is_empty());
-        if known.contains(&mode.as_str()) || of_container {
-            return Ok(());
-        }
-        Err(Failure::Invalid(format!("--{flag}: invalid {name} mode")))
-    };
-    among("pid", "PID", &["", "host", "private"], true)?;
-    among("uts", "UTS", &["", "host"], false)?;
-    among("userns", "USER", &["", "host"], false)?;
-    among("cgroupns", "CGROUP", &["", "host", "private"], false)?;
-    for value in parsed.list("device") {
-        let host = value.split(':').next().unwrap_or_default();
-        if !host.starts_with('/') && !host.contains('=') {
-            return Err(Failure::Invalid(format!("{host} is not an absolute path")));
-        }
-    }
-    for value in parsed.list("dns") {
-        if value.parse::<std::net::IpAddr>().is_err() {
-            let why = format!("IP address is not correctly formatted: {value}");
-            return Err(invalid(value, "--dns", why));
-        }
-    }
-    for value in parsed.list("add-host") {
-        let parts = value.split_once('=').or_else(|| value.split_once(':'));
-        if parts.is_none_or(|(name, _)| name.is_empty()) {
-            let why = format!("bad format for add-host: {value:?}");
-            return Err(invalid(value, "--add-host", why));
-        }
-    }
-    Ok(())
+/// The streams of a container that a client is attached to.
+pub(crate) struct Attachments {
+    /// Standard input.
+    pub(crate) stdin: bool,
+    /// Standard output.
+    pub(crate) stdout: bool,
+    /// Standard error.
+    pub(crate) stderr: bool,
 }
 
-fn invalid(value: String, flag: &str, why: String) -> Failure {
-    Failure::Parse(ParseError::Invalid {
-        value,
-        flag: flag.to_owned(),
-        why,
-    })
+impl Attachments {
+    /// From `--attach`, `--interactive` and `--detach`.
+    pub(crate) fn read(parsed: &Parsed) -> Self {
+        let named = parsed.list("attach");
+        let attached = !parsed.switch("detach");
+        let is_named = |name: &str| named.iter().any(|stream| stream == name);
+        Attachments {
+            stdin: attached && (parsed.switch("interactive") || is_named("stdin")),
+            stdout: attached && (named.is_empty() || is_named("stdout")),
+            stderr: attached && (named.is_empty() || is_named("stderr")),
+        }
+    }
+
+    /// Reads one `--attach` value.
+    ///
+    /// # Errors
+    /// Docker's words.
+    pub(crate) fn stream(text: &str) -> Result<String, String> {
+        let name = text.to_ascii_lowercase();
+        if ["stdin", "stdout", "stderr"].contains(&name.as_str()) {
+            Ok(name)
+        } else {
+            Err("valid streams are STDIN, STDOUT and STDERR".to_owned())
+        }
+    }
 }
 
-fn config(
-    parsed: &Parsed,
-    image: &str,
-    command: &[String],
-    exposed_ports: BTreeMap<String, Empty>,
-    volumes: BTreeMap<String, Empty>,
-) -> Result<Config, Failure> {
-    let attached = |name: &str| {
-        parsed
-            .list("attach")
-            .iter()
-            .any(|stream| stream.eq_ignore_ascii_case(name))
-    };
-    let none_named = parsed.list("attach").is_empty();
-    let detached = parsed.switch("detach");
+fn config(parsed: &Parsed, image: &str, command: &[String]) -> Result<Config, Failure> {
+    let attached = Attachments::read(parsed);
     let stdin = parsed.switch("interactive");
-    let attach_stdin = !detached && stdin && (none_named || attached("stdin"));
     Ok(Config {
         hostname: text(parsed, "hostname"),
         domainname: text(parsed, "domainname"),
         user: text(parsed, "user"),
-        attach_stdin,
-        attach_stdout: !detached && (none_named || attached("stdout")),
-        attach_stderr: !detached && (none_named || attached("stderr")),
-        exposed_ports,
+        attach_stdin: attached.stdin,
+        attach_stdout: attached.stdout,
+        attach_stderr: attached.stderr,
         tty: parsed.switch("tty"),
         open_stdin: stdin,
-        stdin_once: attach_stdin,
-        env: Some(environment(parsed)?),
+        stdin_once: stdin && attached.stdin,
         cmd: (!command.is_empty()).then(|| Words(command.to_vec())),
         healthcheck: parsed.switch("no-healthcheck").then(|| HealthConfig {
             test: vec!["NONE".to_owned()],
             ..HealthConfig::default()
         }),
         image: image.to_owned(),
-        volumes: (!volumes.is_empty()).then_some(volumes),
         working_dir: text(parsed, "workdir"),
         // An empty --entrypoint resets the image's: a list of one empty string says so.
         entrypoint: parsed
             .one("entrypoint")
             .map(|path| Words(vec![path.to_owned()])),
-        labels: labels(parsed)?,
+        labels: environment::labels(parsed)?,
         stop_signal: text(parsed, "stop-signal"),
-        stop_timeout: parsed.value("stop-timeout", values::integer)?,
+        stop_timeout: parsed.value("stop-timeout", number::integer)?,
         ..Config::default()
     })
 }
@@ -143,32 +129,38 @@ fn host_config(
     bindings: PortMap,
 ) -> Result<HostConfig, Failure> {
     let some = |name: &str| Some(parsed.list(name)).filter(|list| !list.is_empty());
-    let networks = parsed.list("network");
-    if networks.len() > 1 {
+    let of_driver = |value: &String| security::is_of_driver(value);
+    let (requested, devices): (Vec<_>, Vec<_>) =
+        parsed.list("device").into_iter().partition(of_driver);
+    let devices: Result<Vec<_>, _> = devices.iter().map(|one| security::device(one)).collect();
+    let devices = devices.map_err(Failure::Invalid)?;
+    let restart_policy = restart_policy(parsed)?;
+    let log_config = log_config(parsed)?;
+    let Security {
+        options,
+        paths_open,
+    } = security::options(parsed.list("security-opt"))?;
+    let open = || paths_open.then(Vec::new);
+    if parsed.switch("rm") && !matches!(restart_policy.name.as_str(), "" | "no") {
         return Err(Failure::Invalid(
-            "a container on several networks is not supported yet".to_owned(),
+            "conflicting options: cannot specify both --restart and --rm".to_owned(),
         ));
     }
-    let memory = parsed.value("memory", values::bytes)?.unwrap_or(0);
     Ok(HostConfig {
         binds: (!binds.is_empty()).then_some(binds),
         container_id_file: text(parsed, "cidfile"),
-        log_config: log_config(parsed)?,
-        network_mode: networks
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| "default".to_owned()),
+        log_config,
         port_bindings: Some(bindings),
-        restart_policy: restart_policy(parsed)?,
+        restart_policy,
         auto_remove: parsed.switch("rm"),
         volume_driver: text(parsed, "volume-driver"),
         console_size: console_size(parsed),
-        cap_add: some("cap-add"),
-        cap_drop: some("cap-drop"),
+        cap_add: security::capabilities(&parsed.list("cap-add")),
+        cap_drop: security::capabilities(&parsed.list("cap-drop")),
         cgroupns_mode: text(parsed, "cgroupns"),
-        dns: some("dns"),
-        dns_options: some("dns-option"),
-        dns_search: some("dns-search"),
+        dns: Some(parsed.list("dns")),
+        dns_options: Some(parsed.list("dns-option")),
+        dns_search: Some(parsed.list("dns-search")),
         extra_hosts: some("add-host"),
         group_add: some("group-add"),
         ipc_mode: text(parsed, "ipc"),
@@ -177,32 +169,45 @@ fn host_config(
         privileged: parsed.switch("privileged"),
         publish_all_ports: parsed.switch("publish-all"),
         readonly_rootfs: parsed.switch("read-only"),
-        security_opt: security_options(parsed)?,
-        masked_paths: system_paths(parsed),
-        readonly_paths: system_paths(parsed),
+        security_opt: (!parsed.list("security-opt").is_empty()).then_some(options),
+        masked_paths: open(),
+        readonly_paths: open(),
         tmpfs: mounts::tmpfs_flag(&parsed.list("tmpfs")),
         uts_mode: text(parsed, "uts"),
         userns_mode: text(parsed, "userns"),
         shm_size: parsed.value("shm-size", values::bytes)?.unwrap_or(0),
         sysctls: pairs(&parsed.list("sysctl")),
         cpu_shares: number(parsed, "cpu-shares")?,
-        memory,
+        memory: parsed.value("memory", values::bytes)?.unwrap_or(0),
         nano_cpus: parsed.value("cpus", values::nano_cpus)?.unwrap_or(0),
         cpu_period: number(parsed, "cpu-period")?,
         cpu_quota: number(parsed, "cpu-quota")?,
         cpuset_cpus: text(parsed, "cpuset-cpus"),
         cpuset_mems: text(parsed, "cpuset-mems"),
-        devices: Some(parsed.values("device", device)?).filter(|list| !list.is_empty()),
+        devices: Some(devices),
+        device_requests: (!requested.is_empty()).then(|| {
+            vec![DeviceRequest {
+                driver: "cdi".to_owned(),
+                device_ids: Some(requested),
+                ..DeviceRequest::default()
+            }]
+        }),
+        blkio_weight_device: Some(Vec::new()),
+        blkio_device_read_bps: Some(Vec::new()),
+        blkio_device_write_bps: Some(Vec::new()),
+        blkio_device_read_iops: Some(Vec::new()),
+        blkio_device_write_iops: Some(Vec::new()),
+        // Docker's client says that nothing was asked for by these values.
+        memory_swappiness: Some(-1),
+        oom_kill_disable: Some(false),
         memory_reservation: parsed
             .value("memory-reservation", values::bytes)?
             .unwrap_or(0),
         memory_swap: parsed
             .value("memory-swap", values::bytes_or_unlimited)?
             .unwrap_or(0),
-        pids_limit: parsed
-            .value("pids-limit", values::integer)?
-            .filter(|value| *value != 0),
-        ulimits: Some(parsed.values("ulimit", values::ulimit)?).filter(|list| !list.is_empty()),
+        pids_limit: Some(number(parsed, "pids-limit")?),
+        ulimits: Some(ulimits(parsed)?),
         mounts: parsed.values("mount", mounts::mount)?,
         init: parsed.one("init").map(|value| value == "true"),
         ..HostConfig::default()
@@ -214,7 +219,17 @@ fn text(parsed: &Parsed, name: &str) -> String {
 }
 
 fn number(parsed: &Parsed, name: &str) -> Result<i64, Failure> {
-    Ok(parsed.value(name, values::integer)?.unwrap_or(0))
+    Ok(parsed.value(name, number::integer)?.unwrap_or(0))
+}
+
+/// Limits in the order of their names; of several values the last one counts.
+fn ulimits(parsed: &Parsed) -> Result<Vec<Ulimit>, Failure> {
+    let given = parsed.values("ulimit", values::ulimit)?;
+    let named: BTreeMap<_, _> = given
+        .into_iter()
+        .map(|limit| (limit.name.clone(), limit))
+        .collect();
+    Ok(named.into_values().collect())
 }
 
 /// Rows and columns of the terminal that will be attached, so that the first read inside is right.
@@ -230,86 +245,12 @@ fn volumes(parsed: &Parsed) -> Result<(Vec<String>, BTreeMap<String, Empty>), Fa
     let (mut binds, mut anonymous) = (Vec::new(), BTreeMap::new());
     for value in parsed.list("volume") {
         match mounts::volume_flag(&value).map_err(Failure::Invalid)? {
+            mounts::Volume::Bind(bind) if binds.contains(&bind) => {}
             mounts::Volume::Bind(bind) => binds.push(bind),
             mounts::Volume::Anonymous(path) => drop(anonymous.insert(path, Empty)),
         }
     }
     Ok((binds, anonymous))
-}
-
-/// `--env-file` and then `--env`; a name without a value takes it from this process, if it has one.
-///
-/// # Errors
-/// A file that can not be read, or a name with white space in it.
-pub(crate) fn environment(parsed: &Parsed) -> Result<Vec<String>, Failure> {
-    let mut found = Vec::new();
-    for path in parsed.list("env-file") {
-        for line in lines(&path)? {
-            let name = line.split('=').next().unwrap_or_default();
-            if name.contains(char::is_whitespace) {
-                return Err(Failure::Invalid(format!(
-                    "invalid env file ({path}): variable '{name}' contains whitespaces"
-                )));
-            }
-            if name.is_empty() {
-                return Err(Failure::Invalid(format!(
-                    "invalid env file ({path}): no variable name on line '{line}'"
-                )));
-            }
-            found.extend(with_value(&line));
-        }
-    }
-    for variable in parsed.list("env") {
-        if variable.is_empty() || variable.starts_with('=') {
-            return Err(Failure::Invalid(format!(
-                "invalid argument {variable:?} for \"-e, --env\" flag: invalid environment variable: {variable}"
-            )));
-        }
-        found.extend(with_value(&variable));
-    }
-    Ok(found)
-}
-
-fn with_value(variable: &str) -> Option<String> {
-    if variable.contains('=') {
-        return Some(variable.to_owned());
-    }
-    env::var(variable)
-        .ok()
-        .map(|value| format!("{variable}={value}"))
-}
-
-/// Lines of a file that are neither empty nor comments, without white space in front.
-fn lines(path: &str) -> Result<Vec<String>, Failure> {
-    let failed = Failure::local(format!("open {path}"));
-    let meta = fs::metadata(path);
-    if meta.as_ref().is_ok_and(|meta| meta.len() > FILE_LIMIT) {
-        return Err(Failure::Invalid(format!("{path}: larger than 16 MiB")));
-    }
-    let text = fs::read_to_string(path).map_err(failed)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Ok(text
-        .lines()
-        .map(str::trim_start)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect())
-}
-
-fn labels(parsed: &Parsed) -> Result<BTreeMap<String, String>, Failure> {
-    let mut all = Vec::new();
-    for path in parsed.list("label-file") {
-        all.extend(lines(&path)?);
-    }
-    all.extend(parsed.list("label"));
-    Ok(pairs(&all))
-}
-
-fn pairs(list: &[String]) -> BTreeMap<String, String> {
-    list.iter()
-        .map(|text| text.split_once('=').unwrap_or((text, "")))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
 }
 
 fn log_config(parsed: &Parsed) -> Result<LogConfig, Failure> {
@@ -320,123 +261,39 @@ fn log_config(parsed: &Parsed) -> Result<LogConfig, Failure> {
             "invalid logging opts for driver {kind}"
         )));
     }
-    let wrong = options.iter().find(|option| !option.contains('='));
-    if let Some(option) = wrong {
-        return Err(Failure::Invalid(format!(
-            "invalid log option {option:?}: name=value is expected"
-        )));
-    }
     Ok(LogConfig {
         kind,
         config: Some(pairs(&options)),
     })
 }
 
-/// `no`, `always`, `unless-stopped`, `on-failure[:retries]`.
+/// `no`, `always`, `unless-stopped`, `on-failure[:retries]`. The engine checks the name.
 fn restart_policy(parsed: &Parsed) -> Result<RestartPolicy, Failure> {
     let value = parsed.one("restart").unwrap_or("no");
-    if value.is_empty() {
-        return Ok(RestartPolicy {
-            name: "no".to_owned(),
-            maximum_retry_count: 0,
-        });
-    }
-    let (name, count) = value
-        .split_once(':')
-        .map_or((value, None), |(name, count)| (name, Some(count)));
-    if name.is_empty() {
+    let (name, count) = value.split_once(':').unwrap_or((value, ""));
+    if name.is_empty() && !value.is_empty() {
         return Err(Failure::Invalid(
             "invalid restart policy format: no policy provided before colon".to_owned(),
         ));
     }
     let count = match count {
-        None => 0,
-        Some(count) => count.parse().map_err(|_| {
+        "" => 0,
+        count => count.parse().map_err(|_| {
             Failure::Invalid(
                 "invalid restart policy format: maximum retry count must be an integer".to_owned(),
             )
         })?,
     };
-    let policy = RestartPolicy {
+    Ok(RestartPolicy {
         name: name.to_owned(),
         maximum_retry_count: count,
-    };
-    if parsed.switch("rm") && policy.name != "no" {
-        return Err(Failure::Invalid(
-            "conflicting options: cannot specify both --restart and --rm".to_owned(),
-        ));
-    }
-    Ok(policy)
-}
-
-/// `path[:path-inside[:permissions]]`.
-fn device(value: &str) -> Result<Device, String> {
-    let parts: Vec<_> = value.split(':').collect();
-    let is_mode =
-        |text: &str| !text.is_empty() && text.chars().all(|letter| "rwm".contains(letter));
-    let (host, inside, permissions) = match parts.as_slice() {
-        [host] => (*host, *host, "rwm"),
-        [host, mode] if is_mode(mode) => (*host, *host, *mode),
-        [host, inside] => (*host, *inside, "rwm"),
-        [host, inside, mode] if is_mode(mode) => (*host, *inside, *mode),
-        [_, _, mode] => return Err(format!("{mode} is not a valid mode")),
-        _ => return Err(format!("invalid device specification: {value}")),
-    };
-    let owned = str::to_owned;
-    Ok(Device {
-        path_on_host: owned(host),
-        path_in_container: owned(inside),
-        cgroup_permissions: owned(permissions),
     })
-}
-
-/// The security option that hides and protects nothing. The API has lists of paths for it.
-const SYSTEM_PATHS: (&str, &str) = ("systempaths", "unconfined");
-
-/// No paths, when [`SYSTEM_PATHS`] is given; else the daemon's own.
-fn system_paths(parsed: &Parsed) -> Option<Vec<String>> {
-    let options = parsed.list("security-opt");
-    let mut pairs = options
-        .iter()
-        .filter_map(|option| option.split_once('=').or_else(|| option.split_once(':')));
-    pairs.any(|option| option == SYSTEM_PATHS).then(Vec::new)
-}
-
-/// A seccomp profile is named by its file here and sent whole: the daemon may be elsewhere.
-fn security_options(parsed: &Parsed) -> Result<Option<Vec<String>>, Failure> {
-    let mut options = Vec::new();
-    for option in parsed.list("security-opt") {
-        let (key, value) = option
-            .split_once('=')
-            .or_else(|| option.split_once(':'))
-            .unwrap_or((&option, ""));
-        if value.is_empty() && key != "no-new-privileges" && key != "disable" {
-            return Err(Failure::Invalid(format!(
-                "Invalid --security-opt: {option:?}"
-            )));
-        }
-        if (key, value) == SYSTEM_PATHS {
-            continue;
-        }
-        if key != "seccomp" || matches!(value, "unconfined" | "builtin") {
-            options.push(option);
-            continue;
-        }
-        let profile = fs::read_to_string(value).map_err(Failure::local(format!(
-            "opening seccomp profile ({value}) failed: open {value}"
-        )))?;
-        let compact: serde_json::Value = serde_json::from_str(&profile).map_err(|error| {
-            Failure::Invalid(format!(
-                "compacting json for seccomp profile ({value}) failed: {error}"
-            ))
-        })?;
-        options.push(format!("seccomp={compact}"));
-    }
-    Ok((!options.is_empty()).then_some(options))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::container::flags;
 
@@ -448,7 +305,7 @@ mod tests {
             false,
             args.iter().map(|arg| (*arg).to_owned()).collect(),
         )?;
-        request(&parsed, &parsed.args[0], &parsed.args[1..])
+        request(&parsed, &parsed.args[0], &parsed.args[1..], &[])
     }
 
     #[test]
@@ -513,6 +370,25 @@ mod tests {
     }
 
     #[test]
+    fn the_last_value_of_a_variable_counts_and_proxies_are_added() {
+        let args = [
+            "-e",
+            "A=1",
+            "-e",
+            "B",
+            "-e",
+            "A=2",
+            "-e",
+            "http_proxy=mine",
+            "x",
+        ];
+        let parsed = Parsed::read(FLAGS, false, args.map(str::to_owned).to_vec()).unwrap();
+        let proxies = ["HTTP_PROXY", "http_proxy"].map(|name| (name.to_owned(), "p".to_owned()));
+        let found = environment::of_container(&parsed, &proxies).unwrap();
+        assert_eq!(found, ["A=2", "B", "http_proxy=mine", "HTTP_PROXY=p"]);
+    }
+
+    #[test]
     fn an_environment_file_is_read_line_by_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("env");
@@ -526,19 +402,5 @@ mod tests {
                 .to_string()
                 .contains("contains whitespaces")
         );
-    }
-
-    #[test]
-    fn devices() {
-        let one = device("/dev/a:/dev/b:rw").unwrap();
-        assert_eq!(
-            (
-                one.path_in_container.as_str(),
-                one.cgroup_permissions.as_str()
-            ),
-            ("/dev/b", "rw")
-        );
-        assert_eq!(device("/dev/a:r").unwrap().path_in_container, "/dev/a");
-        assert!(device("/dev/a:/dev/b:x").is_err());
     }
 }

@@ -1,13 +1,14 @@
 //! Making a container: the request, a pull when the image is missing, warnings, the id file.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 
 use api_types::ContainerCreate;
 use serde_json::{Value, json};
 
+use super::{environment, networks};
 use crate::commands::pull;
-use crate::failure::Failure;
+use crate::failure::{Failure, plain};
 use crate::parse::Parsed;
 use crate::query::Query;
 use crate::session::{Session, tell};
@@ -20,88 +21,164 @@ pub(crate) fn create(session: &Session, parsed: &Parsed) -> Result<String, Failu
     let [image, command @ ..] = parsed.args.as_slice() else {
         return Err(Failure::Usage("an image is expected".to_owned()));
     };
-    let body = super::request(parsed, image, command)?;
-    types::Reference::parse_normalized(image).map_err(|error| Failure::Unfit(error.to_string()))?;
-    let id_file = parsed.one("cidfile").filter(|path| !path.is_empty());
-    if let Some(path) = id_file.filter(|path| fs::symlink_metadata(path).is_ok()) {
-        return Err(Failure::Unfit(format!(
-            "container ID file found, make sure the other container isn't running or delete {path}"
-        )));
-    }
     let policy = parsed.one("pull").unwrap_or("missing");
-    if !["always", "missing", "never"].contains(&policy) {
+    if !["", "always", "missing", "never"].contains(&policy) {
         return Err(Failure::Invalid(format!(
             "invalid pull option: '{policy}': must be one of \"always\", \"missing\" or \"never\""
         )));
     }
+    let proxies = environment::proxies(session.config(), &session.engine()?.0.shown());
+    let body = super::request(parsed, image, command, &proxies)?;
+    let id_file = IdFile::create(parsed.one("cidfile").unwrap_or_default())?;
+    let reference = reference(image)?;
+    let platform = platform(parsed);
+    check_platform(&platform)?;
     if policy == "always" {
-        pull_image(session, parsed, image)?;
+        pull_image(session, parsed, image, &platform)?;
     }
-    let answer = match post(session, parsed, &body) {
-        Err(failure)
-            if policy == "missing"
-                && failure.status() == Some(404)
-                && is_missing_image(&failure) =>
+    let answer = match (post(session, parsed, &platform, &body), reference) {
+        (Err(failure), Some(reference))
+            if policy == "missing" && failure.status() == Some(404) && is_missing(&failure) =>
         {
             if !parsed.switch("quiet") {
-                tell(&format!(
-                    "Unable to find image '{}' locally",
-                    familiar(image)
-                ));
+                let name = reference.with_default_tag().familiar();
+                tell(&format!("Unable to find image '{name}' locally"));
             }
-            pull_image(session, parsed, image)?;
-            post(session, parsed, &body)?
+            pull_image(session, parsed, image, &platform)?;
+            post(session, parsed, &platform, &body)?
         }
-        other => other?,
+        (answer, _) => answer?,
     };
-    for warning in answer["Warnings"].as_array().into_iter().flatten() {
-        tell(&format!(
-            "WARNING: {}",
-            warning.as_str().unwrap_or_default()
-        ));
-    }
+    let resolvers = body.host_config.dns.unwrap_or_default();
+    let warnings = answer["Warnings"].as_array().into_iter().flatten();
+    warnings
+        .filter_map(|warning| warning.as_str().map(str::to_owned))
+        .chain(networks::warning(&resolvers))
+        .for_each(|warning| tell(&format!("WARNING: {warning}")));
     let id = answer["Id"].as_str().unwrap_or_default().to_owned();
-    if let Some(path) = id_file {
-        let written = fs::File::create_new(path).and_then(|mut file| file.write_all(id.as_bytes()));
-        written.map_err(Failure::local(format!(
-            "failed to create the container ID file {path}"
-        )))?;
-    }
+    id_file.write(&id)?;
     Ok(id)
 }
 
-fn post(session: &Session, parsed: &Parsed, body: &ContainerCreate) -> Result<Value, Failure> {
+fn post(
+    session: &Session,
+    parsed: &Parsed,
+    platform: &str,
+    body: &ContainerCreate,
+) -> Result<Value, Failure> {
     let query = Query::new("/containers/create")
         .with_some("name", parsed.one("name").unwrap_or_default())
-        .with_some("platform", &platform(parsed));
+        .with_some("platform", platform);
     session.post(query.text(), Some(&json!(body)))
 }
 
-/// `--platform`, or what the environment says.
-pub(crate) fn platform(parsed: &Parsed) -> String {
-    match parsed.one("platform") {
-        Some(platform) => platform.to_owned(),
-        None => std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
+/// The file that takes the container's id. It is made first, so that nobody else's is overwritten and no container is
+/// made in vain, and goes again when no id comes.
+struct IdFile {
+    path: String,
+    file: Option<fs::File>,
+}
+
+impl IdFile {
+    fn create(path: &str) -> Result<Self, Failure> {
+        let path = path.to_owned();
+        if path.is_empty() {
+            return Ok(IdFile { path, file: None });
+        }
+        match fs::File::create_new(&path) {
+            Ok(file) => Ok(IdFile {
+                path,
+                file: Some(file),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Failure::Unfit(format!(
+                    "container ID file found, make sure the other container isn't running or delete {path}"
+                )))
+            }
+            Err(error) => Err(Failure::Unfit(format!(
+                "failed to create the container ID file: open {path}: {}",
+                plain(&error)
+            ))),
+        }
+    }
+
+    fn write(mut self, id: &str) -> Result<(), Failure> {
+        let Some(mut file) = self.file.take() else {
+            return Ok(());
+        };
+        file.write_all(id.as_bytes()).map_err(|error| {
+            Failure::Unfit(format!(
+                "failed to write the container ID to the file: {}",
+                plain(&error)
+            ))
+        })
     }
 }
 
-fn is_missing_image(failure: &Failure) -> bool {
+impl Drop for IdFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The image's name; `None` for a whole id, which no registry knows.
+fn reference(image: &str) -> Result<Option<types::Reference>, Failure> {
+    let is_id = |text: &str| {
+        text.len() == 64
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if is_id(image) || image.strip_prefix("sha256:").is_some_and(is_id) {
+        return Ok(None);
+    }
+    types::Reference::parse_normalized(image)
+        .map(Some)
+        .map_err(|error| Failure::Unfit(error.to_string()))
+}
+
+/// `--platform`, or what the environment says; `linux` alone becomes `linux/amd64`.
+pub(crate) fn platform(parsed: &Parsed) -> String {
+    let text = match parsed.one("platform") {
+        Some(platform) => platform.to_owned(),
+        None => std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
+    };
+    match text.parse::<types::Platform>() {
+        Ok(platform) => platform.to_string(),
+        Err(_) => text,
+    }
+}
+
+/// Docker's words for a platform that is none.
+fn check_platform(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    match text.parse::<types::Platform>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::Unfit(format!(
+            "error parsing specified platform: {error}"
+        ))),
+    }
+}
+
+fn is_missing(failure: &Failure) -> bool {
     failure.to_string().contains("No such image")
 }
 
-fn familiar(image: &str) -> String {
-    match types::Reference::parse_normalized(image) {
-        Ok(reference) => reference.with_default_tag().familiar(),
-        Err(_) => image.to_owned(),
-    }
-}
-
 /// Progress goes to standard error, as docker does it: standard output is the container's.
-fn pull_image(session: &Session, parsed: &Parsed, image: &str) -> Result<(), Failure> {
+fn pull_image(
+    session: &Session,
+    parsed: &Parsed,
+    image: &str,
+    platform: &str,
+) -> Result<(), Failure> {
     pull::pull(
         session,
         image,
-        &platform(parsed),
+        platform,
         parsed.switch("quiet"),
         &mut std::io::stderr(),
     )

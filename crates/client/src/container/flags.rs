@@ -3,6 +3,8 @@
 //! `docs/flags.md` lists each with its test, or as refused; a test compares that table with this
 //! one.
 
+use super::config::Attachments;
+use super::{environment, mounts, networks, values};
 use crate::flag::Flag;
 
 /// Flags that `run` and `create` share.
@@ -11,9 +13,12 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "add-host",
         "list",
         "Add a custom host-to-IP mapping (host:ip)",
-    ),
+    )
+    .checked(networks::host),
     Flag::list("annotation", "map", "Add an annotation to the container").refused(),
-    Flag::list("attach", "list", "Attach to STDIN, STDOUT or STDERR").letter('a'),
+    Flag::list("attach", "list", "Attach to STDIN, STDOUT or STDERR")
+        .checked(Attachments::stream)
+        .letter('a'),
     Flag::one(
         "blkio-weight",
         "uint16",
@@ -60,7 +65,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
     )
     .refused(),
     Flag::one("cpu-shares", "int", "CPU shares (relative weight)").letter('c'),
-    Flag::one("cpus", "decimal", "Number of CPUs"),
+    Flag::one("cpus", "decimal", "Number of CPUs").checked(values::nano_cpus_checked),
     Flag::one(
         "cpuset-cpus",
         "string",
@@ -96,16 +101,18 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "disable-content-trust",
         "Skip image verification: there is none",
     ),
-    Flag::list("dns", "list", "Set custom DNS servers"),
-    Flag::list("dns-option", "list", "Set DNS options"),
-    Flag::list("dns-search", "list", "Set custom DNS search domains"),
+    Flag::list("dns", "list", "Set custom DNS servers").checked(networks::resolver),
+    Flag::list("dns-option", "list", "Set DNS options").also("dns-opt"),
+    Flag::list("dns-search", "list", "Set custom DNS search domains").checked(networks::domain),
     Flag::one("domainname", "string", "Container NIS domain name"),
     Flag::one(
         "entrypoint",
         "string",
         "Overwrite the default ENTRYPOINT of the image",
     ),
-    Flag::list("env", "list", "Set environment variables").letter('e'),
+    Flag::list("env", "list", "Set environment variables")
+        .checked(environment::variable)
+        .letter('e'),
     Flag::list(
         "env-file",
         "list",
@@ -173,7 +180,9 @@ pub(crate) const CONTAINER: &[Flag] = &[
     )
     .refused(),
     Flag::one("kernel-memory", "bytes", "Kernel memory limit").refused(),
-    Flag::list("label", "list", "Set meta data on a container").letter('l'),
+    Flag::list("label", "list", "Set meta data on a container")
+        .checked(environment::label)
+        .letter('l'),
     Flag::list(
         "label-file",
         "list",
@@ -194,13 +203,16 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Container MAC address (e.g., 92:d0:c6:0a:29:33)",
     )
     .refused(),
-    Flag::one("memory", "bytes", "Memory limit").letter('m'),
-    Flag::one("memory-reservation", "bytes", "Memory soft limit"),
+    Flag::one("memory", "bytes", "Memory limit")
+        .checked(values::bytes_checked)
+        .letter('m'),
+    Flag::one("memory-reservation", "bytes", "Memory soft limit").checked(values::bytes_checked),
     Flag::one(
         "memory-swap",
         "bytes",
         "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
-    ),
+    )
+    .checked(values::bytes_or_unlimited_checked),
     Flag::one(
         "memory-swappiness",
         "int",
@@ -211,14 +223,18 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "mount",
         "mount",
         "Attach a filesystem mount to the container",
-    ),
+    )
+    .checked(mounts::mount_checked),
     Flag::one("name", "string", "Assign a name to the container"),
-    Flag::list("network", "network", "Connect a container to a network"),
+    Flag::list("network", "network", "Connect a container to a network")
+        .checked(networks::network_checked)
+        .also("net"),
     Flag::list(
         "network-alias",
         "list",
         "Add network-scoped alias for the container",
     )
+    .also("net-alias")
     .refused(),
     Flag::switch(
         "no-healthcheck",
@@ -270,7 +286,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
     ),
     Flag::one("runtime", "string", "Runtime to use for this container").refused(),
     Flag::list("security-opt", "list", "Security Options"),
-    Flag::one("shm-size", "bytes", "Size of /dev/shm"),
+    Flag::one("shm-size", "bytes", "Size of /dev/shm").checked(values::bytes_checked),
     Flag::one("stop-signal", "string", "Signal to stop the container"),
     Flag::one(
         "stop-timeout",
@@ -283,10 +299,10 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Storage driver options for the container",
     )
     .refused(),
-    Flag::list("sysctl", "map", "Sysctl options"),
+    Flag::list("sysctl", "map", "Sysctl options").checked(networks::sysctl),
     Flag::list("tmpfs", "list", "Mount a tmpfs directory"),
     Flag::switch("tty", "Allocate a pseudo-TTY").letter('t'),
-    Flag::list("ulimit", "ulimit", "Ulimit options"),
+    Flag::list("ulimit", "ulimit", "Ulimit options").checked(values::ulimit_checked),
     Flag::switch(
         "use-api-socket",
         "Bind mount the engine's API socket and credentials",
@@ -346,7 +362,9 @@ pub(crate) const EXEC: &[Flag] = &[
         "string",
         "Override the key sequence for detaching a container",
     ),
-    Flag::list("env", "list", "Set environment variables").letter('e'),
+    Flag::list("env", "list", "Set environment variables")
+        .checked(environment::variable)
+        .letter('e'),
     Flag::list(
         "env-file",
         "list",

@@ -3,9 +3,13 @@
 pub(crate) mod attachment;
 mod config;
 pub(crate) mod create;
+mod environment;
 pub(crate) mod flags;
 mod mounts;
+mod networks;
 mod ports;
+mod security;
 mod values;
 
-pub(crate) use config::{environment, request};
+pub(crate) use config::{Attachments, request};
+pub(crate) use environment::environment;

@@ -19,16 +19,18 @@ pub(crate) fn publish(
     exposed: &mut BTreeMap<String, Empty>,
     bindings: &mut PortMap,
 ) -> Result<(), String> {
+    let standard = standard(text)?;
+    let text = standard.as_str();
     let (ip, host, container) = split(text)?;
     let (container, protocol) = protocol(container)?;
     if container.is_empty() {
         return Err(format!("no port specified: {text}<empty>"));
     }
-    let inside = range(container).map_err(|()| format!("invalid containerPort: {container}"))?;
+    let inside = range(container).map_err(|_| format!("invalid containerPort: {container}"))?;
     let outside = if host.is_empty() {
         None
     } else {
-        Some(range(host).map_err(|()| format!("invalid hostPort: {host}"))?)
+        Some(range(host).map_err(|_| format!("invalid hostPort: {host}"))?)
     };
     let count = |(first, last): Range| u32::from(last) - u32::from(first) + 1;
     // One container port may be given a range of host ports, from which the engine chooses.
@@ -62,6 +64,29 @@ pub(crate) fn publish(
     Ok(())
 }
 
+/// The short form of `target=80,published=8080,protocol=tcp`; other texts as they are.
+fn standard(text: &str) -> Result<String, String> {
+    if !text.contains('=') {
+        return Ok(text.to_owned());
+    }
+    let (mut target, mut published, mut protocol) = ("", "", "tcp");
+    for field in text.split(',') {
+        match field.split_once('=').filter(|(key, _)| !key.is_empty()) {
+            Some(("target", value)) => target = value,
+            Some(("published", value)) => published = value,
+            Some(("protocol", value)) => protocol = value,
+            // Docker takes any key, `mode` among them, and drops it.
+            Some(_) => {}
+            None => {
+                return Err(format!(
+                    "invalid publish opts format (should be name=value but got '{field}')"
+                ));
+            }
+        }
+    }
+    Ok(format!("{published}:{target}/{protocol}"))
+}
+
 /// Adds what one `--expose` value means: `port[-end][/proto]`.
 ///
 /// # Errors
@@ -70,13 +95,10 @@ pub(crate) fn expose(text: &str, exposed: &mut BTreeMap<String, Empty>) -> Resul
     if text.contains(':') {
         return Err(format!("invalid port format for --expose: {text}"));
     }
-    let (ports, protocol) = protocol(text)?;
-    let (first, last) =
-        range(ports).map_err(|()| {
-            format!(
-                "invalid range format for --expose: {text}, error: strconv.ParseUint: parsing {ports:?}: invalid syntax"
-            )
-        })?;
+    // The engine checks the protocol.
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = range(ports)
+        .map_err(|why| format!("invalid range format for --expose: {text}, error: {why}"))?;
     exposed.extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty)));
     Ok(())
 }
@@ -106,8 +128,25 @@ fn protocol(text: &str) -> Result<(&str, String), String> {
     }
 }
 
-fn range(text: &str) -> Result<Range, ()> {
-    let port = |text: &str| text.parse::<u16>().map_err(|_| ());
+/// One port or a range.
+///
+/// # Errors
+/// The words of docker's reader of ports.
+fn range(text: &str) -> Result<Range, String> {
+    if text.is_empty() {
+        return Err("empty string specified for ports".to_owned());
+    }
+    let port = |text: &str| {
+        text.parse::<u16>().map_err(|_| {
+            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let why = if digits {
+                "value out of range"
+            } else {
+                "invalid syntax"
+            };
+            format!("strconv.ParseUint: parsing {text:?}: {why}")
+        })
+    };
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
         None => (port(text)?, port(text)?),
@@ -115,7 +154,7 @@ fn range(text: &str) -> Result<Range, ()> {
     if first <= last {
         Ok((first, last))
     } else {
-        Err(())
+        Err(format!("invalid range specified for port: {text}"))
     }
 }
 

@@ -8,28 +8,29 @@ use api_types::Ulimit;
 /// Docker's words.
 pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     let invalid = || format!("invalid size: '{text}'");
-    let digits = text
-        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| invalid())?;
-    let unit = unit.trim_start().to_ascii_lowercase();
-    let unit = unit
-        .strip_suffix("ib")
-        .or_else(|| unit.strip_suffix('b'))
-        .unwrap_or(&unit);
-    let power = match unit {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
+    let last = text
+        .rfind(|letter: char| letter.is_ascii_digit() || letter == '.' || letter == ' ')
+        .ok_or_else(invalid)?;
+    let unit = text[last + 1..].to_ascii_lowercase();
+    let number = text[..=last].strip_suffix(' ').unwrap_or(&text[..=last]);
+    let value: f64 = number
+        .parse()
+        .map_err(|_| format!("strconv.ParseFloat: parsing {number:?}: invalid syntax"))?;
+    if value < 0.0 {
+        return Err(invalid());
+    }
+    let power = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        "p" | "pb" | "pib" => 5,
         _ => return Err(format!("invalid suffix: '{unit}'")),
     };
-    let size = number * 1024f64.powi(power);
+    let size = value * 1024f64.powi(power);
     // A float holds every size that memory can have; the cast saturates.
-    if size.is_finite() && size >= 0.0 {
+    if size.is_finite() {
         Ok(size as i64)
     } else {
         Err(invalid())
@@ -44,45 +45,58 @@ pub(crate) fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
     if text == "-1" { Ok(-1) } else { bytes(text) }
 }
 
-/// A decimal number of CPUs, as billionths.
+/// A number of CPUs, as billionths: `1.5`, `3/2` or `15e-1`.
 ///
 /// # Errors
 /// Docker's words.
 pub(crate) fn nano_cpus(text: &str) -> Result<i64, String> {
     let invalid = || format!("failed to parse {text} as a rational number");
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let (negative, whole) = whole
-        .strip_prefix('-')
-        .map_or((false, whole), |whole| (true, whole));
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !all_digits(whole) || !all_digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
-        return Err(invalid());
-    }
-    if fraction.trim_end_matches('0').len() > 9 {
+    let (numerator, denominator) = match text.split_once('/') {
+        Some((numerator, denominator)) => (
+            (numerator.parse().map_err(|_| invalid())?, 0),
+            denominator.parse::<i128>().map_err(|_| invalid())?,
+        ),
+        None => (decimal(text).ok_or_else(invalid)?, 1),
+    };
+    let (digits, exponent): (i128, i32) = numerator;
+    let exponent = exponent + 9;
+    let scale = 10i128.checked_pow(exponent.unsigned_abs());
+    let scale = scale.ok_or_else(|| "value is too precise".to_owned())?;
+    let (above, below) = if exponent >= 0 {
+        (digits.checked_mul(scale), Some(denominator))
+    } else {
+        (Some(digits), denominator.checked_mul(scale))
+    };
+    let (above, below) = above
+        .zip(below)
+        .filter(|(_, below)| *below != 0)
+        .ok_or_else(invalid)?;
+    if above % below != 0 {
         return Err("value is too precise".to_owned());
     }
-    let nanos: i64 = format!("{:0<9.9}", fraction)
-        .parse()
-        .map_err(|_| invalid())?;
-    let whole: i64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().map_err(|_| invalid())?
-    };
-    let value = whole
-        .checked_mul(1_000_000_000)
-        .and_then(|value| value.checked_add(nanos))
-        .ok_or_else(invalid)?;
-    Ok(if negative { -value } else { value })
+    i64::try_from(above / below).map_err(|_| invalid())
 }
 
-/// A whole number.
-///
-/// # Errors
-/// Go's words.
-pub(crate) fn integer(text: &str) -> Result<i64, String> {
-    text.parse()
-        .map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+/// Digits and the power of ten behind them: `-1.25e3` is -125 and 1.
+fn decimal(text: &str) -> Option<(i128, i32)> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(fraction) || !mantissa.contains(|letter: char| letter.is_ascii_digit()) {
+        return None;
+    }
+    let digits = format!("{whole}{fraction}");
+    let digits = if matches!(digits.as_str(), "" | "-" | "+") {
+        "0"
+    } else {
+        &digits
+    };
+    let behind = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    Some((digits.parse().ok()?, behind.clamp(-100, 100)))
 }
 
 /// `name=soft[:hard]`.
@@ -113,18 +127,28 @@ pub(crate) fn ulimit(text: &str) -> Result<Ulimit, String> {
     if !NAMES.contains(&name) {
         return Err(format!("invalid ulimit type: {name}"));
     }
-    let (soft, hard) = limits
-        .split_once(':')
-        .map_or((limits, None), |(soft, hard)| (soft, Some(hard)));
     let number = |text: &str| {
         text.parse::<i64>()
             .map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
     };
-    let soft = number(soft)?;
-    let hard = hard.map_or(Ok(soft), number)?;
-    if hard >= 0 && (soft == -1 || soft > hard) {
+    let parts: Vec<_> = limits.split(':').collect();
+    let [soft, hard] = match parts.as_slice() {
+        [both] => [number(both)?; 2],
+        [soft, hard] => [number(soft)?, number(hard)?],
+        _ => {
+            return Err(format!(
+                "too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
+            ));
+        }
+    };
+    if hard != -1 && (soft == -1 || soft > hard) {
+        let shown = if soft == -1 {
+            format!("soft: -1 (unlimited), hard: {hard}")
+        } else {
+            format!("{soft} > {hard}")
+        };
         return Err(format!(
-            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+            "ulimit soft limit must be less than or equal to hard limit: {shown}"
         ));
     }
     Ok(Ulimit {
@@ -132,6 +156,20 @@ pub(crate) fn ulimit(text: &str) -> Result<Ulimit, String> {
         soft,
         hard,
     })
+}
+
+/// The checks of flags with these values: the text stays as it is.
+macro_rules! checks {
+    ($($name:ident: $read:ident),*) => { $(
+        pub(crate) fn $name(text: &str) -> Result<String, String> {
+            $read(text).map(|_| text.to_owned())
+        }
+    )* };
+}
+
+checks! {
+    bytes_checked: bytes, bytes_or_unlimited_checked: bytes_or_unlimited, nano_cpus_checked: nano_cpus,
+    ulimit_checked: ulimit
 }
 
 #[cfg(test)]
@@ -146,7 +184,9 @@ mod tests {
         assert_eq!(bytes("2GB"), Ok(2 << 30));
         assert_eq!(bytes("2MiB"), Ok(2 << 20));
         assert_eq!(bytes("abc"), Err("invalid size: 'abc'".to_owned()));
-        assert!(bytes("1x").is_err() && bytes("").is_err());
+        assert_eq!((bytes("1 g"), bytes("1e3")), (Ok(1 << 30), Ok(1000)));
+        assert_eq!(bytes("-1"), Err("invalid size: '-1'".to_owned()));
+        assert!(bytes("1x").is_err() && bytes("").is_err() && bytes("1,5g").is_err());
         assert_eq!(bytes_or_unlimited("-1"), Ok(-1));
     }
 
@@ -156,6 +196,10 @@ mod tests {
         assert_eq!(nano_cpus(".25"), Ok(250_000_000));
         assert_eq!(nano_cpus("2"), Ok(2_000_000_000));
         assert_eq!(nano_cpus("-1"), Ok(-1_000_000_000));
+        assert_eq!(nano_cpus("1/2"), Ok(500_000_000));
+        assert_eq!(nano_cpus("1e2"), Ok(100_000_000_000));
+        assert_eq!(nano_cpus("-.5"), Ok(-500_000_000));
+        assert!(nano_cpus("1/0").is_err() && nano_cpus("1/3").is_err() && nano_cpus(".").is_err());
         assert!(
             nano_cpus("abc").is_err()
                 && nano_cpus("1.0000000001").is_err()

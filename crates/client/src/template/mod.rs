@@ -94,7 +94,7 @@ mod tests {
             "v web y ",
         );
         check("a {{- /* nothing */ -}} b", "ab");
-        check("{{.Nothing}}", "<no value>");
+        check("{{.Nothing}}", "<nil>");
         check("{{.List}} {{.Map}}", "[a b c] map[a b:c k:v]");
     }
 

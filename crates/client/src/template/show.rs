@@ -10,7 +10,7 @@ const WIDEST: usize = 4096;
 /// A value as `%v` prints it.
 pub(super) fn shown(value: &Value) -> String {
     match value {
-        Value::Null => "<no value>".to_owned(),
+        Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),
         other => inner(other),
     }
