@@ -113,6 +113,19 @@ impl Detour {
         Detour { folder, listener }
     }
 
+    /// Opens the straight way again; whoever waited sees his connection end.
+    ///
+    /// # Panics
+    /// When the socket is not where it was put.
+    pub fn close(self) {
+        fs::rename(self.folder.join("real"), self.folder.join("sock")).unwrap();
+    }
+
+    /// Lets nobody wait any more: connections are refused, as when the shim were dead.
+    pub fn refuse(&self) {
+        rustix::net::shutdown(&self.listener, Shutdown::Both).unwrap();
+    }
+
     /// Lets the first that connected, or will, through to the shim; the others can go the straight way again. Each of
     /// the two threads ends when one side has ended its connection. Descriptors are not passed on.
     ///

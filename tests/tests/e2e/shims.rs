@@ -158,8 +158,15 @@ fn a_daemon_with_too_few_descriptors_kills_no_container() {
             (tried || daemon.is_finished()).then_some(())
         });
         assert!(engine.log()[length..].contains("Too many open files"));
-        if !daemon.is_finished() {
-            engine.kill_daemon();
+        // It ends by itself, or is ended.
+        let processes = engine.sandbox().processes();
+        for process in processes
+            .iter()
+            .filter(|one| one.command.contains(" daemon "))
+        {
+            let mut kill = engine.sandbox().command("kill");
+            kill.args(["-KILL", &process.pid.to_string()]);
+            testkit::run(kill, b"");
         }
         daemon.join().unwrap();
         engine.start_daemon();
@@ -195,6 +202,32 @@ fn a_daemon_that_runs_out_of_descriptors_finds_its_shims_once_it_has_some() {
                 .then_some(())
         });
         limit(1024);
+        soon(engine, &["exec", "cc", "true"]);
+        assert_eq!(state(engine, "cc"), before);
+    });
+}
+
+#[test]
+fn a_shim_whose_socket_is_lost_lives_as_long_as_it_keeps_its_journal() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
+            .ok();
+        let before = state(engine, "cc");
+        let detour = Detour::new(engine, &id(engine, "cc"));
+        detour.refuse();
+        engine.sever(&engine.shim_of("sleep 1000"));
+        eventually("the daemon has looked for the shim", SOON, || {
+            engine.log().contains("can not be reached").then_some(())
+        });
+        // The next daemon has to find that out by itself.
+        engine.kill_daemon();
+        let length = engine.log().len();
+        engine.start_daemon();
+        assert!(engine.log()[length..].contains("can not be reached"));
+        assert_eq!(state(engine, "cc"), before);
+        detour.close();
         soon(engine, &["exec", "cc", "true"]);
         assert_eq!(state(engine, "cc"), before);
     });

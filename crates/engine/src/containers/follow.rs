@@ -29,7 +29,7 @@ use crate::paths::open_folder;
 /// First and longest pause before something is written down again that could not be, and before a shim is looked for
 /// again that could not be reached.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// The first pause after a connection that broke before the shim said anything.
+/// The pause after a connection that held: a shim that ends is dead by then.
 const SHORT: Duration = Duration::from_millis(10);
 /// The delay of a restart because the shim is dead, in nanoseconds.
 const DELAY: u64 = 100_000_000;
@@ -79,7 +79,7 @@ impl Engine {
             connected: true,
             greeting: None,
             heard: 0,
-            pause: Duration::ZERO,
+            pause: SHORT,
             rebooted: false,
         };
         follower.spawn(None);
@@ -258,10 +258,8 @@ impl Follower {
             if !self.container.is_linked_to(&self.link) {
                 return None;
             }
-            if !self.pause.is_zero() {
-                tokio::time::sleep(self.pause).await;
-            }
-            self.pause = (self.pause * 2).clamp(SHORT, PAUSES.1);
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(PAUSES.1);
             if let Some(step) = self.reach().await {
                 return Some(step);
             }
@@ -280,7 +278,7 @@ impl Follower {
         tokio::select! {
             answered = answered => {
                 self.greeting = None;
-                self.pause = Duration::ZERO;
+                self.pause = SHORT;
                 answered.then_some(Step::Replay)
             }
             event = self.link.next_event() => event.map(Step::Event),

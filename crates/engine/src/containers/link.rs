@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::outcome::{EngineError, Result};
 
 /// The longest wait for a shim's answer; one that does not answer is stuck or stopped.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest wait for a shim to let go: it unmounts the root, which may write to a busy disk.
 const RELEASE: Duration = Duration::from_secs(10);

@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use shim::protocol::{Reply, Request};
 use tokio::sync::watch;
 use types::ContainerId;
 
 use super::attach::Tickets;
-use super::link::{Link, PATIENCE};
+use super::link::Link;
 use super::record::{Run, Spec, Status};
 use crate::outcome::{EngineError, Result};
+
+/// How long a request waits for the next connection to a shim.
+const RECONNECT: Duration = Duration::from_secs(5);
 
 /// What `list` and `inspect` read: one moment of a container.
 #[derive(Debug, Clone)]
@@ -174,22 +178,17 @@ impl Container {
     /// [`EngineError::NotRunning`]; otherwise as [`Link::ask`].
     pub(crate) async fn ask(&self, request: &Request) -> Result<Reply> {
         let mut links = self.link.subscribe();
-        let answer = async {
-            loop {
-                links.mark_unchanged();
-                match self.live_link()?.ask(request, &[]).await {
-                    Err(EngineError::Shim { source }) if source.is_disconnected() => {}
-                    outcome => return outcome,
-                }
+        loop {
+            links.mark_unchanged();
+            match self.live_link()?.ask(request, &[]).await {
                 // The sender lives in the container.
-                let _ = links.changed().await;
+                Err(EngineError::Shim { source })
+                    if source.is_disconnected()
+                        && tokio::time::timeout(RECONNECT, links.changed())
+                            .await
+                            .is_ok() => {}
+                outcome => return outcome,
             }
-        };
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(EngineError::ShimSilent {
-                seconds: PATIENCE.as_secs(),
-            }),
         }
     }
 }
