@@ -328,3 +328,31 @@ fn events_tell_a_life_once_and_in_order() {
         );
     });
 }
+
+#[test]
+fn a_container_that_removes_itself_can_be_restarted() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            let script = "[ -e /again ] || echo first > /again; cat /again; exec sleep 100";
+            let run = [
+                "run", "-d", "--rm", "--name", "again", "busybox", "sh", "-c",
+            ];
+            client(engine, &[&run[..], &[script]].concat()).ok();
+            let pid = || client(engine, &["inspect", "-f", "{{.State.Pid}}", "again"]).ok();
+            let before = pid().stdout;
+            client(engine, &["restart", "-t", "0", "again"]).ok();
+            assert_ne!(pid().stdout, before);
+            assert_eq!(
+                client(engine, &["exec", "again", "cat", "/again"])
+                    .ok()
+                    .text(),
+                "first"
+            );
+            client(engine, &["stop", "-t", "0", "again"]).ok();
+            testkit::eventually("it is gone", std::time::Duration::from_secs(10), || {
+                (client(engine, &["inspect", "again"]).status == 1).then_some(())
+            });
+        }
+    });
+}

@@ -1,6 +1,7 @@
 //! What shims tell: starts, exits, restarts, in order, each into the store before anybody hears of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use shim::protocol::{Event, EventKind, HealthState, Request, RestartOutlook};
@@ -265,7 +266,7 @@ impl Engine {
     ) -> Result<bool> {
         self.disconnect(container, &mut told).await;
         let code = exit.code;
-        if container.spec.host.auto_remove {
+        if container.spec.host.auto_remove && !container.keep.load(Ordering::Relaxed) {
             container
                 .progress
                 .send_modify(|progress| progress.exit_code = code);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(crate) struct Container {
     pub(crate) tickets: Tickets,
     /// The root for the first start, where one was ready.
     prepared_root: Mutex<Option<OwnedFd>>,
+    /// Its next end is that of a restart: it stays, even with `--rm`.
+    pub(crate) keep: AtomicBool,
 }
 
 impl Container {
@@ -80,6 +83,7 @@ impl Container {
             progress: watch::Sender::new(progress),
             tickets: Tickets::default(),
             prepared_root: Mutex::new(None),
+            keep: AtomicBool::new(false),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Ending containers: stop, kill, restart.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use shim::protocol::{Request, StopRequest};
@@ -260,12 +261,10 @@ impl Engine {
         self.to_the_end("restart", async move {
             let _turn = container.turn.lock().await;
             if container.run().status.is_up() {
-                if container.spec.host.auto_remove {
-                    return Err(EngineError::unsupported(
-                        "restarting a container that is removed when it stops",
-                    ));
-                }
-                engine.stop_in_turn(&container, timeout, signal).await?;
+                container.keep.store(true, Ordering::Relaxed);
+                let stopped = engine.stop_in_turn(&container, timeout, signal).await;
+                container.keep.store(false, Ordering::Relaxed);
+                stopped?;
             }
             engine.start_in_turn(&container, true).await?;
             engine.tell_later(container.event("restart", &[]));
