@@ -158,10 +158,37 @@ pub(crate) fn parse_object<T>(
         None => Err(Failure::bad_request(
             "invalid JSON: got EOF while reading request body",
         )),
-        Some(b'{') => {
-            parse(text).map_err(|error| Failure::bad_request(format!("invalid JSON: {error}")))
-        }
+        Some(b'{') => parse(text).map_err(|error| Failure::bad_request(json_fault(text, &error))),
         Some(_) => Err(Failure::bad_request("invalid JSON: an object is expected")),
+    }
+}
+
+/// What is wrong with a text, in the words of Docker's daemon where its syntax is at fault: tests of tools read them.
+fn json_fault(text: &[u8], error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    let said = told.split(" at line ").next().unwrap_or(&told);
+    if error.is_eof() {
+        return "invalid JSON: unexpected EOF".to_owned();
+    }
+    let place = match said {
+        "trailing characters" => return "unexpected content after JSON".to_owned(),
+        "key must be a string" => "looking for beginning of object key string",
+        "expected value" | "expected ident" => "looking for beginning of value",
+        "expected `:`" => "after object key",
+        "expected `,` or `}`" => "after object key:value pair",
+        "expected `,` or `]`" => "after array element",
+        _ => return format!("invalid JSON: {error}"),
+    };
+    let line = text
+        .split(|&byte| byte == b'\n')
+        .nth(error.line().saturating_sub(1));
+    let character = line.and_then(|line| line.get(error.column().saturating_sub(1)));
+    match character {
+        Some(&byte) => format!(
+            "invalid JSON: invalid character {:?} {place}",
+            char::from(byte)
+        ),
+        None => format!("invalid JSON: {error}"),
     }
 }
 

@@ -193,18 +193,18 @@ pub fn links() -> Vec<(String, String)> {
 /// Paths that tell or control too much of the host to be seen.
 pub fn masked_paths() -> Vec<String> {
     [
-        "/proc/acpi",
         "/proc/asound",
+        "/proc/acpi",
         "/proc/interrupts",
         "/proc/kcore",
         "/proc/keys",
         "/proc/latency_stats",
-        "/proc/sched_debug",
-        "/proc/scsi",
         "/proc/timer_list",
         "/proc/timer_stats",
-        "/sys/devices/virtual/powercap",
+        "/proc/sched_debug",
+        "/proc/scsi",
         "/sys/firmware",
+        "/sys/devices/virtual/powercap",
     ]
     .map(str::to_owned)
     .to_vec()

@@ -321,7 +321,20 @@ fn bodies_that_make_no_sense_are_refused() {
             ("", "EOF"),
             ("[]", "an object is expected"),
             ("{\"Image\":1}", "invalid type"),
-            ("{\"Image\":", "EOF while parsing"),
+            ("{\"Image\":", "unexpected EOF"),
+            (
+                "{invalid",
+                "invalid JSON: invalid character 'i' looking for beginning of object key string",
+            ),
+            (
+                "{\"Image\" 1}",
+                "invalid JSON: invalid character '1' after object key",
+            ),
+            (
+                "{\"Cmd\":[\"a\" 1]}",
+                "invalid JSON: invalid character '1' after array element",
+            ),
+            ("{} more", "unexpected content after JSON"),
         ] {
             let (status, _, answer) = ask(engine, "POST", "/containers/create", body);
             assert_eq!(status, 400, "{body}: {answer}");

@@ -19,14 +19,31 @@ pub(crate) type Handled = Result<Reply, Failure>;
 fn terminal_size(call: &Call) -> Result<(u16, u16), Failure> {
     let side = |name: &str| -> Result<u16, Failure> {
         let text = call.query.get(name).unwrap_or("");
-        text.parse().map_err(|_| {
+        let invalid = |reason: &str| {
             Failure::bad_request(format!(
-                "invalid resize {} {text:?}",
+                "invalid resize {} {text:?}: {reason}",
                 if name == "h" { "height" } else { "width" }
             ))
-        })
+        };
+        match text.parse::<i64>() {
+            Ok(number) if u32::try_from(number).is_ok() => {
+                // The kernel's sizes have 16 bits.
+                Ok(u16::try_from(number).unwrap_or(u16::MAX))
+            }
+            Ok(_) => Err(invalid("value out of range")),
+            Err(error) if is_overflow(&error) => Err(invalid("value out of range")),
+            Err(_) => Err(invalid("invalid syntax")),
+        }
     };
     Ok((side("h")?, side("w")?))
+}
+
+fn is_overflow(error: &std::num::ParseIntError) -> bool {
+    use std::num::IntErrorKind;
+    matches!(
+        error.kind(),
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow
+    )
 }
 
 /// Rows and columns as a body has them; zeros mean that they are not known.

@@ -98,7 +98,7 @@ fn adapt_endpoints(body: &mut ContainerCreate, version: Version) -> Result<(), F
             .collect::<Vec<_>>()
             .join(", ");
         return Err(Failure::bad_request(format!(
-            "Container cannot be connected to network endpoints: {names}"
+            "Container cannot be created with multiple network endpoints: {names}"
         )));
     }
     for endpoint in endpoints.values_mut() {

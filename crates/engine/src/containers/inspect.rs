@@ -55,9 +55,11 @@ impl Engine {
             .collect();
         let logged = spec.host.log_config.kind == "json-file";
         let mut host = spec.host.clone();
-        if host.masked_paths.is_none() && !host.privileged {
-            host.masked_paths = Some(runtime::defaults::masked_paths());
-            host.readonly_paths = Some(runtime::defaults::readonly_paths());
+        if !host.privileged {
+            host.masked_paths
+                .get_or_insert_with(runtime::defaults::masked_paths);
+            host.readonly_paths
+                .get_or_insert_with(runtime::defaults::readonly_paths);
         }
         if host.cgroupns_mode.is_empty() {
             let private = self.inner().groups.layout().version() == 2;

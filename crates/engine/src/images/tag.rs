@@ -18,6 +18,11 @@ impl Engine {
                 "refusing to create a tag with a digest reference",
             ));
         }
+        if reference.familiar_name() == "sha256" {
+            return Err(EngineError::invalid(
+                "refusing to create an ambiguous tag using digest algorithm as name",
+            ));
+        }
         if let Some(tag) = tag.filter(|tag| !tag.is_empty()) {
             reference = reference.with_tag(&tag).map_err(invalid)?;
         }
