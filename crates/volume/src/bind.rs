@@ -36,10 +36,12 @@ impl VolumeStore {
             return bind(data.as_fd(), options);
         };
         let part = Root::with_rule(data.as_fd(), Rule::Beneath).open_path(subpath);
-        let part = part.map_err(|source| VolumeError::Subpath {
-            name: name.to_owned(),
-            path: subpath.to_owned(),
-            source,
+        let part = part.map_err(|source| {
+            let (name, path) = (name.to_owned(), subpath.to_owned());
+            if source.raw_os_error() == Some(Errno::XDEV.raw_os_error()) {
+                return VolumeError::Escape { name, path };
+            }
+            VolumeError::Subpath { name, path, source }
         })?;
         bind(part.as_fd(), options)
     }

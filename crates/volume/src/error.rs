@@ -28,6 +28,14 @@ pub enum VolumeError {
         /// What was asked for.
         name: String,
     },
+    /// The part of a volume that was asked for leads out of it.
+    #[error("path concatenation escapes the base directory: {} in volume {name}", path.display())]
+    Escape {
+        /// The volume.
+        name: String,
+        /// The path within it.
+        path: PathBuf,
+    },
     /// The part of a volume that was asked for is not there.
     #[error("cannot access path {} in volume {name}", path.display())]
     Subpath {
@@ -92,9 +100,11 @@ impl VolumeError {
             | Self::Folder { source, .. }
             | Self::Store { source, .. }
             | Self::Mount { source, .. } => Some(source),
-            Self::InvalidName { .. } | Self::ShortName | Self::LongName | Self::Missing { .. } => {
-                None
-            }
+            Self::InvalidName { .. }
+            | Self::ShortName
+            | Self::LongName
+            | Self::Escape { .. }
+            | Self::Missing { .. } => None,
         }
     }
 }

@@ -15,7 +15,7 @@ use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use sys::beneath::{Root, Rule, tree};
 
-use crate::{VolumeError, fill};
+use crate::{VolumeError, copy, fill};
 
 /// A volume's content within its folder.
 pub(crate) const DATA: &str = "_data";
@@ -132,7 +132,8 @@ impl VolumeStore {
     /// the volume the owner and mode of that folder. Owners, modes, times, extended attributes, links and devices are
     /// kept. Nothing happens when the volume is not empty or the image has no such folder.
     ///
-    /// After a crash the volume is as before, or filled: [`VolumeStore::open`] sees to it.
+    /// After a crash the volume is as before, or filled: [`VolumeStore::open`] sees to it. A `part` of the volume is
+    /// filled in its stead when one is given and is there; a crash may leave that half filled.
     ///
     /// # Errors
     /// ENOTDIR when the image has a file there.
@@ -141,6 +142,7 @@ impl VolumeStore {
         root: BorrowedFd<'_>,
         path: &Path,
         name: &str,
+        part: Option<&Path>,
     ) -> Result<(), VolumeError> {
         let fault = |source| VolumeError::CopyUp {
             name: name.to_owned(),
@@ -148,10 +150,21 @@ impl VolumeStore {
             source,
         };
         let data = self.data(name)?;
-        if !tree::is_empty(data.as_fd()).map_err(fault)? {
+        let target = match part {
+            Some(part) => match Root::with_rule(data.as_fd(), Rule::Beneath).open_dir(part) {
+                Ok(part) => part,
+                // Whoever mounts it says why.
+                Err(_) => return Ok(()),
+            },
+            None => data,
+        };
+        if !tree::is_empty(target.as_fd()).map_err(fault)? {
             return Ok(());
         }
         match Root::new(root).open_dir(path) {
+            Ok(source) if part.is_some() => {
+                copy::tree(source.as_fd(), target.as_fd()).map_err(fault)
+            }
             Ok(source) => fill::fill(self.folder(name)?.as_fd(), source.as_fd()).map_err(fault),
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(other) => Err(fault(other)),

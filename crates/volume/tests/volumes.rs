@@ -33,7 +33,7 @@ impl Scratch {
     }
     fn copy_up(&self, path: &str) -> Result<(), VolumeError> {
         self.store
-            .copy_up(open(&self.image("")).as_fd(), Path::new(path), "vol")
+            .copy_up(open(&self.image("")).as_fd(), Path::new(path), "vol", None)
     }
 }
 

@@ -316,3 +316,64 @@ fn the_root_is_shown_as_an_overlay() {
         );
     });
 }
+
+#[test]
+fn an_empty_volume_is_filled_whenever_a_container_begins() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            client(
+                engine,
+                &["run", "--rm", "-v", "late:/none", "busybox", "true"],
+            )
+            .ok();
+            let list = ["run", "--rm", "-v", "late:/etc", "busybox", "ls", "/etc"];
+            let done = client(engine, &list).ok();
+            assert!(done.stdout.contains("passwd"), "{}", done.stdout);
+            // What was taken out stays out when the same container starts again.
+            let empty = ["sh", "-c", "ls -A /etc; rm -rf /etc/*"];
+            let create = ["create", "--name", "twice", "-v", "late:/etc", "busybox"];
+            client(engine, &[&create[..], &empty].concat()).ok();
+            client(engine, &["start", "-a", "twice"]).ok();
+            let again = client(engine, &["start", "-a", "twice"]).ok();
+            assert!(!again.stdout.contains("passwd"), "{}", again.stdout);
+            client(engine, &["rm", "twice"]).ok();
+            client(engine, &["volume", "rm", "late"]).ok();
+        }
+    });
+}
+
+#[test]
+fn a_bound_dev_is_left_as_it_is() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            for read_only in ["/dev:/dev:ro", "/dev:/dev"] {
+                let done = client(
+                    engine,
+                    &[
+                        "run",
+                        "--rm",
+                        "-v",
+                        read_only,
+                        "busybox",
+                        "grep",
+                        " /dev/shm ",
+                        "/proc/self/mountinfo",
+                    ],
+                )
+                .ok();
+                let mode = if read_only.ends_with(":ro") {
+                    "ro,"
+                } else {
+                    "rw,"
+                };
+                let flags = done.stdout.split_whitespace().nth(5).unwrap_or_default();
+                // Docker's older daemons leave what is mounted below writable.
+                if engine.kind() == testkit::Kind::Wharf {
+                    assert!(flags.starts_with(mode), "{}", done.stdout);
+                }
+            }
+        }
+    });
+}

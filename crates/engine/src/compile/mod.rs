@@ -51,12 +51,15 @@ pub(crate) fn check(
     Ok(modes)
 }
 
-fn check_config(config: &Config) -> Result<()> {
-    if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-        return Err(EngineError::invalid(format!(
-            "the working directory '{}' is invalid, it needs to be an absolute path",
-            config.working_dir
-        )));
+fn check_config(config: &mut Config) -> Result<()> {
+    if !config.working_dir.is_empty() {
+        if !config.working_dir.starts_with('/') {
+            return Err(EngineError::invalid(format!(
+                "the working directory '{}' is invalid, it needs to be an absolute path",
+                config.working_dir
+            )));
+        }
+        config.working_dir = mounts::normal(&config.working_dir);
     }
     for variable in config.env.iter().flatten() {
         if variable.is_empty() || variable.starts_with('=') {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api_types::{Config, HostConfig, Mount};
+use api_types::{BindOptions, Config, HostConfig, Mount};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{EngineError, Result};
@@ -37,6 +37,9 @@ pub(crate) struct MountSpec {
     /// Absolute and normal path inside the container.
     pub(crate) target: String,
     pub(crate) read_only: bool,
+    /// Mounts below it stay writable.
+    #[serde(default)]
+    pub(crate) only_top_read_only: bool,
     /// `private rprivate slave rslave shared rshared`, or empty for the default.
     pub(crate) propagation: String,
     /// The options as they were written, for `inspect`.
@@ -68,6 +71,7 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
             },
             target,
             read_only: options.split(',').any(|option| option == "ro"),
+            only_top_read_only: false,
             propagation: String::new(),
             mode: String::new(),
         });
@@ -88,6 +92,7 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
                 source: anonymous(),
                 target,
                 read_only: false,
+                only_top_read_only: false,
                 propagation: String::new(),
                 mode: String::new(),
             });
@@ -156,6 +161,7 @@ fn parse_bind(text: &str) -> Result<MountSpec> {
         source,
         target,
         read_only: options.read_only,
+        only_top_read_only: false,
         propagation: options.propagation.unwrap_or_default().to_owned(),
         mode: mode.to_owned(),
     })
@@ -220,6 +226,7 @@ fn long_form(mount: &Mount) -> Result<MountSpec> {
         }
     }
     let mut propagation = String::new();
+    let mut only_top_read_only = false;
     let source = match mount.kind.as_str() {
         "bind" => {
             if mount.source.is_empty() {
@@ -240,11 +247,8 @@ fn long_form(mount: &Mount) -> Result<MountSpec> {
                     options.propagation
                 ));
             }
-            if options.read_only_force_recursive || options.read_only_non_recursive {
-                return Err(EngineError::unsupported(
-                    "BindOptions.ReadOnlyNonRecursive and ReadOnlyForceRecursive",
-                ));
-            }
+            check_recursion(mount, &options)?;
+            only_top_read_only = options.read_only_non_recursive;
             propagation = options.propagation;
             Source::Bind {
                 path: normal(&mount.source),
@@ -254,13 +258,15 @@ fn long_form(mount: &Mount) -> Result<MountSpec> {
         }
         "volume" => {
             let options = mount.volume_options.clone().unwrap_or_default();
-            if let Some(driver) = &options.driver_config
-                && (!matches!(driver.name.as_str(), "" | "local") || !driver.options.is_empty())
-            {
-                return Err(EngineError::unsupported(format!(
-                    "the volume driver \"{}\" with options",
-                    driver.name
-                )));
+            if let Some(driver) = &options.driver_config {
+                if !matches!(driver.name.as_str(), "" | "local") {
+                    return Err(EngineError::NoSuchPlugin {
+                        name: driver.name.clone(),
+                    });
+                }
+                if !driver.options.is_empty() {
+                    return Err(EngineError::unsupported("a volume driver with options"));
+                }
             }
             if !mount.source.is_empty() {
                 volume_name(&mount.source)?;
@@ -305,9 +311,30 @@ fn long_form(mount: &Mount) -> Result<MountSpec> {
         source,
         target,
         read_only: mount.read_only,
+        only_top_read_only,
         propagation,
         mode: String::new(),
     })
+}
+
+/// Which of the mounts below a read-only one are read-only too: all, unless it is said otherwise.
+fn check_recursion(mount: &Mount, options: &BindOptions) -> Result<()> {
+    let conflict = |what: &str| {
+        Err(EngineError::invalid(format!(
+            "mount options conflict: {what}"
+        )))
+    };
+    match (
+        options.read_only_non_recursive,
+        options.read_only_force_recursive,
+    ) {
+        (true, true) => conflict("ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive"),
+        (true, _) if !mount.read_only => conflict("!ReadOnly && BindOptions.ReadOnlyNonRecursive"),
+        (_, true) if !mount.read_only => {
+            conflict("!ReadOnly && BindOptions.ReadOnlyForceRecursive")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn tmpfs_options(mount: &Mount) -> Result<String> {

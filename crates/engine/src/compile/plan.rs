@@ -1,6 +1,7 @@
 //! The plan of a start: everything looked up and opened, nothing left to decide.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use api_types::{Config, HostConfig};
 use runtime::defaults;
@@ -159,6 +160,15 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
     );
 
     let mut mounts = base_mounts(host, modes);
+    let own_dev = parts
+        .mounts
+        .iter()
+        .find(|mount| mount.spec.target == "/dev");
+    if own_dev.is_some() {
+        mounts.retain(|mount| !Path::new(&mount.target).starts_with("/dev"));
+    }
+    // What is bound there has its own content, and may not be writable.
+    let foreign_dev = own_dev.is_some_and(|mount| mount.tree.is_some());
     mounts.extend(parts.cgroup_view.mounts);
     for (target, tree) in parts.host_ipc {
         mounts.push(detached(target, descriptors.slot(tree), true));
@@ -182,8 +192,11 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         None if modes.pid == PidMode::Host => NsMode::Host,
         None => NsMode::New,
     };
-    let devices = devices::nodes(host)?;
-    let mut links = defaults::links();
+    let (devices, mut links) = if foreign_dev {
+        (Vec::new(), Vec::new())
+    } else {
+        (devices::nodes(host)?, defaults::links())
+    };
     links.extend(parts.cgroup_view.links);
     let (masked, readonly) = paths(host);
     let plan = Plan {
@@ -375,7 +388,7 @@ fn user_mount(mount: OpenMount<'_>, descriptors: &mut Descriptors) -> MountEntry
     let attrs = MountAttrs {
         set: if spec.read_only { attr::READ_ONLY } else { 0 },
         clear: 0,
-        recursive: true,
+        recursive: !spec.only_top_read_only,
     };
     let create_target = if mount.folder {
         TargetKind::Dir

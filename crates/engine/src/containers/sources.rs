@@ -65,13 +65,14 @@ impl Engine {
             Source::Volume { name, copy, subpath, .. } => {
                 let fresh = self.inner().volumes.lock().get(name).is_some_and(|doc: &VolumeDoc| !doc.used);
                 let store = &self.inner().volume_store;
+                let subpath = (!subpath.is_empty()).then(|| Path::new(subpath.as_str()));
+                // Once for each container, as long as nobody has put anything in.
+                if *copy && (fresh || container.run().started_at == 0) {
+                    store.copy_up(root.as_fd(), Path::new(&spec.target), name, subpath)?;
+                }
                 if fresh {
-                    if *copy {
-                        store.copy_up(root.as_fd(), Path::new(&spec.target), name)?;
-                    }
                     used.push(name.clone());
                 }
-                let subpath = (!subpath.is_empty()).then(|| Path::new(subpath.as_str()));
                 let tree = store.open_tree(name, subpath, &volume::BindOptions::default())?;
                 let folder = rustix::fs::fstat(&tree).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
                 Ok(OpenMount { spec, tree: Some(tree), folder })

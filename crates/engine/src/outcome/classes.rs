@@ -92,6 +92,7 @@ pub(super) fn of_volume(error: &VolumeError) -> Class {
         VolumeError::InvalidName { .. }
         | VolumeError::ShortName
         | VolumeError::LongName
+        | VolumeError::Escape { .. }
         | VolumeError::Subpath { .. } => Class::InvalidArgument,
         VolumeError::Missing { .. } => Class::NotFound,
         VolumeError::CopyUp { source, .. }
