@@ -168,11 +168,12 @@ impl Tracer {
             }
             if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
                 self.threads.remove(&thread);
-                continue;
+            } else {
+                // What the first threads do while others are seized does not count: it is before "now".
+                let signal = self.stopped(thread, status, shared, n, told.then_some(&mut counted));
+                self.threads.insert(thread, true);
+                let _ = resume(thread, signal);
             }
-            let signal = self.stopped(thread, status, shared, n, &mut counted);
-            self.threads.insert(thread, true);
-            let _ = resume(thread, signal);
             if !told && self.threads.values().all(|stopped| *stopped) {
                 told = true;
                 let _ = ready.send(Ok(()));
@@ -187,11 +188,12 @@ impl Tracer {
         status: i32,
         shared: &Shared,
         n: u64,
-        counted: &mut Vec<i64>,
+        counted: Option<&mut Vec<i64>>,
     ) -> Resume {
         let signal = libc::WSTOPSIG(status);
         if signal == libc::SIGTRAP | 0x80 {
-            if let Some(call) = entered(thread)
+            if let Some(counted) = counted
+                && let Some(call) = entered(thread)
                 && !shared.sprung.load(Ordering::SeqCst)
                 && call.changes_state()
             {
