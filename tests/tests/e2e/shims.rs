@@ -383,6 +383,12 @@ fn a_shim_that_was_killed_without_a_daemon_is_replaced_where_the_policy_says_so(
             "start", "die 1", "start", "die 2", "start", "die 137", "start",
         ];
         assert_eq!(told[..expected.len()], expected);
+        // Every life but the first is a restart, whoever made it.
+        eventually("all restarts are counted", SOON, || {
+            let count = ask(engine, "{{.RestartCount}}", "cc");
+            let lives = fs::read_to_string(shared.join("lives")).unwrap();
+            (lives.len() > 4 && count == (lives.len() - 1).to_string()).then_some(())
+        });
         engine.d(&["rm", "-f", "cc"]).ok();
         // Neither address nor port is held by a life that is over.
         engine

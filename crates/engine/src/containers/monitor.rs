@@ -168,7 +168,7 @@ impl Engine {
                 run.pid = pid;
                 run.start_ticks = start_ticks;
                 run.started_at = time;
-                run.restarts = restarts;
+                run.restarts = run.restarts_before.saturating_add(restarts);
                 run.error.clear();
                 run.cursor = sequence;
             },
@@ -233,6 +233,9 @@ impl Engine {
         told: Vec<api_types::Event>,
     ) -> Result<()> {
         let (exit, code) = (exit.clone(), exit.code);
+        // Without its shim nothing else of it goes on either.
+        let is_over = matches!(exit.restart, RestartOutlook::ByDaemon { .. });
+        let id = container.id().to_string();
         self.change(
             container,
             told,
@@ -245,9 +248,18 @@ impl Engine {
                 run.error = exit.error;
                 run.cursor = exit.sequence.max(run.cursor);
             },
-            |_| Ok(()),
+            move |connection| {
+                if is_over {
+                    rows::execs::delete_of(connection, &id)?;
+                    rows::endpoints::delete(connection, &id)?;
+                }
+                Ok(())
+            },
         )
         .await?;
+        if is_over {
+            self.forget_execs(container);
+        }
         container.progress.send_modify(|progress| {
             progress.exits += 1;
             progress.exit_code = code;
@@ -404,7 +416,16 @@ impl Engine {
             // The next shim counts from one. Should this daemon end before the start is written down, the next one must
             // not take its first words for old ones.
             let fresh = engine
-                .change(&container, Vec::new(), |run| run.cursor = 0, |_| Ok(()))
+                .change(
+                    &container,
+                    Vec::new(),
+                    |run| {
+                        run.cursor = 0;
+                        run.restarts = run.restarts.saturating_add(1);
+                        run.restarts_before = run.restarts;
+                    },
+                    |_| Ok(()),
+                )
                 .await;
             if fresh.is_ok()
                 && let Err(error) = engine.start_in_turn(&container, false).await

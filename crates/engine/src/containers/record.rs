@@ -121,6 +121,9 @@ pub(crate) struct Run {
     pub(crate) finished_at: i64,
     /// Restarts by policy since the last start by a user.
     pub(crate) restarts: u32,
+    /// How many of them were before the present shim, which counts from zero.
+    #[serde(default)]
+    pub(crate) restarts_before: u32,
     /// Somebody stopped it: `unless-stopped` leaves it alone at the next boot.
     pub(crate) stopped_by_user: bool,
     /// The last record of the shim's journal that this row has in it.

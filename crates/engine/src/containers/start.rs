@@ -97,6 +97,7 @@ impl Engine {
                 run.stopped_by_user = false;
                 if by_user {
                     run.restarts = 0;
+                    run.restarts_before = 0;
                 }
                 run.health = checked.then(|| HealthRecord {
                     state: "starting".to_owned(),
