@@ -1,10 +1,11 @@
 //! Named and anonymous volumes: rows, and who uses them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use api_types::{Volume, VolumeCreate, VolumeUsage, VolumesPruneReport};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::cleaner::{self, Job};
 use crate::clock;
@@ -57,11 +58,66 @@ impl VolumeDoc {
 #[derive(Default)]
 pub(crate) struct Volumes {
     by_name: Mutex<HashMap<String, VolumeDoc>>,
+    /// Names of which somebody is making a volume.
+    claimed: Mutex<HashSet<String>>,
+    released: Notify,
+}
+
+/// Names of which nobody else makes volumes as long as this lives: what the holder finds missing stays so until it
+/// makes it, and what it made and could not write down is nobody's.
+pub(crate) struct Claim<'a> {
+    volumes: &'a Volumes,
+    names: Vec<String>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if self.names.is_empty() {
+            return;
+        }
+        let mut claimed = self.volumes.claims();
+        self.names.iter().for_each(|name| {
+            claimed.remove(name);
+        });
+        self.volumes.released.notify_waiters();
+    }
 }
 
 impl Volumes {
     pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<String, VolumeDoc>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claims(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims all of these names at once, as soon as nobody else has any of them.
+    pub(crate) async fn claim(&self, names: Vec<String>) -> Claim<'_> {
+        loop {
+            let released = self.released.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            if self.try_claim(&names) {
+                return Claim {
+                    volumes: self,
+                    names,
+                };
+            }
+            released.await;
+        }
+    }
+
+    fn try_claim(&self, names: &[String]) -> bool {
+        if names.is_empty() {
+            return true;
+        }
+        let mut claimed = self.claims();
+        let free = names.iter().all(|name| !claimed.contains(name));
+        if free {
+            claimed.extend(names.iter().cloned());
+        }
+        free
     }
 }
 
@@ -96,24 +152,30 @@ impl Engine {
         let engine = self.clone();
         self.to_the_end("volume create", async move {
             let _gate = engine.inner().gate.read().await;
+            let _claim = engine.inner().volumes.claim(vec![name.clone()]).await;
             let present = engine.inner().volumes.lock().get(&name).cloned();
             let doc = match present {
                 Some(doc) => doc,
                 None => {
                     let doc = VolumeDoc::new(anonymous, labels);
-                    engine.make_volume_folder(&name).await?;
                     let row = doc.row(&name)?;
+                    let made = engine.make_volume_folder(&name).await?;
                     let created = events::event(
                         "volume",
                         "create",
                         &name,
                         BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
                     );
-                    engine
+                    let committed = engine
                         .commit(Durability::PowerCut, vec![created], move |connection| {
                             row.put(connection)
                         })
-                        .await?;
+                        .await;
+                    if let Err(error) = committed {
+                        let made = made.then(|| name.clone()).into_iter().collect();
+                        engine.unmake_volume_folders(made).await;
+                        return Err(error);
+                    }
                     engine
                         .inner()
                         .volumes
@@ -127,12 +189,29 @@ impl Engine {
         .await
     }
 
-    pub(crate) async fn make_volume_folder(&self, name: &str) -> Result<()> {
+    async fn make_volume_folder(&self, name: &str) -> Result<bool> {
         let name = name.to_owned();
         self.blocking("volume create", move |engine| {
             Ok(engine.inner().volume_store.create(&name)?)
         })
         .await
+    }
+
+    /// Removes folders of volumes that the caller made, has claimed, and could not write down.
+    pub(crate) async fn unmake_volume_folders(&self, names: Vec<String>) {
+        if names.is_empty() {
+            return;
+        }
+        let removed = self
+            .blocking("volume create", move |engine| {
+                names
+                    .iter()
+                    .try_for_each(|name| Ok(engine.inner().volume_store.remove(name)?))
+            })
+            .await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a folder of a volume that was not made stays until the next start");
+        }
     }
 
     fn volume_answer(&self, name: &str, doc: &VolumeDoc) -> Volume {

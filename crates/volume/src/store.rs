@@ -73,21 +73,23 @@ impl VolumeStore {
         Ok(())
     }
 
-    /// Makes an empty volume. That it is there already is no error, as with other engines.
-    pub fn create(&self, name: &str) -> Result<(), VolumeError> {
+    /// Makes an empty volume, and tells whether it did: that it is there already is no error, as with other engines.
+    pub fn create(&self, name: &str) -> Result<bool, VolumeError> {
         check_name(name)?;
         let temporary = self.temporary_name("new");
         let flags = RenameFlags::NOREPLACE;
         let made = make_folders(self.dir.as_fd(), &temporary)
             .and_then(|()| fs::renameat_with(&self.dir, &temporary, &self.dir, name, flags));
         if made.is_ok() {
-            return Ok(());
+            return Ok(true);
         }
         let removed = tree::remove(self.dir.as_fd(), temporary.as_ref());
         match made {
-            Err(Errno::EXIST) => removed.map_err(|source| self.fault("clear", source)),
+            Err(Errno::EXIST) => removed
+                .map(|()| false)
+                .map_err(|source| self.fault("clear", source)),
             Err(errno) => Err(volume_fault("make", name, errno.into())),
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
         }
     }
 

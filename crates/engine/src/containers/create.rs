@@ -60,7 +60,14 @@ impl Engine {
         let image = self.find_image(&request.config.image, platform.as_deref())?;
         let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
         let mut draft = self.draft(&id, request, &image)?;
-        let new_volumes = name_volumes(self, &mut draft.mounts)?;
+        let mut new_volumes = name_volumes(self, &mut draft.mounts)?;
+        let names = new_volumes.keys().cloned().collect();
+        let _claim = self.inner().volumes.claim(names).await;
+        {
+            // Whoever had the claim may have made some.
+            let known = self.inner().volumes.lock();
+            new_volumes.retain(|name, _| !known.contains_key(name));
+        }
         let layers = self.unpacked_layers(&image).await?;
 
         let name = match name {
@@ -226,7 +233,7 @@ impl Engine {
         &self,
         name: &str,
         spec: Spec,
-        new_volumes: Vec<(String, VolumeDoc)>,
+        new_volumes: BTreeMap<String, VolumeDoc>,
     ) -> Result<Arc<Container>> {
         let run = Run::new();
         let row = spec.row(name, &run)?;
@@ -235,26 +242,23 @@ impl Engine {
             .map(|(name, doc)| doc.row(name))
             .collect::<Result<_>>()?;
         let (id, layers) = (spec.id.clone(), spec.layers.clone());
-        let volume_names: Vec<String> = new_volumes.iter().map(|(name, _)| name.clone()).collect();
+        let volume_names: Vec<String> = new_volumes.keys().cloned().collect();
         let spare = if spec.host.auto_remove && volume_names.is_empty() {
             self.inner().spares.take(&layers)
         } else {
             None
         };
         let (folder, prepared_root) = spare.map(Spare::split).unzip();
-        let created = if folder.is_some() {
-            Ok(())
+        let (made_volumes, created) = if folder.is_some() {
+            (Vec::new(), Ok(()))
         } else {
             self.blocking("create", move |engine| {
                 let folder = engine.paths().container(&id);
-                let made = engine.make_folders(&folder, &layers, &volume_names);
-                if made.is_err() {
-                    // The first failure is the one to tell; what stays is removed at the next start.
-                    let _ = crate::cleaner::remove_tree(&folder);
-                }
-                made
+                let mut made = Vec::new();
+                let outcome = engine.make_folders(&folder, &layers, volume_names, &mut made);
+                Ok((made, outcome))
             })
-            .await
+            .await?
         };
         let durability = if spec.host.auto_remove {
             Durability::Kill
@@ -297,28 +301,36 @@ impl Engine {
             Err(error) => Err(error),
         };
         if let Err(error) = committed {
+            self.unmake_volume_folders(made_volumes).await;
             let folder = self.paths().container(container.id());
-            let names: Vec<String> = new_volumes.into_iter().map(|(name, _)| name).collect();
-            self.blocking("create", move |engine| {
-                for name in &names {
-                    // Made a moment ago, used by nobody.
-                    let _ = engine.inner().volume_store.remove(name);
-                }
-                crate::cleaner::remove_tree(&folder)
-            })
-            .await?;
+            let removed = self
+                .blocking("create", move |_| crate::cleaner::remove_tree(&folder))
+                .await;
+            if let Err(error) = removed {
+                // The first failure is the one to tell; what stays is removed at the next start.
+                tracing::warn!(%error, "the folder of a container that was not made stays");
+            }
             return Err(error);
         }
         self.inner().volumes.lock().extend(new_volumes);
         Ok(container)
     }
 
-    fn make_folders(&self, folder: &Path, layers: &[u64], volumes: &[String]) -> Result<()> {
+    /// `made` are the volumes that were not there, also when something fails.
+    fn make_folders(
+        &self,
+        folder: &Path,
+        layers: &[u64],
+        volumes: Vec<String>,
+        made: &mut Vec<String>,
+    ) -> Result<()> {
         paths::make_folder(folder, 0o710)?;
         let opened = paths::open_folder(folder)?;
         self.inner().layers.prepare_upper(opened.as_fd(), layers)?;
         for name in volumes {
-            self.inner().volume_store.create(name)?;
+            if self.inner().volume_store.create(&name)? {
+                made.push(name);
+            }
         }
         Ok(())
     }
@@ -335,7 +347,7 @@ struct Draft {
 }
 
 /// Gives anonymous volumes their names, and lists the volumes that do not exist yet.
-fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<Vec<(String, VolumeDoc)>> {
+fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<BTreeMap<String, VolumeDoc>> {
     let known: HashSet<String> = engine.inner().volumes.lock().keys().cloned().collect();
     let mut new: BTreeMap<String, VolumeDoc> = BTreeMap::new();
     for mount in mounts {
@@ -356,7 +368,7 @@ fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<Vec<(String
                 .or_insert_with(|| VolumeDoc::new(*anonymous, labels.clone()));
         }
     }
-    Ok(new.into_iter().collect())
+    Ok(new)
 }
 
 impl Container {

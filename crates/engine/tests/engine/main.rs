@@ -19,6 +19,7 @@ mod network;
 mod recovery;
 mod settings;
 mod streams;
+mod unwritten;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -33,6 +34,7 @@ fn tests() -> Vec<Test> {
     all.extend(recovery::TESTS);
     all.extend(images::TESTS);
     all.extend(settings::TESTS);
+    all.extend(unwritten::TESTS);
     all
 }
 

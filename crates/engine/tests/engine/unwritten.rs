@@ -1,0 +1,111 @@
+//! What the store refuses to write down has not happened. Triggers within the store's file refuse, as a disk would.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use api_types::VolumeCreate;
+use engine::{CreateRequest, Engine};
+use rusqlite::Connection;
+
+use crate::kit::{self, Roots, request};
+
+pub(crate) const TESTS: [(&str, fn()); 2] = [
+    (
+        "a_create_that_fails_leaves_data_alone_that_it_found",
+        a_create_that_fails_leaves_data_alone_that_it_found,
+    ),
+    (
+        "a_create_that_fails_takes_nobodys_volume_with_it",
+        a_create_that_fails_takes_nobodys_volume_with_it,
+    ),
+];
+
+/// Runs SQL on the store of an engine that is closed.
+fn change_store(roots: &Roots, sql: &str) {
+    let path = roots.folder.path().join("data/v1/store.db");
+    Connection::open(path)
+        .expect("the store")
+        .execute_batch(sql)
+        .expect("SQL");
+}
+
+/// An engine whose store refuses what the trigger says.
+async fn open_with(roots: &Roots, trigger: &str) -> Engine {
+    kit::clean_up(Engine::open(roots.config()).await.expect("open")).await;
+    change_store(
+        roots,
+        &format!(
+            "CREATE TRIGGER refuse BEFORE {trigger} BEGIN SELECT RAISE(ABORT, 'refused on purpose'); END"
+        ),
+    );
+    Engine::open(roots.config()).await.expect("open")
+}
+
+fn with_volume(name: &str) -> CreateRequest {
+    let mut request = request(&[]);
+    request.host_config.binds = Some(vec![format!("{name}:/data")]);
+    request
+}
+
+fn data(roots: &Roots, volume: &str) -> std::path::PathBuf {
+    roots
+        .folder
+        .path()
+        .join("data/v1/volumes")
+        .join(volume)
+        .join("_data")
+}
+
+fn leave_file(folder: &Path) {
+    std::fs::create_dir_all(folder).expect("a folder");
+    std::fs::write(folder.join("precious"), "data").expect("a file");
+}
+
+fn a_create_that_fails_leaves_data_alone_that_it_found() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = open_with(&roots, "INSERT ON containers").await;
+        // Of a store that was lost: no volume has this folder.
+        leave_file(&data(&roots, "found"));
+        engine
+            .create(None, with_volume("found"), None)
+            .await
+            .expect_err("refused");
+        assert!(data(&roots, "found").join("precious").exists());
+        engine
+            .create(None, with_volume("new"), None)
+            .await
+            .expect_err("refused");
+        assert!(!data(&roots, "new").exists());
+        kit::clean_up(engine).await;
+    });
+}
+
+fn a_create_that_fails_takes_nobodys_volume_with_it() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = Arc::new(open_with(&roots, "INSERT ON containers").await);
+        for round in 0..100 {
+            let name = format!("volume-{round}");
+            let failing = {
+                let (engine, name) = (Arc::clone(&engine), name.clone());
+                tokio::spawn(async move { engine.create(None, with_volume(&name), None).await })
+            };
+            // Sooner or later within the other's way.
+            for _ in 0..round % 10 {
+                tokio::task::yield_now().await;
+            }
+            let request = VolumeCreate {
+                name: name.clone(),
+                labels: Some([("mine".to_owned(), "yes".to_owned())].into()),
+                ..Default::default()
+            };
+            engine.volume_create(request).await.expect("a volume");
+            failing.await.expect("no panic").expect_err("refused");
+            assert!(data(&roots, &name).exists(), "{name}");
+            let volume = engine.volume_inspect(&name).await.expect("inspect");
+            assert!(volume.labels.is_some(), "{name}");
+        }
+        kit::clean_up(Arc::try_unwrap(engine).ok().expect("nobody has it")).await;
+    });
+}
