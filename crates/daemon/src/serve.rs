@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use engine::{Engine, EngineConfig, EngineError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -38,6 +39,9 @@ pub enum DaemonError {
         source: io::Error,
     },
 }
+
+/// How long threads that block are waited for at the end.
+const PARTING: Duration = Duration::from_secs(2);
 
 fn process(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
     move |source| DaemonError::Process { doing, source }
@@ -77,7 +81,10 @@ fn run(args: Vec<String>) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(process("start the daemon's threads"))?;
-    runtime.block_on(serve(config, manager, open_files))
+    let outcome = runtime.block_on(serve(config, manager, open_files));
+    // What hangs in the kernel, in a file system that does not answer, would keep the process for ever.
+    runtime.shutdown_timeout(PARTING);
+    outcome
 }
 
 /// Takes as many open files as this process may have: each container and each client costs some. Answers with the limit

@@ -159,7 +159,7 @@ impl Engine {
     }
 
     /// Removes what is left of a container: its processes, groups, sockets and files.
-    fn clean_container(&self, id: &str) -> Result<()> {
+    pub(crate) fn clean_container(&self, id: &str) -> Result<()> {
         self.remove_group(id)?;
         remove_tree(&self.paths().shims().join(id))?;
         let folder = self.paths().containers().join(id);

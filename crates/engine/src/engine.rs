@@ -9,7 +9,7 @@ use network::Network;
 use runtime::cgroup;
 use shim::launcher::Launcher;
 use snapshot::LayerStore;
-use tokio::sync::{Notify, RwLock, watch};
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use types::InstanceId;
 use volume::VolumeStore;
 
@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     /// Mounted hierarchies of version 1, for containers to see their groups in.
     pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) launcher: Launcher,
+    /// Launches at a time: each blocks threads of a pool that everybody needs.
+    pub(crate) launches: Semaphore,
     pub(crate) cleaner: Cleaner,
     /// Roots made ahead.
     pub(crate) spares: Arc<Spares>,

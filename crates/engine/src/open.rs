@@ -9,7 +9,7 @@ use network::{NetConfig, Network};
 use runtime::cgroup;
 use shim::launcher::Launcher;
 use snapshot::LayerStore;
-use tokio::sync::{Notify, RwLock, watch};
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use types::InstanceId;
 use volume::VolumeStore;
 
@@ -17,6 +17,8 @@ use crate::cleaner::Cleaner;
 use crate::config::EngineConfig;
 use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
+use crate::containers::stop::GRACE;
+use crate::containers::underway::LAUNCHES;
 use crate::engine::{Engine, Inner};
 use crate::events::Hub;
 use crate::host::Host;
@@ -29,6 +31,8 @@ use crate::store::Store;
 const QUIET: Duration = Duration::from_millis(10);
 /// The longest that it waits for such a time.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long what is being let go is waited for when the engine closes.
+const PARTING: Duration = Duration::from_secs(15);
 /// How often addresses that rest are looked at when nothing happens.
 const TENDING: Duration = Duration::from_secs(30);
 
@@ -91,6 +95,7 @@ impl Engine {
             groups,
             hierarchies: crate::groups::hierarchies(),
             launcher,
+            launches: Semaphore::new(LAUNCHES),
             cleaner: Cleaner::new(),
             spares: Default::default(),
             execs: Mutex::new(HashMap::new()),
@@ -124,8 +129,10 @@ impl Engine {
             .all()
             .iter()
             .any(|container| container.run().status.is_up());
+        let deadline = tokio::time::Instant::now() + PARTING;
         for container in self.registry().all() {
-            container.retired().await;
+            // What hangs in the kernel ends with the daemon, and is found by the next.
+            let _ = tokio::time::timeout_at(deadline, container.retired()).await;
         }
         self.blocking("close", move |engine| {
             if !live {
@@ -142,7 +149,7 @@ impl Engine {
         for container in self.registry().all() {
             let engine = self.clone();
             stopping.spawn(async move {
-                let _turn = container.turn.lock().await;
+                let _turn = container.turn_within(GRACE).await;
                 if container.run().status.is_up()
                     && let Err(error) = engine.stop_for_closing(&container).await
                 {

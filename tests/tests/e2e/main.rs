@@ -6,11 +6,13 @@
 mod activation;
 mod census;
 mod compare;
+mod crowd;
 mod disk;
 mod flags;
 mod flags_rare;
 mod followers;
 mod http;
+mod hung;
 mod killed;
 mod lifecycle;
 mod network;

@@ -10,12 +10,14 @@ use shim::ShimConn;
 use shim::protocol::{
     Health, Launch, LogConfig, Message, Refusal, Reply, RestartKind, RestartPolicy, Slot,
 };
+use tokio::task::JoinHandle;
 
 use super::attach::Client;
 use super::record::{EndpointRecord, PublishedRecord};
 use super::registry::Container;
 use super::sources::host_ipc;
 use super::surroundings::{Surroundings, endpoint_record};
+use super::underway::Underway;
 use crate::compile::modes::{IpcMode, Modes, PidMode};
 use crate::compile::plan::{Descriptors, Parts, Planned, plan};
 use crate::compile::{keys, policy};
@@ -25,7 +27,7 @@ use crate::paths;
 
 /// A container that runs.
 pub(crate) struct Launched {
-    pub(crate) connection: ShimConn,
+    pub(crate) connection: Arc<ShimConn>,
     pub(crate) pid: u32,
     pub(crate) start_ticks: u64,
     /// Nanoseconds since 1970.
@@ -56,25 +58,39 @@ impl Drop for ShimFolder<'_> {
 }
 
 impl Engine {
-    /// Starts a container's first process: root, network, mounts, control group, plan, shim. Call on a thread of the
-    /// runtime that may block.
+    /// Sets off a container's first process: root, network, mounts, control group, plan, shim. It goes to its end on
+    /// threads that may block, whether anybody waits for it or not.
     ///
     /// # Errors
-    /// [`EngineError::StartFailed`] with docker's chain of words when the process could not reach its program. Then,
-    /// as after every other error, nothing is left of what was made.
+    /// The task ends with [`EngineError::StartFailed`] with docker's chain of words when the process could not reach
+    /// its program. Then, as after every other error, nothing is left of what was made.
     pub(crate) fn launch(
         &self,
         container: &Arc<Container>,
+        clients: Vec<Client>,
+        underway: &Arc<Underway>,
+    ) -> JoinHandle<Result<Launched>> {
+        // Network and control group on another thread than file systems: they need nothing of each other. Threads take
+        // tasks in order, so that what is waited for has always been begun.
+        let (engine, target) = (self.clone(), Arc::clone(container));
+        let surroundings =
+            tokio::task::spawn_blocking(move || Surroundings::make(&engine, &target));
+        let (engine, target) = (self.clone(), Arc::clone(container));
+        let underway = Arc::clone(underway);
+        tokio::task::spawn_blocking(move || {
+            engine.launch_with(&target, &clients, surroundings, &underway)
+        })
+    }
+
+    fn launch_with(
+        &self,
+        container: &Container,
         clients: &[Client],
+        surroundings: JoinHandle<Result<Surroundings>>,
+        underway: &Underway,
     ) -> Result<Launched> {
-        let runtime = tokio::runtime::Handle::current();
-        // Network and control group on another thread, file systems on this one: they need nothing of each other.
-        let surroundings = {
-            let (engine, container) = (self.clone(), Arc::clone(container));
-            runtime.spawn_blocking(move || Surroundings::make(&engine, &container))
-        };
         let prepared = self.prepare_files(container);
-        let surroundings = runtime
+        let surroundings = tokio::runtime::Handle::current()
             .block_on(surroundings)
             .map_err(|_| EngineError::Panicked { operation: "start" })?;
         let (mut shim_folder, prepared) = prepared?;
@@ -125,7 +141,8 @@ impl Engine {
                 .push(client.attachment(slot, container.spec.config.tty)?);
         }
 
-        let (connection, (pid, start_ticks, time)) = self.hand_over(&launch, &descriptors)?;
+        let (connection, (pid, start_ticks, time)) =
+            self.hand_over(&launch, &descriptors, underway)?;
         shim_folder.wanted = true;
         let (endpoint, published) = surroundings.keep();
         Ok(Launched {
@@ -299,13 +316,19 @@ impl Engine {
         &self,
         launch: &Launch,
         descriptors: &Descriptors,
-    ) -> Result<(ShimConn, (u32, u64, u64))> {
+        underway: &Underway,
+    ) -> Result<(Arc<ShimConn>, (u32, u64, u64))> {
         let mut again = true;
         loop {
-            let connection = self
-                .inner()
-                .launcher
-                .launch(launch, &descriptors.borrow())?;
+            if underway.is_given_up() {
+                return Err(EngineError::GivenUp);
+            }
+            let connection = Arc::new(
+                self.inner()
+                    .launcher
+                    .launch(launch, &descriptors.borrow())?,
+            );
+            underway.asked(&connection);
             match first_answer(&connection) {
                 Ok(started) => return Ok((connection, started)),
                 Err(shim::ShimError::Closed) if again => again = false,

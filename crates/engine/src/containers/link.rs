@@ -26,17 +26,17 @@ pub(crate) type Answering = oneshot::Receiver<std::result::Result<Reply, Refusal
 /// A connection to a shim that runs its container.
 pub(crate) struct Link {
     /// `None` for the place of a connection that could not be made yet.
-    connection: Option<AsyncFd<ShimConn>>,
+    connection: Option<AsyncFd<Arc<ShimConn>>>,
     /// `None` once the connection has ended.
     waiting: Mutex<Option<Waiting>>,
 }
 
 impl Link {
     /// Takes a connection into the event loop.
-    pub(crate) fn new(connection: ShimConn) -> Result<Arc<Link>> {
+    pub(crate) fn new(connection: impl Into<Arc<ShimConn>>) -> Result<Arc<Link>> {
         // The newer constructor is unsafe; what it asks for holds: a connection keeps one descriptor for its life.
         #[allow(deprecated)]
-        let connection = AsyncFd::new(connection)
+        let connection = AsyncFd::new(connection.into())
             .map_err(EngineError::io("watch the container's supervisor"))?;
         Ok(Arc::new(Link {
             connection: Some(connection),
@@ -52,7 +52,7 @@ impl Link {
         })
     }
 
-    fn connection(&self) -> std::result::Result<&AsyncFd<ShimConn>, ShimError> {
+    fn connection(&self) -> std::result::Result<&AsyncFd<Arc<ShimConn>>, ShimError> {
         self.connection.as_ref().ok_or(ShimError::Closed)
     }
 

@@ -13,6 +13,7 @@ use types::ContainerId;
 use super::attach::Tickets;
 use super::link::Link;
 use super::record::{Run, Spec, Status};
+use super::underway::Underway;
 use crate::outcome::{EngineError, Result};
 
 /// How long a request waits for the next connection to a shim.
@@ -51,6 +52,8 @@ pub(crate) struct Container {
     pub(crate) writing: tokio::sync::Mutex<()>,
     /// Held while the former run's shim, groups and sockets go.
     pub(crate) retiring: Arc<tokio::sync::Mutex<()>>,
+    /// The start that has the turn, while one has.
+    underway: Mutex<Option<Arc<Underway>>>,
     /// The connection to its shim, while there is one.
     link: watch::Sender<Option<Arc<Link>>>,
     pub(crate) progress: watch::Sender<Progress>,
@@ -79,6 +82,7 @@ impl Container {
             turn: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
             retiring: Arc::default(),
+            underway: Mutex::new(None),
             link: watch::Sender::new(None),
             progress: watch::Sender::new(progress),
             tickets: Tickets::default(),
@@ -129,6 +133,18 @@ impl Container {
             name,
             run: Arc::clone(&view.run),
         });
+    }
+
+    /// The start under way.
+    pub(crate) fn underway(&self) -> Option<Arc<Underway>> {
+        self.underway
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_underway(&self, underway: Option<Arc<Underway>>) {
+        *self.underway.lock().unwrap_or_else(PoisonError::into_inner) = underway;
     }
 
     /// The connection to the shim; one that has ended while another is made.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_types::{ContainersPruneReport, texts};
 
@@ -16,8 +17,11 @@ use crate::outcome::{EngineError, Result};
 use crate::store::rows::ContainerRow;
 use crate::store::{Durability, TombstoneRow, VolumeRow};
 
+/// How long a removal by force waits for a start under way before it is given up.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Engine {
-    /// Removes a container.
+    /// Removes a container; `force` gives up a start of it that hangs.
     ///
     /// # Errors
     /// Docker's sentence when it runs and `force` is not given.
@@ -40,7 +44,10 @@ impl Engine {
                 }
                 engine.kill_for_removal(&container).await?;
             }
-            let _turn = container.turn.lock().await;
+            let _turn = match options.force {
+                true => container.turn_within(PATIENCE).await,
+                false => container.turn.lock().await,
+            };
             if container.progress.borrow().removed {
                 // Somebody else was faster, or it removed itself when it was killed.
                 return if options.force {

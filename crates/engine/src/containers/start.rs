@@ -51,35 +51,79 @@ impl Engine {
                 name: container.id().to_string(),
             });
         }
-        // The former run's shim lets go of the root before a new mount uses the same folders.
-        container.retired().await;
-        let clients = container.tickets.collect().await;
-        let launching = Arc::clone(container);
-        let launched = self
-            .blocking("start", move |engine| engine.launch(&launching, &clients))
-            .await;
-        match launched {
+        let outcome = match self.launched(container).await {
             Ok(launched) => self.started(container, launched, by_user).await,
-            Err(error) => {
-                container.tickets.take();
-                self.start_failed(container, &error).await;
-                Err(error)
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome {
+            container.tickets.take();
+            self.start_failed(container, error).await;
+        }
+        outcome
+    }
+
+    /// Waits for a launch, or until it is given up.
+    async fn launched(&self, container: &Arc<Container>) -> Result<Launched> {
+        let begun = container.begin();
+        let ready = async {
+            // The former run's shim lets go of the root before a new mount uses the same folders.
+            container.retired().await;
+            let permit = self.inner().launches.acquire().await;
+            permit.map_err(|_| EngineError::Closing)
+        };
+        let _permit = tokio::select! {
+            permit = ready => permit?,
+            () = begun.underway.given_up() => return Err(EngineError::GivenUp),
+        };
+        let clients = container.tickets.collect().await;
+        let mut launch = self.launch(container, clients, &begun.underway);
+        tokio::select! {
+            biased;
+            launched = &mut launch => launched.map_err(|_| EngineError::Panicked { operation: "start" })?,
+            () = begun.underway.given_up() => {
+                self.abandon(container, launch);
+                Err(EngineError::GivenUp)
             }
         }
     }
 
+    /// Writes down that a container runs and follows it. One that can not be written down is ended: nothing runs of
+    /// which the engine does not know.
     async fn started(
         &self,
         container: &Arc<Container>,
         launched: Launched,
         by_user: bool,
     ) -> Result<()> {
+        let link = match self.write_start(container, &launched, by_user).await {
+            Ok(link) => link,
+            Err(error) => {
+                self.undo(container, launched).await;
+                return Err(error);
+            }
+        };
+        container.set_link(Some(Arc::clone(&link)));
+        container.progress.send_modify(|progress| {
+            progress.up = true;
+            progress.between_runs = false;
+        });
+        self.watch(Arc::clone(container), link);
+        self.tend_network();
+        Ok(())
+    }
+
+    async fn write_start(
+        &self,
+        container: &Arc<Container>,
+        launched: &Launched,
+        by_user: bool,
+    ) -> Result<Arc<Link>> {
         let used = self.mark_used(&launched.used_volumes)?;
         let mut told = container.connection_events(self, true);
         told.push(container.event("start", &[]));
         let endpoint = launched.endpoint.clone();
         let id = container.id().to_string();
-        let link = Link::new(launched.connection)?;
+        let link = Link::new(Arc::clone(&launched.connection))?;
         let checked = crate::compile::health::parse(&container.spec.config)?.is_some();
         self.change(
             container,
@@ -103,8 +147,8 @@ impl Engine {
                     state: "starting".to_owned(),
                     failing_streak: 0,
                 });
-                run.endpoint = launched.endpoint;
-                run.published = launched.published;
+                run.endpoint.clone_from(&launched.endpoint);
+                run.published.clone_from(&launched.published);
             },
             move |connection| {
                 used.iter().try_for_each(|row| row.put(connection))?;
@@ -120,14 +164,7 @@ impl Engine {
             },
         )
         .await?;
-        container.set_link(Some(Arc::clone(&link)));
-        container.progress.send_modify(|progress| {
-            progress.up = true;
-            progress.between_runs = false;
-        });
-        self.watch(Arc::clone(container), link);
-        self.tend_network();
-        Ok(())
+        Ok(link)
     }
 
     /// Writes down why a start failed; a container that removes itself is gone then.

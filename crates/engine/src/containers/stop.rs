@@ -12,13 +12,14 @@ use crate::compile::policy::{parse_signal, signal_name};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
-/// Seconds between the stop signal and SIGKILL when nobody says otherwise.
-const GRACE: i64 = 10;
+/// Time between the stop signal and SIGKILL when nobody says otherwise.
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 /// How much longer than its grace a stop may take before the control group is killed from here.
 const SLACK: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Stops a container: its signal, a wait of `timeout` seconds (negative: without end), then SIGKILL to all of it.
+    /// A start under way that does not end within that time is given up.
     ///
     /// # Errors
     /// [`EngineError::NotModified`] when it does not run.
@@ -31,7 +32,10 @@ impl Engine {
         let container = self.registry().find(id)?;
         let engine = self.clone();
         self.to_the_end("stop", async move {
-            let _turn = container.turn.lock().await;
+            let _turn = match container.grace(timeout) {
+                Some(grace) => container.turn_within(grace).await,
+                None => container.turn.lock().await,
+            };
             if !container.run().status.is_up() {
                 return Err(EngineError::NotModified);
             }
@@ -47,10 +51,7 @@ impl Engine {
         timeout: Option<i64>,
         signal: Option<i32>,
     ) -> Result<()> {
-        let seconds = timeout
-            .or(container.spec.config.stop_timeout)
-            .unwrap_or(GRACE);
-        let grace = u64::try_from(seconds).ok().map(Duration::from_secs);
+        let grace = container.grace(timeout);
         if container.run().status == Status::Paused {
             self.thaw(container).await?;
         }
@@ -275,6 +276,14 @@ impl Engine {
 }
 
 impl Container {
+    /// How long a stop waits before it kills, where `timeout` seconds were asked for; `None` is without end.
+    fn grace(&self, timeout: Option<i64>) -> Option<Duration> {
+        match timeout.or(self.spec.config.stop_timeout) {
+            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+            None => Some(GRACE),
+        }
+    }
+
     /// Ready when it does not run and no restart is due, or when it is gone.
     pub(crate) async fn ended(&self) {
         let mut progress = self.progress.subscribe();

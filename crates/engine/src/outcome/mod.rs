@@ -117,6 +117,9 @@ pub enum EngineError {
         /// 126, 127 or 128: what the container's state shows.
         exit_code: i64,
     },
+    /// A start was cut short because the container is to be stopped or removed.
+    #[error("the start was given up: the container is to be stopped or removed")]
+    GivenUp,
     /// The container keeps no log.
     #[error("configured logging driver does not support reading")]
     LogsNotKept,
@@ -286,9 +289,10 @@ impl EngineError {
                 ..
             } => Class::InvalidArgument,
             Self::StartFailed { .. } => Class::Internal,
-            Self::NameInUse { .. } | Self::NotRunning { .. } | Self::Conflict { .. } => {
-                Class::Conflict
-            }
+            Self::NameInUse { .. }
+            | Self::NotRunning { .. }
+            | Self::Conflict { .. }
+            | Self::GivenUp => Class::Conflict,
             Self::NotModified => Class::NotModified,
             Self::Unsupported { .. } | Self::LogsNotKept => Class::Unsupported,
             Self::Io { source, .. } => classes::of_io(source),

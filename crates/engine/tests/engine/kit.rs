@@ -47,8 +47,14 @@ impl Roots {
 
 /// Runs a test's future to its end, with a limit.
 pub(crate) fn run<F: Future<Output = ()>>(test: F) {
+    run_on(512, test);
+}
+
+/// [`run`] with so many threads for what blocks.
+pub(crate) fn run_on<F: Future<Output = ()>>(threads: usize, test: F) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(threads)
         .enable_all()
         .build()
         .expect("a runtime");

@@ -4,7 +4,7 @@ use engine::{Engine, EngineError, ListOptions, RemoveOptions, WaitCondition};
 
 use crate::kit::{self, Roots, eventually, request, run_container};
 
-pub(crate) const TESTS: [(&str, fn()); 6] = [
+pub(crate) const TESTS: [(&str, fn()); 7] = [
     ("the_built_in_image_runs", the_built_in_image_runs),
     ("a_container_removes_itself", a_container_removes_itself),
     ("exit_codes_are_told", exit_codes_are_told),
@@ -13,6 +13,10 @@ pub(crate) const TESTS: [(&str, fn()); 6] = [
         a_missing_program_is_told_in_dockers_words,
     ),
     ("stop_kill_and_remove", stop_kill_and_remove),
+    (
+        "more_starts_than_threads_all_end",
+        more_starts_than_threads_all_end,
+    ),
     (
         "names_conflict_and_are_free_at_once",
         names_conflict_and_are_free_at_once,
@@ -196,6 +200,29 @@ fn names_conflict_and_are_free_at_once() {
                 .remove("two", RemoveOptions::default())
                 .await
                 .expect("remove");
+        }
+        kit::clean_up(engine).await;
+    });
+}
+
+fn more_starts_than_threads_all_end() {
+    kit::run_on(4, async {
+        let roots = Roots::new();
+        let engine = Engine::open(roots.config()).await.expect("open");
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            let made = engine.create(None, request(&[]), None).await;
+            ids.push(made.expect("create").id);
+        }
+        let starts: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                let (engine, id) = (engine.clone(), id.clone());
+                tokio::spawn(async move { engine.start(&id, None).await })
+            })
+            .collect();
+        for start in starts {
+            start.await.expect("no panic").expect("start");
         }
         kit::clean_up(engine).await;
     });

@@ -7,9 +7,13 @@ use api_types::VolumeCreate;
 use engine::{CreateRequest, Engine};
 use rusqlite::Connection;
 
-use crate::kit::{self, Roots, request};
+use crate::kit::{self, Roots, eventually, request};
 
-pub(crate) const TESTS: [(&str, fn()); 2] = [
+pub(crate) const TESTS: [(&str, fn()); 3] = [
+    (
+        "a_start_that_can_not_be_written_down_leaves_nothing_running",
+        a_start_that_can_not_be_written_down_leaves_nothing_running,
+    ),
     (
         "a_create_that_fails_leaves_data_alone_that_it_found",
         a_create_that_fails_leaves_data_alone_that_it_found,
@@ -39,6 +43,90 @@ async fn open_with(roots: &Roots, trigger: &str) -> Engine {
         ),
     );
     Engine::open(roots.config()).await.expect("open")
+}
+
+/// Processes that descend from this one, by number and state.
+fn descendants() -> Vec<u32> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let number: Option<u32> = stat.split(' ').next().and_then(|word| word.parse().ok());
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let parent: Option<u32> = after_name
+            .split(' ')
+            .nth(2)
+            .and_then(|word| word.parse().ok());
+        if let (Some(number), Some(parent)) = (number, parent) {
+            parents.push((number, parent));
+        }
+    }
+    let mut found = vec![std::process::id()];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(number, _)| *number),
+        );
+        next += 1;
+    }
+    found
+}
+
+fn a_start_that_can_not_be_written_down_leaves_nothing_running() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = open_with(&roots, "UPDATE ON containers WHEN NEW.state = 'running'").await;
+        let mut idle = 0;
+        for policy in ["no", "always"] {
+            let mut request = request(&["sleep"]);
+            request.host_config.restart_policy.name = policy.to_owned();
+            let id = engine.create(None, request, None).await.expect("create").id;
+            // The launcher keeps one process ahead, from its first start on.
+            if policy == "no" {
+                idle = descendants().len();
+            }
+            let refused = engine
+                .start(&id, None)
+                .await
+                .expect_err("it is not written down");
+            assert!(
+                refused.to_string().contains("refused on purpose"),
+                "{refused}"
+            );
+            let state = engine.inspect(&id, false).await.expect("inspect").state;
+            assert_eq!((state.status.as_str(), state.pid), ("created", 0));
+            assert!(
+                state.error.contains("refused on purpose"),
+                "{}",
+                state.error
+            );
+            assert!(!roots.folder.path().join("exec/v1/shims").join(&id).exists());
+            eventually("its processes are gone", async || {
+                descendants().len() <= idle
+            })
+            .await;
+        }
+        engine.close().await.expect("close");
+        drop(engine);
+        change_store(&roots, "DROP TRIGGER refuse");
+        let engine = Engine::open(roots.config()).await.expect("open");
+        for container in engine
+            .list(engine::ListOptions {
+                all: true,
+                ..Default::default()
+            })
+            .await
+            .expect("list")
+        {
+            engine
+                .start(&container.id, None)
+                .await
+                .expect("now it starts");
+        }
+        kit::clean_up(engine).await;
+    });
 }
 
 fn with_volume(name: &str) -> CreateRequest {

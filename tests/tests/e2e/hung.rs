@@ -1,0 +1,265 @@
+//! File systems that hang: a FUSE mount whose server does not answer.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use testkit::{Engine, eventually, run};
+
+/// Numbers of requests in linux/fuse.h.
+const LOOKUP: u32 = 1;
+const FORGET: u32 = 2;
+const GETATTR: u32 = 3;
+const INIT: u32 = 26;
+const INTERRUPT: u32 = 36;
+const STATX: u32 = 52;
+
+/// What a server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Nothing at all: the kernel itself waits for it, so that whoever waits can be killed.
+    Absent,
+    /// It takes requests and does not answer them.
+    Silent,
+    /// It tells what its root is, and does not answer other requests.
+    Root,
+}
+
+/// How long what must not wait for the file system may take, on a machine with other things to do.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A mount in the engine's sandbox that hangs.
+struct Hung<'a> {
+    engine: &'a Engine,
+    folder: PathBuf,
+    unanswered: Arc<AtomicUsize>,
+}
+
+impl<'a> Hung<'a> {
+    fn mount(engine: &'a Engine, manner: Manner) -> Self {
+        let folder = engine.folder().join("hung");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut options = File::options();
+        let server = options.read(true).write(true).open("/dev/fuse").unwrap();
+        let mut mount = engine.sandbox().command("mount");
+        // The server's descriptor is mount(8)'s standard input.
+        let flags = "fd=0,rootmode=40000,user_id=0,group_id=0";
+        mount
+            .args(["-i", "-t", "fuse", "-o", flags, "hung"])
+            .arg(&folder)
+            .stdin(Stdio::from(server.try_clone().unwrap()));
+        assert!(mount.status().unwrap().success(), "mount(8) of FUSE");
+        let unanswered = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&unanswered);
+        // Ends with the mount.
+        std::thread::spawn(move || serve(server, manner, &counter));
+        Hung {
+            engine,
+            folder,
+            unanswered,
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.folder.to_str().unwrap()
+    }
+
+    /// Waits until somebody hangs in it.
+    fn has_caught(&self, number: usize) {
+        eventually("the start hangs", Duration::from_secs(30), || {
+            (self.unanswered.load(Ordering::SeqCst) >= number).then_some(())
+        });
+    }
+
+    /// Aborts everything that waits; the folder below is seen again.
+    fn release(&self) {
+        let mut umount = self.engine.sandbox().command("umount");
+        umount.args(["-i", "-f", "-l"]).arg(&self.folder);
+        run(umount, b"").ok();
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+/// Reads requests until the mount is gone.
+fn serve(mut device: File, manner: Manner, unanswered: &AtomicUsize) {
+    let mut request = vec![0; 1 << 20];
+    while let Ok(length) = device.read(&mut request) {
+        let request = &request[..length];
+        let mut error = 0;
+        let body: Vec<u8> = match number(request, 4) {
+            _ if manner == Manner::Absent => continue,
+            // Version 7.31, read ahead, nothing special, limits.
+            INIT => [7, 31, 1 << 16, 0, 12 | 9 << 16, 1 << 16, 1]
+                .into_iter()
+                .chain([0; 9])
+                .flat_map(u32::to_le_bytes)
+                .collect(),
+            // Not remembered; a folder of root's.
+            GETATTR if manner == Manner::Root => {
+                let mut attributes = [0_u32; 26];
+                attributes[4] = 1;
+                attributes[4 + 15] = 0o40755;
+                attributes[4 + 16] = 2;
+                attributes.into_iter().flat_map(u32::to_le_bytes).collect()
+            }
+            STATX => {
+                error = -38; // ENOSYS: the kernel asks in the old way.
+                Vec::new()
+            }
+            FORGET | INTERRUPT => continue,
+            asked => {
+                assert!(
+                    manner == Manner::Silent || asked == LOOKUP,
+                    "request {asked}"
+                );
+                unanswered.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+        };
+        let mut answer = Vec::new();
+        answer.extend(u32::try_from(16 + body.len()).unwrap().to_le_bytes());
+        answer.extend(i32::to_le_bytes(error));
+        answer.extend(&request[8..16]);
+        answer.extend(body);
+        device.write_all(&answer).unwrap();
+    }
+}
+
+fn start(engine: &Engine, name: &str) -> Child {
+    let mut command = engine.docker(&["start", name]);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn create(engine: &Engine, hung: &Hung<'_>, name: &str, program: &str) {
+    let bind = format!("{}:/hung", hung.path());
+    let args = ["create", "--name", name, "--network", "none", "-v", &bind];
+    let mut args = args.to_vec();
+    args.extend(["busybox", program]);
+    engine.d(&args).ok();
+}
+
+fn given_up(mut start: Child) {
+    let mut words = String::new();
+    let mut stderr = start.stderr.take().unwrap();
+    stderr.read_to_string(&mut words).unwrap();
+    assert!(!start.wait().unwrap().success());
+    assert!(words.contains("the start was given up"), "{words}");
+}
+
+fn soon<T>(what: &str, act: impl FnOnce() -> T) -> T {
+    let begin = Instant::now();
+    let outcome = act();
+    assert!(begin.elapsed() < SOON, "{what} takes {:?}", begin.elapsed());
+    outcome
+}
+
+#[test]
+fn a_start_whose_source_hangs_can_be_stopped_and_removed() {
+    if !Path::new("/dev/fuse").exists() {
+        testkit::skip("the kernel has no FUSE");
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let hung = Hung::mount(engine, Manner::Silent);
+        create(engine, &hung, "removed", "true");
+        let start_of_removed = start(engine, "removed");
+        hung.has_caught(1);
+        soon("rm -f", || engine.d(&["rm", "-f", "removed"]).ok());
+        given_up(start_of_removed);
+        assert_eq!(engine.d(&["ps", "-aq"]).ok().text(), "");
+
+        create(engine, &hung, "stopped", "true");
+        let start_of_stopped = start(engine, "stopped");
+        hung.has_caught(2);
+        soon("stop", || engine.d(&["stop", "-t", "1", "stopped"]).ok());
+        given_up(start_of_stopped);
+        // The former start has not let go of anything: the next one waits for it, and is given up as well.
+        let again = start(engine, "stopped");
+        soon("others", || {
+            engine.d(&["run", "--rm", "busybox", "true"]).ok()
+        });
+        soon("stop", || {
+            eventually("the second start is given up", SOON, || {
+                engine.d(&["stop", "-t", "0", "stopped"]).ok();
+                let state = ["inspect", "-f", "{{.State.Error}}", "stopped"];
+                engine
+                    .d(&state)
+                    .ok()
+                    .text()
+                    .contains("given up")
+                    .then_some(())
+            });
+        });
+        hung.release();
+        given_up(again);
+        engine.d(&["start", "-a", "stopped"]).ok();
+        engine.d(&["rm", "stopped"]).ok();
+    });
+}
+
+#[test]
+fn a_start_whose_program_hangs_is_removed_by_force() {
+    if !Path::new("/dev/fuse").exists() {
+        testkit::skip("the kernel has no FUSE");
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let hung = Hung::mount(engine, Manner::Root);
+        create(engine, &hung, "hung", "/hung/program");
+        let start = start(engine, "hung");
+        hung.has_caught(1);
+        soon("rm -f", || engine.d(&["rm", "-f", "hung"]).ok());
+        given_up(start);
+        assert_eq!(engine.d(&["ps", "-aq"]).ok().text(), "");
+        // The kernel itself waits for an answer: only now can the process end, and the leak check finds nothing.
+        hung.release();
+    });
+}
+
+/// Waits until a thread of the daemon sleeps and can only be killed, again and again.
+fn thread_hangs(engine: &Engine) {
+    let daemon = engine.sandbox().host_pid(engine.daemon().pid).unwrap();
+    let mut seen = 0;
+    eventually("the start hangs", Duration::from_secs(30), || {
+        let threads = std::fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
+        let sleeps = threads.flatten().any(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')')
+                .next()
+                .unwrap_or_default()
+                .starts_with(" D")
+        });
+        seen = if sleeps { seen + 1 } else { 0 };
+        (seen > 10).then_some(())
+    });
+}
+
+#[test]
+fn a_daemon_ends_while_a_start_hangs() {
+    if !Path::new("/dev/fuse").exists() {
+        testkit::skip("the kernel has no FUSE");
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let hung = Hung::mount(engine, Manner::Absent);
+        create(engine, &hung, "hung", "true");
+        let mut start = start(engine, "hung");
+        thread_hangs(engine);
+        engine.stop_daemon();
+        start.wait().unwrap();
+        hung.release();
+        engine.start_daemon();
+        engine.d(&["start", "-a", "hung"]).ok();
+    });
+}
