@@ -186,19 +186,15 @@ impl Fault {
         })
     }
 
-    /// The exit status that `docker run` gives for it: 127 for a program that is not there, 126 for one that cannot
-    /// be executed, 125 for everything else.
+    /// The exit status that Docker's daemon gives a container or exec for it: 126 where something may not be executed
+    /// or entered, 127 for what is not there or no folder, 128 for everything else. (The daemon looks for the kernel's
+    /// words in the runtime's sentence, at whatever step: `setExitCodeFromError` in moby's daemon/errors.go.)
     pub fn exit_code(&self) -> i32 {
-        match self.step {
-            Step::Lookup => 127,
-            Step::Stat if self.errno == libc::EACCES => 126,
-            Step::Stat => 127,
-            Step::IsDirectory | Step::NotExecutable => 126,
-            Step::Execute if matches!(self.errno, libc::ENOENT | libc::ENOTDIR) => 127,
-            Step::Execute => 126,
-            Step::MountAttach | Step::MountTarget if self.errno == libc::ENOTDIR => 127,
-            _ if self.errno == libc::EACCES => 126,
-            _ => 125,
+        match (self.step, self.errno) {
+            (Step::Lookup, _) => 127,
+            (_, libc::EACCES | libc::EISDIR) => 126,
+            (_, libc::ENOENT | libc::ENOTDIR) => 127,
+            _ => 128,
         }
     }
 
@@ -453,14 +449,14 @@ mod tests {
                 Errno::NOEXEC,
                 "/x",
                 "exec /x: exec format error",
-                126,
+                128,
             ),
             (
                 Step::Clone,
                 Errno::NOSPC,
                 "/x",
                 "unable to create new parent process: clone: no space left on device",
-                125,
+                128,
             ),
         ];
         for (step, errno, name, sentence, code) in cases {

@@ -63,8 +63,8 @@ fn each_fault_has_dockers_words_and_status() {
             "exec: \"passwd\": executable file not found in $PATH",
             127,
         ),
-        ("/bin/text", "exec /bin/text: exec format error", 126),
-        ("wrong", "exec wrong: exec format error", 126),
+        ("/bin/text", "exec /bin/text: exec format error", 128),
+        ("wrong", "exec wrong: exec format error", 128),
         (
             "/bin/lost",
             "exec /bin/lost: no such file or directory",

@@ -56,6 +56,55 @@ fn a_command_prints_and_its_status_comes_back() {
 }
 
 #[test]
+fn a_start_that_fails_has_docker_s_status_in_the_container_s_state() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let file = engine.folder().join("file");
+        std::fs::write(&file, "").unwrap();
+        let onto_folder = format!("{}:/etc", file.display());
+        let cases: [(&[&str], &str, i32, &str); 4] = [
+            (
+                &["busybox", "nope"],
+                "executable file not found in $PATH",
+                127,
+                "127",
+            ),
+            (
+                &["busybox", "/bin/nope"],
+                "no such file or directory",
+                127,
+                "127",
+            ),
+            (&["busybox", "/etc"], "permission denied", 126, "126"),
+            // Clients make nothing of this one.
+            (
+                &["-v", &onto_folder, "busybox", "true"],
+                "not a directory: unknown: Are you trying to mount a directory onto a file (or vice-versa)?",
+                125,
+                "127",
+            ),
+        ];
+        for (args, words, status, exit_code) in cases {
+            let mut line = vec!["run", "--name", "cc"];
+            line.extend(args);
+            let failed = engine.d(&line).fails_with(status);
+            assert!(failed.stderr.contains(words), "{args:?}: {}", failed.stderr);
+            let state = engine
+                .d(&["inspect", "-f", "{{.State.ExitCode}}", "cc"])
+                .ok();
+            assert_eq!(state.text(), exit_code, "{args:?}");
+            engine.d(&["rm", "cc"]).ok();
+        }
+        engine
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
+            .ok();
+        for (program, status) in [("nope", 127), ("/nope", 127), ("/etc", 126)] {
+            engine.d(&["exec", "cc", program]).fails_with(status);
+        }
+    });
+}
+
+#[test]
 fn what_can_not_be_executed_has_docker_s_status_and_words() {
     Engine::run(|engine| {
         engine.load_busybox();

@@ -12,7 +12,7 @@ use sys::beneath::Root;
 use types::ContainerId;
 
 use super::attach::{Client, write_patiently};
-use super::launch::exit_code_of;
+use super::launch::start_failed;
 use super::record::Status;
 use super::registry::Container;
 use crate::compile::{keys, plan};
@@ -86,6 +86,9 @@ impl Exec {
         self.request.cmd.as_deref().unwrap_or_default().join(" ")
     }
 }
+
+/// The status of an exec that could not be started for another reason than its program: Docker's default.
+const NOT_STARTED: i64 = 126;
 
 /// Execs that one container may have at a time, ended ones included.
 const LIMIT: usize = 4096;
@@ -508,31 +511,29 @@ impl Engine {
 
 /// Docker's words around an exec that did not start, and its status as the exec's.
 fn exec_failure(exec: &Exec, error: EngineError) -> EngineError {
-    let (code, error) = match error {
+    let error = match error {
         EngineError::Shim {
             source:
                 shim::ShimError::Refused {
-                    refusal: Refusal::Fault { text, .. },
+                    refusal:
+                        Refusal::Fault {
+                            text,
+                            exit_code,
+                            errno,
+                            ..
+                        },
                 },
-        } => {
-            let exit_code = match exit_code_of(&text) {
-                // Docker has no 128 for an exec.
-                128 => 126,
-                code => code,
-            };
-            let sentence = format!(
-                "OCI runtime exec failed: exec failed: unable to start container process: {text}: unknown"
-            );
-            (
-                exit_code,
-                EngineError::StartFailed {
-                    sentence,
-                    exit_code,
-                },
-            )
-        }
-        EngineError::UnknownUser { sentence } => (126, EngineError::UnknownUser { sentence }),
-        other => (126, other),
+        } => start_failed(
+            "OCI runtime exec failed: exec failed",
+            &text,
+            exit_code,
+            errno,
+        ),
+        other => other,
+    };
+    let code = match &error {
+        EngineError::StartFailed { exit_code, .. } => *exit_code,
+        _ => NOT_STARTED,
     };
     exec.set(|progress| {
         *progress = Progress {

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
-use api_types::texts;
 use shim::ShimConn;
 use shim::protocol::{
     Health, Launch, LogConfig, Message, Refusal, Reply, RestartKind, RestartPolicy, Slot,
@@ -373,32 +372,36 @@ fn first_answer(connection: &ShimConn) -> std::result::Result<(u32, u64, u64), s
 fn start_failure(error: shim::ShimError) -> EngineError {
     match error {
         shim::ShimError::Refused {
-            refusal: Refusal::Fault { text, .. },
-        } => EngineError::StartFailed {
-            exit_code: exit_code_of(&text),
-            sentence: format!(
-                "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: {text}: unknown"
-            ),
-        },
+            refusal:
+                Refusal::Fault {
+                    text,
+                    exit_code,
+                    errno,
+                    ..
+                },
+        } => start_failed(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed",
+            &text,
+            exit_code,
+            errno,
+        ),
         other => EngineError::from(other),
     }
 }
 
-/// The status that docker derives from the words of a failed start: 127 for what was not found, 126 for what may not
-/// be executed, else 128.
-pub(crate) fn exit_code_of(text: &str) -> i64 {
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    match () {
-        () if has(&[
-            texts::EXECUTABLE_NOT_FOUND,
-            texts::NO_SUCH_FILE,
-            "not a directory",
-        ]) =>
-        {
-            127
+/// A fault of the runtime that ended a start: `attempt` is what docker says was tried, `exit_code` the runtime's
+/// status for it. What docker adds to the kernel's reason, so that clients tell what happened, is added here.
+pub(crate) fn start_failed(attempt: &str, text: &str, exit_code: u8, errno: i32) -> EngineError {
+    let hint = match errno {
+        libc::EISDIR => ": permission denied",
+        libc::ENOTDIR => {
+            ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
         }
-        () if has(&[texts::PERMISSION_DENIED, texts::IS_A_DIRECTORY]) => 126,
-        () => 128,
+        _ => "",
+    };
+    EngineError::StartFailed {
+        exit_code: exit_code.into(),
+        sentence: format!("{attempt}: unable to start container process: {text}: unknown{hint}"),
     }
 }
 

@@ -62,7 +62,7 @@ pub enum Refusal {
     Fault {
         /// The sentence that a user sees.
         text: String,
-        /// The exit status that stands for it: 125, 126 or 127.
+        /// The exit status that stands for it: 126, 127 or 128.
         exit_code: u8,
         /// The runtime's number of the step.
         step: u16,
