@@ -1,6 +1,5 @@
 //! The handle, what it holds, and how it opens and closes.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +15,7 @@ use volume::VolumeStore;
 use crate::cleaner::Cleaner;
 use crate::compile::security::Filters;
 use crate::config::EngineConfig;
-use crate::containers::exec::Exec;
+use crate::containers::exec::Execs;
 use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
 use crate::containers::spares::Spares;
@@ -76,7 +75,7 @@ pub(crate) struct Inner {
     pub(crate) opened: i64,
     /// Layers that are being unpacked.
     pub(crate) unpacking: Unpacking,
-    pub(crate) execs: Mutex<HashMap<String, Arc<Exec>>>,
+    pub(crate) execs: Mutex<Execs>,
     /// True once the engine closes: long answers end.
     pub(crate) closing: watch::Sender<bool>,
     /// The last to go.

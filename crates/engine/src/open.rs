@@ -1,7 +1,6 @@
 //! Opening an engine, recovery included, and closing it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use image::ContentStore;
@@ -98,7 +97,7 @@ impl Engine {
             launches: Semaphore::new(LAUNCHES),
             cleaner: Cleaner::new(),
             spares: Default::default(),
-            execs: Mutex::new(HashMap::new()),
+            execs: Default::default(),
             filters: Default::default(),
             follow,
             opened: crate::clock::now(),
@@ -188,6 +187,7 @@ impl Engine {
                 tokio::select! {
                     () = tending.notified() => worked = true,
                     () = tokio::time::sleep(TENDING) => {
+                        engine.forget_old_execs();
                         // Once after work: at rest the daemon is as small as it was at its start.
                         if std::mem::take(&mut worked) && let Err(error) = sys::memory::give_back() {
                             tracing::debug!(%error, "memory is not given back");

@@ -1,11 +1,14 @@
 //! Many at once, and many in a row.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use testkit::Engine;
+use testkit::{Engine, eventually};
 
 /// More than the daemon has threads for what blocks.
 const STARTS: usize = 600;
+/// More execs than one container may have at a time.
+const EXECS: usize = 5000;
 
 const JSON: &str = "application/json";
 
@@ -71,5 +74,40 @@ fn hundreds_of_starts_at_once_all_end() {
         let ended = engine.d(&["ps", "-aq", "-f", "exited=0"]).ok();
         assert_eq!(ended.stdout.lines().count(), STARTS);
         remove_all(engine, &ids);
+    });
+}
+
+#[test]
+fn execs_that_ended_are_forgotten() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
+            .ok();
+        let last = std::sync::Mutex::new(String::new());
+        side_by_side(EXECS, 4, |number| {
+            let body = br#"{"Cmd":["true"]}"#;
+            let made = engine.ask("POST", "/containers/cc/exec", JSON, body);
+            let id = id_of(made.unwrap());
+            let path = format!("/exec/{id}/start");
+            let (status, answer) = engine
+                .ask("POST", &path, JSON, br#"{"Detach":true}"#)
+                .unwrap();
+            assert_eq!(status, 200, "exec {number}: {answer}");
+            *last.lock().unwrap() = id;
+        });
+        let inspect = |path: &str| -> serde_json::Value {
+            let (status, answer) = engine.ask("GET", path, JSON, b"").unwrap();
+            assert_eq!(status, 200, "{answer}");
+            serde_json::from_str(&answer).unwrap()
+        };
+        eventually("all are seen to end", Duration::from_secs(30), || {
+            inspect("/containers/cc/json")["ExecIDs"]
+                .is_null()
+                .then_some(())
+        });
+        let path = format!("/exec/{}/json", last.lock().unwrap());
+        assert_eq!(inspect(&path)["ExitCode"], 0, "the newest is remembered");
+        engine.d(&["exec", "cc", "true"]).ok();
     });
 }

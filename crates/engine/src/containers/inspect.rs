@@ -50,7 +50,6 @@ impl Engine {
         let execs: Vec<String> = self
             .execs_of(container.id())
             .iter()
-            .filter(|exec| exec.progress().running)
             .map(|exec| exec.id.to_string())
             .collect();
         let logged = spec.host.log_config.kind == "json-file";

@@ -1,0 +1,256 @@
+//! Further processes in containers that run: what is known of them.
+
+mod book;
+mod start;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use api_types::{ExecCreate, ExecInspect, ExecProcess};
+use serde::{Deserialize, Serialize};
+use shim::protocol::Request;
+use types::ContainerId;
+
+use super::registry::Container;
+use crate::engine::Engine;
+use crate::events;
+use crate::outcome::{EngineError, Result};
+use crate::store::rows;
+
+pub(crate) use book::Execs;
+
+/// Where an exec stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Somebody started it: it can not be started again.
+    pub(crate) started: bool,
+    pub(crate) running: bool,
+    pub(crate) pid: u32,
+    pub(crate) exit_code: Option<i64>,
+}
+
+/// What the store keeps of an exec that runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExecDoc {
+    version: u32,
+    container: String,
+    request: ExecCreate,
+    progress: Progress,
+}
+
+/// One exec.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    pub(crate) id: ContainerId,
+    pub(crate) container: ContainerId,
+    request: ExecCreate,
+    progress: Mutex<Progress>,
+}
+
+impl Exec {
+    pub(crate) fn progress(&self) -> Progress {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, edit: impl FnOnce(&mut Progress)) {
+        edit(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Reads a row of an exec that ran when the former daemon ended.
+    pub(crate) fn read(id: &str, doc: &str) -> Result<Exec> {
+        let bad = || EngineError::invalid(format!("exec {id} has a malformed id"));
+        let doc: ExecDoc = rows::from_json(&format!("exec {id}"), doc)?;
+        Ok(Exec {
+            id: id.parse().map_err(|_| bad())?,
+            container: doc.container.parse().map_err(|_| bad())?,
+            request: doc.request,
+            progress: Mutex::new(doc.progress),
+        })
+    }
+
+    fn doc(&self) -> Result<String> {
+        let doc = ExecDoc {
+            version: 1,
+            container: self.container.to_string(),
+            request: self.request.clone(),
+            progress: self.progress(),
+        };
+        rows::to_json("an exec", &doc)
+    }
+
+    fn command(&self) -> String {
+        self.request.cmd.as_deref().unwrap_or_default().join(" ")
+    }
+}
+
+impl Engine {
+    fn execs(&self) -> MutexGuard<'_, Execs> {
+        self.inner()
+            .execs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find_exec(&self, id: &str) -> Result<Arc<Exec>> {
+        self.execs()
+            .get(id)
+            .cloned()
+            .ok_or_else(|| EngineError::NoSuchExec { id: id.to_owned() })
+    }
+
+    /// Execs of a container that have not ended, for `inspect`.
+    pub(crate) fn execs_of(&self, container: &ContainerId) -> Vec<Arc<Exec>> {
+        self.execs().live_of(container)
+    }
+
+    /// Their container ended: so did they.
+    pub(crate) fn forget_execs(&self, container: &Container) {
+        self.execs().forget_of(container.id());
+    }
+
+    /// Forgets execs that ended long ago.
+    pub(crate) fn forget_old_execs(&self) {
+        self.execs().forget_old(Instant::now());
+    }
+
+    /// Notes how an exec ended; only the first word counts.
+    fn exec_ended(&self, exec: &Exec, code: i64) {
+        let mut first = false;
+        exec.set(|progress| {
+            first = progress.exit_code.is_none();
+            if first {
+                *progress = Progress {
+                    started: true,
+                    running: false,
+                    exit_code: Some(code),
+                    ..*progress
+                };
+            }
+        });
+        if first {
+            self.execs().ended(exec, Instant::now());
+        }
+    }
+
+    /// The shim's word that an exec ended.
+    pub(crate) async fn exec_exited(
+        &self,
+        container: &Arc<Container>,
+        id: &str,
+        code: i64,
+        sequence: u64,
+        time: i64,
+    ) -> Result<()> {
+        let mut attributes: BTreeMap<String, String> = container.event_attributes();
+        attributes.insert("execID".to_owned(), id.to_owned());
+        attributes.insert("exitCode".to_owned(), code.to_string());
+        let told = events::at(
+            time,
+            "container",
+            "exec_die",
+            container.id().as_str(),
+            attributes,
+        );
+        if let Ok(exec) = self.find_exec(id) {
+            self.exec_ended(&exec, code);
+        }
+        let row = id.to_owned();
+        self.change(
+            container,
+            vec![told],
+            |run| run.cursor = sequence.max(run.cursor),
+            move |connection| rows::execs::delete(connection, &row),
+        )
+        .await
+    }
+
+    /// What an exec is and how it ended.
+    pub async fn exec_inspect(&self, exec: &str) -> Result<ExecInspect> {
+        let exec = self.find_exec(exec)?;
+        if exec.progress().running {
+            self.hear_out(&exec).await;
+        }
+        let progress = exec.progress();
+        let words = exec.request.cmd.as_deref().unwrap_or_default();
+        let user = exec.request.user.clone();
+        Ok(ExecInspect {
+            id: exec.id.to_string(),
+            running: progress.running,
+            exit_code: progress.exit_code,
+            process_config: ExecProcess {
+                tty: exec.request.tty,
+                entrypoint: words.first().cloned().unwrap_or_default(),
+                arguments: Some(words.iter().skip(1).cloned().collect()),
+                privileged: Some(exec.request.privileged),
+                user,
+            },
+            open_stdin: exec.request.attach_stdin,
+            open_stderr: exec.request.attach_stderr,
+            open_stdout: exec.request.attach_stdout,
+            can_remove: false,
+            container_id: exec.container.to_string(),
+            detach_keys: exec.request.detach_keys.clone(),
+            pid: i64::from(progress.pid),
+        })
+    }
+
+    /// A client asks for the status as soon as its stream ended: once the shim has answered anything, all that it told
+    /// before has been heard. A shim that does not answer at once keeps nobody waiting.
+    async fn hear_out(&self, exec: &Exec) {
+        let Ok(container) = self.registry().find(exec.container.as_str()) else {
+            return;
+        };
+        let Ok(link) = container.live_link() else {
+            return;
+        };
+        // The answer itself does not matter.
+        let _ = tokio::time::timeout(
+            super::inspect::SHIM_PATIENCE,
+            link.ask(&Request::Status, &[]),
+        )
+        .await;
+    }
+
+    /// Sets the size of an exec's terminal.
+    pub async fn exec_resize(&self, exec: &str, rows: u16, columns: u16) -> Result<()> {
+        let exec = self.find_exec(exec)?;
+        if !exec.progress().running {
+            return Err(EngineError::conflict(format!(
+                "exec {} is not running",
+                exec.id
+            )));
+        }
+        let link = self.registry().find(exec.container.as_str())?.live_link()?;
+        link.ask(
+            &Request::Resize {
+                exec: Some(exec.id.clone()),
+                rows,
+                columns,
+            },
+            &[],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Sets the size of a container's terminal.
+    pub async fn resize(&self, id: &str, rows: u16, columns: u16) -> Result<()> {
+        let container = self.registry().find(id)?;
+        let link = container.live_link()?;
+        link.ask(
+            &Request::Resize {
+                exec: None,
+                rows,
+                columns,
+            },
+            &[],
+        )
+        .await?;
+        self.tell_later(container.event(
+            "resize",
+            &[("height", rows.to_string()), ("width", columns.to_string())],
+        ));
+        Ok(())
+    }
+}

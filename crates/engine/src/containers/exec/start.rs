@@ -1,0 +1,313 @@
+//! Making and starting further processes.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use api_types::{ExecCreate, HostConfig, texts};
+use runtime::plan::{CgroupEntry, ExecPlan};
+use shim::protocol::{Refusal, Reply, Request, Slot};
+use sys::beneath::Root;
+use types::ContainerId;
+
+use super::Exec;
+use crate::compile::{keys, plan};
+use crate::containers::attach::{self, Client, write_patiently};
+use crate::containers::launch::start_failed;
+use crate::containers::record::Status;
+use crate::containers::registry::Container;
+use crate::engine::Engine;
+use crate::neighbour::Neighbour;
+use crate::options::{AttachOptions, AttachTicket, ExecStart, ExecStartOptions};
+use crate::outcome::{EngineError, Result};
+use crate::store::rows;
+
+/// The status of an exec that could not be started for another reason than its program: Docker's default.
+const NOT_STARTED: i64 = 126;
+
+impl Engine {
+    /// Describes a further process; it runs once it is started. The answer is its id.
+    pub async fn exec_create(&self, id: &str, request: ExecCreate) -> Result<String> {
+        let container = self.registry().find(id)?;
+        match container.run().status {
+            Status::Running => {}
+            Status::Paused => {
+                return Err(EngineError::conflict(texts::is_paused(
+                    container.id().as_str(),
+                )));
+            }
+            Status::Restarting => {
+                return Err(EngineError::conflict(format!(
+                    "Container {} is restarting, wait until the container is running",
+                    container.id()
+                )));
+            }
+            _ => {
+                return Err(EngineError::NotRunning {
+                    id: container.id().to_string(),
+                });
+            }
+        }
+        if request
+            .cmd
+            .as_deref()
+            .is_none_or(|words| words.is_empty() || words[0].is_empty())
+        {
+            return Err(EngineError::invalid("no exec command specified"));
+        }
+        keys::parse(&request.detach_keys)?;
+        let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
+        let exec = Arc::new(Exec {
+            id: id.clone(),
+            container: container.id().clone(),
+            request,
+            progress: Mutex::default(),
+        });
+        let told = container.event(
+            format!("exec_create: {}", exec.command()),
+            &[("execID", id.to_string())],
+        );
+        {
+            let mut execs = self.execs();
+            if !execs.has_room(container.id()) {
+                return Err(EngineError::conflict(format!(
+                    "container {} has too many execs that have not ended",
+                    container.id()
+                )));
+            }
+            execs.insert(id.to_string(), exec);
+        }
+        self.tell_later(told);
+        Ok(id.to_string())
+    }
+
+    /// Starts an exec, at once when detached, else when the client's socket is delivered.
+    pub async fn exec_start(&self, exec: &str, options: ExecStartOptions) -> Result<ExecStart> {
+        let exec = self.find_exec(exec)?;
+        let container = self.registry().find(exec.container.as_str())?;
+        if container.run().status == Status::Paused {
+            return Err(EngineError::conflict(texts::is_paused(
+                container.id().as_str(),
+            )));
+        }
+        container.live_link()?;
+        let mut fresh = false;
+        exec.set(|progress| fresh = !std::mem::replace(&mut progress.started, true));
+        if !fresh {
+            return Err(EngineError::conflict(format!(
+                "exec command {} has already run",
+                exec.id
+            )));
+        }
+        let engine = self.clone();
+        if options.detach {
+            return self
+                .to_the_end("exec start", async move {
+                    engine.run_exec(&container, &exec, &options, None).await
+                })
+                .await
+                .map(|()| ExecStart::Detached);
+        }
+        // The stream's form is what this request says, whatever the exec itself has.
+        let tty = options.tty;
+        Ok(ExecStart::Attach(AttachTicket::new(
+            tty,
+            move |socket, leftover| async move {
+                let runner = engine.clone();
+                engine
+                    .to_the_end("exec start", async move {
+                        runner
+                            .run_attached(&container, &exec, &options, socket, leftover)
+                            .await
+                    })
+                    .await
+            },
+        )))
+    }
+
+    async fn run_attached(
+        &self,
+        container: &Arc<Container>,
+        exec: &Arc<Exec>,
+        options: &ExecStartOptions,
+        socket: OwnedFd,
+        leftover: Vec<u8>,
+    ) -> Result<()> {
+        let attach = AttachOptions {
+            stdin: exec.request.attach_stdin,
+            stdout: exec.request.attach_stdout,
+            // A raw stream has no place for it.
+            stderr: exec.request.attach_stderr && !options.tty,
+            stream: true,
+            detach_keys: Some(exec.request.detach_keys.clone()),
+            ..Default::default()
+        };
+        let copy = socket
+            .try_clone()
+            .map_err(EngineError::io("copy a client's connection"))?;
+        let client = Client {
+            socket,
+            leftover,
+            options: attach,
+        };
+        let outcome = self.run_exec(container, exec, options, Some(client)).await;
+        if let Err(error) = &outcome {
+            // The answer was given already: the client reads the reason in its stream.
+            let sentence = format!("{error}\r\n");
+            let bytes = if options.tty {
+                sentence.into_bytes()
+            } else {
+                attach::framed(crate::options::StreamKind::Stdout, sentence.as_bytes())
+            };
+            let _ = tokio::task::spawn_blocking(move || write_patiently(copy, &bytes)).await;
+        }
+        outcome
+    }
+
+    async fn run_exec(
+        &self,
+        container: &Arc<Container>,
+        exec: &Arc<Exec>,
+        options: &ExecStartOptions,
+        client: Option<Client>,
+    ) -> Result<()> {
+        let link = container.live_link()?;
+        let (planned, target) = (Arc::clone(exec), Arc::clone(container));
+        let console = options
+            .console_size
+            .or_else(|| exec.request.console_size.and_then(plan::console_size));
+        let encoded = self
+            .blocking("exec start", move |engine| {
+                engine.exec_plan(&target, &planned, console)
+            })
+            .await
+            .map_err(|error| self.exec_failed(exec, error))?;
+        let attachments = match &client {
+            Some(client) => vec![client.attachment(Slot(0), options.tty)?],
+            None => Vec::new(),
+        };
+        let request = Request::Exec(Box::new(shim::protocol::Exec {
+            id: exec.id.clone(),
+            plan: encoded,
+            tty: exec.request.tty,
+            open_stdin: exec.request.attach_stdin && client.is_some(),
+            detach_keys: keys::parse(&exec.request.detach_keys)?,
+            attachments,
+        }));
+        exec.set(|progress| progress.running = true);
+        let descriptors: Vec<_> = client.iter().map(|client| client.socket.as_fd()).collect();
+        match link.ask(&request, &descriptors).await {
+            Ok(Reply::ExecStarted { pid }) => {
+                exec.set(|progress| progress.pid = pid);
+                let (id, owner, doc) =
+                    (exec.id.to_string(), container.id().to_string(), exec.doc()?);
+                let started = Arc::clone(exec);
+                let told = container.event(
+                    format!("exec_start: {}", exec.command()),
+                    &[("execID", id.clone())],
+                );
+                if exec.progress().running {
+                    self.commit(
+                        crate::store::Durability::Kill,
+                        vec![told],
+                        // Its end, which removes the row, may have been heard meanwhile.
+                        move |connection| match started.progress().running {
+                            true => rows::execs::put(connection, &id, &owner, &doc),
+                            false => Ok(()),
+                        },
+                    )
+                    .await?;
+                } else {
+                    self.tell_later(told);
+                }
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.exec_failed(exec, error)),
+        }
+    }
+
+    /// The plan of a further process: the container's user, rights and environment, changed as asked.
+    fn exec_plan(
+        &self,
+        container: &Container,
+        exec: &Exec,
+        console_size: Option<(u16, u16)>,
+    ) -> Result<Vec<u8>> {
+        let request = &exec.request;
+        let mut config = container.spec.config.clone();
+        let mut host: HostConfig = container.spec.host.clone();
+        if !request.user.is_empty() {
+            config.user.clone_from(&request.user);
+            host.group_add = None;
+        }
+        if !request.working_dir.is_empty() {
+            config.working_dir.clone_from(&request.working_dir);
+        }
+        config
+            .env
+            .get_or_insert_default()
+            .extend(request.env.iter().flatten().cloned());
+        config.tty = request.tty;
+        host.privileged |= request.privileged;
+        host.ulimits = container.spec.host.ulimits.clone();
+        let gone = || EngineError::NotRunning {
+            id: container.id().to_string(),
+        };
+        let neighbour = Neighbour::of(&container.run()).ok_or_else(gone)?;
+        let root = neighbour.root().map_err(|_| gone())?;
+        let identity = plan::identify(
+            &Root::new(root.as_fd()),
+            &config.user,
+            host.group_add.as_deref().unwrap_or_default(),
+        )?;
+        let mut process = plan::process(&config, &host, &identity, &self.inner().filters)?;
+        process.args = request
+            .cmd
+            .as_deref()
+            .unwrap_or_default()
+            .iter()
+            .cloned()
+            .map(String::into_bytes)
+            .collect();
+        process.create_cwd = false;
+        let plan = ExecPlan {
+            process,
+            terminal: request.tty,
+            console_size,
+            cgroup: CgroupEntry::default(),
+            user_namespace: false,
+        };
+        Ok(plan.encode())
+    }
+
+    /// Docker's words around an exec that did not start, and its status as the exec's.
+    fn exec_failed(&self, exec: &Exec, error: EngineError) -> EngineError {
+        let error = match error {
+            EngineError::Shim {
+                source:
+                    shim::ShimError::Refused {
+                        refusal:
+                            Refusal::Fault {
+                                text,
+                                exit_code,
+                                errno,
+                                ..
+                            },
+                    },
+            } => start_failed(
+                "OCI runtime exec failed: exec failed",
+                &text,
+                exit_code,
+                errno,
+            ),
+            other => other,
+        };
+        let code = match &error {
+            EngineError::StartFailed { exit_code, .. } => *exit_code,
+            _ => NOT_STARTED,
+        };
+        exec.set(|progress| progress.pid = 0);
+        self.exec_ended(exec, code);
+        error
+    }
+}
