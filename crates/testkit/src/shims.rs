@@ -126,13 +126,15 @@ impl Detour {
         rustix::net::shutdown(&self.listener, Shutdown::Both).unwrap();
     }
 
-    /// Lets the first that connected, or will, through to the shim; the others can go the straight way again. Each of
-    /// the two threads ends when one side has ended its connection. Descriptors are not passed on.
+    /// Lets the first that connected, or will, through to the shim, after it was told `word` as if by the shim; the others
+    /// can go the straight way again. Each of the two threads ends when one side has ended its connection. Descriptors are
+    /// not passed on.
     ///
     /// # Panics
     /// When the shim does not listen any more.
-    pub fn open(self) -> [JoinHandle<()>; 2] {
+    pub fn open(self, word: &[u8]) -> [JoinHandle<()>; 2] {
         let daemon = rustix::net::accept(&self.listener).unwrap();
+        rustix::net::send(&daemon, word, SendFlags::NOSIGNAL).unwrap();
         fs::rename(self.folder.join("real"), self.folder.join("sock")).unwrap();
         let shim = socket();
         let address = SocketAddrUnix::new(self.folder.join("sock")).unwrap();
