@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// The same, told alone and with status 1 by every verb, `run` included.
     #[error("{0}")]
     Plain(String),
+    /// A text that is no template: told alone and with status 64.
+    #[error("{0}")]
+    Template(String),
     /// Which engine is meant is not understood: told alone and with status 1 by every verb.
     #[error("Failed to initialize: {0}")]
     Endpoint(String),

@@ -233,6 +233,10 @@ fn explain(program: &str, verb: &Verb, name: &str, failure: &Failure) -> u8 {
             tell(&format!("{program}: {text}\n\n{usage}\n\n{see}"));
             1
         }
+        Failure::Template(text) => {
+            tell(text);
+            64
+        }
         Failure::Plain(_) | Failure::Endpoint(_) => {
             tell(&failure.to_string());
             1

@@ -21,6 +21,8 @@ pub(crate) const SHAPE_VERSION: &str = "1.50";
 pub(crate) struct Session {
     /// `wharf` or `docker`: as messages name the program.
     pub(crate) program: String,
+    /// Whether `--debug` was given.
+    pub(crate) debug: bool,
     hosts: Vec<String>,
     context_flag: Option<String>,
     config_folder: PathBuf,
@@ -36,6 +38,7 @@ impl Session {
     pub(crate) fn new(program: &str, global: &Parsed) -> Result<Self, Failure> {
         let session = Session {
             program: program.to_owned(),
+            debug: global.switch("debug"),
             hosts: global.list("host"),
             context_flag: global
                 .one("context")

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
-use crate::template::{LABELS, Template};
+use crate::template::{Fault, Shape, Template};
 
 /// Columns are at least this wide, and this far apart: the settings of docker's table writer.
 const NARROWEST: usize = 10;
@@ -13,6 +13,8 @@ const GAP: usize = 3;
 
 /// A list that is about to be printed.
 pub(crate) struct List<'a> {
+    /// The type of a row in docker's client, as its messages name it.
+    pub(crate) kind: &'static str,
     /// Each column's field and heading.
     pub(crate) headings: &'a [(&'a str, &'a str)],
     /// The template of the table when nothing else is asked for.
@@ -42,10 +44,7 @@ impl List<'_> {
                 .collect());
         }
         if format == "json" {
-            return Ok(rows
-                .iter()
-                .map(|row| format!("{}\n", escaped(&visible(row))))
-                .collect());
+            return Ok(rows.iter().map(|one| format!("{}\n", row(one))).collect());
         }
         let (is_table, template) = match format.strip_prefix("table") {
             _ if format.is_empty() => (true, self.table.to_owned()),
@@ -56,9 +55,9 @@ impl List<'_> {
             _ => (false, format.trim().to_owned()),
         };
         let template = template.replace("\\t", "\t").replace("\\n", "\n");
-        let parsed =
-            Template::parse(&template).map_err(|error| Failure::Invalid(error.to_string()))?;
-        let failed = |error: crate::template::TemplateError| Failure::Invalid(error.to_string());
+        let failed = |fault: Fault| Failure::Invalid(format!("template parsing error: {fault}"));
+        let parsed = Template::parse(&template).map_err(failed)?;
+        let shape = Shape::Row(self.kind);
         let mut lines = Vec::with_capacity(rows.len() + 1);
         if is_table {
             let names: Map<_, _> = self
@@ -68,12 +67,12 @@ impl List<'_> {
                 .collect();
             lines.push(
                 parsed
-                    .render_heading(&Value::Object(names))
+                    .render_heading(&Value::Object(names), shape)
                     .map_err(failed)?,
             );
         }
         for row in rows {
-            lines.push(parsed.render(row).map_err(failed)?);
+            lines.push(parsed.render(row, shape).map_err(failed)?);
         }
         Ok(if is_table {
             columns(&lines)
@@ -83,13 +82,18 @@ impl List<'_> {
     }
 }
 
-/// A row without its hidden field.
+/// A row as JSON, its fields in order.
+pub(crate) fn row(row: &Value) -> String {
+    escaped(&visible(row))
+}
+
+/// A row without its hidden fields.
 fn visible(row: &Value) -> Value {
     match row {
         Value::Object(map) => {
             let mut fields: Vec<_> = map
                 .iter()
-                .filter(|(name, _)| name.as_str() != LABELS)
+                .filter(|(name, _)| !name.starts_with('\0'))
                 .collect();
             fields.sort_by_key(|(name, _)| *name);
             Value::Object(
@@ -141,9 +145,11 @@ pub(crate) fn columns(lines: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::template::LABELS;
     use serde_json::json;
 
     const LIST: List<'static> = List {
+        kind: "*formatter.Row",
         headings: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
         table: "{{.ID}}\t{{.Names}}",
         quiet: "ID",
@@ -166,6 +172,7 @@ mod tests {
             text("table {{.Names}}\\t{{.ID}}", false),
             "NAMES     CONTAINER ID\nweb       abc\n"
         );
+        assert_eq!(text("{{json .}}", false), text("json", false));
         assert_eq!(text("json", false), "{\"ID\":\"abc\",\"Names\":\"web\"}\n");
         assert!(LIST.text(&[], "{{.Names", false).is_err());
     }

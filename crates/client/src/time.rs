@@ -60,6 +60,11 @@ pub(crate) fn go(seconds: i64) -> String {
     )
 }
 
+/// `2006-01-02T15:04:05Z`.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    go(seconds).replacen(' ', "T", 1).replace(" +0000 UTC", "Z")
+}
+
 /// `2006-01-02T15:04:05.000000000Z`.
 pub(crate) fn rfc3339_nano(nanos: i64) -> String {
     let seconds = nanos.div_euclid(1_000_000_000);

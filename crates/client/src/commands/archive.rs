@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::connection::Body;
@@ -117,7 +118,13 @@ fn check_output(path: &str) -> Result<(), Failure> {
         folder.display()
     )))?;
     match std::fs::metadata(path) {
-        Ok(meta) if !meta.is_file() && !meta.is_dir() => Err(Failure::Invalid(format!(
+        Ok(meta) if meta.is_dir() => Err(Failure::Invalid(
+            "failed to save image: cannot write to a directory".to_owned(),
+        )),
+        Ok(meta) if meta.file_type().is_char_device() => Err(Failure::Invalid(
+            "failed to save image: cannot write to a character device file".to_owned(),
+        )),
+        Ok(meta) if !meta.is_file() => Err(Failure::Invalid(format!(
             "failed to save image: invalid output path: {path:?} must be a directory or a regular file"
         ))),
         _ => Ok(()),

@@ -76,6 +76,7 @@ fn list(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     );
     let format = super::format(session, parsed, "imagesFormat")?;
     List {
+        kind: "*formatter.imageContext",
         headings: HEADINGS,
         table: &table,
         quiet: "ID",
@@ -221,6 +222,11 @@ fn tag(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let [source, target] = parsed.args.as_slice() else {
         return Ok(1);
     };
+    types::Reference::parse_normalized(source).map_err(|error| {
+        Failure::Invalid(format!(
+            "Error parsing reference: {source:?} is not a valid repository/tag: {error}"
+        ))
+    })?;
     let reference = types::Reference::parse_normalized(target).map_err(|error| {
         Failure::Invalid(format!(
             "Error parsing reference: {target:?} is not a valid repository/tag: {error}"
@@ -266,14 +272,6 @@ pub(super) static HISTORY: Verb = Verb {
 };
 
 fn history(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
-    const HEADINGS: &[(&str, &str)] = &[
-        ("ID", "IMAGE"),
-        ("CreatedSince", "CREATED"),
-        ("CreatedAt", "CREATED AT"),
-        ("CreatedBy", "CREATED BY"),
-        ("Size", "SIZE"),
-        ("Comment", "COMMENT"),
-    ];
     let human = parsed.one("human") != Some("false");
     let truncate = !parsed.switch("no-trunc");
     let answer = session.get(&format!("/images/{}/history", encode_path(&parsed.args[0])))?;
@@ -290,17 +288,28 @@ fn history(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
             let size = one["Size"].as_f64().unwrap_or(0.0);
             json!({
                 "ID": super::short(one["Id"].as_str().unwrap_or_default(), truncate),
-                "CreatedSince": if human { time::ago(created) } else { time::go(created) },
-                "CreatedAt": time::go(created),
+                "CreatedSince": if human { time::ago(created) } else { time::rfc3339(created) },
+                "CreatedAt": time::rfc3339(created),
                 "CreatedBy": if truncate { super::ellipsis(&by, 45) } else { by },
                 "Size": if human { units::size_with(size, 3) } else { format!("{size}") },
                 "Comment": one["Comment"],
+                LABELS: {},
             })
         })
         .collect();
+    let created = if human { "CREATED" } else { "CREATED AT" };
+    let headings = [
+        ("ID", "IMAGE"),
+        ("CreatedSince", created),
+        ("CreatedAt", "CREATED AT"),
+        ("CreatedBy", "CREATED BY"),
+        ("Size", "SIZE"),
+        ("Comment", "COMMENT"),
+    ];
     let table = "{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{end}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
     List {
-        headings: HEADINGS,
+        kind: "*image.historyContext",
+        headings: &headings,
         table,
         quiet: "ID",
     }

@@ -9,7 +9,7 @@ use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::query::{encode, encode_path};
 use crate::session::{SHAPE_VERSION, Session, tell};
-use crate::template::Template;
+use crate::template::{Fault, ORIGINAL, Shape, Template};
 use crate::verb::{Takes, Verb};
 
 const FORMAT: Flag =
@@ -46,6 +46,24 @@ const VOLUME: Kind = Kind {
 };
 /// In the order in which `inspect` tries them.
 const KINDS: [Kind; 4] = [CONTAINER, IMAGE, NETWORK, VOLUME];
+
+/// Kinds that this engine has nothing of: it is asked all the same, and says so.
+const OTHERS: [Kind; 6] = [
+    other("config", "/configs/", ""),
+    other("node", "/nodes/", ""),
+    other("plugin", "/plugins/", "/json"),
+    other("secret", "/secrets/", ""),
+    other("service", "/services/", ""),
+    other("task", "/tasks/", ""),
+];
+
+const fn other(name: &'static str, prefix: &'static str, suffix: &'static str) -> Kind {
+    Kind {
+        name,
+        prefix,
+        suffix,
+    }
+}
 
 const fn verb(
     paths: &'static [&'static str],
@@ -121,14 +139,21 @@ pub(super) static VOLUME_INSPECT: Verb = verb(
 );
 
 fn any(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
-    match parsed.one("type").filter(|kind| !kind.is_empty()) {
-        None => inspect(session, parsed, &KINDS),
-        Some(name) => match KINDS.into_iter().find(|kind| kind.name == name) {
-            Some(kind) => inspect(session, parsed, &[kind]),
-            None => Err(Failure::Invalid(format!(
-                "unknown type: {name:?}: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\""
-            ))),
-        },
+    let Some(name) = parsed.one("type") else {
+        return inspect(session, parsed, &KINDS);
+    };
+    match KINDS.iter().chain(&OTHERS).find(|kind| kind.name == name) {
+        Some(kind) => inspect(session, parsed, &[*kind]),
+        None => {
+            let what = if name.is_empty() {
+                "type is empty".to_owned()
+            } else {
+                format!("unknown type: {name:?}")
+            };
+            Err(Failure::Invalid(format!(
+                "{what}: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\""
+            )))
+        }
     }
 }
 
@@ -138,7 +163,7 @@ fn inspect(session: &Session, parsed: &Parsed, kinds: &[Kind]) -> Result<u8, Fai
         "" | "json" => None,
         text => Some(
             Template::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))
-                .map_err(|error| Failure::Invalid(error.to_string()))?,
+                .map_err(|fault| Failure::Template(format!("template parsing error: {fault}")))?,
         ),
     };
     let mut found = Vec::new();
@@ -152,15 +177,19 @@ fn inspect(session: &Session, parsed: &Parsed, kinds: &[Kind]) -> Result<u8, Fai
     }
     match &template {
         Some(template) => {
-            for object in &found {
-                println!(
-                    "{}",
-                    template
-                        .render(object)
-                        .map_err(|error| Failure::Invalid(format!(
-                            "template parsing error: {error}"
-                        )))?
-                );
+            if found.is_empty() {
+                // Docker ends the line all the same.
+                println!();
+            }
+            for (at, object) in found.iter().enumerate() {
+                let shown = shown(template, object, kinds).map_err(|fault| {
+                    // Docker ends the line all the same.
+                    if at == 0 {
+                        println!();
+                    }
+                    Failure::Invalid(format!("template parsing error: {fault}"))
+                })?;
+                println!("{shown}");
             }
         }
         None if format == "json" => println!("{}", Value::Array(found)),
@@ -171,6 +200,78 @@ fn inspect(session: &Session, parsed: &Parsed, kinds: &[Kind]) -> Result<u8, Fai
         .iter()
         .for_each(|failure| tell(&failure.to_string()));
     last.map_or(Ok(0), Err)
+}
+
+/// Fields that an object of the API's lacks when they have nothing to say and that docker's client has all the same:
+/// where they are, their names, and what they are then.
+const UNSAID: &[(&str, &[(&str, Unsaid)])] = &[
+    ("State", &[("Health", Unsaid::Null)]),
+    (
+        "HostConfig",
+        &[
+            ("Tmpfs", Unsaid::Null),
+            ("StorageOpt", Unsaid::Null),
+            ("Sysctls", Unsaid::Null),
+            ("Mounts", Unsaid::Null),
+            ("Annotations", Unsaid::Null),
+            ("Init", Unsaid::Null),
+        ],
+    ),
+    (
+        "Config",
+        &[
+            ("ExposedPorts", Unsaid::Null),
+            ("Healthcheck", Unsaid::Null),
+            ("StopSignal", Unsaid::Text),
+            ("StopTimeout", Unsaid::Null),
+            ("Shell", Unsaid::Null),
+        ],
+    ),
+];
+
+/// What a field is that nothing is said of.
+#[derive(Clone, Copy)]
+enum Unsaid {
+    Null,
+    Text,
+}
+
+/// Applies a template as docker does: to the object with all its fields, and when that fails to the answer as it came.
+fn shown(template: &Template, object: &Value, kinds: &[Kind]) -> Result<String, Fault> {
+    let mut whole = object.clone();
+    for (part, fields) in UNSAID {
+        let Some(map) = whole[*part].as_object_mut() else {
+            continue;
+        };
+        let original = Value::Object(map.clone());
+        for (name, unsaid) in *fields {
+            map.entry(*name).or_insert(match unsaid {
+                Unsaid::Null => Value::Null,
+                Unsaid::Text => "".into(),
+            });
+        }
+        map.insert(ORIGINAL.to_owned(), original);
+    }
+    if let ([kind], Value::Object(map)) = (kinds, &mut whole)
+        && kind.name == VOLUME.name
+    {
+        for name in ["Status", "UsageData"] {
+            map.entry(name).or_insert(Value::Null);
+        }
+        map.insert(ORIGINAL.to_owned(), object.clone());
+        return template.render(&whole, Shape::Document(&[("", "volume.Volume")]));
+    }
+    if let Value::Object(map) = &mut whole {
+        if map.contains_key("State") {
+            for name in ["SizeRw", "SizeRootFs"] {
+                map.entry(name).or_insert(Value::Null);
+            }
+        }
+        map.insert(ORIGINAL.to_owned(), object.clone());
+    }
+    template
+        .render(&whole, Shape::Document(&[]))
+        .or_else(|_| template.render(object, Shape::Document(&[])))
 }
 
 /// JSON as docker indents it: four spaces, and `[]` for an empty list.
@@ -212,6 +313,12 @@ fn find(session: &Session, name: &str, kinds: &[Kind], size: bool) -> Result<Val
         ) {
             // What can not be the name of such an object is not one: the next kind may know it.
             Err(failure) if kinds.len() > 1 && matches!(failure.status(), Some(400 | 404)) => {}
+            Ok(object) => {
+                if size && kind.name != "container" {
+                    tell(&format!("WARNING: --size ignored for {}", kind.name));
+                }
+                return Ok(object);
+            }
             other => return other,
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::each::not_empty;
 use super::follow::Follower;
@@ -15,7 +15,7 @@ use crate::frames::Frames;
 use crate::parse::Parsed;
 use crate::query::{Query, encode};
 use crate::session::Session;
-use crate::template::Template;
+use crate::template::{Fault, ORIGINAL, Shape, Template};
 use crate::time;
 use crate::verb::{Takes, Verb};
 
@@ -186,10 +186,15 @@ fn moment(parsed: &Parsed, flag: &str) -> Result<String, Failure> {
         None => Ok(String::new()),
         Some(text) => timestamp(text).ok_or_else(|| {
             Failure::Invalid(format!(
-                "invalid value for {flag:?}: failed to parse value as time or duration: {text:?}"
+                "invalid value for {flag:?}: {}",
+                not_a_moment(text)
             ))
         }),
     }
+}
+
+fn not_a_moment(text: &str) -> String {
+    format!("failed to parse value as time or duration: {text:?}")
 }
 
 /// A moment as the API takes it: seconds and nanoseconds since 1970. Spans count back from now; `None` for what is
@@ -293,11 +298,21 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let format = parsed.one("format").unwrap_or_default();
     let template = match format {
         "" | "json" => None,
-        text => Some(Template::parse(text).map_err(|error| Failure::Invalid(error.to_string()))?),
+        text => Some(Template::parse(text).map_err(unformatted)?),
+    };
+    if let Some(template) = &template {
+        // Most faults show before anything has happened.
+        template
+            .render(&row(Value::Null), EVENT)
+            .map_err(unformatted)?;
+    }
+    let moment = |flag: &str| match parsed.one(flag).filter(|text| !text.is_empty()) {
+        None => Ok(String::new()),
+        Some(text) => timestamp(text).ok_or_else(|| Failure::Invalid(not_a_moment(text))),
     };
     let query = Query::new("/events")
-        .with_some("since", &moment(parsed, "since")?)
-        .with_some("until", &moment(parsed, "until")?)
+        .with_some("since", &moment("since")?)
+        .with_some("until", &moment("until")?)
         .with_some("filters", &super::filters(&parsed.list("filter"))?);
     let mut lines = BufReader::new(
         session
@@ -319,9 +334,7 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
             continue;
         };
         let text = match &template {
-            Some(template) => template
-                .render(&event)
-                .map_err(|error| Failure::Invalid(error.to_string()))?,
+            Some(template) => template.render(&row(event), EVENT).map_err(unformatted)?,
             None if format == "json" => event.to_string(),
             None => shown(&event),
         };
@@ -330,6 +343,39 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
             .and_then(|()| out.flush())
             .map_err(Failure::local("cannot write the events"))?;
     }
+}
+
+const EVENT: Shape = Shape::Row("*events.Message");
+
+fn unformatted(fault: Fault) -> Failure {
+    Failure::Template(format!("Error parsing format: {fault}"))
+}
+
+/// An event with the names that templates know; those of former days are made from today's.
+fn row(event: Value) -> Value {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let actor = &event["Actor"];
+    let of_container = event["Type"] == "container";
+    let attributes = actor["Attributes"].as_object().cloned().unwrap_or_default();
+    let older = |value: &Value| {
+        if of_container {
+            text(value)
+        } else {
+            String::new()
+        }
+    };
+    json!({
+        "Status": older(&event["Action"]),
+        "ID": older(&actor["ID"]),
+        "From": older(&actor["Attributes"]["image"]),
+        "Type": text(&event["Type"]),
+        "Action": text(&event["Action"]),
+        "Actor": {"ID": text(&actor["ID"]), "Attributes": attributes},
+        "Scope": text(&event["scope"]),
+        "Time": event["time"].as_i64().unwrap_or(0),
+        "TimeNano": event["timeNano"].as_i64().unwrap_or(0),
+        ORIGINAL: event,
+    })
 }
 
 /// `TIME TYPE ACTION ID (name=value, …)`

@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::failure::Failure;
 use crate::parse::{ParseError, Parsed};
 use crate::session::Session;
+use crate::template::Fault;
 use crate::verb::Verb;
 
 mod archive;
+mod df;
 mod each;
 mod follow;
 mod images;
@@ -28,6 +30,7 @@ mod volumes;
 pub(crate) static ALL: &[&Verb] = &[
     &archive::LOAD,
     &archive::SAVE,
+    &df::DF,
     &each::KILL,
     &each::PAUSE,
     &each::RENAME,
@@ -56,7 +59,6 @@ pub(crate) static ALL: &[&Verb] = &[
     &start::EXEC,
     &start::START,
     &system::CONTAINER_PRUNE,
-    &system::DF,
     &system::IMAGE_PRUNE,
     &system::INFO,
     &system::VOLUME_PRUNE,
@@ -205,6 +207,20 @@ fn natural(one: &str, other: &str) -> Ordering {
         };
         if order.is_ne() {
             return order;
+        }
+    }
+}
+
+/// Prints what a template gave and a line break; docker writes the latter also when it failed.
+fn print_or_end_line(shown: Result<String, Fault>) -> Result<(), Failure> {
+    match shown {
+        Ok(text) => {
+            println!("{text}");
+            Ok(())
+        }
+        Err(fault) => {
+            println!();
+            Err(Failure::Invalid(fault.to_string()))
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::parse::Parsed;
 use crate::query::Query;
 use crate::session::{Session, tell};
 use crate::table::List;
-use crate::template::LABELS;
+use crate::template::{Fault, LABELS, Shape, Template};
 use crate::verb::{Takes, Verb};
 use crate::{time, units};
 
@@ -69,6 +69,8 @@ const HEADINGS: &[(&str, &str)] = &[
     ("Platform", "PLATFORM"),
 ];
 
+const KIND: &str = "*formatter.ContainerContext";
+
 const TABLE: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
@@ -78,6 +80,7 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         tell("WARNING: Ignoring custom format, because both --format and --quiet are set.");
         format = String::new();
     }
+    try_out(&format)?;
     // `.Size` in a template asks for sizes, as --size does, and so does a row as a whole.
     let compact: String = format.split_whitespace().collect();
     let size = parsed.switch("size")
@@ -106,12 +109,25 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         TABLE.to_owned()
     };
     List {
+        kind: KIND,
         headings: HEADINGS,
         table: &table,
         quiet: "ID",
     }
     .print(&rows, &format, parsed.switch("quiet"))?;
     Ok(0)
+}
+
+/// Applies a template to a container without anything, before the engine is asked: most faults show there.
+fn try_out(format: &str) -> Result<(), Failure> {
+    let failed = |doing: &str, fault: Fault| {
+        Failure::Invalid(format!("failed to {doing} template: {fault}"))
+    };
+    let template = Template::parse(format).map_err(|fault| failed("parse", fault))?;
+    template
+        .render(&row(&Value::Null, true), Shape::Row(KIND))
+        .map(drop)
+        .map_err(|fault| failed("execute", fault))
 }
 
 /// A container's summary as the fields that templates know.

@@ -1,4 +1,4 @@
-//! `info`, `system df`, and the prune verbs.
+//! `info`, and the prune verbs.
 
 use std::io::{BufRead, Write};
 
@@ -9,8 +9,7 @@ use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::query::Query;
 use crate::session::{Session, tell};
-use crate::table::{List, columns};
-use crate::template::Template;
+use crate::template::{Shape, Template};
 use crate::units;
 use crate::verb::{Takes, Verb};
 
@@ -37,19 +36,17 @@ fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     };
     match format {
         "" => {}
-        "json" => {
-            println!("{answer}");
-            return Ok(0);
-        }
         text => {
-            let template =
-                Template::parse(text).map_err(|error| Failure::Invalid(error.to_string()))?;
-            println!(
-                "{}",
-                template
-                    .render(&answer)
-                    .map_err(|error| Failure::Invalid(error.to_string()))?
-            );
+            let mut whole = answer;
+            whole["ClientInfo"] = client_info(session)?;
+            if text == "json" {
+                println!("{whole}");
+                return Ok(0);
+            }
+            let template = Template::parse(text)
+                .map_err(|fault| Failure::Template(format!("template parsing error: {fault}")))?;
+            let shape = Shape::Document(&[("", "system.dockerInfo")]);
+            super::print_or_end_line(template.render(&whole, shape))?;
             return Ok(0);
         }
     }
@@ -64,6 +61,15 @@ fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         tell(warning);
     }
     Ok(0)
+}
+
+/// The client's part for templates.
+fn client_info(session: &Session) -> Result<Value, Failure> {
+    let mut info = super::version::client(session)?;
+    info["Debug"] = session.debug.into();
+    info["Plugins"] = json!([]);
+    info["Warnings"] = Value::Null;
+    Ok(info)
 }
 
 /// The client's part, and the heading of the server's.
@@ -91,7 +97,13 @@ fn server(info: &Value) -> String {
             .join(" ")
     };
     let mut out = String::new();
-    let mut line = |name: &str, value: &str| out.push_str(&format!(" {name}: {value}\n"));
+    let mut line = |name: &str, value: &str| {
+        out.push_str(&if name.is_empty() {
+            format!("  {value}\n")
+        } else {
+            format!(" {name}: {value}\n")
+        });
+    };
     line("Containers", &text("Containers"));
     line(" Running", &text("ContainersRunning"));
     line(" Paused", &text("ContainersPaused"));
@@ -137,7 +149,7 @@ fn server(info: &Value) -> String {
         for (at, part) in option.split(',').enumerate() {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             if at == 0 {
-                line(&format!(" {value}"), "")
+                line("", value)
             } else {
                 line(&format!("  {}", capital(key)), value)
             }
@@ -206,160 +218,6 @@ fn binary(bytes: f64) -> String {
         value /= 1024.0;
     }
     String::new()
-}
-
-const DF_FLAGS: &[Flag] = &[
-    Flag::one(
-        "format",
-        "string",
-        "Format output: 'table', 'table TEMPLATE', 'json' or a Go template",
-    ),
-    Flag::switch("verbose", "Show detailed information on space usage").letter('v'),
-];
-
-pub(super) static DF: Verb = Verb {
-    paths: &["system df"],
-    usage: "[OPTIONS]",
-    about: "Show disk usage",
-    flags: &[DF_FLAGS],
-    interspersed: true,
-    takes: Takes::Nothing,
-    run: df,
-};
-
-fn df(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
-    let answer = session.get("/system/df?verbose=1")?;
-    if parsed.switch("verbose") {
-        if parsed.one("format").is_some() {
-            return Err(Failure::Invalid(
-                "the verbose and the format options conflict".to_owned(),
-            ));
-        }
-        print!("{}", verbose(&answer));
-        return Ok(0);
-    }
-    const HEADINGS: &[(&str, &str)] = &[
-        ("Type", "TYPE"),
-        ("TotalCount", "TOTAL"),
-        ("Active", "ACTIVE"),
-        ("Size", "SIZE"),
-        ("Reclaimable", "RECLAIMABLE"),
-    ];
-    let kinds = [
-        ("Images", "ImageUsage"),
-        ("Containers", "ContainerUsage"),
-        ("Local Volumes", "VolumeUsage"),
-        ("Build Cache", "BuildCacheUsage"),
-    ];
-    let rows: Vec<_> = kinds
-        .iter()
-        .map(|(name, field)| df_row(name, &answer[*field]))
-        .collect();
-    let table = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
-    List {
-        headings: HEADINGS,
-        table,
-        quiet: "Type",
-    }
-    .print(&rows, parsed.one("format").unwrap_or_default(), false)?;
-    Ok(0)
-}
-
-fn df_row(name: &str, usage: &Value) -> Value {
-    let number = |field: &str| usage[field].as_i64().unwrap_or(0).max(0);
-    let (total, reclaimable) = (number("TotalSize"), number("Reclaimable"));
-    let shown = units::size(reclaimable as f64);
-    let percent = if total > 0 {
-        format!("{shown} ({}%)", reclaimable * 100 / total)
-    } else {
-        shown
-    };
-    json!({
-        "Type": name,
-        "TotalCount": number("TotalCount").to_string(),
-        "Active": number("ActiveCount").to_string(),
-        "Size": units::size(total as f64),
-        "Reclaimable": if name == "Build Cache" { units::size(reclaimable as f64) } else { percent },
-    })
-}
-
-fn verbose(answer: &Value) -> String {
-    let items = |field: &str| {
-        answer[field]["Items"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default()
-    };
-    let field = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-    let lines = |names: &[&str], rows: &[Value]| {
-        rows.iter()
-            .map(|row| {
-                names
-                    .iter()
-                    .map(|name| field(row, name))
-                    .collect::<Vec<_>>()
-                    .join("\t")
-            })
-            .collect::<Vec<_>>()
-    };
-    let section = |title: &str, heading: &str, rows: Vec<String>| {
-        let mut all = vec![heading.to_owned()];
-        all.extend(rows);
-        format!("{title}\n\n{}\n", columns(&all))
-    };
-    let images: Vec<_> = items("ImageUsage")
-        .iter()
-        .flat_map(|image| super::images::rows(image, true, false))
-        .collect();
-    let containers: Vec<_> = items("ContainerUsage")
-        .iter()
-        .map(|container| super::ps::row(container, true))
-        .collect();
-    let volumes: Vec<_> = items("VolumeUsage")
-        .iter()
-        .map(super::volumes::volume_row)
-        .collect();
-    let mut out = section(
-        "Images space usage:",
-        "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE\tSHARED SIZE\tUNIQUE SIZE\tCONTAINERS",
-        lines(
-            &[
-                "Repository",
-                "Tag",
-                "ID",
-                "CreatedSince",
-                "Size",
-                "SharedSize",
-                "UniqueSize",
-                "Containers",
-            ],
-            &images,
-        ),
-    );
-    out.push_str(&section(
-        "Containers space usage:",
-        "CONTAINER ID\tIMAGE\tCOMMAND\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES",
-        lines(
-            &[
-                "ID",
-                "Image",
-                "Command",
-                "LocalVolumes",
-                "Size",
-                "RunningFor",
-                "Status",
-                "Names",
-            ],
-            &containers,
-        ),
-    ));
-    out.push_str(&section(
-        "Local Volumes space usage:",
-        "VOLUME NAME\tLINKS\tSIZE",
-        lines(&["Name", "Links", "Size"], &volumes),
-    ));
-    out.push_str("Build cache usage: 0B\n");
-    out
 }
 
 const PRUNE_FLAGS: &[Flag] = &[
@@ -431,6 +289,16 @@ pub(super) static VOLUME_PRUNE: Verb = prune(
     &[PRUNE_ALL, PRUNE_FLAGS],
     |session, parsed| {
         let all = parsed.switch("all");
+        if all
+            && parsed
+                .list("filter")
+                .iter()
+                .any(|text| text.starts_with("all="))
+        {
+            return Err(Failure::Invalid(
+                "conflicting options: cannot specify both --all and --filter all=1".to_owned(),
+            ));
+        }
         confirm(
             parsed,
             if all {

@@ -1,12 +1,12 @@
 //! `version`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::session::{API_VERSION, Session};
-use crate::template::Template;
+use crate::template::{ORIGINAL, Shape, Template};
 use crate::verb::{Takes, Verb};
 
 const FLAGS: &[Flag] =
@@ -23,55 +23,124 @@ pub(super) static VERSION: Verb = Verb {
 };
 
 fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
-    let context = &session.engine()?.1;
+    let client = client(session)?;
     if let Some(format) = parsed.one("format").filter(|format| !format.is_empty()) {
-        return formatted(session, format, context);
+        return formatted(session, format, client);
     }
-    println!(
-        "Client: Wharf\n Version:           {}",
-        env!("CARGO_PKG_VERSION")
-    );
-    println!(
-        " API version:       {API_VERSION}\n OS/Arch:           linux/{}\n Context:           {context}",
-        arch()
-    );
-    let server = session.get("/version")?;
-    let text = |name: &str| match &server[name] {
-        Value::String(text) => text.clone(),
-        _ => String::new(),
-    };
-    println!(
-        "\nServer: Wharf\n Engine:\n  Version:          {}",
-        text("Version")
-    );
-    println!(
-        "  API version:      {} (minimum version {})",
-        text("ApiVersion"),
-        text("MinAPIVersion")
-    );
-    println!("  OS/Arch:          {}/{}", text("Os"), text("Arch"));
+    println!("{}", of_client(&client));
+    println!("\n{}", of_server(&session.get("/version")?));
     Ok(0)
 }
 
-/// Client and server as one document, for a template or as it is.
-fn formatted(session: &Session, format: &str, context: &str) -> Result<u8, Failure> {
-    let document = json!({
-        "Client": {"Version": env!("CARGO_PKG_VERSION"), "ApiVersion": API_VERSION, "Os": "linux", "Arch": arch(), "Context": context},
-        "Server": session.get("/version")?,
-    });
-    if format == "json" {
-        println!("{document}");
-    } else {
-        let template =
-            Template::parse(format).map_err(|error| Failure::Invalid(error.to_string()))?;
-        println!(
-            "{}",
-            template
-                .render(&document)
-                .map_err(|error| Failure::Invalid(error.to_string()))?
+/// What is known of the client. It is no program of Go's, and says so as the server does.
+pub(super) fn client(session: &Session) -> Result<Value, Failure> {
+    Ok(json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "ApiVersion": API_VERSION,
+        "DefaultAPIVersion": API_VERSION,
+        "GitCommit": "",
+        "GoVersion": "none",
+        "Os": "linux",
+        "Arch": arch(),
+        "BuildTime": "",
+        "Context": session.engine()?.1,
+    }))
+}
+
+fn of_client(client: &Value) -> String {
+    let text = |name: &str| client[name].as_str().unwrap_or_default();
+    format!(
+        "Client: Wharf\n Version:           {}\n API version:       {}\n OS/Arch:           {}/{}\n Context:           {}",
+        text("Version"),
+        text("ApiVersion"),
+        text("Os"),
+        text("Arch"),
+        text("Context")
+    )
+}
+
+/// The server and its parts; what nothing is known of is left out.
+fn of_server(server: &Value) -> String {
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let mut out = format!("Server: {}", text(&server["Platform"], "Name"));
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() && value != "none" {
+            out.push_str(&format!("\n  {:<17} {value}", format!("{name}:")));
+        } else if value.is_empty() {
+            out.push_str(&format!("\n {name}:"));
+        }
+    };
+    for part in server["Components"].as_array().into_iter().flatten() {
+        line(&text(part, "Name"), "");
+        line("Version", &text(part, "Version"));
+        let details = &part["Details"];
+        if !details.is_object() || part["Name"] != "Engine" {
+            continue;
+        }
+        line(
+            "API version",
+            &format!(
+                "{} (minimum version {})",
+                text(details, "ApiVersion"),
+                text(details, "MinAPIVersion")
+            ),
         );
+        line(
+            "OS/Arch",
+            &format!("{}/{}", text(details, "Os"), text(details, "Arch")),
+        );
+        line("Experimental", &text(details, "Experimental"));
+    }
+    out
+}
+
+/// Client and server as one document, for a template or as it is.
+fn formatted(session: &Session, format: &str, client: Value) -> Result<u8, Failure> {
+    const TYPES: &[(&str, &str)] = &[
+        ("", "system.versionInfo"),
+        ("Client", "system.clientVersion"),
+        ("Server", "*types.Version"),
+    ];
+    let template = match format {
+        "json" => None,
+        text => Some(
+            Template::parse_as("version", text)
+                .map_err(|fault| Failure::Template(format!("template parsing error: {fault}")))?,
+        ),
+    };
+    let server = session.get("/version")?;
+    let document = json!({"Client": client, "Server": server});
+    match template {
+        None => println!("{document}"),
+        Some(template) => {
+            let whole = json!({
+                "Client": with_names(&document["Client"]),
+                "Server": with_names(&document["Server"]),
+                ORIGINAL: document,
+            });
+            super::print_or_end_line(template.render(&whole, Shape::Document(TYPES)))?;
+        }
     }
     Ok(0)
+}
+
+/// The same with the names that templates know.
+fn with_names(part: &Value) -> Value {
+    let mut named: Map<_, _> = part
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| {
+            let name = if name == "ApiVersion" {
+                "APIVersion"
+            } else {
+                name
+            };
+            (name.to_owned(), value.clone())
+        })
+        .collect();
+    named.insert(ORIGINAL.to_owned(), part.clone());
+    Value::Object(named)
 }
 
 fn arch() -> &'static str {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::container::label;
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
@@ -76,6 +77,7 @@ fn list_volumes(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let rows: Vec<_> = volumes.iter().map(volume_row).collect();
     let format = super::format(session, parsed, "volumesFormat")?;
     List {
+        kind: "*formatter.volumeContext",
         headings: HEADINGS,
         table: "{{.Driver}}\t{{.Name}}",
         quiet: "Name",
@@ -108,7 +110,7 @@ pub(super) fn volume_row(volume: &Value) -> Value {
 
 const CREATE_FLAGS: &[Flag] = &[
     Flag::one("driver", "string", "Specify volume driver name").letter('d'),
-    Flag::list("label", "list", "Set metadata for a volume"),
+    Flag::list("label", "list", "Set metadata for a volume").checked(label),
     Flag::one("name", "string", "Specify volume name"),
     Flag::list("opt", "map", "Set driver specific options").letter('o'),
     Flag::one("availability", "string", "Cluster Volume availability").refused(),
@@ -185,6 +187,11 @@ pub(super) static VOLUME_RM: Verb = verb(
     Takes::AtLeast(1),
     |session, parsed| {
         super::each::for_each(&parsed.args, |name| {
+            if name.trim().is_empty() {
+                return Err(Failure::Invalid(
+                    "invalid volume name or ID: value is empty".to_owned(),
+                ));
+            }
             session.delete(
                 Query::new(format!("/volumes/{}", encode(name)))
                     .with_switch("force", parsed.switch("force"))
@@ -232,6 +239,7 @@ fn list_networks(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         .collect();
     let format = super::format(session, parsed, "networksFormat")?;
     let list = List {
+        kind: "*network.networkContext",
         headings: HEADINGS,
         table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
         quiet: "ID",

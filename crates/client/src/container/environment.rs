@@ -38,7 +38,7 @@ pub(super) fn variable(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// Docker's words for a value without a name, or with white space in it.
-pub(super) fn label(text: &str) -> Result<String, String> {
+pub(crate) fn label(text: &str) -> Result<String, String> {
     let name = text.split('=').next().unwrap_or_default();
     let name = name.trim_start_matches(BLANKS);
     if name.is_empty() {

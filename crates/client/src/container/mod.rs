@@ -12,4 +12,4 @@ mod security;
 mod values;
 
 pub(crate) use config::{Attachments, request};
-pub(crate) use environment::environment;
+pub(crate) use environment::{environment, label};

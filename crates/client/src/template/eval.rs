@@ -4,18 +4,58 @@ use serde_json::Value;
 
 use super::TemplateError;
 use super::functions;
-use super::parse::{Command, Node, Operand, Pipeline};
-use super::show::shown;
+use super::parse::{Command, Node, Operand, Pipeline, Place, What};
+use super::show::{document, go_type, is_hidden, shown};
 
 /// The hidden field in which a row keeps its labels for the method `.Label`.
 pub(crate) const LABELS: &str = "\u{0}labels";
+
+/// The hidden field in which a value keeps what the function `json` shows of it.
+pub(crate) const ORIGINAL: &str = "\u{0}json";
+
+/// What the data of a template are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// A row of a list, of that type of Go's.
+    Row(&'static str),
+    /// An object of the API's. The types of Go's by their place in it, the whole at `""`; what is none of these is
+    /// a map.
+    Document(&'static [(&'static str, &'static str)]),
+}
+
+impl Shape {
+    fn is_document(self) -> bool {
+        matches!(self, Shape::Document(_))
+    }
+
+    /// The type of Go's at a place; `None` for a map.
+    fn type_at(self, path: &str) -> Option<&'static str> {
+        match self {
+            Shape::Row(name) => path.is_empty().then_some(name),
+            Shape::Document(types) => types
+                .iter()
+                .find(|(known, _)| *known == path)
+                .map(|(_, name)| *name),
+        }
+    }
+}
+
+/// What Go prints for the entry that a map does not have.
+static NO_VALUE: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| "<no value>".into());
 
 /// A template that prints more than this is stopped.
 const OUTPUT_LIMIT: usize = 256 << 20;
 
 /// Renders nodes with the data as dot and as `$`.
-pub(super) fn render(nodes: &[Node], data: &Value, heading: bool) -> Result<String, TemplateError> {
+pub(super) fn render(
+    nodes: &[Node],
+    data: &Value,
+    shape: Shape,
+    heading: bool,
+) -> Result<String, TemplateError> {
     let mut state = State {
+        root: data,
+        shape,
         variables: vec![(String::new(), data.clone())],
         out: String::new(),
         heading,
@@ -32,7 +72,9 @@ enum Flow {
     Continue,
 }
 
-struct State {
+struct State<'a> {
+    root: &'a Value,
+    shape: Shape,
     /// The innermost last; the first is `$`.
     variables: Vec<(String, Value)>,
     out: String,
@@ -43,14 +85,14 @@ struct State {
 /// Functions that are left out in a heading.
 const FORMATTING: [&str; 6] = ["json", "lower", "pad", "title", "truncate", "upper"];
 
-fn fault<T>(at: impl Into<String>, why: impl Into<String>) -> Result<T, TemplateError> {
+fn fault<T>(place: &Place, why: impl Into<String>) -> Result<T, TemplateError> {
     Err(TemplateError::Execute {
-        at: at.into(),
+        place: place.clone(),
         why: why.into(),
     })
 }
 
-impl State {
+impl State<'_> {
     fn all(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, TemplateError> {
         let scope = self.variables.len();
         for node in nodes {
@@ -69,7 +111,12 @@ impl State {
             Node::Text(text) => self.print(text)?,
             Node::Print(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
-                self.print(&shown(&value))?;
+                let text = if self.shape.is_document() {
+                    document(&value, named(pipeline))
+                } else {
+                    shown(&value)
+                };
+                self.print(&text)?;
             }
             Node::Set(name, new, pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
@@ -92,6 +139,7 @@ impl State {
                 };
             }
             Node::Range {
+                place,
                 index,
                 element,
                 over,
@@ -100,6 +148,7 @@ impl State {
             } => {
                 let over = self.pipeline(over, dot)?;
                 return self.range(
+                    place,
                     (index.as_deref(), element.as_deref()),
                     &over,
                     body,
@@ -115,7 +164,9 @@ impl State {
 
     fn print(&mut self, text: &str) -> Result<(), TemplateError> {
         if self.out.len() + text.len() > OUTPUT_LIMIT {
-            return fault("output", "more than 256 MiB");
+            return Err(TemplateError::Parse(
+                "more than 256 MiB are printed".to_owned(),
+            ));
         }
         self.out.push_str(text);
         Ok(())
@@ -133,13 +184,14 @@ impl State {
             .find(|(known, _)| known == name)
         {
             Some((_, slot)) => *slot = value,
-            None => return fault(format!("${name}"), "undefined variable"),
+            None => return Err(undefined(name)),
         }
         Ok(())
     }
 
     fn range(
         &mut self,
+        place: &Place,
         names: (Option<&str>, Option<&str>),
         over: &Value,
         body: &[Node],
@@ -162,10 +214,7 @@ impl State {
                     .collect()
             }
             other => {
-                return fault(
-                    "range",
-                    format!("range can't iterate over {}", shown(other)),
-                );
+                return fault(place, format!("range can't iterate over {}", shown(other)));
             }
         };
         if rows.is_empty() {
@@ -202,7 +251,8 @@ impl State {
         last: Option<Value>,
         dot: &Value,
     ) -> Result<Value, TemplateError> {
-        if let Operand::Function(name) = &command.head {
+        let place = &command.place;
+        if let What::Function(name) = &command.head.what {
             if matches!(name.as_str(), "and" | "or") {
                 return self.lazy(name, &command.args, last, dot);
             }
@@ -215,10 +265,14 @@ impl State {
             if self.heading && FORMATTING.contains(&name.as_str()) {
                 return Ok(args.into_iter().next().unwrap_or(Value::Null));
             }
+            if let Some((at, why)) = functions::misfit(name, &args) {
+                let place = command.args.get(at).map_or(place, |arg| &arg.place);
+                return fault(place, why);
+            }
             return functions::call(name, &args)
-                .or_else(|why| fault(name.as_str(), format!("error calling {name}: {why}")));
+                .or_else(|why| fault(place, format!("error calling {name}: {why}")));
         }
-        if let Operand::Field(names) = &command.head
+        if let What::Field(names) = &command.head.what
             && let [name] = names.as_slice()
             && name == "Label"
         {
@@ -234,7 +288,13 @@ impl State {
             return Ok(label(dot, &args));
         }
         if !command.args.is_empty() || last.is_some() {
-            return fault(named(&command.head), "can't give argument to non-function");
+            return fault(
+                place,
+                format!(
+                    "can't give argument to non-function {}",
+                    command.head.place.text
+                ),
+            );
         }
         self.operand(&command.head, dot)
     }
@@ -258,10 +318,11 @@ impl State {
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, TemplateError> {
-        match operand {
-            Operand::Constant(value) => Ok(value.clone()),
-            Operand::Field(names) => field(dot, names),
-            Operand::Variable(name, names) => {
+        let place = &operand.place;
+        match &operand.what {
+            What::Constant(value) => Ok(value.clone()),
+            What::Field(names) => self.field(dot, names, place),
+            What::Variable(name, names) => {
                 let found = self
                     .variables
                     .iter()
@@ -269,26 +330,74 @@ impl State {
                     .find(|(known, _)| known == name)
                     .map(|(_, value)| value.clone());
                 match found {
-                    Some(value) => field(&value, names),
-                    None => fault(format!("${name}"), "undefined variable"),
+                    Some(value) => self.field(&value, names, place),
+                    None => Err(undefined(name)),
                 }
             }
-            Operand::Nested(pipeline, names) => {
+            What::Nested(pipeline, names) => {
                 let value = self.pipeline(pipeline, dot)?;
-                field(&value, names)
+                self.field(&value, names, place)
             }
-            Operand::Function(name) => {
-                functions::call(name, &[]).or_else(|why| fault(name.as_str(), why))
-            }
+            What::Function(name) => functions::call(name, &[])
+                .or_else(|why| fault(place, format!("error calling {name}: {why}"))),
         }
+    }
+
+    fn field(
+        &self,
+        whole: &Value,
+        names: &[String],
+        place: &Place,
+    ) -> Result<Value, TemplateError> {
+        let of_root = std::ptr::eq(whole, self.root);
+        let mut value = whole;
+        for (at, name) in names.iter().enumerate() {
+            let path = names[..at].join(".");
+            let named_type = of_root.then(|| self.shape.type_at(&path)).flatten();
+            value = match (value, named_type) {
+                (Value::Object(map), _) if map.contains_key(name) => &map[name],
+                // A map of texts that a row has, such as an event's attributes.
+                (Value::Object(_), None) if !self.shape.is_document() => &NO_VALUE,
+                (Value::Object(_), None) => {
+                    return fault(place, format!("map has no entry for key \"{name}\""));
+                }
+                (Value::Null, None) => {
+                    return fault(
+                        place,
+                        format!("nil pointer evaluating interface {{}}.{name}"),
+                    );
+                }
+                (other, known) => {
+                    let known = known.unwrap_or(if self.shape.is_document() {
+                        "interface {}"
+                    } else {
+                        go_type(other)
+                    });
+                    return fault(
+                        place,
+                        format!("can't evaluate field {name} in type {known}"),
+                    );
+                }
+            };
+        }
+        Ok(value.clone())
     }
 }
 
-fn named(operand: &Operand) -> String {
-    match operand {
-        Operand::Field(names) => format!(".{}", names.join(".")),
-        Operand::Variable(name, _) => format!("${name}"),
-        _ => "value".to_owned(),
+fn undefined(name: &str) -> TemplateError {
+    TemplateError::Parse(format!("undefined variable \"${name}\""))
+}
+
+/// The name of the field that a pipeline shows, if it is one.
+fn named(pipeline: &Pipeline) -> Option<&str> {
+    let [command] = pipeline.as_slice() else {
+        return None;
+    };
+    match &command.head.what {
+        What::Field(names) | What::Variable(_, names) | What::Nested(_, names) => {
+            names.last().map(String::as_str)
+        }
+        _ => None,
     }
 }
 
@@ -303,49 +412,7 @@ fn label(dot: &Value, args: &[Value]) -> Value {
 /// The entries of a map in the order of their keys, as Go ranges over it; hidden ones are left out.
 fn sorted(map: &serde_json::Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
     let map: std::collections::BTreeMap<_, _> = map.iter().collect();
-    map.into_iter().filter(|(name, _)| name.as_str() != LABELS)
-}
-
-fn field(value: &Value, names: &[String]) -> Result<Value, TemplateError> {
-    let mut value = value;
-    for name in names {
-        value = match value {
-            Value::Object(map) => match map.get(name) {
-                Some(found) => found,
-                None => {
-                    return fault(
-                        format!(".{}", names.join(".")),
-                        format!("map has no entry for key \"{name}\""),
-                    );
-                }
-            },
-            Value::Null => {
-                return fault(
-                    format!(".{}", names.join(".")),
-                    format!("nil pointer evaluating interface {{}}.{name}"),
-                );
-            }
-            other => {
-                return fault(
-                    format!(".{}", names.join(".")),
-                    format!("can't evaluate field {name} in type {}", kind(other)),
-                );
-            }
-        };
-    }
-    Ok(value.clone())
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::String(_) => "string",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int",
-        Value::Bool(_) => "bool",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-        Value::Null => "interface {}",
-    }
+    map.into_iter().filter(|(name, _)| !is_hidden(name))
 }
 
 /// Go's truth: what is not empty and not zero.

@@ -5,14 +5,16 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::eval::truth;
-use super::show::{printf, shown};
+use super::show::{go_type, is_hidden, json, printf, shown};
+
+static EMPTY: Value = Value::String(String::new());
 
 /// Text longer than this is not padded.
 const WIDEST: usize = 4096;
 
 const NAMES: &[&str] = &[
-    "and", "eq", "ge", "gt", "html", "index", "join", "json", "le", "len", "lower", "lt", "ne",
-    "not", "or", "pad", "print", "printf", "println", "slice", "split", "table", "title",
+    "and", "eq", "ge", "gt", "html", "index", "join", "js", "json", "le", "len", "lower", "lt",
+    "ne", "not", "or", "pad", "print", "printf", "println", "slice", "split", "table", "title",
     "truncate", "upper", "urlquery",
 ];
 
@@ -40,7 +42,7 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, String> {
     Ok(match name {
         "json" => {
             wants(1)?;
-            Value::String(args[0].to_string())
+            Value::String(json(&args[0]))
         }
         "join" => {
             wants(2)?;
@@ -85,6 +87,7 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, String> {
             .replace('"', "&#34;")
             .replace('\'', "&#39;")
             .into(),
+        "js" => js(&text(0)).into(),
         "urlquery" => crate::query::encode(&text(0)).replace("%20", "+").into(),
         "len" => {
             wants(1)?;
@@ -123,6 +126,48 @@ pub(super) fn call(name: &str, args: &[Value]) -> Result<Value, String> {
     })
 }
 
+/// The first argument that is of none of the types that a function takes, and what is told of it.
+pub(super) fn misfit(name: &str, args: &[Value]) -> Option<(usize, String)> {
+    let wrong = |at: usize, wanted: &str| {
+        Some((
+            at,
+            format!(
+                "wrong type for value; expected {wanted}; got {}",
+                go_type(&args[at])
+            ),
+        ))
+    };
+    match (name, args) {
+        ("join", [list, ..]) if !matches!(list, Value::Array(_) | Value::Null) => {
+            wrong(0, "[]string")
+        }
+        ("split" | "lower" | "upper" | "title" | "truncate" | "pad", [text, ..])
+            if !text.is_string() && !text.is_null() =>
+        {
+            wrong(0, "string")
+        }
+        _ => None,
+    }
+}
+
+/// Text inside of a string of JavaScript.
+fn js(text: &str) -> String {
+    let mut out = String::new();
+    for letter in text.chars() {
+        match letter {
+            '\\' => out.push_str("\\\\"),
+            '\'' => out.push_str("\\'"),
+            '"' => out.push_str("\\\""),
+            '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", letter as u32)),
+            letter if letter.is_ascii_control() => {
+                out.push_str(&format!("\\u{:04X}", letter as u32));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
 /// Go's `fmt.Sprint`: a space between two values of which neither is text.
 fn print(args: &[Value]) -> String {
     let mut out = String::new();
@@ -147,12 +192,9 @@ fn length(value: &Value) -> Result<usize, String> {
     match value {
         Value::String(text) => Ok(text.len()),
         Value::Array(list) => Ok(list.len()),
-        Value::Object(map) => Ok(map
-            .keys()
-            .filter(|name| name.as_str() != super::LABELS)
-            .count()),
+        Value::Object(map) => Ok(map.keys().filter(|name| !is_hidden(name)).count()),
         Value::Null => Ok(0),
-        other => Err(format!("len of type {}", shown(other))),
+        other => Err(format!("len of type {}", go_type(other))),
     }
 }
 
@@ -163,16 +205,31 @@ fn index(args: &[Value]) -> Result<Value, String> {
     let mut value = value;
     for key in keys {
         value = match (value, key) {
-            (Value::Array(list), Value::Number(number)) => {
-                let at = number
-                    .as_u64()
-                    .ok_or_else(|| format!("index out of range: {number}"))?;
-                list.get(at as usize)
-                    .ok_or_else(|| format!("reflect: slice index out of range: {at}"))?
-            }
-            (Value::Object(map), Value::String(name)) => map.get(name).unwrap_or(&Value::Null),
+            (Value::Array(list), Value::Number(number)) => number
+                .as_u64()
+                .and_then(|at| list.get(usize::try_from(at).ok()?))
+                .ok_or_else(|| format!("index out of range: {number}"))?,
+            (Value::Object(map), Value::String(name)) => match map.get(name) {
+                Some(found) => found,
+                // What a map of texts does not have is an empty one.
+                None if !map.is_empty() && map.values().all(Value::is_string) => &EMPTY,
+                None => &Value::Null,
+            },
             (Value::Null, _) => return Err("index of untyped nil".to_owned()),
-            (other, _) => return Err(format!("can't index item of type {}", shown(other))),
+            (Value::Array(_) | Value::String(_), key) if !key.is_number() => {
+                return Err(format!(
+                    "cannot index slice/array with type {}",
+                    go_type(key)
+                ));
+            }
+            (Value::String(text), Value::Number(number)) => {
+                let byte = number
+                    .as_u64()
+                    .and_then(|at| text.as_bytes().get(usize::try_from(at).ok()?));
+                let byte = byte.ok_or("reflect: string index out of range")?;
+                return Ok((*byte).into());
+            }
+            (other, _) => return Err(format!("can't index item of type {}", go_type(other))),
         };
     }
     Ok(value.clone())
@@ -200,7 +257,7 @@ fn slice(args: &[Value]) -> Result<Value, String> {
             .map(|part| part.into())
             .ok_or_else(|| "index inside of a letter".to_owned()),
         Value::Array(list) => Ok(list[from..to].to_vec().into()),
-        other => Err(format!("can't slice item of type {}", shown(other))),
+        other => Err(format!("can't slice item of type {}", go_type(other))),
     }
 }
 

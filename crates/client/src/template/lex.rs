@@ -34,12 +34,20 @@ pub(super) enum Token {
     Assign,
 }
 
+/// A token, and where it stands in the template, in bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    pub(super) token: Token,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
 fn fault<T>(why: impl Into<String>) -> Result<T, TemplateError> {
     Err(TemplateError::Parse(why.into()))
 }
 
 /// Takes a template apart.
-pub(super) fn lex(text: &str) -> Result<Vec<Token>, TemplateError> {
+pub(super) fn lex(text: &str) -> Result<Vec<Piece>, TemplateError> {
     if text.len() > LIMIT {
         return fault("template too large");
     }
@@ -63,8 +71,8 @@ pub(super) fn lex(text: &str) -> Result<Vec<Token>, TemplateError> {
         let (inside, trim) = match rest.trim_start().strip_prefix("/*") {
             Some(comment) => comment_end(comment)?,
             None => {
-                tokens.push(Token::Open);
-                action(rest, &mut tokens)?
+                push(&mut tokens, text, Token::Open, rest, rest);
+                action(text, rest, &mut tokens)?
             }
         };
         (rest, trim_next) = (inside, trim);
@@ -76,9 +84,23 @@ pub(super) fn lex(text: &str) -> Result<Vec<Token>, TemplateError> {
     Ok(tokens)
 }
 
-fn push_text(tokens: &mut Vec<Token>, text: &str) {
+/// Adds a token that begins with `from` and ends before `behind`, both of them ends of the whole text.
+fn push(tokens: &mut Vec<Piece>, whole: &str, token: Token, from: &str, behind: &str) {
+    tokens.push(Piece {
+        token,
+        start: whole.len() - from.len(),
+        end: whole.len() - behind.len(),
+    });
+}
+
+fn push_text(tokens: &mut Vec<Piece>, text: &str) {
     if !text.is_empty() {
-        tokens.push(Token::Text(text.to_owned()));
+        // Nothing that is told of text needs its place.
+        tokens.push(Piece {
+            token: Token::Text(text.to_owned()),
+            start: 0,
+            end: 0,
+        });
     }
 }
 
@@ -105,17 +127,21 @@ fn close(text: &str) -> Option<(&str, bool)> {
 }
 
 /// The tokens of one action; gives the text behind it, and whether white space is trimmed there.
-fn action<'a>(text: &'a str, tokens: &mut Vec<Token>) -> Result<(&'a str, bool), TemplateError> {
+fn action<'a>(
+    whole: &str,
+    text: &'a str,
+    tokens: &mut Vec<Piece>,
+) -> Result<(&'a str, bool), TemplateError> {
     let mut rest = text;
     loop {
         if let Some((behind, trim)) = close(rest) {
-            tokens.push(Token::Close);
+            push(tokens, whole, Token::Close, rest, behind);
             return Ok((behind, trim));
         }
         let gap = rest.starts_with(char::is_whitespace);
         let chains = !gap
             && matches!(
-                tokens.last(),
+                tokens.last().map(|piece| &piece.token),
                 Some(Token::Field(_) | Token::Chain(_) | Token::Variable(_) | Token::Sign(')'))
             );
         rest = rest.trim_start();
@@ -153,7 +179,7 @@ fn action<'a>(text: &'a str, tokens: &mut Vec<Token>) -> Result<(&'a str, bool),
             }
             other => return fault(format!("unexpected {other:?} in command")),
         };
-        tokens.push(token);
+        push(tokens, whole, token, rest, behind);
         rest = behind;
     }
 }

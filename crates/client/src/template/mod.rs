@@ -13,20 +13,32 @@ mod show;
 
 use serde_json::Value;
 
-pub(crate) use eval::LABELS;
+pub(crate) use eval::{LABELS, ORIGINAL, Shape};
+pub(crate) use parse::Place;
 
-/// Why a template can not be used; the texts follow Go's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a template can not be used; the texts follow Go's. What is in front of them is for who shows it: see [`Fault`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TemplateError {
     /// The text is no template.
-    #[error("template parsing error: template: :1: {0}")]
     Parse(String),
     /// It can not be applied to these data.
-    #[error("template: :1: executing \"\" at <{at}>: {why}")]
     Execute {
         /// The part that failed.
-        at: String,
+        place: Place,
         /// Why.
+        why: String,
+    },
+}
+
+/// A fault in a template of that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("template: {name}:1: {why}")]
+    Parse { name: &'static str, why: String },
+    #[error("template: {name}:{}: executing {name:?} at <{}>: {why}", place.at, place.text)]
+    Execute {
+        name: &'static str,
+        place: Place,
         why: String,
     },
 }
@@ -34,35 +46,52 @@ pub(crate) enum TemplateError {
 /// A template that was parsed.
 #[derive(Debug)]
 pub(crate) struct Template {
+    name: &'static str,
     nodes: Vec<parse::Node>,
 }
 
 impl Template {
-    /// Parses a template.
+    /// Parses a template without a name.
     ///
     /// # Errors
-    /// [`TemplateError::Parse`].
-    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
-        let tokens = lex::lex(text)?;
-        Ok(Template {
-            nodes: parse::parse(tokens)?,
-        })
+    /// [`Fault::Parse`].
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        Self::parse_as("", text)
+    }
+
+    /// Parses a template; messages tell its name.
+    ///
+    /// # Errors
+    /// [`Fault::Parse`].
+    pub(crate) fn parse_as(name: &'static str, text: &str) -> Result<Self, Fault> {
+        let nodes = lex::lex(text).and_then(|tokens| parse::parse(text, tokens));
+        match nodes {
+            Ok(nodes) => Ok(Template { name, nodes }),
+            Err(error) => Err(fault(name, error)),
+        }
     }
 
     /// Applies it to data.
     ///
     /// # Errors
-    /// [`TemplateError::Execute`].
-    pub(crate) fn render(&self, data: &Value) -> Result<String, TemplateError> {
-        eval::render(&self.nodes, data, false)
+    /// [`Fault::Execute`].
+    pub(crate) fn render(&self, data: &Value, shape: Shape) -> Result<String, Fault> {
+        eval::render(&self.nodes, data, shape, false).map_err(|error| fault(self.name, error))
     }
 
     /// Applies it to the names of columns: functions that change a value leave these as they are.
     ///
     /// # Errors
-    /// [`TemplateError::Execute`].
-    pub(crate) fn render_heading(&self, names: &Value) -> Result<String, TemplateError> {
-        eval::render(&self.nodes, names, true)
+    /// [`Fault::Execute`].
+    pub(crate) fn render_heading(&self, names: &Value, shape: Shape) -> Result<String, Fault> {
+        eval::render(&self.nodes, names, shape, true).map_err(|error| fault(self.name, error))
+    }
+}
+
+fn fault(name: &'static str, error: TemplateError) -> Fault {
+    match error {
+        TemplateError::Parse(why) => Fault::Parse { name, why },
+        TemplateError::Execute { place, why } => Fault::Execute { name, place, why },
     }
 }
 
@@ -79,8 +108,9 @@ mod tests {
             "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "90/tcp": null},
             LABELS: {"x": "y"},
         });
-        let rendered = Template::parse(template).and_then(|template| template.render(&data));
-        assert_eq!(rendered.as_deref(), Ok(expected), "{template}");
+        let rendered = Template::parse(template)
+            .and_then(|template| template.render(&data, Shape::Row("row")));
+        assert_eq!(rendered, Ok(expected.to_owned()), "{template}");
     }
 
     #[test]
@@ -177,25 +207,66 @@ mod tests {
             "{{)}}",
         ] {
             assert!(
-                matches!(Template::parse(broken), Err(TemplateError::Parse(_))),
+                matches!(Template::parse(broken), Err(Fault::Parse { .. })),
                 "{broken}"
             );
         }
-        let failed = Template::parse("{{.Missing}}")
-            .unwrap()
-            .render(&json!({"a": 1}))
-            .unwrap_err()
-            .to_string();
+    }
+
+    #[test]
+    fn faults_tell_where_they_are() {
+        let data = json!({"Name": "web", "List": [1], "State": {"On": true}, "Map": {"k": "v"}});
+        let failed = |template: &str, shape: Shape| {
+            let template = Template::parse(template).unwrap();
+            template.render(&data, shape).unwrap_err().to_string()
+        };
+        let row = |template: &str| failed(template, Shape::Row("*formatter.Row"));
+        let raw = |template: &str| failed(template, Shape::Document(&[]));
         assert_eq!(
-            failed,
-            "template: :1: executing \"\" at <.Missing>: map has no entry for key \"Missing\""
+            row("{{.Foo}}"),
+            "template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.Row"
         );
-        assert!(
-            Template::parse("{{index .a 5}}")
-                .unwrap()
-                .render(&json!({"a": [1]}))
-                .is_err()
+        assert_eq!(
+            raw("x\n {{.State.Foo}}"),
+            "template: :2:9: executing \"\" at <.State.Foo>: map has no entry for key \"Foo\""
         );
+        assert_eq!(
+            raw("{{.Name.Foo}}"),
+            "template: :1:7: executing \"\" at <.Name.Foo>: can't evaluate field Foo in type interface {}"
+        );
+        assert_eq!(
+            raw("{{range $i, $c := .List}}{{(index $c 0).X}}{{end}}"),
+            "template: :1:28: executing \"\" at <index $c 0>: error calling index: can't index item of type int"
+        );
+        assert_eq!(
+            row("{{join .Name \",\"}}"),
+            "template: :1:7: executing \"\" at <.Name>: wrong type for value; expected []string; got string"
+        );
+        assert_eq!(
+            row("{{range .Name}}{{end}}"),
+            "template: :1:8: executing \"\" at <.Name>: range can't iterate over web"
+        );
+    }
+
+    #[test]
+    fn documents_are_printed_as_gos_structures() {
+        let data = json!({
+            "Policy": {"Name": "no", "Count": 0}, "Binds": null, "Labels": null, "Health": null,
+            "Ports": {"80/tcp": [{"Ip": "", "Port": "1"}], "90/tcp": null}, "ExposedPorts": {"80/tcp": {}},
+        });
+        let shown = |template: &str| {
+            let template = Template::parse(template).unwrap();
+            template.render(&data, Shape::Document(&[])).unwrap()
+        };
+        assert_eq!(
+            shown("{{.Policy}} {{.Binds}} {{.Labels}} {{.Health}}"),
+            "{no 0} [] map[] <nil>"
+        );
+        assert_eq!(
+            shown("{{.Ports}} {{.ExposedPorts}}"),
+            "map[80/tcp:[{ 1}] 90/tcp:[]] map[80/tcp:{}]"
+        );
+        assert_eq!(shown("{{json .Binds}}"), "null");
     }
 
     #[test]
@@ -203,7 +274,10 @@ mod tests {
         let template = Template::parse("{{.ID}}\t{{truncate .Image 3}}{{.Label \"x\"}}").unwrap();
         assert_eq!(
             template
-                .render_heading(&json!({"ID": "CONTAINER ID", "Image": "IMAGE"}))
+                .render_heading(
+                    &json!({"ID": "CONTAINER ID", "Image": "IMAGE"}),
+                    Shape::Row("row")
+                )
                 .unwrap(),
             "CONTAINER ID\tIMAGEx"
         );

@@ -2,7 +2,7 @@
 
 use super::TemplateError;
 use super::functions;
-use super::lex::Token;
+use super::lex::{Piece, Token};
 
 /// Brackets and blocks deeper than this are refused.
 const DEEPEST: usize = 64;
@@ -22,6 +22,7 @@ pub(super) enum Node {
     With(Pipeline, Vec<Node>, Vec<Node>),
     /// `range`: names for index and element, what is ranged over, body, else.
     Range {
+        place: Place,
         index: Option<String>,
         element: Option<String>,
         over: Pipeline,
@@ -37,18 +38,36 @@ pub(super) enum Node {
 /// Commands, each of which gets the former's value as its last argument.
 pub(super) type Pipeline = Vec<Command>;
 
+/// Where something stands, as messages tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Line, from 1, and column, from 0: `1:2`.
+    pub(super) at: String,
+    /// What stands there.
+    pub(super) text: String,
+}
+
 /// A function, method or value, and arguments.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Command {
+    /// Where it stands.
+    pub(super) place: Place,
     /// What comes first.
     pub(super) head: Operand,
     /// What follows.
     pub(super) args: Vec<Operand>,
 }
 
+/// A value, or how to get one, and where that stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Operand {
+    pub(super) place: Place,
+    pub(super) what: What,
+}
+
 /// A value, or how to get one.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Operand {
+pub(super) enum What {
     /// A function's name.
     Function(String),
     /// Fields from the dot; none is the dot itself.
@@ -66,8 +85,9 @@ fn fault<T>(why: impl Into<String>) -> Result<T, TemplateError> {
 }
 
 /// Builds the nodes of a whole template.
-pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
+pub(super) fn parse(source: &str, tokens: Vec<Piece>) -> Result<Vec<Node>, TemplateError> {
     let mut parser = Parser {
+        source,
         tokens,
         at: 0,
         depth: 0,
@@ -75,7 +95,8 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
     let (nodes, end) = parser.nodes(0)?;
     match end {
         Stop::Text => Ok(nodes),
-        Stop::Close | Stop::Else => fault("unexpected {{end}} or {{else}}"),
+        Stop::Close => fault("unexpected {{end}}"),
+        Stop::Else => fault("unexpected {{else}}"),
     }
 }
 
@@ -87,21 +108,39 @@ enum Stop {
     Else,
 }
 
-struct Parser {
-    tokens: Vec<Token>,
+struct Parser<'a> {
+    source: &'a str,
+    tokens: Vec<Piece>,
     at: usize,
     depth: usize,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn next(&mut self) -> Option<Token> {
-        let token = self.tokens.get(self.at).cloned();
+        let token = self.tokens.get(self.at).map(|piece| piece.token.clone());
         self.at += 1;
         token
     }
 
     fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at)
+        self.tokens.get(self.at).map(|piece| &piece.token)
+    }
+
+    /// The place of what is told to stand at one token, and is made of all from another one to the last that was read.
+    fn place(&self, told: usize, from: usize) -> Place {
+        let piece = |at: usize| self.tokens.get(at);
+        let start = piece(from).map_or(0, |piece| piece.start);
+        let end = piece(self.at.saturating_sub(1)).map_or(start, |piece| piece.end);
+        let before = &self.source[..piece(told).map_or(0, |piece| piece.start)];
+        let line = before.rfind('\n').map_or(0, |at| at + 1);
+        Place {
+            at: format!(
+                "{}:{}",
+                before.matches('\n').count() + 1,
+                before.len() - line
+            ),
+            text: self.source.get(start..end).unwrap_or_default().to_owned(),
+        }
     }
 
     fn expect(&mut self, wanted: &Token) -> Result<(), TemplateError> {
@@ -168,9 +207,12 @@ impl Parser {
     }
 
     fn print_or_set(&mut self) -> Result<Node, TemplateError> {
-        if let (Some(Token::Variable(name)), Some(sign @ (Token::Declare | Token::Assign))) =
-            (self.peek().cloned(), self.tokens.get(self.at + 1).cloned())
-        {
+        if let (Some(Token::Variable(name)), Some(sign @ (Token::Declare | Token::Assign))) = (
+            self.peek().cloned(),
+            self.tokens
+                .get(self.at + 1)
+                .map(|piece| piece.token.clone()),
+        ) {
             self.at += 2;
             let pipeline = self.pipeline()?;
             self.expect(&Token::Close)?;
@@ -233,12 +275,15 @@ impl Parser {
                 }
             }
         }
+        let start = self.at;
         let over = self.pipeline()?;
+        let place = self.place(start, start);
         self.expect(&Token::Close)?;
         let (body, end) = self.nodes(depth + 1)?;
         let empty = self.otherwise(end, depth)?;
         let element = names.pop();
         Ok(Node::Range {
+            place,
             index: names.pop(),
             element,
             over,
@@ -262,6 +307,7 @@ impl Parser {
     }
 
     fn command(&mut self) -> Result<Command, TemplateError> {
+        let start = self.at;
         let head = self.operand()?;
         let mut args = Vec::new();
         while !matches!(
@@ -270,10 +316,30 @@ impl Parser {
         ) {
             args.push(self.operand()?);
         }
-        Ok(Command { head, args })
+        let place = self.place(start, start);
+        Ok(Command { place, head, args })
     }
 
     fn operand(&mut self) -> Result<Operand, TemplateError> {
+        let start = self.at;
+        let what = self.what()?;
+        // A chain of fields stands where its second part does.
+        let chain = (start + 1..self.at)
+            .find(|at| matches!(self.tokens[*at].token, Token::Chain(_)))
+            .filter(|_| !matches!(what, What::Nested(..)));
+        let last = (self.at - 1 > start).then_some(self.at - 1);
+        let nested = match &what {
+            What::Nested(_, names) => last.map(|last| last + 1 - names.len()),
+            _ => None,
+        };
+        let told = chain.or(nested).unwrap_or(start);
+        Ok(Operand {
+            place: self.place(told, start),
+            what,
+        })
+    }
+
+    fn what(&mut self) -> Result<What, TemplateError> {
         use serde_json::Value;
         match self.next() {
             Some(Token::Field(name)) => {
@@ -282,21 +348,21 @@ impl Parser {
                     .into_iter()
                     .collect();
                 names.extend(self.chain());
-                Ok(Operand::Field(names))
+                Ok(What::Field(names))
             }
-            Some(Token::Variable(name)) => Ok(Operand::Variable(name, self.chain())),
-            Some(Token::Quoted(text)) => Ok(Operand::Constant(Value::String(text))),
-            Some(Token::Number(text)) => number(&text).map(Operand::Constant),
+            Some(Token::Variable(name)) => Ok(What::Variable(name, self.chain())),
+            Some(Token::Quoted(text)) => Ok(What::Constant(Value::String(text))),
+            Some(Token::Number(text)) => number(&text).map(What::Constant),
             Some(Token::Word(word)) => match word.as_str() {
-                "true" | "false" => Ok(Operand::Constant(Value::Bool(word == "true"))),
-                "nil" => Ok(Operand::Constant(Value::Null)),
-                _ if functions::exists(&word) => Ok(Operand::Function(word)),
+                "true" | "false" => Ok(What::Constant(Value::Bool(word == "true"))),
+                "nil" => Ok(What::Constant(Value::Null)),
+                _ if functions::exists(&word) => Ok(What::Function(word)),
                 _ => fault(format!("function \"{word}\" not defined")),
             },
             Some(Token::Sign('(')) => {
                 let inside = self.pipeline()?;
                 self.expect(&Token::Sign(')'))?;
-                Ok(Operand::Nested(inside, self.chain()))
+                Ok(What::Nested(inside, self.chain()))
             }
             Some(Token::Close) | None => fault("missing value for command"),
             other => fault(format!("unexpected {other:?} in operand")),

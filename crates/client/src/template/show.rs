@@ -7,6 +7,113 @@ use serde_json::Value;
 /// A width or precision larger than this is cut: it only pads.
 const WIDEST: usize = 4096;
 
+/// Maps of Go's; other objects are structures. `Config` is one of either: see [`is_map`].
+const MAPS: &[&str] = &[
+    "Annotations",
+    "Attributes",
+    "AuxiliaryAddresses",
+    "Containers",
+    "Data",
+    "Details",
+    "DriverOpts",
+    "ExposedPorts",
+    "IndexConfigs",
+    "Labels",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "Runtimes",
+    "Status",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+    "Volumes",
+];
+/// What is a pointer in Go; other things that are null are lists and maps.
+const POINTERS: &[&str] = &[
+    "Health",
+    "Healthcheck",
+    "Init",
+    "MemorySwappiness",
+    "OomKillDisable",
+    "PidsLimit",
+    "SizeRootFs",
+    "SizeRw",
+    "StopTimeout",
+    "UsageData",
+];
+
+/// Whether a field is none of the value's own.
+pub(super) fn is_hidden(name: &str) -> bool {
+    name.starts_with('\0')
+}
+
+/// A value of the API's as Go's `%v` prints the structure that it is read into; `name` is its field's.
+pub(super) fn document(value: &Value, name: Option<&str>) -> String {
+    match value {
+        Value::Null => match name {
+            None => "<nil>".to_owned(),
+            Some(name) if POINTERS.contains(&name) => "<nil>".to_owned(),
+            Some(name) if MAPS.contains(&name) => "map[]".to_owned(),
+            Some(_) => "[]".to_owned(),
+        },
+        Value::Array(list) => {
+            let all: Vec<_> = list.iter().map(|one| document(one, None)).collect();
+            format!("[{}]", all.join(" "))
+        }
+        Value::Object(map) => {
+            let mut fields: Vec<_> = map.iter().filter(|(name, _)| !is_hidden(name)).collect();
+            if !is_map(value, name) {
+                let all: Vec<_> = fields
+                    .iter()
+                    .map(|(name, value)| document(value, Some(name)))
+                    .collect();
+                return format!("{{{}}}", all.join(" "));
+            }
+            fields.sort_by_key(|(name, _)| *name);
+            let all: Vec<_> = fields
+                .iter()
+                // A port that is not published has a list without entries.
+                .map(|(name, value)| format!("{name}:{}", document(value, Some("Entry"))))
+                .collect();
+            format!("map[{}]", all.join(" "))
+        }
+        other => inner(other),
+    }
+}
+
+fn is_map(value: &Value, name: Option<&str>) -> bool {
+    match name {
+        // Of a log: options; of a container or an image: a structure.
+        Some("Config") => value.get("Env").is_none() && value.get("Image").is_none(),
+        Some(name) => MAPS.contains(&name),
+        None => false,
+    }
+}
+
+/// What the function `json` gives.
+pub(super) fn json(value: &Value) -> String {
+    match value {
+        Value::Object(map) if map.contains_key(super::ORIGINAL) => map[super::ORIGINAL].to_string(),
+        Value::Object(map) if map.contains_key(super::LABELS) => crate::table::row(value),
+        other => other.to_string(),
+    }
+}
+
+/// The name of a value's type in Go.
+pub(super) fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "string",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int",
+        Value::Bool(_) => "bool",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+        Value::Null => "interface {}",
+    }
+}
+
 /// A value as `%v` prints it.
 pub(super) fn shown(value: &Value) -> String {
     match value {
@@ -25,10 +132,7 @@ fn inner(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(list) => format!("[{}]", list.iter().map(inner).collect::<Vec<_>>().join(" ")),
         Value::Object(map) => {
-            let mut rows: Vec<_> = map
-                .iter()
-                .filter(|(name, _)| name.as_str() != super::LABELS)
-                .collect();
+            let mut rows: Vec<_> = map.iter().filter(|(name, _)| !is_hidden(name)).collect();
             rows.sort_by_key(|(name, _)| *name);
             format!(
                 "map[{}]",
@@ -123,7 +227,8 @@ impl Verb {
                 self.precision.unwrap_or(6),
                 number.as_f64().unwrap_or(0.0)
             ),
-            (kind, value) => format!("%!{kind}({})", shown(value)),
+            (kind, Value::Null) => format!("%!{kind}(<nil>)"),
+            (kind, value) => format!("%!{kind}({}={})", go_type(value), shown(value)),
         };
         self.pad(text)
     }
