@@ -1,8 +1,10 @@
 //! What is mounted into a container: binds, volumes, tmpfs, from the short and the long form, as one list.
 
+mod long;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use api_types::{BindOptions, Config, HostConfig, Mount};
+use api_types::{Config, HostConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{EngineError, Result};
@@ -60,7 +62,7 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
         all.push(parse_bind(bind)?);
     }
     for mount in &host.mounts {
-        all.push(long_form(mount)?);
+        all.push(long::long_form(mount)?);
     }
     for (target, options) in &host.tmpfs {
         check_tmpfs(options)?;
@@ -193,175 +195,6 @@ impl<'a> Options<'a> {
     }
 }
 
-fn long_form(mount: &Mount) -> Result<MountSpec> {
-    let invalid = |why: &str| {
-        Err(EngineError::invalid(format!(
-            "invalid mount config for type \"{}\": {why}",
-            mount.kind
-        )))
-    };
-    if mount.target.is_empty() {
-        return invalid("field Target must not be empty");
-    }
-    if !mount.target.starts_with('/') {
-        return invalid(&format!(
-            "invalid mount path: '{}' mount path must be absolute",
-            mount.target
-        ));
-    }
-    let target = normal(&mount.target);
-    if target == "/" {
-        return invalid("invalid specification: destination can't be '/'");
-    }
-    for (kind, given) in [
-        ("bind", mount.bind_options.is_some()),
-        ("volume", mount.volume_options.is_some()),
-        ("tmpfs", mount.tmpfs_options.is_some()),
-        ("image", mount.image_options.is_some()),
-    ] {
-        if given && kind != mount.kind {
-            let mut field = kind.to_owned();
-            field[..1].make_ascii_uppercase();
-            return invalid(&format!("field {field}Options must not be specified"));
-        }
-    }
-    let mut propagation = String::new();
-    let mut only_top_read_only = false;
-    let source = match mount.kind.as_str() {
-        "bind" => {
-            if mount.source.is_empty() {
-                return invalid("field Source must not be empty");
-            }
-            if !mount.source.starts_with('/') {
-                return invalid(&format!(
-                    "invalid mount path: '{}' mount path must be absolute",
-                    mount.source
-                ));
-            }
-            let options = mount.bind_options.clone().unwrap_or_default();
-            if !options.propagation.is_empty()
-                && !PROPAGATIONS.contains(&options.propagation.as_str())
-            {
-                return invalid(&format!(
-                    "invalid propagation mode: {}",
-                    options.propagation
-                ));
-            }
-            check_recursion(mount, &options)?;
-            only_top_read_only = options.read_only_non_recursive;
-            propagation = options.propagation;
-            Source::Bind {
-                path: normal(&mount.source),
-                create: options.create_mountpoint,
-                recursive: !options.non_recursive,
-            }
-        }
-        "volume" => {
-            let options = mount.volume_options.clone().unwrap_or_default();
-            if let Some(driver) = &options.driver_config {
-                if !matches!(driver.name.as_str(), "" | "local") {
-                    return Err(EngineError::NoSuchPlugin {
-                        name: driver.name.clone(),
-                    });
-                }
-                if !driver.options.is_empty() {
-                    return Err(EngineError::unsupported("a volume driver with options"));
-                }
-            }
-            if !mount.source.is_empty() {
-                volume_name(&mount.source)?;
-            } else if mount.read_only {
-                return invalid("must not set ReadOnly mode when using anonymous volumes");
-            }
-            if options.subpath.starts_with('/')
-                || options.subpath.split('/').any(|part| part == "..")
-            {
-                return invalid("subpath must be a relative path within the volume");
-            }
-            Source::Volume {
-                name: mount.source.clone(),
-                anonymous: mount.source.is_empty(),
-                copy: !options.no_copy,
-                subpath: options.subpath,
-                labels: options.labels,
-            }
-        }
-        "tmpfs" => {
-            if !mount.source.is_empty() {
-                return invalid("field Source must not be specified");
-            }
-            Source::Tmpfs {
-                options: tmpfs_options(mount)?,
-            }
-        }
-        "image" | "npipe" | "cluster" => {
-            return Err(EngineError::unsupported(format!(
-                "a mount of type \"{}\"",
-                mount.kind
-            )));
-        }
-        "" => return Err(EngineError::invalid("mount type unknown: \"\"")),
-        other => {
-            return Err(EngineError::invalid(format!(
-                "invalid mount config for type \"{other}\": mount type unknown"
-            )));
-        }
-    };
-    Ok(MountSpec {
-        source,
-        target,
-        read_only: mount.read_only,
-        only_top_read_only,
-        propagation,
-        mode: String::new(),
-    })
-}
-
-/// Which of the mounts below a read-only one are read-only too: all, unless it is said otherwise.
-fn check_recursion(mount: &Mount, options: &BindOptions) -> Result<()> {
-    let conflict = |what: &str| {
-        Err(EngineError::invalid(format!(
-            "mount options conflict: {what}"
-        )))
-    };
-    match (
-        options.read_only_non_recursive,
-        options.read_only_force_recursive,
-    ) {
-        (true, true) => conflict("ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive"),
-        (true, _) if !mount.read_only => conflict("!ReadOnly && BindOptions.ReadOnlyNonRecursive"),
-        (_, true) if !mount.read_only => {
-            conflict("!ReadOnly && BindOptions.ReadOnlyForceRecursive")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn tmpfs_options(mount: &Mount) -> Result<String> {
-    let options = mount.tmpfs_options.clone().unwrap_or_default();
-    let mut words: Vec<String> = Vec::new();
-    if options.size_bytes < 0 {
-        return Err(EngineError::invalid(
-            "invalid mount config for type \"tmpfs\": size must not be negative",
-        ));
-    }
-    if options.size_bytes > 0 {
-        words.push(format!("size={}", options.size_bytes));
-    }
-    if options.mode != 0 {
-        words.push(format!("mode={:o}", options.mode));
-    }
-    for option in &options.options {
-        words.push(option.join("="));
-    }
-    if mount.read_only {
-        words.push("ro".to_owned());
-    }
-    let words = words.join(",");
-    check_tmpfs(&words)?;
-    Ok(words)
-}
-
 /// Options of the mount itself and of tmpfs that may be asked for.
 fn check_tmpfs(options: &str) -> Result<()> {
     const FLAGS: [&str; 15] = [
@@ -447,6 +280,9 @@ pub(crate) fn normal(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use api_types::Mount;
+
+    use super::long::long_form;
     use super::*;
 
     fn refused(bind: &str) -> String {

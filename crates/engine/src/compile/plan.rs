@@ -1,13 +1,14 @@
 //! The plan of a start: everything looked up and opened, nothing left to decide.
 
+mod mounts;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use api_types::{Config, HostConfig};
 use runtime::defaults;
 use runtime::plan::{
-    CgroupEntry, ExecPlan, FdSlot, MountAttrs, MountEntry, MountKind, Namespaces, NsMode, Plan,
-    ProcessPlan, Propagation, RootSource, TargetKind, attr,
+    CgroupEntry, ExecPlan, FdSlot, Namespaces, NsMode, Plan, ProcessPlan, RootSource,
 };
 use sys::beneath::Root;
 
@@ -15,7 +16,7 @@ use super::devices;
 use super::health;
 use super::merge;
 use super::modes::{IpcMode, Modes, PidMode};
-use super::mounts::{MountSpec, Source};
+use super::mounts::MountSpec;
 use super::security::{self, Filters};
 use super::users::{self, Identity};
 use crate::groups::View;
@@ -159,7 +160,7 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
             .map(|(name, value)| (name.clone(), value.clone())),
     );
 
-    let mut mounts = base_mounts(host, modes);
+    let mut mounts = mounts::base_mounts(host, modes);
     let own_dev = parts
         .mounts
         .iter()
@@ -171,21 +172,21 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
     let foreign_dev = own_dev.is_some_and(|mount| mount.tree.is_some());
     mounts.extend(parts.cgroup_view.mounts);
     for (target, tree) in parts.host_ipc {
-        mounts.push(detached(target, descriptors.slot(tree), true));
+        mounts.push(mounts::detached(target, descriptors.slot(tree), true));
     }
     let ipc = match parts.ipc {
         Some((namespace, shm)) => {
-            mounts.push(detached("/dev/shm", descriptors.slot(shm), true));
+            mounts.push(mounts::detached("/dev/shm", descriptors.slot(shm), true));
             NsMode::Join(descriptors.slot(namespace))
         }
         None if modes.ipc == IpcMode::Host => NsMode::Host,
         None => NsMode::New,
     };
     for (target, file) in parts.files {
-        mounts.push(detached(target, descriptors.slot(file), false));
+        mounts.push(mounts::detached(target, descriptors.slot(file), false));
     }
     for mount in parts.mounts {
-        mounts.push(user_mount(mount, descriptors));
+        mounts.push(mounts::user_mount(mount, descriptors));
     }
     let pid = match parts.pid {
         Some(namespace) => NsMode::Join(descriptors.slot(namespace)),
@@ -331,115 +332,6 @@ pub(crate) fn environment(config: &Config, identity: &Identity, terminal: bool) 
         .collect()
 }
 
-fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
-    let mut mounts = defaults::mounts();
-    mounts.retain(|mount| {
-        !matches!(
-            (mount.target.as_str(), &modes.ipc),
-            (
-                "/dev/shm",
-                IpcMode::None | IpcMode::Host | IpcMode::Container(_)
-            ) | ("/dev/mqueue", IpcMode::Host | IpcMode::None)
-        )
-    });
-    for mount in &mut mounts {
-        match mount.target.as_str() {
-            "/dev/shm" => {
-                *mount = defaults::shm(u64::try_from(host.shm_size).unwrap_or(defaults::SHM_SIZE))
-            }
-            "/sys" if host.privileged => mount.attrs.set &= !attr::READ_ONLY,
-            _ => {}
-        }
-    }
-    mounts
-}
-
-fn detached(target: &str, slot: FdSlot, folder: bool) -> MountEntry {
-    MountEntry {
-        target: target.to_owned(),
-        kind: MountKind::Detached(slot),
-        attrs: MountAttrs::default(),
-        propagation: Some(Propagation::Private),
-        create_target: if folder {
-            TargetKind::Dir
-        } else {
-            TargetKind::File
-        },
-    }
-}
-
-fn user_mount(mount: OpenMount<'_>, descriptors: &mut Descriptors) -> MountEntry {
-    let spec = mount.spec;
-    if let Source::Tmpfs { options } = &spec.source {
-        return tmpfs(&spec.target, options);
-    }
-    let propagation = match spec.propagation.as_str() {
-        "shared" | "rshared" => Propagation::Shared,
-        "slave" | "rslave" => Propagation::Slave,
-        _ => Propagation::Private,
-    };
-    let kind = match mount.tree {
-        Some(tree) => MountKind::Detached(descriptors.slot(tree)),
-        None => MountKind::Bind {
-            source: String::new(),
-            recursive: true,
-        },
-    };
-    let attrs = MountAttrs {
-        set: if spec.read_only { attr::READ_ONLY } else { 0 },
-        clear: 0,
-        recursive: !spec.only_top_read_only,
-    };
-    let create_target = if mount.folder {
-        TargetKind::Dir
-    } else {
-        TargetKind::File
-    };
-    MountEntry {
-        target: spec.target.clone(),
-        kind,
-        attrs,
-        propagation: Some(propagation),
-        create_target,
-    }
-}
-
-/// A tmpfs with docker's default flags and the given options on top.
-fn tmpfs(target: &str, options: &str) -> MountEntry {
-    let mut set = attr::NO_SUID | attr::NO_DEV | attr::NO_EXEC;
-    let mut values = Vec::new();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => set |= attr::READ_ONLY,
-            "rw" => set &= !attr::READ_ONLY,
-            "suid" => set &= !attr::NO_SUID,
-            "nosuid" => set |= attr::NO_SUID,
-            "dev" => set &= !attr::NO_DEV,
-            "nodev" => set |= attr::NO_DEV,
-            "exec" => set &= !attr::NO_EXEC,
-            "noexec" => set |= attr::NO_EXEC,
-            "noatime" => set = set & !attr::ATIME_MASK | attr::NO_ATIME,
-            "strictatime" => set = set & !attr::ATIME_MASK | attr::STRICT_ATIME,
-            _ => {
-                if let Some((name, value)) = option.split_once('=') {
-                    values.push((name.to_owned(), Some(value.to_owned())));
-                }
-            }
-        }
-    }
-    MountEntry {
-        target: target.to_owned(),
-        kind: MountKind::Fs {
-            fstype: "tmpfs".to_owned(),
-            source: String::new(),
-            options: values,
-        },
-        attrs: MountAttrs::of(set),
-        propagation: Some(Propagation::Private),
-        create_target: TargetKind::Dir,
-    }
-}
-
 /// Masked and read-only paths; an explicit list, even an empty one, replaces the default.
 fn paths(host: &HostConfig) -> (Vec<String>, Vec<String>) {
     let default = |given: &Option<Vec<String>>, default: fn() -> Vec<String>| match given {
@@ -490,22 +382,6 @@ mod tests {
             !environment_of(&["HOME"], false)
                 .iter()
                 .any(|variable| variable.starts_with("HOME"))
-        );
-    }
-
-    #[test]
-    fn tmpfs_options_are_split_into_flags_and_values() {
-        let entry = tmpfs("/t", "exec,size=64k,mode=700");
-        assert_eq!(entry.attrs.set, attr::NO_SUID | attr::NO_DEV);
-        let MountKind::Fs { options, .. } = entry.kind else {
-            panic!()
-        };
-        assert_eq!(
-            options,
-            [
-                ("size".to_owned(), Some("64k".to_owned())),
-                ("mode".to_owned(), Some("700".to_owned()))
-            ]
         );
     }
 }
