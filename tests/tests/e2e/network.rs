@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Engine, eventually, run};
+use testkit::{Engine, Options, eventually, run};
 
 /// A server in a container that answers each connection with its host name.
 fn serve(engine: &Engine, name: &str, flags: &[&str]) {
@@ -191,5 +191,30 @@ fn other_networks() {
             "{}",
             missing.stderr
         );
+    });
+}
+
+#[test]
+fn without_a_bridge_a_container_has_a_loopback_alone() {
+    let options = Options {
+        flags: vec!["--bridge=none".to_owned()],
+        ..Options::default()
+    };
+    Engine::run_with(options, |engine| {
+        engine.load_busybox();
+        for network in ["default", "bridge", "none"] {
+            let done = engine
+                .d(&[
+                    "run",
+                    "--rm",
+                    "--network",
+                    network,
+                    "busybox",
+                    "ls",
+                    "/sys/class/net",
+                ])
+                .ok();
+            assert_eq!(done.text(), "lo", "{network}");
+        }
     });
 }

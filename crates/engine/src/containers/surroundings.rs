@@ -97,16 +97,16 @@ impl Surroundings {
             NetworkMode::Unknown(name) => {
                 return Err(EngineError::NoSuchNetwork { name: name.clone() });
             }
-            NetworkMode::Bridge => {
-                let missing = || EngineError::NoSuchNetwork {
-                    name: "bridge".to_owned(),
-                };
-                let network = engine.inner().network.as_ref().ok_or_else(missing)?;
-                let attached =
-                    network.attach(network.take_sandbox()?, self.container.id(), None)?;
-                self.endpoint = Some(attached.endpoint);
-                Net::Join(attached.netns, true)
-            }
+            // As in Docker, a daemon without a bridge gives whoever does not ask for another network a loopback alone.
+            NetworkMode::Bridge => match engine.inner().network.as_ref() {
+                None => Net::Join(network::loopback_only()?, true),
+                Some(network) => {
+                    let attached =
+                        network.attach(network.take_sandbox()?, self.container.id(), None)?;
+                    self.endpoint = Some(attached.endpoint);
+                    Net::Join(attached.netns, true)
+                }
+            },
         });
         Ok(())
     }
