@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use testkit::Engine;
+use testkit::{Engine, run};
 
 #[test]
 fn a_volume_is_filled_kept_and_removed() {
@@ -375,5 +375,55 @@ fn a_bound_dev_is_left_as_it_is() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn mounts_go_on_into_a_container_if_their_source_can() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let host = |args: &[&str]| {
+            let mut command = engine.sandbox().command(args[0]);
+            command.args(&args[1..]);
+            run(command, b"").ok();
+        };
+        let folder = engine.folder().join("tree");
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.to_str().unwrap();
+        host(&["mount", "-t", "tmpfs", "--make-private", "none", path]);
+        host(&["mkdir", &format!("{path}/late")]);
+        for (mode, kind) in [("rshared", "shared"), ("slave", "shared or slave")] {
+            let bind = format!("{path}/late:/b:{mode}");
+            for client in [Engine::d, Engine::w] {
+                let done = client(engine, &["run", "--rm", "-v", &bind, "busybox", "true"]);
+                let sentence =
+                    format!("path {path}/late is mounted on {path} but it is not a {kind} mount");
+                assert!(
+                    done.status == 125 && done.stderr.contains(&sentence),
+                    "{}",
+                    done.stderr
+                );
+            }
+        }
+        host(&["mount", "--make-shared", path]);
+        engine
+            .d(&[
+                "run",
+                "-d",
+                "--name",
+                "c",
+                "-v",
+                &format!("{path}:/b:rslave"),
+                "busybox",
+                "sleep",
+                "1000",
+            ])
+            .ok();
+        host(&["mount", "-t", "tmpfs", "none", &format!("{path}/late")]);
+        host(&["touch", &format!("{path}/late/seen")]);
+        let seen = engine.d(&["exec", "c", "ls", "/b/late"]).ok();
+        assert_eq!(seen.text(), "seen");
+        engine.d(&["rm", "-f", "c"]).ok();
+        host(&["umount", "-R", path]);
     });
 }

@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+
 use super::files::clone_path;
 use super::registry::Container;
 use crate::compile::modes::{IpcMode, Modes};
@@ -60,6 +62,9 @@ impl Engine {
                         EngineError::invalid(format!("error while creating mount source path '{}': {}", path.display(), crate::outcome::words(&source)))
                     })?;
                 }
+                if let Some(wanted) = Peers::wanted(&spec.propagation) {
+                    wanted.check(path)?;
+                }
                 Ok(OpenMount { spec, tree: Some(clone_path(path, *recursive)?), folder: path.is_dir() })
             }
             Source::Volume { name, copy, subpath, .. } => {
@@ -81,6 +86,69 @@ impl Engine {
     }
 }
 
+/// What the mount that holds a bind's source must be, so that mounts go from one side to the other as asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peers {
+    /// Both ways.
+    Shared,
+    /// From the host alone.
+    SharedOrSlave,
+}
+
+impl Peers {
+    /// What a propagation needs; private ones need nothing.
+    fn wanted(propagation: &str) -> Option<Peers> {
+        match propagation {
+            "shared" | "rshared" => Some(Peers::Shared),
+            "slave" | "rslave" => Some(Peers::SharedOrSlave),
+            _ => None,
+        }
+    }
+
+    /// Refuses a source whose mount has no peers, in Docker's words.
+    fn check(self, path: &Path) -> Result<()> {
+        let found = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).map_err(
+            |errno| EngineError::Io {
+                what: format!("look at {}", path.display()),
+                source: errno.into(),
+            },
+        )?;
+        let table = std::fs::read_to_string("/proc/self/mountinfo")
+            .map_err(EngineError::io("read the mount table"))?;
+        match self.missing(&table, found.stx_mnt_id) {
+            Some((place, sentence)) => Err(EngineError::invalid(format!(
+                "path {} is mounted on {place} but it is not a {sentence} mount",
+                path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Where a mount is, and what it is not; fields as proc_pid_mountinfo(5) has them.
+    fn missing(self, table: &str, id: u64) -> Option<(&str, &'static str)> {
+        let id = id.to_string();
+        let mut fields = table
+            .lines()
+            .map(|line| line.split(' '))
+            .find(|fields| fields.clone().next() == Some(id.as_str()))?;
+        let place = fields.nth(4)?;
+        let peers = |kind: &str| {
+            fields
+                .clone()
+                .skip(1)
+                .take_while(|&field| field != "-")
+                .any(|field| field.starts_with(kind))
+        };
+        match self {
+            Peers::Shared if !peers("shared:") => Some((place, "shared")),
+            Peers::SharedOrSlave if !peers("shared:") && !peers("master:") => {
+                Some((place, "shared or slave"))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a container finds at /dev when it shares the host's IPC.
 pub(super) fn host_ipc(modes: &Modes) -> Result<Vec<(&'static str, OwnedFd)>> {
     if modes.ipc != IpcMode::Host {
@@ -91,4 +159,31 @@ pub(super) fn host_ipc(modes: &Modes) -> Result<Vec<(&'static str, OwnedFd)>> {
         .filter(|path| Path::new(path).is_dir())
         .map(|path| Ok((path, clone_path(Path::new(path), true)?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+21 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 21 0:30 / /s rw,relatime shared:7 - tmpfs none rw
+31 21 0:31 / /m rw,relatime master:7 - tmpfs none rw
+32 21 0:32 / /shared: rw,relatime - tmpfs none rw,shared:1
+33 21 0:32 / /b rw,relatime shared:9 master:7 - tmpfs none rw
+";
+
+    #[test]
+    fn a_mount_without_peers_is_refused() {
+        let of = |wanted: &str, id| Peers::wanted(wanted).unwrap().missing(TABLE, id);
+        assert_eq!(of("rshared", 21), Some(("/", "shared")));
+        assert_eq!(of("slave", 21), Some(("/", "shared or slave")));
+        assert_eq!(of("shared", 30), None);
+        assert_eq!(of("rslave", 30), None);
+        assert_eq!(of("shared", 31), Some(("/m", "shared")));
+        assert_eq!(of("rslave", 31), None);
+        assert_eq!(of("slave", 32), Some(("/shared:", "shared or slave")));
+        assert_eq!(of("shared", 33), None);
+        assert!(Peers::wanted("rprivate").is_none());
+    }
 }
