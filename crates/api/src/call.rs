@@ -1,18 +1,21 @@
 //! One request on its way to a handler.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use engine::{Engine, Filters};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
+use crate::peer::Phase;
 use crate::query::Query;
 use crate::version::Version;
 
@@ -48,7 +51,7 @@ pub(crate) struct Call {
     /// The headers.
     pub(crate) headers: HeaderMap,
     /// The body.
-    pub(crate) body: Incoming,
+    pub(crate) body: Upload,
 }
 
 impl Call {
@@ -131,7 +134,7 @@ impl Call {
         let (sender, receiver) = tokio::sync::mpsc::channel(BODY_QUEUE);
         let mut body = self.body;
         tokio::spawn(async move {
-            while let Some(piece) = next_data(&mut body).await {
+            while let Some(piece) = body.next().await {
                 let failed = piece.is_err();
                 if sender.send(piece).await.is_err() {
                     drain(&mut body).await;
@@ -192,13 +195,13 @@ fn json_fault(text: &[u8], error: &serde_json::Error) -> String {
     }
 }
 
-async fn collect(body: &mut Incoming) -> Result<Bytes, Failure> {
+async fn collect(body: &mut Upload) -> Result<Bytes, Failure> {
     let mut all = BytesMut::new();
-    while let Some(piece) = next_data(body).await {
+    while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| {
             Failure::bad_request(format!("cannot read the request's body: {error}"))
         })?;
-        if all.is_empty() && body.is_end_stream() && piece.len() <= MAX_JSON {
+        if all.is_empty() && body.body.is_end_stream() && piece.len() <= MAX_JSON {
             return Ok(piece);
         }
         if all.len() + piece.len() > MAX_JSON {
@@ -212,10 +215,10 @@ async fn collect(body: &mut Incoming) -> Result<Bytes, Failure> {
     Ok(all.freeze())
 }
 
-async fn drain(body: &mut Incoming) {
+async fn drain(body: &mut Upload) {
     let taking = async {
         let mut taken = 0;
-        while let Some(Ok(piece)) = next_data(body).await {
+        while let Some(Ok(piece)) = body.next().await {
             taken += piece.len() as u64;
             if taken > MAX_DRAIN {
                 break;
@@ -226,19 +229,58 @@ async fn drain(body: &mut Incoming) {
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, taking).await;
 }
 
-async fn next_data(body: &mut Incoming) -> Option<io::Result<Bytes>> {
-    loop {
-        let frame =
-            std::future::poll_fn(|context| std::pin::Pin::new(&mut *body).poll_frame(context))
-                .await?;
-        match frame {
-            Ok(frame) => {
-                if let Ok(data) = frame.into_data() {
-                    return Some(Ok(data));
+/// What is told of a body that can not be read: hyper's own words do not say that it is cut short.
+fn unreadable(error: hyper::Error) -> io::Error {
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+    let cut = |cause: &io::Error| cause.kind() == io::ErrorKind::UnexpectedEof;
+    if error.is_incomplete_message() || cause.is_some_and(cut) {
+        io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF")
+    } else {
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
+/// A request's body as it arrives.
+pub(crate) struct Upload {
+    body: Incoming,
+    phase: Arc<Phase>,
+}
+
+impl Upload {
+    /// A body of the connection in this phase.
+    pub(crate) fn new(body: Incoming, phase: Arc<Phase>) -> Upload {
+        Upload { body, phase }
+    }
+
+    /// The next piece; `None` at the end.
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        loop {
+            let frame = std::future::poll_fn(|context| self.poll_frame(context)).await?;
+            match frame {
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
                 }
+                Err(error) => return Some(Err(unreadable(error))),
             }
-            Err(error) => return Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, error))),
         }
+    }
+
+    fn poll_frame(
+        &mut self,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let first = Pin::new(&mut self.body).poll_frame(context);
+        if first.is_ready() || !self.phase.ended(context) {
+            return first;
+        }
+        // Whatever was sent is here now: it came before the end did.
+        let last = Pin::new(&mut self.body).poll_frame(context);
+        if last.is_pending() {
+            self.phase.starve();
+        }
+        last
     }
 }
 

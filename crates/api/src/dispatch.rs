@@ -11,7 +11,7 @@ use http::header::{CONNECTION, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::call::{Call, Context};
+use crate::call::{Call, Context, Upload};
 use crate::failure::Failure;
 use crate::peer::Phase;
 use crate::query::{Query, decode};
@@ -28,7 +28,7 @@ const OS_TYPE: HeaderName = HeaderName::from_static("ostype");
 /// Answers one request.
 pub(crate) async fn dispatch(
     context: &Arc<Context>,
-    phase: &Phase,
+    phase: &Arc<Phase>,
     request: Request<Incoming>,
 ) -> Reply {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -36,7 +36,12 @@ pub(crate) async fn dispatch(
         Ok(found) => {
             let route = found.route;
             phase.hijack(route.hijacks);
-            let reply = guarded((route.handler)(found.call(context.clone(), request))).await;
+            let reply = guarded((route.handler)(found.call(
+                context.clone(),
+                phase.clone(),
+                request,
+            )))
+            .await;
             reply.unwrap_or_else(|failure| Reply::Http(failed(&failure, route.hijacks)))
         }
         Err(failure) => Reply::Http(failed(&failure, false)),
@@ -62,7 +67,7 @@ struct Found {
 }
 
 impl Found {
-    fn call(self, context: Arc<Context>, request: Request<Incoming>) -> Call {
+    fn call(self, context: Arc<Context>, phase: Arc<Phase>, request: Request<Incoming>) -> Call {
         let (head, body) = request.into_parts();
         Call {
             context,
@@ -70,7 +75,7 @@ impl Found {
             captures: self.captures,
             query: Query::parse(head.uri.query()),
             headers: head.headers,
-            body,
+            body: Upload::new(body, phase),
         }
     }
 }

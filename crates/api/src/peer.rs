@@ -2,14 +2,15 @@
 //!
 //! hyper drops a request's handler when it reads the end of the client's stream. But a client may shut down its
 //! sending side and wait for the answer (`printf … | nc -N`), and a hijacked stream must survive that anyway. So the
-//! end is held back while a request is in work, until the client is gone for sure.
+//! end is held back while a request is in work, until the client is gone for sure, or until somebody waits for more of
+//! a body that will not come.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -103,9 +104,58 @@ pub(crate) struct Phase {
     busy: AtomicBool,
     hijacking: AtomicBool,
     streaming: AtomicBool,
+    body: Mutex<Hunger>,
+}
+
+/// Who waits for more of a body, and for what.
+#[derive(Debug, Default)]
+struct Hunger {
+    /// Everything that the client sent was read.
+    ended: bool,
+    /// The reader found out after that that its body is not complete.
+    starves: bool,
+    reader: Option<Waker>,
+    connection: Option<Waker>,
 }
 
 impl Phase {
+    /// To be asked by the reader of a body who has nothing to read: whether the client sends no more. If so, the reader
+    /// looks once more (what came before the end may have come since) and then calls [`Phase::starve`].
+    pub(crate) fn ended(&self, context: &Context<'_>) -> bool {
+        let mut hunger = self.hunger();
+        if !hunger.ended {
+            hunger.reader = Some(context.waker().clone());
+        }
+        hunger.ended
+    }
+
+    /// The body is cut short: hyper may know, and tells the reader.
+    pub(crate) fn starve(&self) {
+        let mut hunger = self.hunger();
+        hunger.starves = true;
+        if let Some(waker) = hunger.connection.take() {
+            waker.wake();
+        }
+    }
+
+    /// Tells the reader of a body of the client's end; ready once the reader starves.
+    fn poll_starving(&self, context: &Context<'_>) -> Poll<()> {
+        let mut hunger = self.hunger();
+        hunger.ended = true;
+        if let Some(waker) = hunger.reader.take() {
+            waker.wake();
+        }
+        if hunger.starves {
+            return Poll::Ready(());
+        }
+        hunger.connection = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn hunger(&self) -> std::sync::MutexGuard<'_, Hunger> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A request begins; it is in work until the returned value is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.busy.store(true, Ordering::Relaxed);
@@ -167,6 +217,9 @@ impl Peer {
         let (since, look) = self
             .ended
             .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(Duration::ZERO))));
+        if self.phase.poll_starving(context).is_ready() {
+            return Poll::Ready(());
+        }
         loop {
             if self.phase.hijacking.load(Ordering::Relaxed) {
                 return Poll::Pending;

@@ -268,6 +268,35 @@ fn a_client_that_half_closes_gets_its_answer() {
 }
 
 #[test]
+fn a_body_that_is_cut_short_is_refused_at_once() {
+    Engine::run(|engine| {
+        let create = "POST /containers/create HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\n";
+        let answer = exchange(
+            engine,
+            format!("{create}Content-Length: 100\r\n\r\n{{\"Image\":").as_bytes(),
+            true,
+        );
+        assert!(answer.contains("unexpected EOF"), "{answer}");
+        let load =
+            "POST /images/load HTTP/1.1\r\nHost: engine\r\nContent-Type: application/x-tar\r\n";
+        for rest in [
+            "Content-Length: 100\r\n\r\nhalf an archive",
+            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n",
+        ] {
+            let answer = exchange(engine, format!("{load}{rest}").as_bytes(), true);
+            assert!(answer.contains("\"errorDetail\""), "{rest}: {answer}");
+        }
+        // A whole body before the end is another thing.
+        let whole = format!("{create}Content-Length: 18\r\n\r\n{{\"Image\":\"nosuch\"}}");
+        for _ in 0..50 {
+            let answer = exchange(engine, whole.as_bytes(), true);
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        }
+    });
+}
+
+#[test]
 fn requests_that_are_too_large_are_refused() {
     Engine::run(|engine| {
         if engine.kind() == Kind::Dockerd {
