@@ -4,6 +4,9 @@
 //! help texts and the tests read the same tables. One thread, one connection a request, nothing
 //! started that the verb does not need: a command is over in a millisecond.
 
+#[macro_use]
+mod output;
+
 mod commands;
 mod connection;
 mod container;

@@ -190,16 +190,15 @@ fn input(
 }
 
 fn output(frames: &mut Option<Frames>, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = Failure::local("cannot write the output");
     match frames {
         None => {
             let mut out = io::stdout().lock();
             out.write_all(bytes)
                 .and_then(|()| out.flush())
-                .map_err(failed)
+                .map_err(crate::output::failed)
         }
         Some(frames) => frames
             .write(bytes, &mut io::stdout().lock(), &mut io::stderr().lock())
-            .map_err(failed),
+            .map_err(crate::output::failed),
     }
 }

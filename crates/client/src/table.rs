@@ -33,7 +33,7 @@ impl List<'_> {
         std::io::stdout()
             .lock()
             .write_all(text.as_bytes())
-            .map_err(Failure::local("cannot write the list"))
+            .map_err(crate::output::failed)
     }
 
     fn text(&self, rows: &[Value], format: &str, quiet: bool) -> Result<String, Failure> {

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Engine, eventually};
+use testkit::{Engine, Kind, eventually};
 
 /// How long an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -564,5 +564,49 @@ fn a_wait_answers_its_head_before_the_end() {
         let answer = String::from_utf8_lossy(&waiting.rest()).into_owned();
         assert!(answer.contains("\"StatusCode\":5"), "{answer}");
         remove(engine, &container);
+    });
+}
+
+#[test]
+fn an_output_that_is_full_or_closed_ends_a_command_quietly() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        engine.load_busybox();
+        engine
+            .d(&["run", "--name", "c", "busybox", "echo", "hi"])
+            .ok();
+        let commands: [&[&str]; 8] = [
+            &["version"],
+            &["info"],
+            &["run", "--help"],
+            &["inspect", "c"],
+            &["ps", "-a"],
+            &["images"],
+            &["logs", "c"],
+            &["run", "--rm", "busybox", "echo", "hi"],
+        ];
+        for args in commands {
+            let full = std::fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .unwrap();
+            let done = engine.wharf(args).stdout(full).output().unwrap();
+            let stderr = String::from_utf8_lossy(&done.stderr);
+            assert_eq!(done.status.code(), Some(1), "{args:?}: {stderr}");
+            assert_eq!(
+                stderr.trim(),
+                "write /dev/stdout: no space left on device",
+                "{args:?}"
+            );
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let done = engine.wharf(args).stdout(writer).output().unwrap();
+            let stderr = String::from_utf8_lossy(&done.stderr);
+            assert_eq!(done.status.code(), Some(141), "{args:?}: {stderr}");
+            assert_eq!(stderr, "", "{args:?}");
+        }
+        engine.d(&["rm", "c"]).ok();
     });
 }

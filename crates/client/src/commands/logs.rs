@@ -122,7 +122,7 @@ impl Log<'_> {
                     &mut io::stderr().lock(),
                 )
             };
-            written.map_err(unwritten)?;
+            written.map_err(crate::output::failed)?;
         }
     }
 
@@ -135,12 +135,14 @@ impl Log<'_> {
         loop {
             match answer.read(&mut buffer) {
                 Ok(0) => {
-                    follower.finish(&mut out, &mut err).map_err(unwritten)?;
+                    follower
+                        .finish(&mut out, &mut err)
+                        .map_err(crate::output::failed)?;
                     return Ok(0);
                 }
                 Ok(number) => follower
                     .write(&buffer[..number], &mut out, &mut err)
-                    .map_err(unwritten)?,
+                    .map_err(crate::output::failed)?,
                 Err(_) => {
                     answer = match follower.since() {
                         Some(since) => again(|| self.ask(true, &since, "all"))?,
@@ -158,10 +160,6 @@ fn cut(source: io::Error) -> Failure {
         doing: "read the log".to_owned(),
         source,
     }
-}
-
-fn unwritten(source: io::Error) -> Failure {
-    Failure::local("cannot write the log")(source)
 }
 
 /// Asks until a daemon answers.
@@ -341,7 +339,7 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         let mut out = io::stdout().lock();
         writeln!(out, "{text}")
             .and_then(|()| out.flush())
-            .map_err(Failure::local("cannot write the events"))?;
+            .map_err(crate::output::failed)?;
     }
 }
 
