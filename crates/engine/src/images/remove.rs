@@ -174,7 +174,9 @@ impl Engine {
                     &id,
                     [("name".to_owned(), id.clone())].into(),
                 ));
-                if let Some(digest) = state.names.get(name).and_then(|target| target.remote) {
+                // A name by digest is told already.
+                let remote = state.names.get(name).and_then(|target| target.remote);
+                if let Some(digest) = remote.filter(|_| !name.contains('@')) {
                     let repository = repository_of(name);
                     let others = state.names.iter().any(|(other, target)| {
                         other != name

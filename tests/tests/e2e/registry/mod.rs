@@ -183,7 +183,13 @@ fn a_digest_names_an_image() {
                 &["image", "inspect", "-f", "{{json .RepoTags}}", &name],
             );
             assert_eq!(tags.ok().json(), serde_json::json!([]));
-            client(engine, &["rmi", &name]).ok();
+            let removed = client(engine, &["rmi", &name]).ok();
+            assert_eq!(
+                removed.stdout.matches("Untagged: ").count(),
+                1,
+                "{}",
+                removed.stdout
+            );
         }
     });
 }
