@@ -172,10 +172,13 @@ fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
     if text.trim().is_empty() {
         return Ok(File::default());
     }
-    serde_json::from_str(&text).map_err(|source| ConfigError::Parse {
+    let failed = |source| ConfigError::Parse {
         path: path.to_owned(),
         source,
-    })
+    };
+    // A list would be taken for the values of an object.
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(failed)?;
+    serde_json::from_str(&text).map_err(failed)
 }
 
 fn refuse_twice(path: &Path, typed: &Invocation, file: &File) -> Result<(), ConfigError> {
@@ -291,9 +294,11 @@ mod tests {
             load(&["--config-file", "/nonexistent"], None),
             Err(ConfigError::Read { .. })
         ));
-        assert!(matches!(
-            load(&[], Some("{")),
-            Err(ConfigError::Parse { .. })
-        ));
+        for text in ["{", "[]", "3", "{} x"] {
+            assert!(matches!(
+                load(&[], Some(text)),
+                Err(ConfigError::Parse { .. })
+            ));
+        }
     }
 }

@@ -8,6 +8,7 @@ use engine::{Engine, EngineConfig, EngineError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
 use crate::flags::{self, FlagError, Invocation};
@@ -47,7 +48,7 @@ fn process(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
     move |source| DaemonError::Process { doing, source }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT. At SIGHUP `daemon.json` is read anew.
 ///
 /// Containers outlive it. Returns the exit status: 0 after an orderly end, 1 after a fault, which
 /// was told on standard error.
@@ -74,14 +75,24 @@ fn run(args: Vec<String>) -> Result<(), DaemonError> {
     let config = Config::load(&typed)?;
     let manager = ServiceManager::from_environment()
         .map_err(process("read what the service manager passed"))?;
-    log_to_stderr(&config.log_level);
+    let set_log_level = log_to_stderr(&config.log_level);
     let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(process("start the daemon's threads"))?;
-    let outcome = runtime.block_on(serve(config, manager, open_files));
+    let reload = || match Config::load(&typed) {
+        Ok(config) => {
+            set_log_level(&config.log_level);
+            tracing::info!(
+                level = config.log_level,
+                "the configuration was read anew; all but the log level counts from the next start on"
+            );
+        }
+        Err(error) => tracing::warn!(%error, "the configuration stays as it is"),
+    };
+    let outcome = runtime.block_on(serve(config, manager, open_files, reload));
     // What hangs in the kernel, in a file system that does not answer, would keep the process for ever.
     runtime.shutdown_timeout(PARTING);
     outcome
@@ -108,21 +119,30 @@ fn raise_open_files() -> Option<u64> {
     }
 }
 
-fn log_to_stderr(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::new(level);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Answers with what changes the level.
+fn log_to_stderr(level: &str) -> impl Fn(&str) + use<> {
+    let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_target(false)
         .with_ansi(false)
-        .init();
+        .with_env_filter(EnvFilter::new(level))
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    log.init();
+    move |level| {
+        if let Err(error) = handle.reload(EnvFilter::new(level)) {
+            tracing::warn!(%error, "the log level stays as it is");
+        }
+    }
 }
 
 async fn serve(
     config: Config,
     mut manager: ServiceManager,
     open_files: Option<u64>,
+    reload: impl Fn(),
 ) -> Result<(), DaemonError> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(process("listen for SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(process("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(process("listen for SIGINT"))?;
     let _pidfile = PidFile::create(&config.pidfile).map_err(process("write the pid file"))?;
@@ -131,9 +151,12 @@ async fn serve(
     let sockets = listen::open(&config.hosts, manager.take_sockets())?;
     let listeners = listeners(&sockets).map_err(process("share the sockets"))?;
     let stopped = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                Some(()) = hangup.recv() => reload(),
+            }
         }
         tracing::info!("asked to stop; containers go on");
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Engine, eventually};
+use testkit::{Engine, Kind, Options, eventually, run};
 
 fn state(engine: &Engine, name: &str) -> String {
     engine
@@ -353,6 +353,39 @@ fn a_container_that_removes_itself_can_be_restarted() {
             testkit::eventually("it is gone", std::time::Duration::from_secs(10), || {
                 (client(engine, &["inspect", "again"]).status == 1).then_some(())
             });
+        }
+    });
+}
+
+#[test]
+fn a_hangup_makes_the_daemon_read_its_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("daemon.json");
+    std::fs::write(&file, "{}").unwrap();
+    let options = Options {
+        flags: vec![format!("--config-file={}", file.display())],
+        ..Options::default()
+    };
+    Engine::run_with(options, |engine| {
+        let daemon = engine.daemon().pid.to_string();
+        let hang_up = |text: &str, told: &str| {
+            std::fs::write(&file, text).unwrap();
+            let mut kill = engine.sandbox().command("kill");
+            kill.args(["-HUP", &daemon]);
+            run(kill, b"").ok();
+            if engine.kind() == Kind::Wharf {
+                eventually(told, Duration::from_secs(10), || {
+                    engine.log().contains(told).then_some(())
+                });
+            }
+        };
+        hang_up("{\"log-level\":\"debug\"}", "level=\"debug\"");
+        hang_up("{\"log-level\":", "the configuration stays as it is");
+        assert_eq!(engine.daemon().pid.to_string(), daemon);
+        engine.d(&["version"]).ok();
+        if engine.kind() == Kind::Wharf {
+            // The level counts for what comes after it.
+            assert!(engine.log().contains("DEBUG answered"), "{}", engine.log());
         }
     });
 }
