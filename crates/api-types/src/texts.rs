@@ -77,18 +77,18 @@ pub fn exec_not_running(id: &str) -> String {
     format!("container {id} is not running")
 }
 
-/// An exec or attach needs a container that is not paused. `id` is the full id.
-pub fn is_paused(id: &str) -> String {
-    format!("Container {id} is paused, unpause the container before exec")
+/// An exec needs a container that is not paused. `name` is as the client named it.
+pub fn is_paused(name: &str) -> String {
+    format!("Container {name} is paused, unpause the container before exec")
 }
 
-/// A running container is removed only by force. `name` has its leading slash.
+/// A running container is removed only by force. `name` is as the client named it.
 pub fn remove_running(name: &str, state: &str) -> String {
     let advice = match state {
-        "paused" => "unpause and then stop the container before removing or force remove",
-        _ => "stop the container before removing or force remove",
+        "paused" => " and must be unpaused first",
+        _ => ": stop the container before removing or force remove",
     };
-    format!("cannot remove container \"{name}\": container is {state}: {advice}")
+    format!("cannot remove container \"{name}\": container is {state}{advice}")
 }
 
 /// A version of the API older than the oldest.

@@ -157,7 +157,7 @@ pub(crate) fn parse_object<T>(
     text: &[u8],
     parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
 ) -> Result<T, Failure> {
-    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
+    match text.trim_ascii_start().first() {
         None => Err(Failure::bad_request(
             "invalid JSON: got EOF while reading request body",
         )),

@@ -17,9 +17,8 @@ enum Values {
 
 /// Reads filters: `{"label":{"a":true}}` or `{"label":["a"]}`.
 pub(crate) fn parse(text: &str) -> Result<Filters, Failure> {
-    let read: BTreeMap<String, Values> = serde_json::from_str(text).map_err(|_| {
-        Failure::bad_request("invalid filter: filters must be a JSON object of lists")
-    })?;
+    let read: BTreeMap<String, Values> =
+        serde_json::from_str(text).map_err(|_| Failure::bad_request("invalid filter"))?;
     let mut filters = Filters::default();
     for (key, values) in read {
         match values {

@@ -164,7 +164,7 @@ pub(crate) static ROUTES: &[Route] = &[
     // Volumes
     get("/volumes", to!(volumes::list)),
     post("/volumes/create", to!(volumes::create)),
-    post("/volumes/prune", to!(volumes::prune)).since(25),
+    post("/volumes/prune", to!(volumes::prune)),
     get("/volumes/{name...}", to!(volumes::inspect)),
     put("/volumes/{name...}", to!(absent::no_swarm)).since(42),
     delete("/volumes/{name...}", to!(volumes::remove)),
@@ -172,7 +172,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/networks", to!(networks::list)),
     get("/networks/", to!(networks::list)),
     post("/networks/create", to!(networks::create)),
-    post("/networks/prune", to!(networks::prune)).since(25),
+    post("/networks/prune", to!(networks::prune)),
     post("/networks/{id}/connect", to!(networks::connect)),
     post("/networks/{id}/disconnect", to!(networks::connect)),
     get("/networks/{id}", to!(networks::inspect)),

@@ -134,22 +134,6 @@ impl Engine {
 
     /// Follows events: first the history from `since`, then what comes, without a gap or a repetition.
     pub async fn events(&self, options: EventsOptions) -> Result<EventStream> {
-        options.filters.check(&[
-            "config",
-            "container",
-            "daemon",
-            "event",
-            "image",
-            "label",
-            "network",
-            "node",
-            "plugin",
-            "scope",
-            "secret",
-            "service",
-            "type",
-            "volume",
-        ])?;
         check_window(options.since, options.until)?;
         let mut live = self.hub().sender.subscribe();
         let history = match options.since {
@@ -220,13 +204,14 @@ fn matches(filters: &Filters, event: &Event) -> bool {
     let attributes = &event.actor.attributes;
     // `exec_start: cmd` is found by `exec_start`.
     let action = event.action.split(':').next().unwrap_or_default();
-    let names = |kind: &str, wanted: &str| {
-        event.kind == kind
-            && (event.actor.id == wanted
-                || event.actor.id.starts_with(wanted)
+    // As docker: whatever has an id or a name that begins so.
+    let named = |kind: &str| {
+        filters.any(kind, |wanted| {
+            event.actor.id.starts_with(wanted)
                 || attributes
                     .get("name")
-                    .is_some_and(|name| name == wanted.trim_start_matches('/')))
+                    .is_some_and(|name| name.starts_with(wanted))
+        })
     };
     let image = |wanted: &str| {
         let is = |have: &str| have == wanted || have.split([':', '@']).next() == Some(wanted);
@@ -238,15 +223,9 @@ fn matches(filters: &Filters, event: &Event) -> bool {
     filters.any("type", |wanted| event.kind == wanted)
         && filters.any("event", |wanted| action == wanted || event.action == wanted)
         && filters.any("scope", |wanted| event.scope == wanted)
-        && filters.any("container", |wanted| {
-            names("container", wanted)
-                || attributes
-                    .get("container")
-                    .is_some_and(|id| id.starts_with(wanted))
-        })
-        && filters.any("volume", |wanted| names("volume", wanted))
-        && filters.any("network", |wanted| names("network", wanted))
-        && filters.any("daemon", |wanted| names("daemon", wanted))
+        && ["container", "volume", "network", "daemon"]
+            .into_iter()
+            .all(named)
         && filters.any("image", image)
         && filters.labels_match(attributes)
         && !["config", "node", "plugin", "secret", "service"]
@@ -284,6 +263,7 @@ mod tests {
             check("event", "exec_start") && check("container", "web") && check("container", "abc")
         );
         assert!(check("image", "nginx") && check("image", "nginx:1") && check("label", "name=web"));
+        assert!(check("container", "we") && !check("container", "eb"));
         assert!(!check("type", "image") && !check("event", "die") && !check("image", "ngin"));
     }
 }

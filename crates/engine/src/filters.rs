@@ -49,6 +49,39 @@ impl Filters {
         }
     }
 
+    /// The one value of a key that is true or false; nothing when the key was not given.
+    ///
+    /// # Errors
+    /// Docker's sentence when it is neither, or both.
+    pub fn flag(&self, key: &str) -> Result<Option<bool>> {
+        if !self.has(key) {
+            return Ok(None);
+        }
+        let is_true = self.get(key).any(|value| matches!(value, "true" | "1"));
+        let is_false = self.get(key).any(|value| matches!(value, "false" | "0"));
+        if is_true == is_false {
+            let values: Vec<&str> = self.get(key).collect();
+            return Err(EngineError::invalid(format!(
+                "invalid filter '{key}=[{}]'",
+                values.join(" ")
+            )));
+        }
+        Ok(Some(is_true))
+    }
+
+    /// The time before which things must have been made, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// Docker's sentence for more than one, or none that is a time.
+    pub fn until(&self) -> Result<Option<i64>> {
+        let mut values = self.get("until");
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(EngineError::invalid("more than one until filter specified"));
+        }
+        first.map(crate::options::parse_time).transpose()
+    }
+
     /// Whether `labels` satisfy each `label` value (`key` or `key=value`) and none of the `label!` ones.
     pub fn labels_match(&self, labels: &BTreeMap<String, String>) -> bool {
         let holds = |wanted: &str| match wanted.split_once('=') {
@@ -76,6 +109,35 @@ mod tests {
         assert!(!matches("label", "tier=db"));
         assert!(!matches("label!", "tier"));
         assert!(matches("label!", "tier=db"));
+    }
+
+    #[test]
+    fn flags_are_true_or_false() {
+        let flag = |values: &[&str]| {
+            let mut filters = Filters::default();
+            for value in values {
+                filters.add("dangling", *value);
+            }
+            filters.flag("dangling").map_err(|error| error.to_string())
+        };
+        assert_eq!(flag(&[]), Ok(None));
+        assert_eq!(flag(&["1"]), Ok(Some(true)));
+        assert_eq!(flag(&["false", "zz"]), Ok(Some(false)));
+        assert_eq!(flag(&["zz"]).unwrap_err(), "invalid filter 'dangling=[zz]'");
+        assert!(flag(&["true", "false"]).is_err());
+    }
+
+    #[test]
+    fn only_one_time_is_taken() {
+        let mut filters = Filters::default();
+        assert_eq!(filters.until().unwrap(), None);
+        filters.add("until", "5");
+        assert_eq!(filters.until().unwrap(), Some(5_000_000_000));
+        filters.add("until", "6");
+        assert_eq!(
+            filters.until().unwrap_err().to_string(),
+            "more than one until filter specified"
+        );
     }
 
     #[test]

@@ -31,6 +31,18 @@ impl Engine {
         filters.check(&[
             "dangling", "driver", "id", "label", "label!", "name", "scope", "type",
         ])?;
+        for kind in filters.get("type") {
+            if !matches!(kind, "builtin" | "custom") {
+                return Err(EngineError::invalid(format!(
+                    "invalid filter: 'type'='{kind}'"
+                )));
+            }
+        }
+        let dangling = filters.flag("dangling").map_err(|_| {
+            EngineError::invalid(
+                "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")",
+            )
+        })?;
         let mut list: Vec<Network> = NAMES
             .iter()
             .filter(|name| self.has_network(name))
@@ -42,7 +54,7 @@ impl Engine {
                 && filters.any("driver", |wanted| network.driver == wanted)
                 && filters.any("scope", |wanted| network.scope == wanted)
                 && filters.any("type", |wanted| wanted == "builtin")
-                && filters.any("dangling", |wanted| matches!(wanted, "false" | "0"))
+                && dangling != Some(true)
                 && filters.labels_match(&BTreeMap::new())
         });
         Ok(list)
@@ -90,7 +102,6 @@ impl Engine {
             }),
             ..Default::default()
         };
-        network.ipam.config = Some(Vec::new());
         if let (Some(bridge), "bridge") = (
             self.inner()
                 .network

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use api_types::{
-    AddressPool, Commit, Component, DiskUsage, IndexInfo, Platform, Plugins, RegistryConfig,
-    Runtime, SwarmInfo, SystemInfo, Usage, Version, texts,
+    AddressPool, Commit, Component, DiskUsage, FirewallInfo, IndexInfo, Platform, Plugins,
+    RegistryConfig, Runtime, SwarmInfo, SystemInfo, Usage, Version, texts,
 };
 
 use crate::clock;
@@ -52,7 +52,7 @@ impl Engine {
                     "null".to_owned(),
                 ]),
                 authorization: None,
-                log: Some(vec!["json-file".to_owned(), "none".to_owned()]),
+                log: Some(vec!["json-file".to_owned()]),
             },
             memory_limit: support.memory_limit,
             swap_limit: support.swap_limit,
@@ -93,11 +93,15 @@ impl Engine {
             },
             live_restore_enabled: self.config().live_restore,
             init_binary: "wharf".to_owned(),
-            containerd_commit: Commit::default(),
-            runc_commit: Commit::default(),
-            init_commit: Commit::default(),
+            containerd_commit: own_part(),
+            runc_commit: own_part(),
+            init_commit: own_part(),
             security_options: self.security_options(),
             default_address_pools: Vec::<AddressPool>::new(),
+            firewall_backend: self.inner().network.as_ref().map(|_| FirewallInfo {
+                driver: "nftables".to_owned(),
+                ..Default::default()
+            }),
             warnings: Some(self.warnings()),
             ..Default::default()
         })
@@ -361,6 +365,13 @@ impl Engine {
             }),
             build_cache_usage: Some(Usage::default()),
         })
+    }
+}
+
+/// What stands for containerd, runc and init: this program, so each has its version.
+fn own_part() -> Commit {
+    Commit {
+        id: format!("wharf {OWN_VERSION}"),
     }
 }
 

@@ -133,6 +133,7 @@ impl Engine {
     pub async fn volume_create(&self, request: VolumeCreate) -> Result<Volume> {
         if !matches!(request.driver.as_str(), "" | "local") {
             return Err(EngineError::NoSuchPlugin {
+                volume: request.name,
                 name: request.driver,
             });
         }
@@ -247,6 +248,7 @@ impl Engine {
     /// Lists volumes: filters `dangling driver label label! name`.
     pub async fn volume_list(&self, filters: Filters) -> Result<Vec<Volume>> {
         filters.check(&["dangling", "driver", "label", "label!", "name"])?;
+        let dangling = filters.flag("dangling")?;
         let users = self.volume_users();
         let mut volumes: Vec<Volume> = self
             .inner()
@@ -255,9 +257,8 @@ impl Engine {
             .iter()
             .filter(|(name, doc)| {
                 let unused = !users.contains_key(*name);
-                filters.any("dangling", |wanted| {
-                    matches!(wanted, "true" | "1") == unused
-                }) && filters.any("driver", |wanted| wanted == "local")
+                dangling.is_none_or(|wanted| wanted == unused)
+                    && filters.any("driver", |wanted| wanted == "local")
                     && filters.any("name", |wanted| name.contains(wanted))
                     && filters.labels_match(&doc.labels)
             })
@@ -372,13 +373,19 @@ impl Engine {
     /// Removes anonymous volumes that no container uses, with the filter `all=true` named ones too.
     pub async fn prune_volumes(&self, filters: Filters) -> Result<VolumesPruneReport> {
         filters.check(&["all", "label", "label!"])?;
+        let all = match filters.flag("all") {
+            Ok(all) => all.unwrap_or(false),
+            Err(_) => {
+                let value = filters.get("all").next().unwrap_or_default();
+                return Err(EngineError::invalid(format!(
+                    "invalid filter 'all': strconv.ParseBool: parsing \"{value}\": invalid syntax"
+                )));
+            }
+        };
         let engine = self.clone();
         self.to_the_end("volume prune", async move {
             let _gate = engine.inner().gate.write().await;
             let users = engine.volume_users();
-            let all = filters
-                .get("all")
-                .any(|value| matches!(value, "true" | "1"));
             let names: Vec<String> = engine
                 .inner()
                 .volumes

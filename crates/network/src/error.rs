@@ -79,7 +79,10 @@ pub enum NetworkError {
         protocol: Protocol,
     },
     /// The host refused the port: another program has it, or the address is not the host's.
-    #[error("failed to bind port {host_ip}:{port}/{protocol}: {}", words(source))]
+    #[error(
+        "failed to bind host port {host_ip}:{port}/{protocol}: {}",
+        words(source)
+    )]
     PortRefused {
         /// The address on the host.
         host_ip: IpAddr,
@@ -243,7 +246,7 @@ mod tests {
         };
         assert_eq!(
             refused.to_string(),
-            "failed to bind port 0.0.0.0:8080/udp: address already in use"
+            "failed to bind host port 0.0.0.0:8080/udp: address already in use"
         );
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
     /// More than three parts.
-    #[error("{text:?}: cannot parse platform specifier")]
+    #[error("{text:?}: cannot parse platform specifier: invalid argument")]
     Format {
         /// What was given.
         text: String,

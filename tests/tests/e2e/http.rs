@@ -415,16 +415,25 @@ fn a_start_takes_an_empty_object_and_no_configuration() {
 fn a_missing_neighbour_is_no_missing_image() {
     Engine::run(|engine| {
         engine.load_busybox();
-        for mode in ["NetworkMode", "IpcMode", "PidMode"] {
-            if mode == "NetworkMode" && engine.kind() == Kind::Dockerd {
-                // It is looked for at the start there.
-                continue;
-            }
+        for mode in ["IpcMode", "PidMode"] {
             let body =
                 format!(r#"{{"Image":"busybox","HostConfig":{{"{mode}":"container:nobody"}}}}"#);
             let (status, _, answer) = ask(engine, "POST", "/v1.41/containers/create", &body);
             assert_eq!(status, 400, "{mode}: {answer}");
             assert_eq!(message(&answer), "No such container: nobody");
+        }
+        // That of the network may appear until the start.
+        let body = r#"{"Image":"busybox","HostConfig":{"NetworkMode":"container:nobody"}}"#;
+        let (status, _, answer) = ask(engine, "POST", "/v1.41/containers/create?name=alone", body);
+        assert_eq!(status, 201, "{answer}");
+        let (status, _, answer) = ask(engine, "POST", "/v1.41/containers/alone/start", "");
+        assert_ne!(status, 204, "{answer}");
+        if engine.kind() == Kind::Wharf {
+            assert_eq!(status, 500, "{answer}");
+            assert_eq!(
+                message(&answer),
+                "joining network namespace of container: No such container: nobody"
+            );
         }
     });
 }

@@ -42,16 +42,14 @@ pub(crate) async fn list(call: Call) -> Handled {
 /// `POST /containers/create`
 pub(crate) async fn create(mut call: Call) -> Handled {
     let text = call.json_bytes().await?;
-    let mut body = parse_object(&text, ContainerCreate::from_json)?;
-    if text
-        .iter()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .eq(b"{}")
-    {
+    let mut bare = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let empty = bare.clone().eq(b"null") || bare.by_ref().eq(b"{}");
+    if empty {
         return Err(Failure::bad_request(
             "config cannot be empty in order to create a container",
         ));
     }
+    let mut body = parse_object(&text, ContainerCreate::from_json)?;
     request::adapt(&mut body, call.version)?;
     let platform = call
         .query

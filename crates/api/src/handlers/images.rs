@@ -70,6 +70,9 @@ fn pull_reference(name: &str, tag: &str) -> Result<String, Failure> {
     };
     let reference = Reference::parse_normalized(&joined)
         .map_err(|error| Failure::bad_request(error.to_string()))?;
+    if reference.familiar_name() == "scratch" {
+        return Err(Failure::bad_request("'scratch' is a reserved name"));
+    }
     if reference.tag().is_none() && reference.digest().is_none() {
         return Err(Failure::not_built(&format!(
             "pulling every tag of {name} at once (name one, such as {name}:latest)"
@@ -246,6 +249,12 @@ mod tests {
         assert_eq!(
             pull_reference("localhost:5000/a", "").unwrap_err().status(),
             StatusCode::NOT_IMPLEMENTED
+        );
+        assert_eq!(
+            pull_reference("docker.io/library/scratch", "latest")
+                .unwrap_err()
+                .message(),
+            "'scratch' is a reserved name"
         );
         assert_eq!(
             pull_reference("Debian", "x").unwrap_err().status(),

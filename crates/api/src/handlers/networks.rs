@@ -33,6 +33,9 @@ pub(crate) async fn inspect(call: Call) -> Handled {
 /// `POST /networks/create`
 pub(crate) async fn create(mut call: Call) -> Handled {
     let request: NetworkCreate = call.json().await?;
+    if request.name.is_empty() {
+        return Err(Failure::bad_request("invalid name: name is empty"));
+    }
     let driver = Some(request.driver)
         .filter(|driver| !driver.is_empty())
         .unwrap_or_else(|| "bridge".to_owned());
@@ -72,8 +75,8 @@ struct Connection {
 /// `POST /networks/{id}/connect` and `POST /networks/{id}/disconnect`
 pub(crate) async fn connect(mut call: Call) -> Handled {
     let request: Connection = call.json().await?;
-    call.engine().network_inspect(call.name()).await?;
     call.engine().inspect(&request.container, false).await?;
+    call.engine().network_inspect(call.name()).await?;
     Err(Failure::not_built(
         "connecting containers to networks after they were made (docker network connect)",
     ))
@@ -81,6 +84,8 @@ pub(crate) async fn connect(mut call: Call) -> Handled {
 
 /// `POST /networks/prune`: there is nothing to prune.
 pub(crate) async fn prune(call: Call) -> Handled {
-    call.filters()?;
+    let filters = call.filters()?;
+    filters.check(&["label", "label!", "until"])?;
+    filters.until()?;
     reply::json(StatusCode::OK, &NetworksPruneReport::default())
 }

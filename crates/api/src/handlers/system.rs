@@ -7,7 +7,7 @@ use api_types::DiskUsage;
 use bytes::Bytes;
 use engine::{EventStream, EventsOptions};
 use http::StatusCode;
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, PRAGMA};
 
 use super::Handled;
 use crate::call::Call;
@@ -26,7 +26,12 @@ pub(crate) async fn ping(call: Call) -> Handled {
 
 /// `HEAD /_ping`
 pub(crate) async fn ping_head(call: Call) -> Handled {
-    Ok(Reply::Http(pong(&call, "")))
+    let mut response = pong(&call, "");
+    // Of an answer to HEAD the length is not told by itself, and there are clients that wait for a body without it.
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    Ok(Reply::Http(response))
 }
 
 fn pong(_: &Call, body: &'static str) -> http::Response<reply::Body> {

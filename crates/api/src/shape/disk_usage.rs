@@ -84,7 +84,11 @@ fn lists(
     body.insert("Images".into(), images);
     body.insert("Containers".into(), containers);
     body.insert("Volumes".into(), items(&usage.volume_usage)?);
-    body.insert("BuildCache".into(), items(&usage.build_cache_usage)?);
+    let mut cache = items(&usage.build_cache_usage)?;
+    if version <= Version(41) && cache == json!([]) {
+        cache = Value::Null;
+    }
+    body.insert("BuildCache".into(), cache);
     if version <= Version(41) {
         body.insert("BuilderSize".into(), json!(0));
     }

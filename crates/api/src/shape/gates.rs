@@ -157,7 +157,9 @@ pub(crate) static GATES: &[Gate] = &[
     // Networks
     gate(NetworkList, "*", "EnableIPv4", Since(48)),
     gate(NetworkList, "*", "Containers", Until(51, EmptyMap)),
+    gate(NetworkList, "*", "", Was(51, options_last)),
     gate(Network, "", "EnableIPv4", Since(48)),
+    gate(Network, "", "", Was(51, options_last)),
     // Engine and host
     gate(Info, "", "CDISpecDirs", Since(44)),
     gate(Info, "", "Containerd", Since(46)),
@@ -255,6 +257,15 @@ fn old_event(event: &mut Object) {
         event.insert("from".to_owned(), from);
     }
     event.extend(newest);
+}
+
+/// People read these as they come: options and labels stood behind the containers.
+fn options_last(network: &mut Object) {
+    for name in ["Options", "Labels", "Peers", "Services"] {
+        if let Some(value) = network.shift_remove(name) {
+            network.insert(name.to_owned(), value);
+        }
+    }
 }
 
 /// Containers of an image were not counted.

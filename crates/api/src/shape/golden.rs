@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Kind, disk_usage, reshape};
 use crate::version::Version;
 
-const VERSIONS: [u16; 3] = [24, 30, 41];
+const VERSIONS: [u16; 5] = [24, 30, 41, 43, 50];
 
 fn golden(version: u16, name: &str) -> Value {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

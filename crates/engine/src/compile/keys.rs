@@ -5,20 +5,18 @@ use crate::outcome::{EngineError, Result};
 /// What detaches when nobody says otherwise: ctrl-p, ctrl-q.
 pub(crate) const DEFAULT: [u8; 2] = [16, 17];
 
-/// Reads a list of keys into the bytes that a terminal sends for them.
+/// Reads a list of keys into the bytes that a terminal sends for them; `what` they are called where they are refused.
 ///
 /// # Errors
 /// Docker's sentence for an unknown key.
-pub(crate) fn parse(text: &str) -> Result<Vec<u8>> {
+pub(crate) fn parse(text: &str, what: &str) -> Result<Vec<u8>> {
     if text.is_empty() {
         return Ok(DEFAULT.to_vec());
     }
     text.split(',')
         .map(|key| {
             parse_key(key).ok_or_else(|| {
-                EngineError::invalid(format!(
-                    "Invalid escape keys ({text}) provided: Unknown character: '{key}'"
-                ))
+                EngineError::invalid(format!("Invalid {what} keys ({text}) provided"))
             })
         })
         .collect()
@@ -46,9 +44,14 @@ mod tests {
 
     #[test]
     fn keys_are_read() {
+        let parse = |text: &str| parse(text, "detach");
         assert_eq!(parse("ctrl-p,ctrl-q").unwrap(), DEFAULT);
         assert_eq!(parse("").unwrap(), DEFAULT);
         assert_eq!(parse("a,ctrl-[").unwrap(), [b'a', 27]);
-        assert!(parse("ctrl-1").is_err() && parse("shift-a").is_err());
+        assert!(parse("ctrl-1").is_err());
+        assert_eq!(
+            parse("shift-a").unwrap_err().to_string(),
+            "Invalid detach keys (shift-a) provided"
+        );
     }
 }

@@ -6,6 +6,8 @@ use crate::outcome::{EngineError, Result};
 
 /// The least memory a container may be given, bytes.
 const LEAST_MEMORY: i64 = 6 * 1024 * 1024;
+/// The most CPU shares that the kernel knows.
+const MOST_SHARES: i64 = 262_144;
 /// Default length of a CFS period, microseconds.
 pub(crate) const CFS_PERIOD: i64 = 100_000;
 /// Default size of /dev/shm, bytes.
@@ -18,23 +20,30 @@ pub(crate) const SHM_SIZE: i64 = 64 * 1024 * 1024;
 pub(crate) fn check(host: &mut HostConfig, processors: usize, online: &str) -> Result<()> {
     memory(host)?;
     cpu(host, processors)?;
+    let nodes = match host.cpuset_mems.is_empty() {
+        true => String::new(),
+        false => memory_nodes(),
+    };
     for (name, wanted, available) in [
         ("cpus", &host.cpuset_cpus, online),
-        ("mems", &host.cpuset_mems, "0"),
+        ("mems", &host.cpuset_mems, nodes.as_str()),
     ] {
         if wanted.is_empty() {
             continue;
         }
         let Some(numbers) = parse_list(wanted) else {
             return Err(EngineError::invalid(format!(
-                "Invalid value {wanted} for cpuset {name}"
+                "Invalid value {wanted} for cpuset {name}: invalid format: {wanted}"
             )));
         };
-        // The memory nodes of this host are not listed by every kernel; node 0 always exists.
         let known = parse_list(available).unwrap_or_default();
-        if name == "cpus" && !numbers.iter().all(|number| known.contains(number)) {
+        if !numbers.iter().all(|number| known.contains(number)) {
+            let what = match name {
+                "cpus" => "CPUs",
+                _ => "memory nodes",
+            };
             return Err(EngineError::invalid(format!(
-                "Requested CPUs are not available - requested {wanted}, available: {available}"
+                "Requested {what} are not available - requested {wanted}, available: {available}"
             )));
         }
     }
@@ -54,6 +63,16 @@ pub(crate) fn check(host: &mut HostConfig, processors: usize, online: &str) -> R
         host.pids_limit = None;
     }
     Ok(())
+}
+
+/// The list of the host's memory nodes; kernels that know of one alone do not tell.
+fn memory_nodes() -> String {
+    ["has_memory", "online"]
+        .iter()
+        .find_map(|name| std::fs::read_to_string(format!("/sys/devices/system/node/{name}")).ok())
+        .map(|list| list.trim().to_owned())
+        .filter(|list| !list.is_empty())
+        .unwrap_or_else(|| "0".to_owned())
 }
 
 fn memory(host: &mut HostConfig) -> Result<()> {
@@ -90,17 +109,17 @@ fn cpu(host: &HostConfig, processors: usize) -> Result<()> {
     if host.nano_cpus != 0 {
         if host.cpu_period != 0 {
             return refuse(
-                "Conflicting options: Nano CPUs and CPU Period cannot both be set.".into(),
+                "Conflicting options: Nano CPUs and CPU Period cannot both be set".into(),
             );
         }
         if host.cpu_quota != 0 {
             return refuse(
-                "Conflicting options: Nano CPUs and CPU Quota cannot both be set.".into(),
+                "Conflicting options: Nano CPUs and CPU Quota cannot both be set".into(),
             );
         }
         if host.nano_cpus < 0 || host.nano_cpus > processors as i64 * 1_000_000_000 {
             return refuse(format!(
-                "Range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"
+                "range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"
             ));
         }
     }
@@ -109,6 +128,13 @@ fn cpu(host: &HostConfig, processors: usize) -> Result<()> {
             "invalid CPU shares ({}): value must be a positive integer",
             host.cpu_shares
         ));
+    }
+    // The kernel would take these for its own least and most.
+    if host.cpu_shares == 1 {
+        return refuse("the minimum allowed cpu-shares is 2".into());
+    }
+    if host.cpu_shares > MOST_SHARES {
+        return refuse(format!("the maximum allowed cpu-shares is {MOST_SHARES}"));
     }
     if host.cpu_period != 0 && !(1_000..=1_000_000).contains(&host.cpu_period) {
         return refuse(
@@ -180,7 +206,21 @@ mod tests {
                 cpuset_cpus: "x".into(),
                 ..base()
             }),
-            "Invalid value x for cpuset cpus"
+            "Invalid value x for cpuset cpus: invalid format: x"
+        );
+        assert!(
+            refused(HostConfig {
+                cpuset_mems: "7000".into(),
+                ..base()
+            })
+            .starts_with("Requested memory nodes are not available - requested 7000, available: ")
+        );
+        assert_eq!(
+            refused(HostConfig {
+                cpu_shares: 1,
+                ..base()
+            }),
+            "the minimum allowed cpu-shares is 2"
         );
         assert!(
             refused(HostConfig {

@@ -22,6 +22,7 @@ pub(crate) fn merge(config: &mut Config, image: &ImageConfig) {
     if config.working_dir.is_empty() {
         config.working_dir.clone_from(&image.working_dir);
     }
+    config.volumes = config.volumes.take().filter(|volumes| !volumes.is_empty());
     if let Some(volumes) = image.volumes.as_ref().filter(|volumes| !volumes.is_empty()) {
         config
             .volumes

@@ -107,7 +107,7 @@ fn check_sysctls(host: &HostConfig) -> Result<()> {
         } else if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
             if host.ipc_mode == "host" {
                 return Err(EngineError::invalid(format!(
-                    "sysctl \"{name}\" not allowed in host ipc namespace"
+                    "sysctl \"{name}\" is not allowed in the hosts ipc namespace"
                 )));
             }
         } else if dotted != "kernel.domainname" {

@@ -60,9 +60,9 @@ pub(crate) struct Modes {
 
 fn of_container(mode: &str, kind: &str) -> Result<Option<String>> {
     match mode.split_once(':') {
-        Some(("container", "")) => {
-            Err(EngineError::invalid(format!("invalid {kind} mode: {mode}")))
-        }
+        Some(("container", "")) => Err(EngineError::invalid(format!(
+            "invalid {kind} mode: invalid container format container:<name|id>"
+        ))),
         Some(("container", name)) => Ok(Some(name.to_owned())),
         _ => Ok(None),
     }

@@ -66,7 +66,7 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
     }
     for (target, options) in &host.tmpfs {
         check_tmpfs(options)?;
-        let target = absolute(target, target)?;
+        let target = absolute(target).map_err(EngineError::invalid)?;
         all.push(MountSpec {
             source: Source::Tmpfs {
                 options: options.clone(),
@@ -88,7 +88,10 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
         }
     }
     for path in config.volumes.iter().flat_map(BTreeMap::keys) {
-        let target = absolute(path, path)?;
+        // A path that does not begin at the root is taken as one that does, as in docker.
+        let target = absolute(&format!("/{path}")).map_err(|why| {
+            EngineError::invalid(format!("invalid volume specification: '{path}': {why}"))
+        })?;
         if targets.insert(target.clone()) {
             all.push(MountSpec {
                 source: anonymous(),
@@ -134,13 +137,22 @@ fn parse_bind(text: &str) -> Result<MountSpec> {
         }
         _ => return Err(invalid()),
     };
-    let target = absolute(target, text)?;
+    let kind = match source.starts_with('/') {
+        true => "bind",
+        false => "volume",
+    };
+    let refuse = |why: &str| {
+        EngineError::invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": {why}"
+        ))
+    };
     let options = Options::parse(mode)?;
+    let target = absolute(target).map_err(|why| refuse(&why))?;
     let source = if source.is_empty() {
         anonymous()
     } else if source.starts_with('/') {
         if options.no_copy {
-            return Err(EngineError::invalid(format!("invalid mode: {mode}")));
+            return Err(refuse("field VolumeOptions must not be specified"));
         }
         Source::Bind {
             path: normal(source),
@@ -149,7 +161,7 @@ fn parse_bind(text: &str) -> Result<MountSpec> {
         }
     } else {
         if options.propagation.is_some() {
-            return Err(EngineError::invalid(format!("invalid mode: {mode}")));
+            return Err(refuse("field BindOptions must not be specified"));
         }
         Source::Volume {
             name: volume_name(source)?.to_owned(),
@@ -179,16 +191,29 @@ struct Options<'a> {
 impl<'a> Options<'a> {
     /// `z` and `Z` ask for an SELinux label; without SELinux they mean nothing, here as in docker.
     fn parse(mode: &'a str) -> Result<Options<'a>> {
+        let invalid = || Err(EngineError::invalid(format!("invalid mode: {mode}")));
         let mut options = Options::default();
+        // Of each kind one may be given.
+        let (mut access, mut label, mut consistency) = (false, false, false);
         for option in mode.split(',').filter(|option| !option.is_empty()) {
-            match option {
-                "ro" | "readonly" => options.read_only = true,
-                "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
-                "nocopy" => options.no_copy = true,
-                _ if PROPAGATIONS.contains(&option) => options.propagation = Some(option),
-                _ => {
-                    return Err(EngineError::invalid(format!("invalid mode: {mode}")));
+            let twice = match option {
+                "ro" | "readonly" => {
+                    options.read_only = true;
+                    std::mem::replace(&mut access, true)
                 }
+                "rw" => std::mem::replace(&mut access, true),
+                "z" | "Z" => std::mem::replace(&mut label, true),
+                "consistent" | "cached" | "delegated" | "default" => {
+                    std::mem::replace(&mut consistency, true)
+                }
+                "nocopy" => std::mem::replace(&mut options.no_copy, true),
+                _ if PROPAGATIONS.contains(&option) => {
+                    options.propagation.replace(option).is_some()
+                }
+                _ => return invalid(),
+            };
+            if twice {
+                return invalid();
             }
         }
         Ok(options)
@@ -222,7 +247,7 @@ fn check_tmpfs(options: &str) -> Result<()> {
         };
         if !known {
             return Err(EngineError::invalid(format!(
-                "Invalid tmpfs option [\"{option}\"]"
+                "invalid tmpfs option [\"{option}\"]"
             )));
         }
     }
@@ -235,30 +260,24 @@ pub(crate) fn volume_name(name: &str) -> Result<&str> {
         return Ok(name);
     }
     if name.len() == 1 {
-        return Err(EngineError::invalid(
-            "volume name is too short, names should be at least two alphanumeric characters",
-        ));
+        return Err(EngineError::invalid(format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )));
     }
     Err(EngineError::invalid(format!(
-        "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+        "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
     )))
 }
 
-fn absolute(target: &str, whole: &str) -> Result<String> {
-    let invalid = |why: String| {
-        Err(EngineError::invalid(format!(
-            "invalid volume specification: '{whole}': {why}"
-        )))
-    };
+/// A path inside a container that something can be mounted on, or why it is none.
+fn absolute(target: &str) -> std::result::Result<String, String> {
     if !target.starts_with('/') {
-        return invalid(format!(
+        return Err(format!(
             "invalid mount path: '{target}' mount path must be absolute"
         ));
     }
     match normal(target) {
-        root if root == "/" => {
-            invalid("invalid specification: destination can't be '/'".to_owned())
-        }
+        root if root == "/" => Err("invalid specification: destination can't be '/'".to_owned()),
         path => Ok(path),
     }
 }
@@ -329,13 +348,17 @@ mod tests {
         );
         assert_eq!(
             refused("/a:b"),
-            "invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute"
+            "invalid volume specification: '/a:b': invalid mount config for type \"bind\": invalid mount path: 'b' mount path must be absolute"
         );
         assert_eq!(
             refused("/a:/"),
-            "invalid volume specification: '/a:/': invalid specification: destination can't be '/'"
+            "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
         );
-        assert!(refused("/a:/b:bogus").ends_with("invalid mode: bogus"));
+        assert_eq!(refused("/a:/b:bogus"), "invalid mode: bogus");
+        assert_eq!(refused("/a:/b:ro,rw"), "invalid mode: ro,rw");
+        assert!(refused("ab:/b:shared").ends_with("field BindOptions must not be specified"));
+        assert!(refused("/a:/b:nocopy").ends_with("field VolumeOptions must not be specified"));
+        assert!(refused("x:/b").starts_with("create x: volume name is too short"));
         assert!(refused("a/b:/c").contains("includes invalid characters for a local volume name"));
     }
 

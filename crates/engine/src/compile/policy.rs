@@ -79,6 +79,10 @@ pub(crate) fn logging(
     read_logging(&log.kind, &merged)
 }
 
+/// How docker begins the sentence about an option whose value makes no sense.
+const INITIALIZING: &str =
+    "failed to create task for container: failed to initialize logging driver";
+
 /// Reads a driver and its options.
 ///
 /// # Errors
@@ -94,7 +98,7 @@ pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> 
         }
         other => {
             return Err(EngineError::invalid(format!(
-                "logger: no log driver named '{other}' is registered"
+                "error looking up logging plugin {other}: plugin \"{other}\" not found"
             )));
         }
     }
@@ -108,22 +112,36 @@ pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> 
             "max-size" if value == "-1" => logging.max_size = u64::MAX,
             "max-size" => {
                 logging.max_size = parse_size(value).ok_or_else(|| {
-                    EngineError::invalid(format!(
-                        "invalid value for max-size: \"{value}\": invalid size: '{value}'"
-                    ))
+                    EngineError::invalid(format!("{INITIALIZING}: invalid size: '{value}'"))
                 })?;
             }
             "max-file" => {
                 logging.max_file = value.parse().map_err(|_| {
                     EngineError::invalid(format!(
-                        "invalid value for max-file: \"{value}\": invalid syntax"
+                        "{INITIALIZING}: strconv.Atoi: parsing \"{value}\": invalid syntax"
                     ))
                 })?;
                 if logging.max_file == 0 {
-                    return Err(EngineError::invalid("max-file cannot be less than 1"));
+                    return Err(EngineError::invalid(format!(
+                        "{INITIALIZING}: max-file cannot be less than 1"
+                    )));
                 }
             }
             "mode" if value == "blocking" => {}
+            "mode" if value != "non-blocking" => {
+                return Err(EngineError::invalid(format!(
+                    "logger: logging mode not supported: {value}"
+                )));
+            }
+            "max-buffer-size"
+                if options
+                    .get("mode")
+                    .is_none_or(|mode| mode != "non-blocking") =>
+            {
+                return Err(EngineError::invalid(
+                    "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+                ));
+            }
             "compress" if value == "false" => {}
             "compress" | "mode" | "max-buffer-size" | "labels" | "labels-regex" | "env"
             | "env-regex" | "tag" => {

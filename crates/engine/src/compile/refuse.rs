@@ -17,7 +17,9 @@ pub(crate) fn check(
     let throttled = |list: &Option<Vec<api_types::ThrottleDevice>>| {
         list.as_ref().is_some_and(|list| !list.is_empty())
     };
-    let fields: [(&str, bool); 35] = [
+    runtime_and_isolation(host)?;
+    endpoints(host, networking)?;
+    let fields: [(&str, bool); 32] = [
         ("Config.MacAddress", !config.mac_address.is_empty()),
         ("Config.NetworkDisabled", config.network_disabled),
         (
@@ -29,10 +31,6 @@ pub(crate) fn check(
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         ("HostConfig.Links", given(&host.links)),
         ("HostConfig.StorageOpt", !host.storage_opt.is_empty()),
-        (
-            "HostConfig.Isolation",
-            !matches!(host.isolation.as_str(), "" | "default"),
-        ),
         ("HostConfig.BlkioWeight", host.blkio_weight != 0),
         (
             "HostConfig.BlkioWeightDevice",
@@ -88,13 +86,6 @@ pub(crate) fn check(
             host.io_maximum_bandwidth != 0,
         ),
         ("HostConfig.CgroupParent", !host.cgroup_parent.is_empty()),
-        (
-            "HostConfig.Runtime",
-            !matches!(
-                host.runtime.as_str(),
-                "" | "wharf" | "runc" | "io.containerd.runc.v2"
-            ),
-        ),
         ("Config.Shell", false),
         ("NetworkingConfig", networking_refused(networking, "Links")),
         (
@@ -113,17 +104,50 @@ pub(crate) fn check(
             "NetworkingConfig.EndpointsConfig.IPAMConfig",
             networking_refused(networking, "IPAMConfig"),
         ),
-        (
-            "more than one network",
-            networking
-                .endpoints_config
-                .as_ref()
-                .is_some_and(|endpoints| endpoints.len() > 1),
-        ),
     ];
     match fields.into_iter().find(|(_, asked)| *asked) {
         Some((name, _)) => Err(EngineError::unsupported(name)),
         None => Ok(()),
+    }
+}
+
+/// Runtimes and isolations that nobody has, in docker's words.
+fn runtime_and_isolation(host: &HostConfig) -> Result<()> {
+    if !matches!(
+        host.runtime.as_str(),
+        "" | "wharf" | "runc" | "io.containerd.runc.v2"
+    ) {
+        return Err(EngineError::invalid(format!(
+            "unknown or invalid runtime name: {}",
+            host.runtime
+        )));
+    }
+    if !matches!(host.isolation.as_str(), "" | "default") {
+        return Err(EngineError::invalid(format!(
+            "invalid isolation ({}): linux only supports 'default'",
+            host.isolation
+        )));
+    }
+    Ok(())
+}
+
+/// A container is on the one network that its mode names; endpoints of others are not made.
+fn endpoints(host: &HostConfig, networking: &NetworkingConfig) -> Result<()> {
+    let mode = match host.network_mode.as_str() {
+        "" | "default" => "bridge",
+        mode => mode,
+    };
+    let other = networking
+        .endpoints_config
+        .iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .find(|name| *name != mode && !(mode == "bridge" && *name == "default"));
+    match other {
+        None => Ok(()),
+        Some(name) => Err(EngineError::unsupported(format!(
+            "more than one network (NetworkingConfig.EndpointsConfig names {name} beside {mode})"
+        ))),
     }
 }
 
@@ -167,6 +191,32 @@ mod tests {
     }
 
     #[test]
+    fn endpoints_of_other_networks_are_refused() {
+        let on = |mode: &str, names: &[&str]| {
+            let host = HostConfig {
+                network_mode: mode.into(),
+                ..Default::default()
+            };
+            let endpoints = names
+                .iter()
+                .map(|name| ((*name).to_owned(), Default::default()));
+            let networking = NetworkingConfig {
+                endpoints_config: Some(endpoints.collect()),
+            };
+            check(&Config::default(), &host, &networking).map_err(|error| error.to_string())
+        };
+        assert_eq!(on("", &["bridge"]), Ok(()));
+        assert_eq!(on("default", &["default"]), Ok(()));
+        assert_eq!(on("host", &["host"]), Ok(()));
+        assert!(
+            on("", &["mine"])
+                .unwrap_err()
+                .contains("mine beside bridge")
+        );
+        assert!(on("bridge", &["bridge", "mine"]).is_err());
+    }
+
+    #[test]
     fn each_field_is_refused_by_its_name() {
         let refused = |host: HostConfig| {
             check(&Config::default(), &host, &NetworkingConfig::default())
@@ -200,7 +250,7 @@ mod tests {
                 runtime: "kata".into(),
                 ..base()
             }),
-            "HostConfig.Runtime is not supported by wharf"
+            "unknown or invalid runtime name: kata"
         );
     }
 }

@@ -57,6 +57,12 @@ fn groups(text: &str) -> impl Iterator<Item = Group<'_>> {
     })
 }
 
+/// Whether a text is a number that names no user or group.
+fn out_of_range(text: &str) -> bool {
+    text.parse::<i64>()
+        .is_ok_and(|number| !(0..=i64::from(LARGEST)).contains(&number))
+}
+
 /// Finds the numbers of `user` (empty for root) with `extra` groups in the texts of /etc/passwd and /etc/group.
 ///
 /// # Errors
@@ -86,6 +92,11 @@ pub(crate) fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -
             ..Default::default()
         },
         (None, None) if user_text.is_empty() => Identity::default(),
+        (None, None) if out_of_range(user_text) => {
+            return Err(EngineError::UnknownUser {
+                sentence: format!("uids and gids must be in range 0-{LARGEST}"),
+            });
+        }
         (None, None) => {
             return Err(EngineError::UnknownUser {
                 sentence: format!(
@@ -123,11 +134,17 @@ pub(crate) fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -
         let named = groups(group)
             .find(|group| group.name == text)
             .map(|group| group.gid);
-        identity.groups.push(
-            named
-                .or_else(|| number(text))
-                .ok_or_else(|| unknown_group(text))?,
-        );
+        identity
+            .groups
+            .push(
+                named
+                    .or_else(|| number(text))
+                    .ok_or_else(|| EngineError::UnknownUser {
+                        sentence: format!(
+                            "Unable to find group {text}: no matching entries in group file"
+                        ),
+                    })?,
+            );
     }
     // The main group is among them, so that a program that drops it does not thereby get past a
     // file that refuses this group.

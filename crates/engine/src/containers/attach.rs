@@ -48,7 +48,7 @@ impl Client {
                 .options
                 .detach_keys
                 .as_deref()
-                .map(keys::parse)
+                .map(|text| keys::parse(text, "detach"))
                 .transpose()?,
             leftover: self.leftover.clone(),
         })
@@ -171,12 +171,11 @@ impl Engine {
     pub async fn attach_intent(&self, id: &str, options: AttachOptions) -> Result<AttachTicket> {
         let container = self.registry().find(id)?;
         if let Some(text) = &options.detach_keys {
-            keys::parse(text)?;
+            keys::parse(text, "detach")?;
         }
         if container.run().status == super::record::Status::Paused {
             return Err(EngineError::conflict(format!(
-                "container {} is paused, unpause the container before attach",
-                container.id()
+                "container {id} is paused, unpause the container before attach"
             )));
         }
         self.tell_later(container.event("attach", &[]));

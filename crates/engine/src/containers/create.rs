@@ -148,6 +148,9 @@ impl Engine {
         self.check_neighbours(&modes, &mut host)?;
         let warnings = self.step_back(&modes, &mut host);
         modes::normalise(&mut host);
+        // Docker writes it down where the kernel could switch its killer off, which version 2 can not.
+        let killer = self.inner().groups.layout().version() == 1;
+        host.oom_kill_disable = killer.then_some(false);
         if host.runtime.is_empty() {
             host.runtime = "runc".to_owned();
         }
@@ -193,10 +196,15 @@ impl Engine {
         }
     }
 
-    /// Resolves `container:NAME` of the network to an id, and refuses neighbours that do not exist.
+    /// Resolves `container:NAME` to ids, and refuses neighbours that do not exist; that of the network may appear until
+    /// the start, as in docker.
     fn check_neighbours(&self, modes: &Modes, host: &mut HostConfig) -> Result<()> {
         if let NetworkMode::Container(name) = &modes.network {
-            host.network_mode = format!("container:{}", self.neighbour_id(name)?);
+            match self.neighbour_id(name) {
+                Ok(id) => host.network_mode = format!("container:{id}"),
+                Err(EngineError::Invalid { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         if let compile::modes::IpcMode::Container(name) = &modes.ipc {
             host.ipc_mode = format!("container:{}", self.neighbour_id(name)?);

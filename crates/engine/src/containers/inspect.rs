@@ -74,7 +74,7 @@ impl Engine {
             resolv_conf_path: file("resolv.conf"),
             hostname_path: file("hostname"),
             hosts_path: file("hosts"),
-            log_path: if logged {
+            log_path: if logged && run.started_at != 0 {
                 self.paths().log(container.id()).display().to_string()
             } else {
                 String::new()

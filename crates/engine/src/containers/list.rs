@@ -49,16 +49,36 @@ impl Engine {
             .contains(&status)
             {
                 return Err(EngineError::invalid(format!(
-                    "invalid filter 'status={status}': must be one of created, running, paused, restarting, removing, exited, dead"
+                    "invalid filter 'status={status}': invalid value for state ({status}): must be one of created, running, paused, restarting, removing, exited, dead"
                 )));
             }
+        }
+        for health in options.filters.get("health") {
+            if !["none", "starting", "healthy", "unhealthy"].contains(&health) {
+                return Err(EngineError::invalid(format!(
+                    "invalid filter 'health={health}': invalid value for health ({health}): must be one of none, starting, healthy, unhealthy"
+                )));
+            }
+        }
+        for key in ["publish", "expose"] {
+            for wanted in options.filters.get(key) {
+                check_port_range(key, wanted)?;
+            }
+        }
+        // Nothing here is a task of a swarm.
+        if options.filters.flag("is-task")? == Some(true) {
+            return Ok(Vec::new());
         }
         let exited: Vec<i64> = options
             .filters
             .get("exited")
             .map(|code| {
                 code.parse()
-                    .map_err(|_| EngineError::invalid(format!("invalid filter 'exited={code}'")))
+                    .map_err(|_| {
+                        EngineError::invalid(format!(
+                            "invalid filter 'exited={code}': strconv.Atoi: parsing \"{code}\": invalid syntax"
+                        ))
+                    })
             })
             .collect::<Result<_>>()?;
         let bound = |key: &str| {
@@ -137,6 +157,38 @@ impl Engine {
     }
 }
 
+/// Refuses what is no port and no range of ports, in docker's words.
+fn check_port_range(key: &str, wanted: &str) -> Result<()> {
+    let numbers = wanted.split('/').next().unwrap_or_default();
+    let refuse = |why: String| {
+        Err(EngineError::invalid(format!(
+            "error while looking up for {key} {wanted}: {why}"
+        )))
+    };
+    if numbers.is_empty() {
+        return refuse("empty string specified for ports".to_owned());
+    }
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let mut bounds = [0u16; 2];
+    for (bound, text) in bounds.iter_mut().zip([first, last]) {
+        match text.parse() {
+            Ok(number) => *bound = number,
+            Err(_) => {
+                let why = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+                    "value out of range"
+                } else {
+                    "invalid syntax"
+                };
+                return refuse(format!("strconv.ParseUint: parsing \"{text}\": {why}"));
+            }
+        }
+    }
+    if bounds[0] > bounds[1] {
+        return refuse(format!("invalid range specified for port: {numbers}"));
+    }
+    Ok(())
+}
+
 fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
     let filters = &options.filters;
     let spec = &container.spec;
@@ -156,7 +208,6 @@ fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
                 .map_or("none", |health| health.state.as_str())
                 == wanted
         })
-        && filters.any("is-task", |wanted| matches!(wanted, "false" | "0"))
         && filters.any("network", |wanted| {
             spec.host.network_mode == wanted
                 || crate::networks::is_named(wanted, &spec.host.network_mode)
@@ -216,6 +267,22 @@ fn name_matches(wanted: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_of_filters_are_checked() {
+        let refused = |wanted: &str| {
+            check_port_range("publish", wanted)
+                .map_err(|error| error.to_string())
+                .unwrap_err()
+        };
+        check_port_range("publish", "80-90/udp").unwrap();
+        assert_eq!(
+            refused("zz"),
+            "error while looking up for publish zz: strconv.ParseUint: parsing \"zz\": invalid syntax"
+        );
+        assert!(refused("70000").ends_with("value out of range"));
+        assert!(refused("9-1").ends_with("invalid range specified for port: 9-1"));
+    }
 
     #[test]
     fn names_are_matched_with_anchors() {

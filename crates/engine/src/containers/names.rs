@@ -54,9 +54,12 @@ pub(crate) fn check(name: &str) -> Result<&str> {
     if types::valid_container_name(bare) {
         return Ok(bare);
     }
-    Err(EngineError::invalid(format!(
-        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-    )))
+    Err(EngineError::invalid(refusal(name)))
+}
+
+/// Why a name is not one for a container, in docker's words.
+pub(crate) fn refusal(name: &str) -> String {
+    format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 }
 
 #[cfg(test)]

@@ -18,13 +18,13 @@ impl Engine {
                 Status::Running => {}
                 Status::Paused => {
                     return Err(EngineError::conflict(format!(
-                        "container {} is already paused",
+                        "Container {} is already paused",
                         container.id()
                     )));
                 }
                 Status::Restarting => {
                     return Err(EngineError::conflict(format!(
-                        "container {} is restarting, wait until the container is running",
+                        "Container {} is restarting, wait until the container is running",
                         container.id()
                     )));
                 }
@@ -60,7 +60,7 @@ impl Engine {
             let _turn = container.turn.lock().await;
             if container.run().status != Status::Paused {
                 return Err(EngineError::conflict(format!(
-                    "container {} is not paused",
+                    "Container {} is not paused",
                     container.id()
                 )));
             }

@@ -33,12 +33,13 @@ impl Engine {
         }
         let container = self.registry().find(id)?;
         let engine = self.clone();
+        let name = id.to_owned();
         self.to_the_end("remove", async move {
             let status = container.run().status;
             if status.is_up() {
                 if !options.force {
                     return Err(EngineError::conflict(texts::remove_running(
-                        &format!("/{}", container.name()),
+                        &name,
                         status.name(),
                     )));
                 }
@@ -216,11 +217,7 @@ impl Engine {
     /// Removes all containers that do not run.
     pub async fn prune_containers(&self, filters: Filters) -> Result<ContainersPruneReport> {
         filters.check(&["label", "label!", "until"])?;
-        let until = filters
-            .get("until")
-            .next()
-            .map(crate::options::parse_time)
-            .transpose()?;
+        let until = filters.until()?;
         let mut report = ContainersPruneReport::default();
         for container in self.registry().all() {
             let old_enough = until.is_none_or(|until| container.spec.created < until);

@@ -15,7 +15,15 @@ impl Engine {
                 "Neither old nor new names may be empty",
             ));
         }
-        let new_name = names::check(new_name)?.to_owned();
+        let new_name = names::check(new_name)
+            .map_err(|_| {
+                let bare = new_name.strip_prefix('/').unwrap_or(new_name);
+                EngineError::invalid(format!(
+                    "Error when allocating new name: {}",
+                    names::refusal(&format!("/{bare}"))
+                ))
+            })?
+            .to_owned();
         let engine = self.clone();
         self.to_the_end("rename", async move {
             let _turn = container.turn.lock().await;

@@ -27,6 +27,32 @@ impl Engine {
         })
     }
 
+    /// The process of the neighbour whose network is shared.
+    pub(super) fn network_neighbour(&self, name: &str) -> Result<Neighbour> {
+        const JOINING: &str = "joining network namespace of container";
+        let neighbour = self.registry().find(name).map_err(|error| {
+            let reason = match error {
+                // 404 would say that the container which is started is not there.
+                EngineError::NoSuchContainer { .. } => EngineError::Ports {
+                    sentence: error.to_string(),
+                },
+                other => other,
+            };
+            EngineError::Networking {
+                doing: JOINING,
+                source: Box::new(reason),
+            }
+        })?;
+        let run = neighbour.run();
+        Neighbour::of(&run).ok_or_else(|| {
+            EngineError::conflict(format!(
+                "cannot join network namespace of a non running container: container {} is {}",
+                neighbour.name(),
+                run.status.name()
+            ))
+        })
+    }
+
     pub(super) fn join_ipc(&self, name: &str) -> Result<(OwnedFd, OwnedFd)> {
         let neighbour = self.registry().find(name)?;
         if neighbour.spec.host.ipc_mode != "shareable" {

@@ -20,7 +20,7 @@ impl Engine {
     /// derive 126 and 127.
     pub async fn start(&self, id: &str, detach_keys: Option<String>) -> Result<()> {
         if let Some(text) = detach_keys.filter(|text| !text.is_empty()) {
-            crate::compile::keys::parse(&text)?;
+            crate::compile::keys::parse(&text, "detach")?;
         }
         let engine = self.clone();
         let container = self.registry().find(id)?;

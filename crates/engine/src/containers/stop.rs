@@ -24,13 +24,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NotModified`] when it does not run.
     pub async fn stop(&self, id: &str, timeout: Option<i64>, signal: Option<String>) -> Result<()> {
-        let signal = signal
-            .filter(|signal| !signal.is_empty())
-            .as_deref()
-            .map(parse_signal)
-            .transpose()?;
         let container = self.registry().find(id)?;
         let engine = self.clone();
+        let name = id.to_owned();
         self.to_the_end("stop", async move {
             let _turn = match container.grace(timeout) {
                 Some(grace) => container.turn_within(grace).await,
@@ -39,6 +35,7 @@ impl Engine {
             if !container.run().status.is_up() {
                 return Err(EngineError::NotModified);
             }
+            let signal = asked_signal(signal, || format!("cannot stop container: {name}"))?;
             engine.stop_in_turn(&container, timeout, signal).await
         })
         .await
@@ -86,9 +83,11 @@ impl Engine {
         }
         if let Some(grace) = grace
             && shown != 9
-            && tokio::time::timeout(grace, container.ended())
-                .await
-                .is_err()
+            // Without grace both signals are sent, however fast the first one works.
+            && (grace.is_zero()
+                || tokio::time::timeout(grace, container.ended())
+                    .await
+                    .is_err())
         {
             self.tell_later(container.event("kill", &[("signal", "9".to_owned())]));
         }
@@ -156,11 +155,11 @@ impl Engine {
     /// # Errors
     /// Docker's sentence when the container does not run.
     pub async fn kill(&self, id: &str, signal: Option<String>) -> Result<()> {
-        let signal = match signal.filter(|signal| !signal.is_empty()) {
-            Some(text) => parse_signal(&text)?,
-            None => 9,
-        };
-        let container = self.registry().find(id)?;
+        let signal = asked_signal(signal, || format!("cannot kill container: {id}"))?.unwrap_or(9);
+        let container = self.registry().find(id).map_err(|error| match error {
+            EngineError::NoSuchContainer { name } => EngineError::NothingToKill { name },
+            other => other,
+        })?;
         let engine = self.clone();
         // Not in turn: a stop that waits for its grace to end must be cut short.
         self.to_the_end(
@@ -196,20 +195,21 @@ impl Engine {
                 signal: Some(9),
                 grace: Some(0),
             };
-            if container.run().status == Status::Paused {
+            let paused = container.run().status == Status::Paused;
+            let mut asked = Ok(());
+            if paused {
                 self.kill_group(container).await?;
-                self.thaw(container).await?;
+                // Once thawed it is dead, and its supervisor may be gone before it is asked anything.
+                asked = self.thaw(container).await;
             }
-            container
-                .ask(&Request::Stop(request))
-                .await
-                .map_err(|error| {
-                    if container.run().status.is_up() {
-                        error
-                    } else {
-                        refuse()
-                    }
-                })?;
+            if asked.is_ok() {
+                asked = container.ask(&Request::Stop(request)).await.map(drop);
+            }
+            match asked {
+                Err(error) if container.run().status.is_up() => return Err(error),
+                Err(_) if !paused => return Err(refuse()),
+                _ => {}
+            }
         } else {
             let signal = u8::try_from(signal).unwrap_or(15);
             container
@@ -252,16 +252,13 @@ impl Engine {
         timeout: Option<i64>,
         signal: Option<String>,
     ) -> Result<()> {
-        let signal = signal
-            .filter(|signal| !signal.is_empty())
-            .as_deref()
-            .map(parse_signal)
-            .transpose()?;
         let container = self.registry().find(id)?;
         let engine = self.clone();
+        let name = id.to_owned();
         self.to_the_end("restart", async move {
             let _turn = container.turn.lock().await;
             if container.run().status.is_up() {
+                let signal = asked_signal(signal, || format!("Cannot restart container {name}"))?;
                 container.keep.store(true, Ordering::Relaxed);
                 let stopped = engine.stop_in_turn(&container, timeout, signal).await;
                 container.keep.store(false, Ordering::Relaxed);
@@ -272,6 +269,25 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+}
+
+/// The signal that a request names, if it names one; `what` begins the sentence that refuses it.
+fn asked_signal(signal: Option<String>, what: impl FnOnce() -> String) -> Result<Option<i32>> {
+    match signal.filter(|signal| !signal.is_empty()) {
+        None => Ok(None),
+        Some(text) => match parse_signal(&text) {
+            Ok(number) => Ok(Some(number)),
+            Err(error) => {
+                let reason = match text.parse::<i64>() {
+                    Ok(number) if number != 0 => {
+                        format!("the linux daemon does not support signal {number}")
+                    }
+                    _ => error.to_string(),
+                };
+                Err(EngineError::invalid(format!("{}: {reason}", what())))
+            }
+        },
     }
 }
 

@@ -155,7 +155,11 @@ pub(crate) fn networks_of(
         return BTreeMap::new();
     }
     let mut settings = EndpointSettings {
-        network_id: networks::id_of(engine, mode),
+        // A network is looked up at the first start, as in docker.
+        network_id: match run.started_at {
+            0 => String::new(),
+            _ => networks::id_of(engine, mode),
+        },
         ..Default::default()
     };
     if let Some(endpoint) = &run.endpoint {

@@ -92,10 +92,12 @@ impl Surroundings {
             NetworkMode::Host => Net::Host,
             NetworkMode::None => Net::Join(network::loopback_only()?, true),
             NetworkMode::Container(name) => {
-                Net::Join(engine.neighbour(name)?.namespace("net")?, false)
+                Net::Join(engine.network_neighbour(name)?.namespace("net")?, false)
             }
             NetworkMode::Unknown(name) => {
-                return Err(EngineError::NoSuchNetwork { name: name.clone() });
+                return Err(networking(EngineError::NoSuchNetwork {
+                    name: name.clone(),
+                }));
             }
             // As in Docker, a daemon without a bridge gives whoever does not ask for another network a loopback alone.
             NetworkMode::Bridge => match engine.inner().network.as_ref() {
@@ -121,12 +123,11 @@ impl Surroundings {
             return Ok(());
         }
         let mappings: Vec<PortMapping> = wanted.iter().map(mapping).collect();
-        let published =
-            network
-                .publish(endpoint, &mappings)
-                .map_err(|error| EngineError::Ports {
-                    sentence: error.at_endpoint(&self.container.name(), self.container.id()),
-                })?;
+        let published = network.publish(endpoint, &mappings).map_err(|error| {
+            networking(EngineError::Ports {
+                sentence: error.at_endpoint(&self.container.name(), self.container.id()),
+            })
+        })?;
         for port in published {
             self.published.push(published_record(&port.binding));
             self.reservations.push(port.reservation);
@@ -275,4 +276,12 @@ pub(super) fn endpoint_record(endpoint: &Endpoint) -> Result<EndpointRecord> {
         mac: endpoint.mac.to_string(),
         link: endpoint.veth.clone(),
     })
+}
+
+/// A fault of a container's network, in docker's words.
+fn networking(source: EngineError) -> EngineError {
+    EngineError::Networking {
+        doing: "failed to set up container networking",
+        source: Box::new(source),
+    }
 }

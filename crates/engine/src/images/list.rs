@@ -10,7 +10,7 @@ use super::pull::familiar;
 use crate::clock;
 use crate::engine::Engine;
 use crate::options::ImageListOptions;
-use crate::outcome::Result;
+use crate::outcome::{EngineError, Result};
 
 /// Tags of an image, familiar, in order.
 fn tags(state: &State, image: &Image) -> Vec<String> {
@@ -58,11 +58,11 @@ impl Engine {
                 .transpose()
         };
         let (before, since) = (bound("before")?, bound("since")?);
-        let until = filters
-            .get("until")
-            .next()
-            .map(crate::options::parse_time)
-            .transpose()?;
+        let until = filters.until()?;
+        let dangling = filters.flag("dangling")?;
+        for pattern in filters.get("reference") {
+            check_pattern(pattern)?;
+        }
         let users = self.registry().all();
         let state = self.images().read();
         let mut list: Vec<ImageSummary> = state
@@ -71,9 +71,8 @@ impl Engine {
             .filter_map(|image| {
                 let mut tags = tags(&state, image);
                 let labels = image.config.labels.clone().unwrap_or_default();
-                let shown = filters.any("dangling", |wanted| {
-                    matches!(wanted, "true" | "1") == tags.is_empty()
-                }) && filters.labels_match(&labels)
+                let shown = dangling.is_none_or(|wanted| wanted == tags.is_empty())
+                    && filters.labels_match(&labels)
                     && filters.any("reference", |pattern| {
                         tags.iter().any(|tag| reference_matches(pattern, tag))
                     })
@@ -199,6 +198,26 @@ fn reference_matches(pattern: &str, tag: &str) -> bool {
         .any(|text| glob(pattern.as_bytes(), text.as_bytes()))
 }
 
+/// Refuses a pattern whose brackets do not close, or that ends in a backslash, in docker's words.
+fn check_pattern(pattern: &str) -> Result<()> {
+    let mut open = false;
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' if letters.next().is_none() => {
+                return Err(EngineError::invalid("syntax error in pattern"));
+            }
+            '[' if !open => open = true,
+            ']' => open = false,
+            _ => {}
+        }
+    }
+    match open {
+        true => Err(EngineError::invalid("syntax error in pattern")),
+        false => Ok(()),
+    }
+}
+
 /// `*` stands for any characters but a slash, `?` for one.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.split_first(), text.split_first()) {
@@ -218,6 +237,12 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_that_do_not_end_are_refused() {
+        assert!(check_pattern("a[bc]*?").is_ok());
+        assert!(check_pattern("a[b").is_err() && check_pattern("a\\").is_err());
+    }
 
     #[test]
     fn references_match_patterns() {

@@ -1,11 +1,13 @@
 //! Saving images as an archive that docker of every age reads.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use image::archive::{self, SaveImage};
 use image::{Descriptor, Layer};
 use types::Reference;
 
+use super::index::{Image, repository_of};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
@@ -16,9 +18,10 @@ impl Engine {
     /// Writes images; nothing is written when one of the names is wrong. A name without a tag saves all of its
     /// repository's tags.
     pub async fn save(&self, names: Vec<String>, archive: Box<dyn Write + Send>) -> Result<()> {
-        let images = names
-            .iter()
-            .map(|name| self.to_save(name))
+        let images = self
+            .to_save(&names)?
+            .into_iter()
+            .map(|(image, refs)| self.with_content(&image, refs))
             .collect::<Result<Vec<_>>>()?;
         self.blocking("save", move |engine| {
             Ok(archive::save(archive, &engine.inner().content, &images)?)
@@ -26,8 +29,62 @@ impl Engine {
         .await
     }
 
-    fn to_save(&self, name: &str) -> Result<SaveImage> {
-        let image = self.images().find(name)?;
+    /// The images that names mean, each once, with the names that it is saved under; an id saves none.
+    fn to_save(&self, names: &[String]) -> Result<Vec<(Arc<Image>, Vec<Reference>)>> {
+        let state = self.images().read();
+        let mut all: Vec<(Arc<Image>, Vec<Reference>)> = Vec::new();
+        let mut add = |image: &Arc<Image>, reference: Option<Reference>| {
+            let at = match all.iter().position(|(have, _)| have.id == image.id) {
+                Some(at) => at,
+                None => {
+                    all.push((Arc::clone(image), Vec::new()));
+                    all.len() - 1
+                }
+            };
+            if let Some(reference) = reference
+                && !all[at].1.contains(&reference)
+            {
+                all[at].1.push(reference);
+            }
+        };
+        for name in names {
+            let parsed = Reference::parse_normalized(name).ok();
+            if let Some(reference) = &parsed
+                && reference.tag().is_none()
+                && reference.digest().is_none()
+            {
+                let repository = reference.name();
+                let mut found = false;
+                for (full, target) in &state.names {
+                    let tagged = repository_of(full) == repository && !full.contains('@');
+                    if let Some(image) = state.images.get(&target.image)
+                        && tagged
+                    {
+                        found = true;
+                        add(image, Reference::parse_normalized(full).ok());
+                    }
+                }
+                if found {
+                    continue;
+                }
+            }
+            // Docker's words: a name with a tag is looked for among the names, others among the ids as well.
+            let tagged = parsed
+                .filter(|reference| reference.tag().is_some() || reference.digest().is_some());
+            let image = state.find(name).map_err(|error| match (error, &tagged) {
+                (EngineError::NoSuchImage { .. }, Some(_)) => EngineError::NoSuchReference,
+                (EngineError::NoSuchImage { .. }, None) => {
+                    EngineError::NoSuchImage { name: name.clone() }
+                }
+                (other, _) => other,
+            })?;
+            let named = tagged.filter(|reference| state.resolve(reference).is_some());
+            add(&image, named);
+        }
+        Ok(all)
+    }
+
+    fn with_content(&self, image: &Image, refs: Vec<Reference>) -> Result<SaveImage> {
         let Some(manifest) = image.doc.manifest else {
             return Err(EngineError::unsupported(
                 "saving the image that is built into the program",
@@ -50,13 +107,6 @@ impl Engine {
                 diff_id: *diff_id,
             })
             .collect();
-        let refs = match Reference::parse_normalized(name) {
-            // An id is saved without a name.
-            Ok(reference) if self.images().read().resolve(&reference).is_some() => {
-                vec![reference.with_default_tag()]
-            }
-            _ => Vec::new(),
-        };
         let manifest = Descriptor {
             media_type,
             digest: manifest,

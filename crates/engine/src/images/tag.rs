@@ -18,7 +18,7 @@ impl Engine {
                 "refusing to create a tag with a digest reference",
             ));
         }
-        if reference.familiar_name() == "sha256" {
+        if matches!(reference.familiar_name().as_str(), "sha256" | "sha512") {
             return Err(EngineError::invalid(
                 "refusing to create an ambiguous tag using digest algorithm as name",
             ));

@@ -42,6 +42,21 @@ pub enum EngineError {
         /// As the client named it.
         name: String,
     },
+    /// No container has the name or id that is to be killed.
+    #[error("cannot kill container: {name}: No such container: {name}")]
+    NothingToKill {
+        /// As the client named it.
+        name: String,
+    },
+    /// A container can not be put on the network that it is to have; the class is that of the reason.
+    #[error("{doing}: {source}")]
+    Networking {
+        /// What was being done, in docker's words.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<EngineError>,
+    },
     /// No exec of this id.
     #[error("No such exec instance: {id}")]
     NoSuchExec {
@@ -54,6 +69,9 @@ pub enum EngineError {
         /// The familiar name, with its tag.
         name: String,
     },
+    /// A name with a tag that no image has, where Docker does not say which.
+    #[error("reference does not exist")]
+    NoSuchReference,
     /// No volume of this name.
     #[error("get {name}: no such volume")]
     NoSuchVolume {
@@ -161,9 +179,11 @@ pub enum EngineError {
         actual: String,
     },
     /// No such volume driver.
-    #[error("error looking up volume plugin {name}: plugin \"{name}\" not found")]
+    #[error("create {volume}: error looking up volume plugin {name}: plugin \"{name}\" not found")]
     NoSuchPlugin {
-        /// Its name.
+        /// The volume that was to be made.
+        volume: String,
+        /// The driver's name.
         name: String,
     },
     /// The container's files know no such user or group.
@@ -278,10 +298,13 @@ impl EngineError {
     pub fn class(&self) -> Class {
         match self {
             Self::NoSuchContainer { .. }
+            | Self::NothingToKill { .. }
             | Self::NoSuchExec { .. }
             | Self::NoSuchImage { .. }
+            | Self::NoSuchReference
             | Self::NoSuchVolume { .. }
             | Self::NoSuchNetwork { .. } => Class::NotFound,
+            Self::Networking { source, .. } => source.class(),
             Self::Ambiguous { .. } | Self::Invalid { .. } => Class::InvalidArgument,
             // As docker: a program that is not there or may not be executed is the request's fault.
             Self::StartFailed {

@@ -18,13 +18,13 @@ use crate::manifest::{Descriptor, Layer};
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// It is not a tar file, or a broken one.
-    #[error("archive/tar: invalid tar header: {reason}")]
+    #[error("archive/tar: invalid tar header")]
     Header {
         /// What is wrong.
         reason: &'static str,
     },
     /// It ends too early.
-    #[error("unexpected EOF: the archive is cut off")]
+    #[error("unexpected EOF")]
     Truncated,
     /// It could not be read or is not well compressed.
     #[error("cannot read the archive: {source}")]

@@ -110,11 +110,11 @@ pub enum RegistryError {
 #[derive(Debug, thiserror::Error)]
 pub enum TransportFault {
     /// The name has no address.
-    #[error("dial tcp: lookup {host}: {reason}")]
+    #[error("dial tcp: lookup {host}{reason}")]
     Lookup {
         /// The name.
         host: String,
-        /// Why.
+        /// Why, with what stands between: `: no such host`, ` on SERVER: REASON`.
         reason: String,
     },
     /// No connection could be made.
@@ -161,7 +161,7 @@ pub enum TransportFault {
 }
 
 /// An I/O error without Rust's "(os error N)", and in lowercase as Go writes it.
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     text.to_lowercase()

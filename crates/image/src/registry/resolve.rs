@@ -10,19 +10,21 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+use super::error::plain;
+
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const FILE_LIMIT: usize = 1 << 20;
 const MAX_SERVERS: usize = 3;
 const MAX_ADDRESSES: usize = 16;
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-const NO_SUCH_HOST: &str = "no such host";
+const NO_SUCH_HOST: &str = ": no such host";
 
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
 const CLASS_IN: u16 = 1;
 
-/// The addresses of `host`, IPv4 first, or why there are none.
+/// The addresses of `host`, IPv4 first, or why there are none: what follows `lookup HOST` in the sentence.
 pub(crate) async fn addresses(host: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
@@ -42,8 +44,11 @@ pub(crate) async fn addresses(host: &str) -> Result<Vec<IpAddr>, String> {
             match ask_both(*server, &name).await {
                 Ok(found) if !found.is_empty() => return Ok(found),
                 // This server knows that there is nothing; the next candidate's turn.
-                Ok(_) => break,
-                Err(error) => reason = format!("on {server}: {error}"),
+                Ok(_) => {
+                    reason = format!(" on {server}{NO_SUCH_HOST}");
+                    break;
+                }
+                Err(error) => reason = format!(" on {server}: {error}"),
             }
         }
     }
@@ -137,15 +142,20 @@ async fn ask_both(server: SocketAddr, name: &str) -> Result<Vec<IpAddr>, String>
 }
 
 async fn ask(server: SocketAddr, name: &str, kind: u16) -> Result<Vec<IpAddr>, String> {
-    let text = |error: std::io::Error| error.to_string();
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind((any, 0)).await.map_err(text)?;
-    socket.connect(server).await.map_err(text)?;
+    // Go's words, which Docker's users know.
+    let dialled = |error| format!("dial udp {server}: connect: {}", plain(&error));
+    let socket = UdpSocket::bind((any, 0)).await.map_err(dialled)?;
+    socket.connect(server).await.map_err(dialled)?;
+    let pair = match socket.local_addr() {
+        Ok(local) => format!("{local}->{server}"),
+        Err(_) => server.to_string(),
+    };
     let id = query_id();
-    let question = question(name, kind).ok_or(NO_SUCH_HOST)?;
+    let question = question(name, kind).ok_or("no such host")?;
     let query = [
         &id.to_be_bytes()[..],
         &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0],
@@ -153,11 +163,13 @@ async fn ask(server: SocketAddr, name: &str, kind: u16) -> Result<Vec<IpAddr>, S
     ]
     .concat();
     for _ in 0..2 {
-        socket.send(&query).await.map_err(text)?;
+        let written = |error| format!("write udp {pair}: write: {}", plain(&error));
+        socket.send(&query).await.map_err(written)?;
         let mut buffer = [0; 4096];
         let answer = timeout(ANSWER_WITHIN, async {
             loop {
-                let length = socket.recv(&mut buffer).await.map_err(text)?;
+                let read = |error| format!("read udp {pair}: read: {}", plain(&error));
+                let length = socket.recv(&mut buffer).await.map_err(read)?;
                 let answer = &buffer[..length];
                 // Anything that does not repeat our question is not an answer to it.
                 if answer.get(..2) == Some(&id.to_be_bytes()[..])
@@ -171,7 +183,7 @@ async fn ask(server: SocketAddr, name: &str, kind: u16) -> Result<Vec<IpAddr>, S
             return answer;
         }
     }
-    Err("i/o timeout".to_owned())
+    Err(format!("read udp {pair}: i/o timeout"))
 }
 
 /// An unpredictable number where the kernel gives one; the random source port does the rest.

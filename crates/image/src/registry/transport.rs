@@ -199,7 +199,7 @@ impl Transport {
         let lookup = timeout(self.timeouts.connect, resolve::addresses(host));
         let addresses = lookup
             .await
-            .unwrap_or_else(|_| Err("i/o timeout".to_owned()))
+            .unwrap_or_else(|_| Err(": i/o timeout".to_owned()))
             .map_err(|reason| TransportFault::Lookup {
                 host: host.to_owned(),
                 reason,
@@ -227,7 +227,7 @@ impl Transport {
         }
         Err(last.unwrap_or_else(|| TransportFault::Lookup {
             host: host.to_owned(),
-            reason: "no such host".to_owned(),
+            reason: ": no such host".to_owned(),
         }))
     }
 }

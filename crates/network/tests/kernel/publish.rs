@@ -154,7 +154,7 @@ fn ports_are_refused_to_everybody_else_and_free_at_once() {
     let refused = publish(&host, &other, &stranger, mapping).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "failed to bind port 0.0.0.0:8080/tcp: address already in use"
+        "failed to bind host port 0.0.0.0:8080/tcp: address already in use"
     );
 
     network.detach(&one.endpoint).unwrap();

@@ -77,6 +77,7 @@ pub(super) fn long_form(mount: &Mount) -> Result<MountSpec> {
             if let Some(driver) = &options.driver_config {
                 if !matches!(driver.name.as_str(), "" | "local") {
                     return Err(EngineError::NoSuchPlugin {
+                        volume: mount.source.clone(),
                         name: driver.name.clone(),
                     });
                 }
@@ -110,13 +111,12 @@ pub(super) fn long_form(mount: &Mount) -> Result<MountSpec> {
                 options: tmpfs_options(mount)?,
             }
         }
-        "image" | "npipe" | "cluster" => {
+        "image" => {
             return Err(EngineError::unsupported(format!(
                 "a mount of type \"{}\"",
                 mount.kind
             )));
         }
-        "" => return Err(EngineError::invalid("mount type unknown: \"\"")),
         other => {
             return Err(EngineError::invalid(format!(
                 "invalid mount config for type \"{other}\": mount type unknown"

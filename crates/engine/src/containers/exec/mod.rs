@@ -80,7 +80,11 @@ impl Exec {
     }
 
     fn command(&self) -> String {
-        self.request.cmd.as_deref().unwrap_or_default().join(" ")
+        match self.request.cmd.as_deref().and_then(<[_]>::split_first) {
+            // A blank follows the program even if nothing follows that: so docker's events say it.
+            Some((program, arguments)) => format!("{program} {}", arguments.join(" ")),
+            None => String::new(),
+        }
     }
 }
 

@@ -31,9 +31,7 @@ impl Engine {
         match container.run().status {
             Status::Running => {}
             Status::Paused => {
-                return Err(EngineError::conflict(texts::is_paused(
-                    container.id().as_str(),
-                )));
+                return Err(EngineError::conflict(texts::is_paused(id)));
             }
             Status::Restarting => {
                 return Err(EngineError::conflict(format!(
@@ -47,14 +45,10 @@ impl Engine {
                 });
             }
         }
-        if request
-            .cmd
-            .as_deref()
-            .is_none_or(|words| words.is_empty() || words[0].is_empty())
-        {
-            return Err(EngineError::invalid("no exec command specified"));
+        if request.cmd.as_deref().is_none_or(|words| words.is_empty()) {
+            return Err(EngineError::invalid("No exec command specified"));
         }
-        keys::parse(&request.detach_keys)?;
+        keys::parse(&request.detach_keys, "escape")?;
         let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
         let exec = Arc::new(Exec {
             id: id.clone(),
@@ -190,7 +184,7 @@ impl Engine {
             plan: encoded,
             tty: exec.request.tty,
             open_stdin: exec.request.attach_stdin && client.is_some(),
-            detach_keys: keys::parse(&exec.request.detach_keys)?,
+            detach_keys: keys::parse(&exec.request.detach_keys, "escape")?,
             attachments,
         }));
         exec.set(|progress| progress.running = true);
