@@ -180,7 +180,7 @@ impl Engine {
             .unwrap();
         let program = match self.kind {
             Kind::Wharf => Self::program(),
-            Kind::Dockerd => "/usr/sbin/dockerd".into(),
+            Kind::Dockerd => dockerd(),
         };
         let mut command = match wrapper.split_first() {
             Some((first, rest)) => {
@@ -190,8 +190,14 @@ impl Engine {
             }
             None => self.sandbox.command(program),
         };
-        if self.kind == Kind::Wharf {
-            command.arg("daemon");
+        match self.kind {
+            Kind::Wharf => drop(command.arg("daemon")),
+            Kind::Dockerd => {
+                // Its proxy lies beside it.
+                let folder = dockerd().parent().unwrap_or(Path::new("/")).to_owned();
+                let path = std::env::var("PATH").unwrap_or_default();
+                command.env("PATH", format!("{}:{path}", folder.display()));
+            }
         }
         command
             .arg(format!("--host=unix://{}", self.socket().display()))
@@ -464,6 +470,11 @@ impl Drop for Engine {
             remove_cgroups(&hierarchy.path().join(format!("wharf-{instance}")));
         }
     }
+}
+
+/// Docker's daemon: Debian's, or the one that `DOCKERD` names.
+fn dockerd() -> PathBuf {
+    std::env::var_os("DOCKERD").map_or_else(|| "/usr/sbin/dockerd".into(), PathBuf::from)
 }
 
 fn remove_cgroups(folder: &Path) {

@@ -5,6 +5,10 @@
 //! is compared with Docker's, both by Docker's client. Ids, times and addresses are masked. Lines
 //! that differ and may are listed with a reason in `tests/data/client-differences` and
 //! `tests/data/engine-differences`; one that is listed and does not differ fails the test too.
+//!
+//! `tests/data/docker-28` holds what Docker's client said on dockerd 28.2 to the lines of
+//! `tests/data/misuse`; what it says on Wharf is compared with that, with `tests/data/docker-28-differences` as the
+//! list. The answers are written anew by `ENGINE=dockerd DOCKERD=PATH RECORD=1`, with the path of such a daemon.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,30 +22,115 @@ fn both_clients_and_both_engines_say_the_same() {
         Kind::Wharf => ("client-differences", (Kind::Wharf, true)),
         Kind::Dockerd => ("engine-differences", (Kind::Dockerd, false)),
     };
-    let lines = invocations();
+    let lines = invocations("invocations");
     assert!(lines.len() >= 120);
     let (expected, found) = std::thread::scope(|scope| {
         let by_docker = scope.spawn(|| answers(Kind::Wharf, false, &lines));
         let by_other = scope.spawn(|| answers(other.0, other.1, &lines));
         (by_docker.join().unwrap(), by_other.join().unwrap())
     });
-    let known = known(differences);
-    let mut differing = BTreeSet::new();
     let mut report = String::new();
-    for ((line, docker), other) in lines.iter().zip(&expected).zip(&found) {
-        if docker == other {
-            continue;
+    differ(&lines, &expected, &found, &known(differences), &mut report);
+    assert!(report.is_empty(), "{report}");
+}
+
+#[test]
+fn misuse_is_told_in_docker_s_words() {
+    let lines = invocations("misuse");
+    let mut report = String::new();
+    match Kind::from_environment() {
+        Kind::Wharf if is_reference() => {
+            let found = answers(Kind::Wharf, false, &lines);
+            beside_docker_28("misuse", &lines, &found, &mut report);
         }
-        differing.insert(line.text.clone());
-        if !known.contains(&line.text) {
-            let _ = writeln!(report, "{}\n  {docker:?}\n  {other:?}", line.text);
+        Kind::Wharf => {
+            testkit::skip("the answers of Docker 28 are those of its client on cgroup v1")
         }
-    }
-    // An invocation may be there several times: one difference is enough.
-    for line in known.difference(&differing) {
-        let _ = writeln!(report, "{line}\n  is listed and does not differ");
+        Kind::Dockerd if std::env::var_os("RECORD").is_none() => {
+            // The words of 20.10 are others.
+        }
+        Kind::Dockerd => {
+            record("misuse", &lines, &answers(Kind::Dockerd, false, &lines));
+        }
     }
     assert!(report.is_empty(), "{report}");
+}
+
+/// Tells in `report` which lines differ and are not known to, and which are known to and do not.
+fn differ(
+    lines: &[Invocation],
+    expected: &[Answer],
+    found: &[Answer],
+    known: &BTreeSet<String>,
+    report: &mut String,
+) {
+    let mut unused = known.clone();
+    for ((line, expected), found) in lines.iter().zip(expected).zip(found) {
+        if expected != found && !known.contains(&line.text) {
+            let _ = writeln!(report, "{}\n  {expected:?}\n  {found:?}", line.text);
+        }
+        if expected != found {
+            unused.remove(&line.text);
+        }
+    }
+    for line in unused {
+        let _ = writeln!(report, "{line}\n  is listed and does not differ");
+    }
+}
+
+/// Whether the answers that were recorded can be those of this machine: by the client of the same release, on the same
+/// kind of control groups.
+fn is_reference() -> bool {
+    let client = std::process::Command::new("docker")
+        .arg("--version")
+        .output();
+    client.is_ok_and(|done| String::from_utf8_lossy(&done.stdout).contains("version 28."))
+        && std::path::Path::new("/sys/fs/cgroup/memory").exists()
+}
+
+fn recorded(name: &str) -> String {
+    format!("{}/data/docker-28/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compares with the answers of Docker 28, where they were recorded on such a machine.
+fn beside_docker_28(name: &str, lines: &[Invocation], found: &[Answer], report: &mut String) {
+    if !is_reference() {
+        return;
+    }
+    let path = recorded(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (asked, expected): (Vec<String>, Vec<Answer>) = text
+        .lines()
+        .map(|line| {
+            let (line, status, stdout, stderr): (String, i32, String, String) =
+                serde_json::from_str(line).unwrap();
+            let answer = Answer {
+                status,
+                stdout,
+                stderr,
+            };
+            (line, answer)
+        })
+        .unzip();
+    let texts: Vec<&String> = lines.iter().map(|line| &line.text).collect();
+    assert!(
+        texts.iter().copied().eq(&asked),
+        "{name} is not what Docker's answers were recorded for"
+    );
+    let mut known = known("docker-28-differences");
+    known.retain(|text| texts.contains(&text));
+    differ(lines, &expected, found, &known, report);
+}
+
+/// Writes the answers of Docker's daemon down.
+fn record(name: &str, lines: &[Invocation], found: &[Answer]) {
+    let mut text = String::new();
+    for (line, answer) in lines.iter().zip(found) {
+        let entry = (&line.text, answer.status, &answer.stdout, &answer.stderr);
+        text.push_str(&serde_json::to_string(&entry).unwrap());
+        text.push('\n');
+    }
+    fs::write(recorded(name), text).unwrap();
 }
 
 /// One line of the list.
@@ -56,8 +145,8 @@ fn data(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn invocations() -> Vec<Invocation> {
-    data("invocations")
+fn invocations(name: &str) -> Vec<Invocation> {
+    data(name)
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| {
@@ -107,7 +196,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// What a client printed and returned, with what differs between any two runs masked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Answer {
     status: i32,
     stdout: String,
@@ -138,8 +227,15 @@ fn answers(kind: Kind, wharf: bool, lines: &[Invocation]) -> Vec<Answer> {
 
 fn masked(done: &Finished, root: &str) -> Answer {
     let text = |text: &str| {
+        let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
         text.replace(root, "ROOT")
             .replace("/data/v1/", "/data/")
+            .replace(&format!("to {processors}.00"), "to N.00")
+            .replace(&format!("only {processors} CPUs"), "only N CPUs")
+            .replace(
+                &format!("available: 0-{}", processors - 1),
+                "available: ALL",
+            )
             .lines()
             // Only Wharf has images of its own.
             .filter(|line| !line.contains("wharf/isolation") && !line.starts_with("wharf  "))

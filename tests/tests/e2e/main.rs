@@ -8,6 +8,7 @@ mod census;
 mod compare;
 mod crowd;
 mod disk;
+mod documents;
 mod flags;
 mod flags_rare;
 mod followers;
