@@ -10,6 +10,8 @@ mod connection;
 mod dispatch;
 mod failure;
 mod filters;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handlers;
 mod peer;
 mod query;

@@ -14,6 +14,8 @@ mod detach;
 mod failure;
 mod flag;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod help;
 mod host;
 mod invoke;

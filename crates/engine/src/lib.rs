@@ -15,6 +15,8 @@ mod containers;
 mod engine;
 mod events;
 mod filters;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod groups;
 mod host;
 mod images;

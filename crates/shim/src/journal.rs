@@ -26,7 +26,7 @@ pub const STEP: usize = 4096;
 /// The longest file in bytes; beyond it the oldest records are lost, acknowledged or not.
 pub const LIMIT: usize = 1 << 20;
 
-const MAGIC: [u8; 4] = *b"WJR1";
+pub(crate) const MAGIC: [u8; 4] = *b"WJR1";
 const TEXT: usize = 64;
 
 /// What a journal holds.
@@ -263,7 +263,7 @@ fn encode(event: &Event) -> Option<[u8; RECORD]> {
     Some(record)
 }
 
-fn decode(record: &[u8]) -> Option<Event> {
+pub(crate) fn decode(record: &[u8]) -> Option<Event> {
     let record: &[u8; RECORD] = record.try_into().ok()?;
     let number = |from: usize| {
         let bytes = record.get(from..from + 8)?;
@@ -316,7 +316,7 @@ fn event_kind(kind: u8, numbers: [u64; 4], text: &str) -> Option<EventKind> {
 }
 
 /// CRC-32 (ISO 3309, polynomial 0xEDB88320), bit by bit: a table would cost each shim a page.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
             (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1))

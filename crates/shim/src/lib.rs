@@ -8,6 +8,8 @@ mod clock;
 mod conn;
 pub mod detach;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod journal;
 pub mod launcher;
 pub mod logs;

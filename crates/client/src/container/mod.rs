@@ -5,11 +5,11 @@ mod config;
 pub(crate) mod create;
 mod environment;
 pub(crate) mod flags;
-mod mounts;
+pub(crate) mod mounts;
 mod networks;
-mod ports;
+pub(crate) mod ports;
 mod security;
-mod values;
+pub(crate) mod values;
 
 pub(crate) use config::{Attachments, request};
 pub(crate) use environment::{environment, label};

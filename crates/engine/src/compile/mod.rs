@@ -17,6 +17,8 @@ mod refuse;
 pub(crate) mod security;
 pub(crate) mod users;
 
+use std::collections::BTreeMap;
+
 use api_types::{Config, HostConfig, NetworkingConfig};
 
 use crate::engine::Engine;
@@ -33,12 +35,37 @@ pub(crate) fn check(
     networking: &NetworkingConfig,
     engine: &Engine,
 ) -> Result<Modes> {
+    let facts = Facts {
+        processors: engine.inner().host.processors,
+        online: &engine.inner().host.online,
+        log_driver: &engine.config().log_driver,
+        log_options: &engine.config().log_opts,
+    };
+    check_on(config, host, networking, &facts)
+}
+
+/// What a request is checked against.
+pub(crate) struct Facts<'a> {
+    pub(crate) processors: usize,
+    /// The processors' numbers, as a list.
+    pub(crate) online: &'a str,
+    /// What containers get that ask for no log.
+    pub(crate) log_driver: &'a str,
+    pub(crate) log_options: &'a BTreeMap<String, String>,
+}
+
+/// [`check`] without an engine.
+pub(crate) fn check_on(
+    config: &mut Config,
+    host: &mut HostConfig,
+    networking: &NetworkingConfig,
+    facts: &Facts<'_>,
+) -> Result<Modes> {
     refuse::check(config, host, networking)?;
     check_config(config)?;
-    let facts = &engine.inner().host;
-    limits::check(host, facts.processors, &facts.online)?;
+    limits::check(host, facts.processors, facts.online)?;
     policy::check_restart(host)?;
-    policy::logging(host, &engine.config().log_driver, &engine.config().log_opts)?;
+    policy::logging(host, facts.log_driver, facts.log_options)?;
     security::capabilities(host)?;
     security::options(host)?;
     security::rlimits(host)?;

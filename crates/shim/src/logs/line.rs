@@ -18,7 +18,7 @@ pub struct Line {
 
 impl Line {
     /// Reads an object; `None` if it is none, or lacks what each must have.
-    pub(super) fn parse(object: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(object: &[u8]) -> Option<Self> {
         let (mut time, mut stream, mut text, mut attrs) = (None, None, None, Vec::new());
         let mut rest = json::after(object, b'{')?;
         loop {
@@ -63,7 +63,7 @@ impl Line {
     }
 
     /// Reads only the time: it comes last in what the shim writes.
-    pub(super) fn time_of(object: &[u8]) -> Option<u64> {
+    pub(crate) fn time_of(object: &[u8]) -> Option<u64> {
         const KEY: &[u8] = b"\"time\":\"";
         // The longest time has 35 characters.
         let tail = &object[object.len().saturating_sub(64)..];

@@ -12,6 +12,8 @@ mod reader;
 mod watch;
 mod writer;
 
+#[cfg(fuzzing)]
+pub(crate) use json::escape;
 pub use line::Line;
 pub use reader::{Next, Options, Reader};
 pub use watch::{Changes, WatchId, Watcher};

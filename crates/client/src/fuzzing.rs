@@ -1,0 +1,49 @@
+//! Doors to what only this crate knows, for the fuzz targets in `fuzz/`.
+
+use std::collections::BTreeMap;
+
+use crate::container::{mounts, ports, values};
+use crate::detach::DetachKeys;
+use crate::frames::Frames;
+use crate::template::Template;
+
+/// Reads a flag's value in every way that a flag has.
+pub fn value(text: &str) {
+    let _ = values::bytes(text);
+    let _ = values::bytes_or_unlimited(text);
+    let _ = values::nano_cpus(text);
+    let _ = values::ulimit(text);
+    let _ = mounts::mount(text);
+    let _ = mounts::volume_flag(text);
+    let _ = mounts::tmpfs_flag(&[text.to_owned()]);
+    let _ = ports::publish(text, &mut BTreeMap::new(), &mut Default::default());
+    let _ = ports::expose(text, &mut BTreeMap::new());
+    let _ = crate::time::parse(text);
+}
+
+/// What a stream in frames has for standard output and error when it arrives in pieces of `size` bytes, and whether it was
+/// one to its end.
+pub fn frames(stream: &[u8], size: usize) -> (Vec<u8>, Vec<u8>, bool) {
+    let (mut frames, mut out, mut err) = (Frames::default(), Vec::new(), Vec::new());
+    for piece in stream.chunks(size.max(1)) {
+        if frames.write(piece, &mut out, &mut err).is_err() {
+            return (out, err, false);
+        }
+    }
+    (out, err, true)
+}
+
+/// Renders a template over a value.
+pub fn template(text: &str, data: &serde_json::Value) {
+    if let Ok(template) = Template::parse(text) {
+        let _ = template.render(data);
+        let _ = template.render_heading(data);
+    }
+}
+
+/// Types `input` at a terminal that is left by `keys`.
+pub fn keys(keys: &str, input: &[u8]) {
+    if let Ok(mut keys) = DetachKeys::parse(keys) {
+        keys.filter(input, &mut Vec::new());
+    }
+}
