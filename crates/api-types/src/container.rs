@@ -22,6 +22,9 @@ pub struct ContainerCreate {
     /// Networks to join.
     #[serde(rename = "NetworkingConfig")]
     pub networking_config: NetworkingConfig,
+    /// What is mounted below a read-only bind stays writable, as it did before API 1.44. Not of the body.
+    #[serde(skip)]
+    pub only_top_read_only: bool,
 }
 
 impl ContainerCreate {
@@ -36,6 +39,7 @@ impl ContainerCreate {
             config,
             host_config: rest.host_config,
             networking_config: rest.networking_config,
+            only_top_read_only: false,
         })
     }
 }

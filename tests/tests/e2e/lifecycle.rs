@@ -411,3 +411,47 @@ fn a_hangup_makes_the_daemon_read_its_configuration() {
         }
     });
 }
+
+#[test]
+fn only_the_stop_signal_ends_a_policy() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+        for (stops, status) in [("CONT", "running"), ("TERM", "exited")] {
+            let run = [
+                "run",
+                "-d",
+                "--name",
+                "kept",
+                "--restart",
+                "always",
+                "--stop-signal",
+                stops,
+                "busybox",
+                "sh",
+                "-c",
+                script,
+            ];
+            engine.d(&run).ok();
+            let ready = |times: usize| {
+                testkit::eventually(
+                    "the trap is set",
+                    std::time::Duration::from_secs(20),
+                    || {
+                        let log = engine.d(&["logs", "kept"]).ok().stdout;
+                        (log.matches("ready").count() == times).then_some(())
+                    },
+                );
+            };
+            ready(1);
+            engine.d(&["kill", "-s", "TERM", "kept"]).ok();
+            if status == "running" {
+                ready(2);
+            }
+            testkit::eventually(status, std::time::Duration::from_secs(20), || {
+                state(engine, "kept").starts_with(status).then_some(())
+            });
+            engine.d(&["rm", "-f", "kept"]).ok();
+        }
+    });
+}

@@ -375,6 +375,21 @@ fn a_bound_dev_is_left_as_it_is() {
                 }
             }
         }
+        // And so do newer ones for older clients.
+        let mut command = engine.docker(&[
+            "run",
+            "--rm",
+            "-v",
+            "/dev:/dev:ro",
+            "busybox",
+            "grep",
+            " /dev/shm ",
+            "/proc/self/mountinfo",
+        ]);
+        command.env("DOCKER_API_VERSION", "1.41");
+        let done = testkit::run(command, b"").ok();
+        let flags = done.stdout.split_whitespace().nth(5).unwrap_or_default();
+        assert!(flags.starts_with("rw,"), "{}", done.stdout);
     });
 }
 

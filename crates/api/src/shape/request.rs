@@ -36,6 +36,7 @@ pub(crate) fn adapt(body: &mut ContainerCreate, version: Version) -> Result<(), 
         host.kernel_memory_tcp = 0;
     }
     adapt_mounts(host, version)?;
+    body.only_top_read_only = version < Version(44);
     if let Some(check) = body
         .config
         .healthcheck

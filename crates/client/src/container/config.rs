@@ -52,6 +52,7 @@ pub(crate) fn request(
         networking_config: NetworkingConfig {
             endpoints_config: Some(networks::endpoints(connections)),
         },
+        ..ContainerCreate::default()
     })
 }
 

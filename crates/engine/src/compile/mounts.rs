@@ -111,6 +111,13 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
     Ok(all)
 }
 
+/// Makes read-only binds leave what is mounted below them as it is.
+pub(crate) fn keep_below_writable(mounts: &mut [MountSpec]) {
+    for mount in mounts {
+        mount.only_top_read_only |= mount.read_only && matches!(mount.source, Source::Bind { .. });
+    }
+}
+
 fn depth(path: &str) -> usize {
     path.bytes().filter(|&byte| byte == b'/').count()
 }

@@ -253,14 +253,6 @@ pub(crate) fn parse_signal(text: &str) -> Result<i32> {
         .ok_or_else(invalid)
 }
 
-/// The name of a signal without its `SIG`, or its number.
-pub(crate) fn signal_name(number: i32) -> String {
-    SIGNALS
-        .iter()
-        .find(|(_, known)| *known == number)
-        .map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use api_types::RestartPolicy;

@@ -138,6 +138,7 @@ impl Engine {
             mut config,
             host_config: mut host,
             networking_config: networking,
+            only_top_read_only,
         } = request;
         merge::merge(&mut config, &image.config);
         let command = merge::command(&config);
@@ -160,7 +161,10 @@ impl Engine {
                 _ => id.short().to_owned(),
             };
         }
-        let mounts = compile::mounts::collect(&config, &host)?;
+        let mut mounts = compile::mounts::collect(&config, &host)?;
+        if only_top_read_only {
+            compile::mounts::keep_below_writable(&mut mounts);
+        }
         for mount in &mounts {
             if let Source::Bind {
                 path,

@@ -8,7 +8,7 @@ use shim::protocol::{Request, StopRequest};
 
 use super::record::Status;
 use super::registry::Container;
-use crate::compile::policy::{parse_signal, signal_name};
+use crate::compile::policy::parse_signal;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
@@ -178,9 +178,11 @@ impl Engine {
             ))
         };
         container.live_link().map_err(|_| refuse())?;
-        let deadly = signal == 9
-            || signal_name(signal) == container.spec.config.stop_signal.trim_start_matches("SIG");
-        if deadly || signal == 15 {
+        let stops = match container.spec.config.stop_signal.as_str() {
+            "" => 15,
+            text => parse_signal(text)?,
+        };
+        if signal == 9 || signal == stops {
             self.change(
                 container,
                 Vec::new(),
