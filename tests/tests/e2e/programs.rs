@@ -74,16 +74,18 @@ fn a_bash_on_a_terminal() {
             terminal.expect("97\r\n/dev/pts/0");
             terminal.expect("root@box:/# ");
             // Job control: a job is stopped, listed, and brought back.
-            terminal.send("cat\n");
-            std::thread::sleep(Duration::from_millis(300));
+            terminal.send("cat -n\n");
+            terminal.send("once\n");
+            terminal.expect("1\tonce\r\n");
             terminal.send("\x1a");
             terminal.expect("Stopped");
+            terminal.expect("cat -n\r\n");
             terminal.send("jobs; fg\n");
             // The list names the job, and `fg` names it again when it is in front.
-            terminal.expect("cat\r\n");
-            terminal.expect("cat\r\n");
+            terminal.expect("cat -n\r\n");
+            terminal.expect("cat -n\r\n");
             terminal.send("once more\n");
-            terminal.expect("once more\r\nonce more");
+            terminal.expect("2\tonce more\r\n");
             terminal.send("\x03");
             terminal.expect("root@box:/# ");
             terminal.send("exit 9\n");

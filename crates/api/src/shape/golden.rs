@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::{Kind, disk_usage, reshape};
 use crate::version::Version;
 
-const VERSIONS: [u16; 5] = [24, 30, 41, 43, 50];
+/// Those of whole answers, differences by name, are compared in `tests/tests/e2e/documents.rs`, newer versions too.
+const VERSIONS: [u16; 3] = [24, 30, 41];
 
 fn golden(version: u16, name: &str) -> Value {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

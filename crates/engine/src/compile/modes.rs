@@ -212,7 +212,7 @@ mod tests {
                 ipc_mode: "container:".into(),
                 ..Default::default()
             }),
-            "invalid IPC mode: container:"
+            "invalid IPC mode: invalid container format container:<name|id>"
         );
     }
 

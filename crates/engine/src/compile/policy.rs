@@ -306,7 +306,7 @@ mod tests {
             read_logging("bogus", &BTreeMap::new())
                 .unwrap_err()
                 .to_string(),
-            "logger: no log driver named 'bogus' is registered"
+            "error looking up logging plugin bogus: plugin \"bogus\" not found"
         );
     }
 
