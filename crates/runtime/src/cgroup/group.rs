@@ -164,7 +164,7 @@ impl Group {
     }
 
     /// Folders of the parent in version 1 hierarchies that the group shares with its siblings, as the hierarchies that
-    /// [`SHARED`] names where it needs no limits there. Empty where the parent can not be made: nothing is missed then but a
+    /// `SHARED` names where it needs no limits there. Empty where the parent can not be made: nothing is missed then but a
     /// program's idea of its surroundings.
     pub fn shared(&self) -> Vec<PathBuf> {
         let shared = self.shared_folders();
