@@ -107,6 +107,35 @@ fn a_published_port_is_reached_from_everywhere() {
 }
 
 #[test]
+fn a_container_publishes_thousands_of_ports_and_others_start_beside_it() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        // A media server's range, and what it is steered through.
+        serve(
+            engine,
+            "media",
+            &["-p", "20000-24999:20000-24999/udp", "-p", "8080:80"],
+        );
+        answers(engine, "127.0.0.1", "8080", "media");
+        engine
+            .d(&["run", "--rm", "-p", "8081:80", "busybox", "true"])
+            .ok();
+        let taken = engine
+            .d(&["run", "--rm", "-p", "24999:1/udp", "busybox", "true"])
+            .fails_with(125);
+        assert!(
+            taken.stderr.contains("port is already allocated"),
+            "{}",
+            taken.stderr
+        );
+        engine.d(&["rm", "-f", "media"]).ok();
+        engine
+            .d(&["run", "--rm", "-p", "24999:1/udp", "busybox", "true"])
+            .ok();
+    });
+}
+
+#[test]
 fn a_port_in_use_is_refused_and_leaves_no_half_started_container() {
     Engine::run(|engine| {
         engine.load_busybox();

@@ -41,8 +41,8 @@ pub(crate) struct Wanted {
     pub(crate) host_port_last: u16,
 }
 
-/// At most so many published ports a container; a range of all ports times two protocols is far above it.
-const LIMIT: usize = 4096;
+/// At most so many published ports a container: every port of a host in both protocols.
+const LIMIT: usize = 2 * 65_536;
 
 /// Reads `80/tcp`; a missing protocol is TCP.
 pub(crate) fn parse_port(text: &str) -> Result<(u16, Protocol)> {

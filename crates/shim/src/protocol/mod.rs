@@ -36,8 +36,9 @@ pub const MINOR: u16 = 0;
 pub const INLINE_LIMIT: usize = 64 << 10;
 /// The longest body at all, in bytes: a plan with a megabyte of arguments and environment fits.
 pub const BODY_LIMIT: usize = 8 << 20;
-/// The most descriptors that one message may bring.
-pub const DESCRIPTOR_LIMIT: usize = 1024;
+/// The most descriptors that one message may bring: a reservation for every TCP and UDP port of a host, and a thousand
+/// for the rest of a start.
+pub const DESCRIPTOR_LIMIT: usize = 2 * 65_536 + 1024;
 
 pub(crate) const HEADER_LENGTH: usize = 14;
 
