@@ -13,6 +13,9 @@ use crate::flags::Invocation;
 const DEFAULT_FILE: &str = "/etc/wharf/daemon.json";
 /// A configuration file larger than this is not one.
 const FILE_LIMIT: u64 = 1 << 20;
+const DATA_ROOT: &str = "/var/lib/wharf";
+const EXEC_ROOT: &str = "/run/wharf";
+const PIDFILE: &str = "/run/wharf.pid";
 
 /// Why the configuration can not be used.
 #[derive(Debug, Error)]
@@ -116,12 +119,12 @@ impl Config {
         let text = |name: &str, from_file: Option<String>| {
             typed.value(name).map(str::to_owned).or(from_file)
         };
-        let folder = |name: &'static str, from_file: Option<PathBuf>, default: &str| {
+        let folder = |name: &'static str, from_file: Option<PathBuf>, default: PathBuf| {
             let path = typed
                 .value(name)
                 .map(PathBuf::from)
                 .or(from_file)
-                .unwrap_or_else(|| default.into());
+                .unwrap_or(default);
             if path.is_absolute() {
                 Ok(path)
             } else {
@@ -138,11 +141,18 @@ impl Config {
         } else {
             text("log-level", file.log_level).unwrap_or_else(|| "info".to_owned())
         };
+        let exec_root = folder("exec-root", file.exec_root, EXEC_ROOT.into())?;
+        // Daemons with roots of their own run side by side without being told one more path.
+        let pidfile = if exec_root == Path::new(EXEC_ROOT) {
+            PathBuf::from(PIDFILE)
+        } else {
+            exec_root.join("wharf.pid")
+        };
         Ok(Config {
             hosts: list("host", file.hosts),
-            data_root: folder("data-root", file.data_root, "/var/lib/wharf")?,
-            exec_root: folder("exec-root", file.exec_root, "/run/wharf")?,
-            pidfile: folder("pidfile", file.pidfile, "/run/wharf.pid")?,
+            data_root: folder("data-root", file.data_root, DATA_ROOT.into())?,
+            pidfile: folder("pidfile", file.pidfile, pidfile)?,
+            exec_root,
             log_level: log_level(level)?,
             bridge: text("bridge", file.bridge).filter(|name| !name.is_empty()),
             bip: text("bip", file.bip).map(|value| bip(&value)).transpose()?,
@@ -258,6 +268,21 @@ mod tests {
         assert_eq!(config.exec_root, Path::new("/e"));
         assert_eq!(config.bip, Some(([10, 9, 0, 1].into(), 24)));
         assert_eq!(config.log_level, "debug");
+    }
+
+    #[test]
+    fn a_daemon_with_an_exec_root_of_its_own_has_a_pid_file_of_its_own() {
+        let pidfile = |args: &[&str]| load(args, Some("{}")).unwrap().pidfile;
+        assert_eq!(pidfile(&[]), Path::new("/run/wharf.pid"));
+        assert_eq!(
+            pidfile(&["--exec-root=/run/wharf"]),
+            Path::new("/run/wharf.pid")
+        );
+        assert_eq!(pidfile(&["--exec-root=/e"]), Path::new("/e/wharf.pid"));
+        assert_eq!(
+            pidfile(&["--exec-root=/e", "--pidfile=/p"]),
+            Path::new("/p")
+        );
     }
 
     #[test]

@@ -86,7 +86,7 @@ const FLAGS: &[Flag] = &[
         "pidfile",
         Some('p'),
         Takes::Value,
-        "File that holds the daemon's pid (default \"/run/wharf.pid\")",
+        "File that holds the daemon's pid (default \"/run/wharf.pid\", or wharf.pid in another exec root)",
     ),
     flag("version", Some('v'), Takes::Switch, "Print the version"),
 ];
