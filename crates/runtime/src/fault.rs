@@ -124,6 +124,8 @@ steps! {
     NotExecutable = 49,
     /// The kernel refuses the program.
     Execute = 50,
+    /// Waiting at the gate for the word to start.
+    Gate = 51,
 }
 
 /// What stopped a process on its way to its program.
@@ -327,6 +329,7 @@ fn phrase(step: Step) -> &'static str {
         Step::NoNewPrivileges => "prctl(PR_SET_NO_NEW_PRIVS)",
         Step::ParentDeath => "prctl(PR_SET_PDEATHSIG)",
         Step::Cleanup => "closing descriptors before the program",
+        Step::Gate => "waiting for the start",
         Step::Init => "starting the program below the container's init",
         // Described with what the plan says about them, before this is asked.
         Step::MountSource

@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use runtime::plan::{ExecPlan, IdMap, NsMode, Plan, ProcessPlan, Rlimit, Seccomp};
-use runtime::spawn::{Spawned, Stdio, exec, spawn};
+use runtime::plan::{ExecPlan, FdSlot, IdMap, NsMode, Plan, ProcessPlan, Rlimit, Seccomp};
+use runtime::spawn::{Spawned, Stdio, exec, make_gate, pass_gate, spawn};
 use runtime::{Prepared, PreparedExec, Step};
 use support::{all_caps, plan, root};
 use sys::process::{CloneArgs, Cloned, Exit};
@@ -113,6 +113,23 @@ fn the_walk_does_not_allocate() {
     a_fault_does_not_allocate(root.path());
     joining_does_not_allocate(root.path());
     a_user_namespace_does_not_allocate(root.path());
+    a_gate_does_not_allocate(root.path());
+}
+
+fn a_gate_does_not_allocate(root: &std::path::Path) {
+    let path = tempfile::tempdir().unwrap();
+    let folder = std::fs::File::open(path.path()).unwrap();
+    for (name, no_new_privs) in [("first", false), ("second", true)] {
+        let fds = [make_gate(folder.as_fd(), name).unwrap()];
+        let mut plan = everything(root);
+        plan.process.gate = Some(FdSlot(0));
+        plan.process.no_new_privs = no_new_privs;
+        let prepared = Prepared::new(plan).unwrap();
+        let spawned = spawn(&prepared, &fds, Stdio::default()).unwrap();
+        drop(fds);
+        pass_gate(folder.as_fd(), name).unwrap();
+        assert_eq!(wait(&spawned), Exit::Code(5));
+    }
 }
 
 fn the_allocator_kills_children() {

@@ -30,6 +30,15 @@ pub fn take_variables<const N: usize>(names: [&str; N]) -> io::Result<[Option<Os
     }))
 }
 
+/// The first of `count` descriptors from number `first` on that is not open.
+pub fn first_missing(first: u16, count: u16) -> Option<i32> {
+    (i32::from(first)..i32::from(first) + i32::from(count)).find(|number| {
+        // SAFETY: F_GETFD on any number touches no memory; it fails when the number is not open.
+        let flags = unsafe { libc::fcntl(*number, libc::F_GETFD) };
+        flags == -1
+    })
+}
+
 /// Takes ownership of `count` descriptors from number `first` on, each set to close on execve.
 ///
 /// Numbers that are not open are left out. Only the first call of a process gets any: nobody

@@ -76,7 +76,7 @@ impl Group {
 
     /// Path in each hierarchy, without a leading slash.
     pub fn path(&self) -> String {
-        format!("{}/{}", self.parent.path(), self.name)
+        below(self.parent.path(), &self.name)
     }
 
     fn unified(&self) -> Option<Folder<'_>> {
@@ -400,7 +400,7 @@ impl Parent {
     pub fn group(&self, name: &str) -> Result<Group, CgroupError> {
         check_name(name)?;
         let hierarchies = &self.layout().hierarchies().v1;
-        let path = format!("{}/{name}", self.path());
+        let path = below(self.path(), name);
         let exists = |index: &usize| hierarchies[*index].folder().has(&path);
         let v1 = (0..hierarchies.len())
             .filter(exists)
@@ -410,6 +410,15 @@ impl Parent {
             name: name.to_owned(),
             v1: AtomicU32::new(v1),
         })
+    }
+}
+
+/// The path of `name` beneath the group `parent`, which is empty for the top.
+fn below(parent: &str, name: &str) -> String {
+    if parent.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{parent}/{name}")
     }
 }
 

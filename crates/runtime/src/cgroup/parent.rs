@@ -43,10 +43,13 @@ impl Place {
 }
 
 impl Parent {
-    /// Opens the parent at `path`, relative to the top of each hierarchy. In the unified tree it is made now and
+    /// Opens the parent at `path`, relative to the top of each hierarchy (empty: the top itself). In the unified tree it is made now and
     /// its controllers are enabled down the path; in others when a container first needs it.
     pub fn open(layout: &Layout, path: &str) -> Result<Parent, CgroupError> {
-        let path = checked(path)?;
+        let path = match path.trim_matches('/') {
+            "" => String::new(),
+            below => checked(below)?,
+        };
         let hierarchies = layout.hierarchies();
         let mut enabled = Vec::new();
         let unified = match &hierarchies.unified {
@@ -153,7 +156,11 @@ impl Parent {
         let hierarchies = self.0.layout.hierarchies();
         for hierarchy in hierarchies.v1.iter().chain(&hierarchies.unified) {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            match rustix::fs::openat(&hierarchy.root, &*self.0.path, flags, Mode::empty()) {
+            let path = match &*self.0.path {
+                "" => ".",
+                below => below,
+            };
+            match rustix::fs::openat(&hierarchy.root, path, flags, Mode::empty()) {
                 Ok(folder) => each(hierarchy, folder)?,
                 Err(Errno::NOENT) => {}
                 Err(errno) => {
@@ -193,11 +200,12 @@ pub(super) fn check_name(name: &str) -> Result<(), CgroupError> {
     }
 }
 
-/// Each prefix of `path` that ends at a slash or at its end, shortest first.
+/// Each prefix of `path` that ends at a slash or at its end, shortest first. The top has none.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/')
         .map(|(at, _)| &path[..at])
         .chain([path])
+        .filter(|prefix| !prefix.is_empty())
 }
 
 fn open_place(hierarchy: &Hierarchy, path: &str) -> Result<Place, CgroupError> {
@@ -343,5 +351,6 @@ mod tests {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         assert_eq!(prefixes("a/b/c").collect::<Vec<_>>(), ["a", "a/b", "a/b/c"]);
+        assert_eq!(prefixes("").count(), 0);
     }
 }

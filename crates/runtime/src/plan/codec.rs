@@ -8,8 +8,8 @@ use super::{
 };
 
 /// First bytes of an encoded plan: `WP`, and the version of the form. One is for [`Plan`], the other for [`ExecPlan`].
-const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x01");
-const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x01");
+const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x02");
+const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x02");
 
 impl Plan {
     /// Writes the plan in its binary form.
@@ -171,6 +171,8 @@ wire_struct!(ProcessPlan {
     scheduler,
     io_priority,
     die_with_parent,
+    preserved,
+    gate,
 });
 wire_struct!(Plan {
     namespaces,

@@ -1,6 +1,6 @@
 //! The part of a plan that a first process and one that joins later have in common.
 
-use super::CgroupEntry;
+use super::{CgroupEntry, FdSlot};
 
 /// The five capability sets, a bit for each capability's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,6 +98,11 @@ pub struct ProcessPlan {
     pub io_priority: Option<u32>,
     /// The process is killed when the thread that started it ends.
     pub die_with_parent: bool,
+    /// Descriptors from number 3 on that the program gets as they are; the caller has them open, without the mark that
+    /// closes them at execve.
+    pub preserved: u16,
+    /// The process waits at this gate ([`crate::spawn::make_gate`]) when all but the program's execution is done.
+    pub gate: Option<FdSlot>,
 }
 
 impl Default for ProcessPlan {
@@ -122,6 +127,8 @@ impl Default for ProcessPlan {
             scheduler: None,
             io_priority: None,
             die_with_parent: true,
+            preserved: 0,
+            gate: None,
         }
     }
 }

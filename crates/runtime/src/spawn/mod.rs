@@ -1,5 +1,6 @@
 //! Starting processes: the caller's side.
 
+mod gate;
 mod pending;
 mod supply;
 
@@ -14,6 +15,7 @@ use crate::plan::{CgroupEntry, FdSlot, Namespaces, NsMode};
 use crate::prepared::{Prepared, PreparedExec};
 use crate::walk::{self, Supply};
 
+pub use gate::{GateError, make_gate, pass_gate};
 pub use pending::Pending;
 
 /// One of the program's standard streams.
@@ -39,7 +41,7 @@ pub struct Stdio<'a> {
     pub stderr: Stream<'a>,
 }
 
-/// A process that runs its program.
+/// A process that runs its program, or waits at its gate.
 #[derive(Debug)]
 pub struct Spawned {
     /// Its number in the caller's pid namespace.

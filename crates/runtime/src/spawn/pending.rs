@@ -79,7 +79,7 @@ impl Pending {
         write().map_err(|errno| Fault::new(Step::IdMaps, errno))
     }
 
-    /// Lets the process go on and returns when it runs its program.
+    /// Lets the process go on and returns when it runs its program, or waits at its gate.
     ///
     /// # Errors
     /// What stopped it; it is gone and waited for then.
@@ -104,7 +104,7 @@ impl Pending {
             match walk::receive(self.channel.as_fd(), block) {
                 Ok(Message::Terminal(terminal)) => self.console = Some(terminal),
                 Ok(Message::Fault(fault)) => return Err(fault),
-                Ok(Message::End) => break,
+                Ok(Message::End | Message::Waiting) => break,
                 Err(Errno::AGAIN) if !block => return Ok(None),
                 Err(errno) => return Err(at(errno)),
             }

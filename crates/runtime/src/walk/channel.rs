@@ -1,7 +1,7 @@
 //! What child and caller say to each other: a SEQPACKET pair that execve closes.
 //!
-//! From the child: its terminal's other side, or a fault; the end of the stream means that the program runs. To the
-//! child: one byte, when its namespaces are ready.
+//! From the child: its terminal's other side, that it waits at its gate, or a fault; the end of the stream means that the
+//! program runs. To the child: one byte, when its namespaces are ready.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -20,12 +20,16 @@ use crate::fault::{Fault, RECORD, Step};
 const GO: u8 = b'G';
 /// The byte beside a terminal.
 const TERMINAL: u8 = b'T';
+/// The byte that tells that the child waits at its gate.
+const WAITING: u8 = b'W';
 
 /// Something that the child said.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// The caller's side of the terminal.
     Terminal(OwnedFd),
+    /// It waits at its gate.
+    Waiting,
     /// It stopped.
     Fault(Fault),
     /// The channel is closed: the program runs, or the process is gone.
@@ -50,6 +54,14 @@ pub(super) fn await_go(channel: BorrowedFd<'_>) -> Result<(), Fault> {
             Err(errno) => return Err(Fault::new(Step::Channel, errno)),
         }
     }
+}
+
+/// Tells the caller that all is done but the program's execution. A caller that is gone ends the process: nobody would
+/// know of it.
+pub(super) fn tell_waiting(channel: BorrowedFd<'_>) -> Result<(), Fault> {
+    rustix::net::send(channel, &[WAITING], SendFlags::NOSIGNAL)
+        .map(drop)
+        .at(Step::Gate)
 }
 
 /// Sends the caller its side of the terminal.
@@ -115,6 +127,7 @@ pub(crate) fn receive(channel: BorrowedFd<'_>, block: bool) -> Result<Message, E
         .and_then(|mut descriptors| descriptors.next());
     match (bytes.get(..received).unwrap_or_default(), descriptor) {
         ([], _) => Ok(Message::End),
+        ([WAITING], None) => Ok(Message::Waiting),
         ([TERMINAL], Some(descriptor)) => Ok(Message::Terminal(descriptor)),
         (record, _) => Fault::from_record(record)
             .map(Message::Fault)

@@ -20,7 +20,9 @@ impl Walk<'_> {
     pub(super) fn take_identity(&self) -> Result<(), Fault> {
         // From here on the process becomes one that its equals in the container may look into and take descriptors from:
         // only the channel is left to them. Nothing below uses another, and a fault's way leads through no destructor.
-        process::close_all_but(3, self.supply.channel.as_fd()).at(Step::Cleanup)?;
+        let gate = self.gate().at(Step::Cleanup)?;
+        let keep = [Some(self.supply.channel.as_fd()), gate];
+        process::close_all_but(3 + u32::from(self.process.preserved), keep).at(Step::Cleanup)?;
         let caps = self.process.caps;
         drop_bounding(caps.bounding)?;
         process::set_groups(&self.process.groups).at(Step::Groups)?;
@@ -49,7 +51,11 @@ impl Walk<'_> {
         if self.process.no_new_privs {
             process::set_no_new_privileges().at(Step::NoNewPrivileges)?;
             self.set_capabilities()?;
-            return self.load_filter();
+            // Behind a gate it is loaded when the process is let through, for it need not allow to wait.
+            return match self.process.gate {
+                Some(_) => Ok(()),
+                None => self.load_filter(),
+            };
         }
         self.load_filter()?;
         self.set_capabilities()
@@ -59,7 +65,7 @@ impl Walk<'_> {
         self.process.seccomp.is_some()
     }
 
-    fn load_filter(&self) -> Result<(), Fault> {
+    pub(super) fn load_filter(&self) -> Result<(), Fault> {
         let Some(seccomp) = &self.process.seccomp else {
             return Ok(());
         };

@@ -8,6 +8,7 @@
 
 mod channel;
 mod devices;
+mod gate;
 mod identity;
 mod init;
 mod limits;
@@ -91,6 +92,8 @@ struct Walk<'a> {
     terminal: Option<OwnedFd>,
     /// File systems that had to be made before the caller's were out of sight.
     revealing: [Option<OwnedFd>; MAX_REVEALING],
+    /// The process was let through its gate: the caller hears no more of it.
+    passed_gate: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -104,6 +107,7 @@ impl<'a> Walk<'a> {
             devpts: None,
             terminal: None,
             revealing: [const { None }; MAX_REVEALING],
+            passed_gate: false,
         }
     }
 
@@ -125,6 +129,7 @@ impl<'a> Walk<'a> {
 pub(crate) fn first(prepared: &Prepared, supply: &Supply<'_>) -> ! {
     let mut walk = Walk::new(supply, &prepared.plan.process, &prepared.program);
     let Err(fault) = walk.first(prepared);
+    walk.tell_late(&fault);
     channel::fail(supply.channel.as_fd(), fault)
 }
 
@@ -220,6 +225,9 @@ impl Walk<'_> {
         self.set_limits()?;
         self.join_keyring()?;
         self.take_identity()?;
+        if self.process.gate.is_some() {
+            self.wait_at_gate()?;
+        }
         if init {
             init::below(self.terminal.is_some(), pid_namespace)?;
         }

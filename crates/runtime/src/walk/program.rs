@@ -46,6 +46,21 @@ impl Walk<'_> {
     }
 }
 
+impl Walk<'_> {
+    /// Whether there is a program to execute; the words are those of [`Walk::execute`].
+    pub(super) fn look_for_program(&self) -> Result<(), Fault> {
+        let program = self.program;
+        for path in &program.candidates {
+            match look_at(path) {
+                Ok(()) => return Ok(()),
+                Err(fault) if !program.searched => return Err(fault),
+                Err(_) => {}
+            }
+        }
+        Err(Fault::new(Step::Lookup, Errno::NOENT))
+    }
+}
+
 /// Finds the words for a program that the kernel refused.
 fn explain(path: &CStr, index: usize, errno: Errno, searched: bool) -> Fault {
     match look_at(path) {

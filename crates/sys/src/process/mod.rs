@@ -228,13 +228,18 @@ pub fn set_domain_name(name: &[u8]) -> Result<()> {
     outcome(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
-/// Closes every descriptor from `first` up but `keep`.
-pub fn close_all_but(first: u32, keep: BorrowedFd<'_>) -> Result<()> {
-    let keep = keep.as_raw_fd() as u32;
-    if keep > first {
-        close_range(first, keep - 1, 0)?;
+/// Closes every descriptor from `first` up but those in `keep`.
+pub fn close_all_but<const N: usize>(first: u32, keep: [Option<BorrowedFd<'_>>; N]) -> Result<()> {
+    let mut keep = keep.map(|fd| fd.map_or(0, |fd| fd.as_raw_fd() as u32));
+    keep.sort_unstable();
+    let mut first = first;
+    for kept in keep.into_iter().filter(|kept| *kept >= 3) {
+        if kept > first {
+            close_range(first, kept - 1, 0)?;
+        }
+        first = first.max(kept.saturating_add(1));
     }
-    close_range(first.max(keep.saturating_add(1)), u32::MAX, 0)
+    close_range(first, u32::MAX, 0)
 }
 
 /// Closes every descriptor from `first` up.
