@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::container::{mounts, ports, values};
-use crate::detach::DetachKeys;
 use crate::frames::Frames;
-use crate::template::Template;
+use crate::template::{Shape, Template};
 
 /// Reads a flag's value in every way that a flag has.
 pub fn value(text: &str) {
@@ -36,14 +35,14 @@ pub fn frames(stream: &[u8], size: usize) -> (Vec<u8>, Vec<u8>, bool) {
 /// Renders a template over a value.
 pub fn template(text: &str, data: &serde_json::Value) {
     if let Ok(template) = Template::parse(text) {
-        let _ = template.render(data);
-        let _ = template.render_heading(data);
+        for shape in [Shape::Row("row"), Shape::Document(&[])] {
+            let _ = template.render(data, shape);
+            let _ = template.render_heading(data, shape);
+        }
     }
 }
 
-/// Types `input` at a terminal that is left by `keys`.
-pub fn keys(keys: &str, input: &[u8]) {
-    if let Ok(mut keys) = DetachKeys::parse(keys) {
-        keys.filter(input, &mut Vec::new());
-    }
+/// Reads the keys that leave a terminal.
+pub fn keys(text: &str) {
+    let _ = crate::detach::scanner(text);
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use sys::signals::Signals;
+use types::detach::Scanner;
 
 use crate::connection::{Answer, Stream};
-use crate::detach::DetachKeys;
 use crate::failure::Failure;
 use crate::frames::Frames;
 
@@ -20,7 +20,7 @@ pub(crate) struct Attached<'a, 'b> {
     /// Whether standard input is passed on.
     pub(crate) stdin: bool,
     /// The keys that end this without ending the other side; only with a terminal.
-    pub(crate) detach_keys: Option<DetachKeys>,
+    pub(crate) detach_keys: Option<Scanner>,
     /// What goes on beside.
     pub(crate) beside: Option<&'a mut (dyn Beside + 'b)>,
     /// Signals that are held, and what is done with each.
@@ -171,13 +171,17 @@ fn input(
     };
     if number == 0 {
         *open = false;
+        // The beginning of the keys was no more than what it is.
+        if let Some(keys) = &mut what.detach_keys {
+            let _ = stream.write_all(&keys.rest());
+        }
         // The other side may be gone already; its end is seen when output is read.
         let _ = stream.finish_writing();
         return Ok(false);
     }
     let mut passed = Vec::new();
     let detached = match &mut what.detach_keys {
-        Some(keys) => keys.filter(&buffer[..number], &mut passed),
+        Some(keys) => keys.scan(&buffer[..number], &mut passed),
         None => {
             passed.extend_from_slice(&buffer[..number]);
             false

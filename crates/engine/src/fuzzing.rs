@@ -26,5 +26,5 @@ pub fn user(user: &str, groups: &[String], passwd: &str, group: &str) {
 /// Reads a signal's name and the keys that leave a terminal.
 pub fn words(text: &str) {
     let _ = policy::parse_signal(text);
-    let _ = keys::parse(text);
+    let _ = keys::parse(text, "detach");
 }

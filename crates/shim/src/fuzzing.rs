@@ -1,6 +1,5 @@
 //! Doors to what only this crate knows, for the fuzz targets in `fuzz/`.
 
-use crate::detach::Scanner;
 use crate::protocol::transport::Inbox;
 use crate::protocol::{Launch, Message, Request};
 
@@ -39,16 +38,4 @@ pub fn record(bytes: &[u8]) {
     let sum = checksum(&record[8..]);
     record[4..8].copy_from_slice(&sum.to_le_bytes());
     let _ = decode(&record);
-}
-
-/// Looks for keys in what arrives in pieces of `size` bytes; gives what is for the container, and whether the keys came.
-pub fn scan(keys: &[u8], input: &[u8], size: usize) -> (Vec<u8>, bool) {
-    let (mut scanner, mut out) = (Scanner::new(keys.to_vec()), Vec::new());
-    for piece in input.chunks(size.max(1)) {
-        if scanner.scan(piece, &mut out) {
-            return (out, true);
-        }
-    }
-    out.extend(scanner.rest());
-    (out, false)
 }

@@ -6,7 +6,6 @@
 
 mod clock;
 mod conn;
-pub mod detach;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod detach;
 mod digest;
 mod id;
 mod name;

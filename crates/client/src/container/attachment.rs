@@ -8,7 +8,7 @@ use serde_json::Value;
 use sys::signals::Signals;
 
 use crate::connection::{Answer, Body};
-use crate::detach::DetachKeys;
+use crate::detach;
 use crate::failure::Failure;
 use crate::query::Query;
 use crate::session::Session;
@@ -64,7 +64,7 @@ pub(crate) fn carry_streams(
     } else {
         None
     };
-    let keys = DetachKeys::parse(&streams.detach_keys).map_err(Failure::Invalid)?;
+    let keys = detach::scanner(&streams.detach_keys).map_err(Failure::Invalid)?;
     let ended = carry(
         answer,
         Attached {

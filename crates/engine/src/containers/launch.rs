@@ -19,7 +19,7 @@ use super::surroundings::{Surroundings, endpoint_record};
 use super::underway::Underway;
 use crate::compile::modes::{IpcMode, Modes, PidMode};
 use crate::compile::plan::{Descriptors, Parts, Planned, plan};
-use crate::compile::{keys, policy};
+use crate::compile::policy;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 use crate::paths;
@@ -305,7 +305,7 @@ impl Engine {
         launch.tty = config.tty;
         launch.open_stdin = config.open_stdin;
         launch.stdin_once = config.stdin_once;
-        launch.detach_keys = keys::DEFAULT.to_vec();
+        launch.detach_keys = types::detach::DEFAULT_KEYS.to_vec();
         Ok(())
     }
 

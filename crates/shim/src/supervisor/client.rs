@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
+use types::detach::Scanner;
+
 use super::poll::{EventFlags, Poll, Token, Watch};
-use crate::detach::Scanner;
 use crate::logs::Stream;
 use crate::protocol::Framing;
 

@@ -75,7 +75,7 @@ impl Container {
             max_files: 3,
             attrs: Vec::new(),
         };
-        launch.detach_keys = shim::detach::DEFAULT_KEYS.to_vec();
+        launch.detach_keys = types::detach::DEFAULT_KEYS.to_vec();
         Container {
             folder,
             plan: plan(arguments),

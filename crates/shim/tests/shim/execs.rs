@@ -30,7 +30,7 @@ fn exec(plan: &ExecPlan) -> Exec {
         plan: plan.encode(),
         tty: plan.terminal,
         open_stdin: false,
-        detach_keys: shim::detach::DEFAULT_KEYS.to_vec(),
+        detach_keys: types::detach::DEFAULT_KEYS.to_vec(),
         attachments: Vec::new(),
     }
 }

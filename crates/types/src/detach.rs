@@ -33,25 +33,27 @@ fn parse_key(key: &str) -> Result<u8, KeyError> {
     }
 }
 
-/// Looks for the keys in what a client sends.
+/// Looks for the keys in what a client sends; the client and the shim do so alike, whoever is the first to see them.
 ///
 /// What may be their beginning is held back until the next byte decides.
 #[derive(Debug, Clone)]
-pub(crate) struct Scanner {
+pub struct Scanner {
     keys: Vec<u8>,
     matched: usize,
 }
 
 impl Scanner {
-    pub(crate) fn new(keys: Vec<u8>) -> Self {
+    /// Looks for these keys; for nothing when there are none.
+    pub fn new(keys: Vec<u8>) -> Self {
         Scanner { keys, matched: 0 }
     }
 
     /// Appends to `out` what is for the container. True when the keys were complete: what follows them
     /// in `input` is dropped.
     ///
-    /// As in docker, a byte that breaks a sequence does not begin the next one.
-    pub(crate) fn scan(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
+    /// As in docker (its client and its daemon share the reader of moby/term), a byte that breaks a sequence does not
+    /// begin the next one.
+    pub fn scan(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
         if self.keys.is_empty() {
             out.extend_from_slice(input);
             return false;
@@ -73,7 +75,7 @@ impl Scanner {
     }
 
     /// What was held back, once nothing follows any more.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
+    pub fn rest(&mut self) -> Vec<u8> {
         let rest = self.keys[..self.matched].to_vec();
         self.matched = 0;
         rest
@@ -128,6 +130,11 @@ mod tests {
         );
         assert_eq!(scan(&[], &[b"\x10\x11"]), (b"\x10\x11".to_vec(), false));
         assert_eq!(scan(b"aab", &[b"aaab"]), (b"aaab".to_vec(), false));
+        // Thrice the first key: the second breaks what the first began, the third begins anew.
+        assert_eq!(
+            scan(&[16, 17], &[b"\x10", b"\x10", b"\x10", b"\x11"]),
+            (b"\x10\x10".to_vec(), true)
+        );
     }
 
     #[test]
