@@ -2,7 +2,7 @@
 
 use api_types::{Config, HostConfig, NetworkingConfig};
 
-use crate::compile::{Facts, check_on, health, keys, mounts, policy, users};
+use crate::compile::{Facts, check_on, health, keys, mounts, policy};
 
 /// Checks a container's configuration as for its creation.
 pub fn configuration(mut config: Config, mut host: HostConfig, networking: &NetworkingConfig) {
@@ -16,11 +16,6 @@ pub fn configuration(mut config: Config, mut host: HostConfig, networking: &Netw
         let _ = mounts::collect(&config, &host);
         let _ = health::parse(&config);
     }
-}
-
-/// Looks a user up in a container's files.
-pub fn user(user: &str, groups: &[String], passwd: &str, group: &str) {
-    let _ = users::resolve(user, groups, passwd, group);
 }
 
 /// Reads a signal's name and the keys that leave a terminal.

@@ -6,7 +6,7 @@
 const MAX_ID: u32 = i32::MAX as u32;
 
 /// Who a program runs as.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct User {
     /// User id.
     pub uid: u32,
@@ -34,6 +34,12 @@ pub enum UserError {
         /// What was asked for.
         name: String,
     },
+    /// An additional group that group does not have: Docker's word begins with a capital here.
+    #[error("Unable to find group {name}: no matching entries in group file")]
+    NoAdditionalGroup {
+        /// What was asked for.
+        name: String,
+    },
     /// A number that is too large.
     #[error("uids and gids must be in range 0-{MAX_ID}")]
     Range,
@@ -53,7 +59,7 @@ struct Group<'a> {
 }
 
 /// Finds who `spec` means: empty for root, or `user`, `user:group`, each a name or a number. `additional` are groups
-/// besides those that the user is a member of. Names are looked for first; a number need not be listed.
+/// besides those that the user is a member of. A number means the one that is listed with it, and need not be listed.
 ///
 /// # Errors
 /// [`UserError`], in the order user, group, additional groups.
@@ -89,7 +95,7 @@ pub fn resolve(
     let mut all = vec![gid];
     let listed = additional
         .iter()
-        .map(|name| find_group(name, group))
+        .map(|name| find_additional(name, group))
         .collect::<Result<Vec<_>, _>>()?;
     for gid in memberships.into_iter().chain(listed) {
         if !all.contains(&gid) {
@@ -132,6 +138,18 @@ fn find_group(wanted: &str, text: &str) -> Result<u32, UserError> {
         (None, Some(id)) => in_range(id),
         (None, None) => Err(UserError::NoGroup {
             name: wanted.to_owned(),
+        }),
+    }
+}
+
+/// An additional group may also be one whose name is a number.
+fn find_additional(wanted: &str, text: &str) -> Result<u32, UserError> {
+    let named = groups(text).find(|group| group.name == wanted);
+    match named {
+        Some(group) => Ok(group.gid),
+        None => find_group(wanted, text).map_err(|error| match error {
+            UserError::NoGroup { name } => UserError::NoAdditionalGroup { name },
+            other => other,
         }),
     }
 }
@@ -189,8 +207,7 @@ mod tests {
 
     const PASSWD: &str = "# users\nroot:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:100:Ann:/home/ann:/bin/sh\n\
         7:x:70:70::/seven:\n";
-    const GROUP: &str =
-        "root:x:0:\nwheel:x:10:root,ann\nusers:x:100:\naudio:x:29:ann,bob\ndup:x:10:ann\n";
+    const GROUP: &str = "root:x:0:\nwheel:x:10:root,ann\nusers:x:100:\naudio:x:29:ann,bob\ndup:x:10:ann\n12:x:88:\n";
 
     fn find(spec: &str, additional: &[&str]) -> Result<(u32, u32, Vec<u32>, String), UserError> {
         let additional: Vec<_> = additional.iter().map(|name| (*name).to_owned()).collect();
@@ -213,6 +230,11 @@ mod tests {
             Ok((1000, 5, vec![5, 10, 77], "/home/ann".to_owned()))
         );
         assert_eq!(find("4242", &[]), Ok((4242, 0, vec![0], "/".to_owned())));
+        assert_eq!(
+            find("ann", &["12", "13"]),
+            Ok((1000, 100, vec![100, 10, 29, 88, 13], "/home/ann".to_owned())),
+            "an additional group may have a number for a name"
+        );
         assert_eq!(
             find("7", &[]),
             Ok((7, 0, vec![0], "/".to_owned())),
@@ -237,7 +259,7 @@ mod tests {
         );
         assert_eq!(
             words("ann", &["eve"]),
-            "unable to find group eve: no matching entries in group file"
+            "Unable to find group eve: no matching entries in group file"
         );
         assert_eq!(
             words("-1", &[]),

@@ -15,7 +15,6 @@ pub(crate) mod policy;
 pub(crate) mod ports;
 mod refuse;
 pub(crate) mod security;
-pub(crate) mod users;
 
 use std::collections::BTreeMap;
 

@@ -10,6 +10,7 @@ use runtime::defaults;
 use runtime::plan::{
     CgroupEntry, ExecPlan, FdSlot, Namespaces, NsMode, Plan, ProcessPlan, RootSource,
 };
+use runtime::users::{self, User};
 use sys::beneath::Root;
 
 use super::devices;
@@ -18,9 +19,8 @@ use super::merge;
 use super::modes::{IpcMode, Modes, PidMode};
 use super::mounts::MountSpec;
 use super::security::{self, Filters};
-use super::users::{self, Identity};
 use crate::groups::View;
-use crate::outcome::Result;
+use crate::outcome::{EngineError, Result};
 
 /// Descriptors on their way to a shim, in the order of their slots.
 #[derive(Debug, Default)]
@@ -262,17 +262,20 @@ pub(crate) fn console_size([rows, columns]: [u32; 2]) -> Option<(u16, u16)> {
 }
 
 /// Looks a user up in the files of a root.
-pub(crate) fn identify(root: &Root<'_>, user: &str, extra: &[String]) -> Result<Identity> {
+pub(crate) fn identify(root: &Root<'_>, user: &str, extra: &[String]) -> Result<User> {
     // An image without users is as good as one with empty files.
     let read = |path: &str| root.read_to_string(path, FILE_LIMIT).unwrap_or_default();
-    users::resolve(user, extra, &read("etc/passwd"), &read("etc/group"))
+    let (passwd, group) = (read("etc/passwd"), read("etc/group"));
+    users::resolve(user, extra, &passwd, &group).map_err(|error| EngineError::UnknownUser {
+        sentence: error.to_string(),
+    })
 }
 
 /// Who the process runs as and with what rights; the arguments are still empty.
 pub(crate) fn process(
     config: &Config,
     host: &HostConfig,
-    identity: &Identity,
+    identity: &User,
     filters: &Filters,
 ) -> Result<ProcessPlan> {
     let caps = security::capabilities(host)?;
@@ -303,7 +306,7 @@ pub(crate) fn process(
 
 /// PATH, HOSTNAME, TERM and HOME where the configuration has none of its own; a name without `=` removes. Only HOME is
 /// there in the end whatever happens: Docker's runtime sets it where its daemon did not.
-pub(crate) fn environment(config: &Config, identity: &Identity, terminal: bool) -> Vec<Vec<u8>> {
+pub(crate) fn environment(config: &Config, identity: &User, terminal: bool) -> Vec<Vec<u8>> {
     let mut all: Vec<(String, String)> = Vec::new();
     let mut set = |name: &str, value: &str| match all.iter_mut().find(|(known, _)| known == name) {
         Some(entry) => value.clone_into(&mut entry.1),
@@ -356,7 +359,7 @@ mod tests {
             env: Some(env.iter().map(|&v| v.to_owned()).collect()),
             ..Default::default()
         };
-        let identity = Identity {
+        let identity = User {
             home: "/root".into(),
             ..Default::default()
         };
