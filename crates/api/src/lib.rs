@@ -10,7 +10,7 @@ mod connection;
 mod dispatch;
 mod failure;
 mod filters;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod handlers;
 mod peer;

@@ -14,7 +14,7 @@ mod detach;
 mod failure;
 mod flag;
 mod frames;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod help;
 mod host;

@@ -15,7 +15,7 @@ mod containers;
 mod engine;
 mod events;
 mod filters;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod groups;
 mod host;

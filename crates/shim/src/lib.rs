@@ -7,7 +7,7 @@
 mod clock;
 mod conn;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod journal;
 pub mod launcher;

@@ -12,7 +12,7 @@ mod reader;
 mod watch;
 mod writer;
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use json::escape;
 pub use line::Line;
 pub use reader::{Next, Options, Reader};
