@@ -6,6 +6,7 @@
 mod config;
 mod flags;
 mod listen;
+mod listening;
 mod notify;
 mod pidfile;
 mod serve;

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::listening::is_listening;
+
 /// Where Wharf's own client looks.
 const OWN_SOCKET: &str = "/run/wharf.sock";
 /// Where every other tool looks; used when no live daemon holds it.
@@ -254,9 +256,11 @@ fn clear(path: &Path) -> Result<(), ListenError> {
             path: path.to_owned(),
         });
     }
+    // Who is in another network namespace, or not on the kernel's list, is called.
     let is_dead = kind.is_none()
-        || UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        || !is_listening(path).unwrap_or(false)
+            && UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
     if !is_dead {
         return Err(ListenError::Live {
             path: path.to_owned(),
@@ -304,6 +308,12 @@ mod tests {
             open(&host(&path), Vec::new()),
             Err(ListenError::Live { .. })
         ));
+        // Nor is it called: that would wake who waits for a first caller.
+        let listener = match &first[0] {
+            Socket::Unix(listener, _) => listener.accept().map(drop),
+            Socket::Tcp(_) => panic!("a unix socket was asked for"),
+        };
+        assert_eq!(listener.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(first);
         let second = open(&host(&path), Vec::new()).unwrap();
         UnixStream::connect(&path).unwrap();
