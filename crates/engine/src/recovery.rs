@@ -309,8 +309,9 @@ impl Engine {
             // Ends with the start.
             tokio::spawn(async move {
                 let _turn = container.turn.lock().await;
+                // As in docker, restarts count anew with the host.
                 if container.run().status == Status::Exited
-                    && let Err(error) = engine.start_in_turn(&container, false).await
+                    && let Err(error) = engine.start_in_turn(&container, 0).await
                 {
                     tracing::warn!(%error, container = container.id().short(), "a container could not be started again");
                 }

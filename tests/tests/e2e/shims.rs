@@ -447,3 +447,70 @@ fn a_daemon_may_have_more_open_files_than_its_containers() {
         drop(daemon);
     });
 }
+#[test]
+fn a_shim_that_replaces_another_goes_on_counting_restarts() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let shared = engine.folder();
+        let volume = format!("{}:/shared", shared.display());
+        // Each life is ended with its shim as long as it waits, and by itself after that.
+        let script =
+            "echo >> /shared/lives; while [ -e /shared/wait ]; do sleep 0.05; done; exit 5";
+        let kill = |life: usize| {
+            let process = eventually("a life that waits", SOON, || {
+                let lives = fs::read_to_string(shared.join("lives")).unwrap();
+                let mut processes = engine.sandbox().processes().into_iter();
+                let first = processes.find(|process| process.command.contains("lives"))?;
+                (lives.len() == life).then_some(first)
+            });
+            let shim = engine.shim_of(&process.command);
+            engine.sandbox().kill(shim.pid, "KILL");
+        };
+        let ends = |name: &str, expected: &[&str]| {
+            eventually("it stays ended", SOON, || {
+                let format = "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}";
+                (ask(engine, format, name) == expected[0]).then_some(())
+            });
+            assert_eq!(told(engine, name, &["die"]), expected[1..]);
+        };
+        let run = |name: &str, policy: &str| {
+            fs::write(shared.join("lives"), "").unwrap();
+            fs::write(shared.join("wait"), "").unwrap();
+            let words = [
+                "run",
+                "-d",
+                "--name",
+                name,
+                "--restart",
+                policy,
+                "-v",
+                &volume,
+            ];
+            engine
+                .d(&[&words[..], &["busybox", "sh", "-c", script]].concat())
+                .ok();
+        };
+        run("thrice", "on-failure:3");
+        kill(1);
+        kill(2);
+        fs::remove_file(shared.join("wait")).unwrap();
+        ends(
+            "thrice",
+            &["exited 5 3", "die 137", "die 137", "die 5", "die 5"],
+        );
+        // A start by somebody counts from none.
+        engine.d(&["start", "thrice"]).ok();
+        eventually("all lives are over", SOON, || {
+            let lives = fs::read_to_string(shared.join("lives")).unwrap();
+            (lives.len() == 8).then_some(())
+        });
+        engine.d(&["rm", "-f", "thrice"]).ok();
+        // The last life may end with its shim too.
+        run("once", "on-failure:1");
+        kill(1);
+        kill(2);
+        ends("once", &["exited 137 1", "die 137", "die 137"]);
+        engine.d(&["rm", "once"]).ok();
+    });
+}
+

@@ -19,7 +19,7 @@ use shim::{ShimConn, journal};
 
 use super::link::{Answering, Link};
 use super::monitor::Exit;
-use super::record::Status;
+use super::record::{Run, Status};
 use super::registry::Container;
 use crate::clock;
 use crate::engine::Engine;
@@ -190,7 +190,7 @@ impl Engine {
         };
         let policy = super::launch::restart_policy(&container.spec.host).kind;
         // After a restart of the host, those that are due are started once the engine is open.
-        let again = policy != RestartKind::No && !run.stopped_by_user && !rebooted;
+        let again = !rebooted && !run.stopped_by_user && is_due(container, &run);
         let restart = if again {
             RestartOutlook::ByDaemon { delay: DELAY }
         } else {
@@ -220,6 +220,20 @@ impl Engine {
         Ok(())
     }
 }
+/// Whether the policy wants a start after the end of a run by force. What the shim announced it has counted.
+fn is_due(container: &Container, run: &Run) -> bool {
+    let policy = super::launch::restart_policy(&container.spec.host);
+    match policy.kind {
+        RestartKind::No => false,
+        RestartKind::Always | RestartKind::UnlessStopped => true,
+        RestartKind::OnFailure => {
+            policy.max_retries == 0
+                || run.restarts < policy.max_retries
+                || run.status == Status::Restarting
+        }
+    }
+}
+
 
 impl Follower {
     /// Goes on in the background, first with what could not be written down.

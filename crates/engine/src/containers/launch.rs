@@ -67,6 +67,7 @@ impl Engine {
         &self,
         container: &Arc<Container>,
         clients: Vec<Client>,
+        restarts: u32,
         underway: &Arc<Underway>,
     ) -> JoinHandle<Result<Launched>> {
         // Network and control group on another thread than file systems: they need nothing of each other. Threads take
@@ -77,7 +78,7 @@ impl Engine {
         let (engine, target) = (self.clone(), Arc::clone(container));
         let underway = Arc::clone(underway);
         tokio::task::spawn_blocking(move || {
-            engine.launch_with(&target, &clients, surroundings, &underway)
+            engine.launch_with(&target, &clients, restarts, surroundings, &underway)
         })
     }
 
@@ -85,6 +86,7 @@ impl Engine {
         &self,
         container: &Container,
         clients: &[Client],
+        restarts: u32,
         surroundings: JoinHandle<Result<Surroundings>>,
         underway: &Underway,
     ) -> Result<Launched> {
@@ -109,6 +111,7 @@ impl Engine {
             slot(&mut descriptors, prepared.journal),
             slot(&mut descriptors, prepared.listener),
         );
+        launch.restarts_before = restarts;
         launch.cgroups = surroundings
             .take_kill()
             .map(|folder| slot(&mut descriptors, folder))

@@ -428,7 +428,9 @@ impl Engine {
                 )
                 .await;
             if fresh.is_ok()
-                && let Err(error) = engine.start_in_turn(&container, false).await
+                && let Err(error) = engine
+                    .start_in_turn(&container, container.run().restarts)
+                    .await
             {
                 tracing::warn!(%error, container = container.id().short(), "a restart failed");
             }

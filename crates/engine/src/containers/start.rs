@@ -35,24 +35,25 @@ impl Engine {
                 status if status.is_up() => return Err(EngineError::NotModified),
                 _ => {}
             }
-            engine.start_in_turn(&container, true).await
+            engine.start_in_turn(&container, 0).await
         })
         .await
     }
 
-    /// Starts a container whose turn the caller has.
+    /// Starts a container whose turn the caller has; `restarts`: how many by its policy there were in a row, this one
+    /// included.
     pub(crate) async fn start_in_turn(
         &self,
         container: &Arc<Container>,
-        by_user: bool,
+        restarts: u32,
     ) -> Result<()> {
         if container.progress.borrow().removed {
             return Err(EngineError::NoSuchContainer {
                 name: container.id().to_string(),
             });
         }
-        let outcome = match self.launched(container).await {
-            Ok(launched) => self.started(container, launched, by_user).await,
+        let outcome = match self.launched(container, restarts).await {
+            Ok(launched) => self.started(container, launched, restarts).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &outcome {
@@ -63,7 +64,7 @@ impl Engine {
     }
 
     /// Waits for a launch, or until it is given up.
-    async fn launched(&self, container: &Arc<Container>) -> Result<Launched> {
+    async fn launched(&self, container: &Arc<Container>, restarts: u32) -> Result<Launched> {
         let begun = container.begin();
         let ready = async {
             // The former run's shim lets go of the root before a new mount uses the same folders.
@@ -76,7 +77,7 @@ impl Engine {
             () = begun.underway.given_up() => return Err(EngineError::GivenUp),
         };
         let clients = container.tickets.collect().await;
-        let mut launch = self.launch(container, clients, &begun.underway);
+        let mut launch = self.launch(container, clients, restarts, &begun.underway);
         tokio::select! {
             biased;
             launched = &mut launch => launched.map_err(|_| EngineError::Panicked { operation: "start" })?,
@@ -93,9 +94,9 @@ impl Engine {
         &self,
         container: &Arc<Container>,
         launched: Launched,
-        by_user: bool,
+        restarts: u32,
     ) -> Result<()> {
-        let link = match self.write_start(container, &launched, by_user).await {
+        let link = match self.write_start(container, &launched, restarts).await {
             Ok(link) => link,
             Err(error) => {
                 self.undo(container, launched).await;
@@ -116,7 +117,7 @@ impl Engine {
         &self,
         container: &Arc<Container>,
         launched: &Launched,
-        by_user: bool,
+        restarts: u32,
     ) -> Result<Arc<Link>> {
         let used = self.mark_used(&launched.used_volumes)?;
         let mut told = container.connection_events(self, true);
@@ -139,10 +140,8 @@ impl Engine {
                 run.oom_killed = false;
                 run.cursor = 0;
                 run.stopped_by_user = false;
-                if by_user {
-                    run.restarts = 0;
-                    run.restarts_before = 0;
-                }
+                run.restarts = restarts;
+                run.restarts_before = restarts;
                 run.health = checked.then(|| HealthRecord {
                     state: "starting".to_owned(),
                     failing_streak: 0,

@@ -266,7 +266,7 @@ impl Engine {
                 container.keep.store(false, Ordering::Relaxed);
                 stopped?;
             }
-            engine.start_in_turn(&container, true).await?;
+            engine.start_in_turn(&container, 0).await?;
             engine.tell_later(container.event("restart", &[]));
             Ok(())
         })

@@ -133,6 +133,8 @@ pub struct Launch {
     pub two_phase: bool,
     /// When to start again.
     pub restart: RestartPolicy,
+    /// How many restarts in a row there were before this shim; its own come on top where the policy has a limit.
+    pub restarts_before: u32,
     /// The signal of a stop request that names none.
     pub stop_signal: u8,
     /// Where output is written down.
@@ -168,6 +170,7 @@ impl Launch {
             plan,
             two_phase: false,
             restart: RestartPolicy::default(),
+            restarts_before: 0,
             stop_signal: 15,
             log: LogConfig::None,
             tty: false,
@@ -208,6 +211,7 @@ impl Launch {
         if let Some(health) = &self.health {
             w.nested(17, |w| health.write(w));
         }
+        w.number(18, self.restarts_before.into());
         w.finish()
     }
 
@@ -259,6 +263,7 @@ impl Launch {
             }
             16 => self.oom_events = Some(slot(field)?),
             17 => self.health = Some(Health::read(field.nested())?),
+            18 => self.restarts_before = field.narrow()?,
             _ => {}
         }
         Ok(())

@@ -245,7 +245,7 @@ impl Supervisor {
             run: Run::default(),
             mount_namespace: None,
             last_exit: None,
-            restarts: Restarts::new(launch.restart),
+            restarts: Restarts::new(launch.restart, launch.restarts_before),
             restart_at: None,
             stop_intent: false,
             kill_at: None,

@@ -15,17 +15,21 @@ pub(super) struct Restarts {
     pub(super) policy: RestartPolicy,
     /// How many starts followed an exit.
     count: u32,
+    /// How many did under shims before this one.
+    before: u32,
     delay: Option<Duration>,
 }
 
 impl Restarts {
-    pub(super) fn new(policy: RestartPolicy) -> Self {
+    pub(super) fn new(policy: RestartPolicy, before: u32) -> Self {
         Restarts {
             policy,
+            before,
             ..Restarts::default()
         }
     }
 
+    /// Those of this shim.
     pub(super) fn count(&self) -> u32 {
         self.count
     }
@@ -41,8 +45,8 @@ impl Restarts {
                 RestartKind::No => false,
                 RestartKind::Always | RestartKind::UnlessStopped => true,
                 RestartKind::OnFailure => {
-                    code != 0
-                        && (self.policy.max_retries == 0 || self.count < self.policy.max_retries)
+                    let all = self.before.saturating_add(self.count);
+                    code != 0 && (self.policy.max_retries == 0 || all < self.policy.max_retries)
                 }
             };
         if !due {
@@ -64,7 +68,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(5);
 
     fn restarts(kind: RestartKind, max_retries: u32) -> Restarts {
-        Restarts::new(RestartPolicy { kind, max_retries })
+        Restarts::new(RestartPolicy { kind, max_retries }, 0)
     }
 
     #[test]
@@ -103,6 +107,10 @@ mod tests {
             .map(|_| twice.after_exit(3, SHORT, false).is_some())
             .collect();
         assert_eq!(tries, [true, true, false, false]);
+        let mut once_more = Restarts::new(twice.policy, 1);
+        let tries = [(); 2].map(|()| once_more.after_exit(3, SHORT, false).is_some());
+        assert_eq!(tries, [true, false], "another shim made the first");
+        assert_eq!(once_more.count(), 1);
         for kind in [
             RestartKind::Always,
             RestartKind::UnlessStopped,
