@@ -106,6 +106,52 @@ fn a_broken_connection_is_not_the_end_of_a_shim() {
 }
 
 #[test]
+fn an_exec_whose_connection_breaks_before_the_answer_is_followed() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
+            .ok();
+        let shim = engine.shim_of("sleep 1000");
+        let engine = &*engine;
+        let in_flight = |words: &[&str]| {
+            engine.sandbox().kill(shim.pid, "STOP");
+            std::thread::scope(|scope| {
+                let words = [&["exec"], words].concat();
+                let client = scope.spawn(move || engine.d(&words));
+                eventually("the exec is asked for", SOON, || {
+                    let exec = ask(engine, "{{range .ExecIDs}}{{.}}{{end}}", "cc");
+                    let path = format!("/exec/{exec}/json");
+                    let (_, body) = engine.ask("GET", &path, "", b"")?;
+                    body.contains("\"Running\":true").then_some(())
+                });
+                assert!(engine.sever(&shim) > 0);
+                engine.sandbox().kill(shim.pid, "CONT");
+                client.join().unwrap()
+            })
+        };
+        let done = in_flight(&["cc", "sh", "-c", "echo once >> /times; cat /times; exit 7"]);
+        assert_eq!(
+            (done.stdout.as_str(), done.status),
+            ("once\n", 7),
+            "{done:?}"
+        );
+        // Why one can not be started is told too.
+        let missing = in_flight(&["cc", "nosuch"]);
+        assert_eq!(missing.status, 127, "{missing:?}");
+        assert!(
+            missing.stdout.contains("executable file not found"),
+            "{missing:?}"
+        );
+        let done = in_flight(&["-d", "cc", "sh", "-c", "echo twice >> /times; sleep 1000"]);
+        assert_eq!((done.stderr.as_str(), done.status), ("", 0));
+        soon(engine, &["exec", "cc", "grep", "-c", "twice", "/times"]);
+        assert_eq!(ask(engine, "{{len .ExecIDs}}", "cc"), "1");
+        engine.d(&["rm", "-f", "cc"]).ok();
+    });
+}
+
+#[test]
 fn a_shim_that_accepts_nobody_holds_up_no_daemon_and_keeps_its_container() {
     Engine::run(|engine| {
         engine.load_busybox();
@@ -406,48 +452,6 @@ fn a_shim_that_was_killed_without_a_daemon_is_replaced_where_the_policy_says_so(
 }
 
 #[test]
-fn a_daemon_may_have_more_open_files_than_its_containers() {
-    Engine::run(|engine| {
-        engine.load_busybox();
-        engine.stop_daemon();
-        let daemon = engine.start_daemon_by(&["prlimit", "--nofile=1000:5000"]);
-        engine.wait_until_it_answers();
-        let limits = fs::read_to_string(engine.daemon().folder.join("limits")).unwrap();
-        let line = limits
-            .lines()
-            .find(|line| line.starts_with("Max open files"))
-            .unwrap();
-        let words: Vec<_> = line.split_whitespace().skip(3).take(2).collect();
-        assert_eq!(words, ["5000", "5000"]);
-        let done = engine
-            .d(&[
-                "run",
-                "--rm",
-                "busybox",
-                "sh",
-                "-c",
-                "ulimit -Sn; ulimit -Hn",
-            ])
-            .ok();
-        assert_eq!(done.stdout, "1000\n5000\n");
-        // A launcher that is made again is no different.
-        let launcher = engine
-            .sandbox()
-            .processes()
-            .into_iter()
-            .find(|process| process.command.contains("launcher"))
-            .unwrap();
-        engine.sandbox().kill(launcher.pid, "KILL");
-        for _ in 0..3 {
-            let done = engine
-                .d(&["run", "--rm", "busybox", "sh", "-c", "ulimit -Sn"])
-                .ok();
-            assert_eq!(done.stdout, "1000\n");
-        }
-        drop(daemon);
-    });
-}
-#[test]
 fn a_shim_that_replaces_another_goes_on_counting_restarts() {
     Engine::run(|engine| {
         engine.load_busybox();
@@ -514,3 +518,45 @@ fn a_shim_that_replaces_another_goes_on_counting_restarts() {
     });
 }
 
+#[test]
+fn a_daemon_may_have_more_open_files_than_its_containers() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine.stop_daemon();
+        let daemon = engine.start_daemon_by(&["prlimit", "--nofile=1000:5000"]);
+        engine.wait_until_it_answers();
+        let limits = fs::read_to_string(engine.daemon().folder.join("limits")).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"))
+            .unwrap();
+        let words: Vec<_> = line.split_whitespace().skip(3).take(2).collect();
+        assert_eq!(words, ["5000", "5000"]);
+        let done = engine
+            .d(&[
+                "run",
+                "--rm",
+                "busybox",
+                "sh",
+                "-c",
+                "ulimit -Sn; ulimit -Hn",
+            ])
+            .ok();
+        assert_eq!(done.stdout, "1000\n5000\n");
+        // A launcher that is made again is no different.
+        let launcher = engine
+            .sandbox()
+            .processes()
+            .into_iter()
+            .find(|process| process.command.contains("launcher"))
+            .unwrap();
+        engine.sandbox().kill(launcher.pid, "KILL");
+        for _ in 0..3 {
+            let done = engine
+                .d(&["run", "--rm", "busybox", "sh", "-c", "ulimit -Sn"])
+                .ok();
+            assert_eq!(done.stdout, "1000\n");
+        }
+        drop(daemon);
+    });
+}

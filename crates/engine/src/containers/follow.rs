@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// Records of a container's journal after this one. None where there is no journal.
-    async fn journal_of(&self, container: &Container, heard: u64) -> Result<Vec<Event>> {
+    pub(crate) async fn journal_of(&self, container: &Container, heard: u64) -> Result<Vec<Event>> {
         let path = self.paths().shim(container.id()).join("journal");
         self.blocking("journal", move |_| {
             let read = std::fs::File::open(&path).and_then(|file| journal::read(&file));
@@ -188,7 +188,6 @@ impl Engine {
                 "the container's supervisor was killed, and the container with it",
             )
         };
-        let policy = super::launch::restart_policy(&container.spec.host).kind;
         // After a restart of the host, those that are due are started once the engine is open.
         let again = !rebooted && !run.stopped_by_user && is_due(container, &run);
         let restart = if again {
@@ -220,6 +219,7 @@ impl Engine {
         Ok(())
     }
 }
+
 /// Whether the policy wants a start after the end of a run by force. What the shim announced it has counted.
 fn is_due(container: &Container, run: &Run) -> bool {
     let policy = super::launch::restart_policy(&container.spec.host);
@@ -233,7 +233,6 @@ fn is_due(container: &Container, run: &Run) -> bool {
         }
     }
 }
-
 
 impl Follower {
     /// Goes on in the background, first with what could not be written down.

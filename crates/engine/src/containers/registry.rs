@@ -162,6 +162,11 @@ impl Container {
         }
     }
 
+    /// Tells when another connection to the shim is made, or the last one taken away.
+    pub(crate) fn links(&self) -> watch::Receiver<Option<Arc<Link>>> {
+        self.link.subscribe()
+    }
+
     /// Whether this connection is the present one.
     pub(crate) fn is_linked_to(&self, link: &Arc<Link>) -> bool {
         self.link()
@@ -197,7 +202,7 @@ impl Container {
     /// # Errors
     /// [`EngineError::NotRunning`]; otherwise as [`Link::ask`].
     pub(crate) async fn ask(&self, request: &Request) -> Result<Reply> {
-        let mut links = self.link.subscribe();
+        let mut links = self.links();
         loop {
             links.mark_unchanged();
             match self.live_link()?.ask(request, &[]).await {

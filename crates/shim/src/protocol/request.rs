@@ -39,6 +39,10 @@ pub enum Request {
     Proceed,
     /// Start a further process.
     Exec(Box<Exec>),
+    /// Tell what became of an exec, because the connection ended before the answer to it: answered as the exec itself,
+    /// and when that is decided. [`super::Refusal::NoSuchExec`] where it never arrived, did not start, or has ended; the
+    /// journal has its end.
+    FollowExec(ContainerId),
     /// Send a signal to the first process, or to that of an exec.
     Signal {
         /// The signal's number; 0 only asks whether the process is there.
@@ -129,6 +133,7 @@ impl Request {
         match self {
             Request::Proceed => kind::PROCEED,
             Request::Exec(_) => kind::EXEC,
+            Request::FollowExec(_) => kind::FOLLOW_EXEC,
             Request::Signal { .. } => kind::SIGNAL,
             Request::StopIntent(_) => kind::STOP_INTENT,
             Request::Stop(_) => kind::STOP,
@@ -150,6 +155,7 @@ impl Request {
         match self {
             Request::Proceed | Request::ReopenLogs | Request::Status | Request::Release => {}
             Request::Exec(exec) => exec.write(&mut w),
+            Request::FollowExec(exec) => write_id(&mut w, Some(exec)),
             Request::Signal { signal, exec } => {
                 write_id(&mut w, exec.as_ref());
                 w.number(2, u64::from(*signal));
@@ -185,6 +191,10 @@ impl Request {
         Ok(match kind {
             kind::PROCEED => Request::Proceed,
             kind::EXEC => Request::Exec(Box::new(Exec::read(body)?)),
+            kind::FOLLOW_EXEC => {
+                let id = Small::read(body)?.exec;
+                Request::FollowExec(id.ok_or(WireError::Missing { tag: ID_TAG })?)
+            }
             kind::SIGNAL => {
                 let small = Small::read(body)?;
                 Request::Signal {

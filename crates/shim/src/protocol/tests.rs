@@ -95,6 +95,7 @@ fn requests() -> Vec<Request> {
         },
         Request::Attach(Box::new(attachment())),
         Request::CloseStdin { exec: None },
+        Request::FollowExec(id('e')),
         Request::ReopenLogs,
         Request::UpdatePolicy(RestartPolicy {
             kind: RestartKind::UnlessStopped,

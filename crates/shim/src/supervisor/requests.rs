@@ -43,6 +43,7 @@ impl Supervisor {
         match request {
             Request::Proceed => return self.proceed(asker).map(|()| None),
             Request::Exec(exec) => return self.exec(*exec, descriptors, asker).map(|()| None),
+            Request::FollowExec(exec) => return self.follow_exec(&exec, asker),
             Request::Status => return Ok(Some(Reply::Status(Box::new(self.status())))),
             Request::Signal { signal, exec } => self.signal(signal, exec.as_ref())?,
             Request::StopIntent(wanted) => {
@@ -181,6 +182,26 @@ impl Supervisor {
             true,
         );
         Ok(())
+    }
+
+    /// Whoever asked for an exec asks over another connection: the answer goes there, now or when it is decided. What was
+    /// said over the former connection was read before this one was accepted.
+    fn follow_exec(
+        &mut self,
+        wanted: &ContainerId,
+        again: Asker,
+    ) -> Result<Option<Reply>, Refusal> {
+        for underway in &mut self.births {
+            if let Purpose::Exec { id, asker, .. } = &mut underway.purpose
+                && id == wanted
+            {
+                *asker = again;
+                return Ok(None);
+            }
+        }
+        let entry = self.exec_session(wanted).ok_or(Refusal::NoSuchExec)?;
+        let pid = entry.session.pid;
+        Ok(Some(Reply::ExecStarted { pid }))
     }
 
     fn release(&mut self) -> Result<(), Refusal> {

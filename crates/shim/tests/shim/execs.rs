@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("an exec's input", exec_input),
     ("an exec's terminal", exec_terminal),
     ("an exec that is not there", exec_missing),
+    ("an exec is followed over another connection", exec_followed),
     (
         "an exec is signalled, and ends with the container",
         exec_signals,
@@ -134,6 +135,36 @@ fn exec_terminal() {
     assert_eq!(exec_exit(&mut running, &id), 0);
     drop(client);
     kill(running);
+}
+
+fn exec_followed() {
+    let (container, mut first) = idle();
+    let exec = exec(&exec_plan(&["/bin/sh", "-c", "sleep 1000; exit 9"]));
+    let id = exec.id.clone();
+    let follow = Request::FollowExec(id.clone());
+    assert_eq!(first.ask(&follow), Err(Refusal::NoSuchExec));
+    // Everything waits for the shim at once: the exec, the end of its connection, the question over the next one.
+    let shim = sys::process::pidfd_open(first.shim().cast_signed()).unwrap();
+    sys::process::pidfd_send_signal(shim.as_fd(), libc::SIGSTOP).unwrap();
+    first.send(&Request::Exec(Box::new(exec)));
+    let mut second = Running::connect(&container);
+    let asked = second.send(&follow);
+    second.pid = first.pid;
+    drop(first);
+    sys::process::pidfd_send_signal(shim.as_fd(), libc::SIGCONT).unwrap();
+    let begun = second.answer(asked);
+    let Ok(Reply::ExecStarted { pid }) = begun else {
+        panic!("{begun:?}")
+    };
+    assert_eq!(second.status().execs[0].pid, pid);
+    assert_eq!(second.ask(&follow), begun, "as often as somebody asks");
+    let process = sys::process::pidfd_open(pid.cast_signed()).unwrap();
+    sys::process::pidfd_send_signal(process.as_fd(), libc::SIGKILL).unwrap();
+    assert_eq!(exec_exit(&mut second, &id), 137);
+    assert_eq!(second.ask(&follow), Err(Refusal::NoSuchExec));
+    let ended = EventKind::ExecExited { id, code: 137 };
+    assert_eq!(second.journal().last(), Some(&ended));
+    kill(second);
 }
 
 fn exec_missing() {

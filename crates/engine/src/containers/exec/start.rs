@@ -1,12 +1,15 @@
 //! Making and starting further processes.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use api_types::{ExecCreate, HostConfig, texts};
 use runtime::plan::{CgroupEntry, ExecPlan};
-use shim::protocol::{Refusal, Reply, Request, Slot};
+use shim::ShimError;
+use shim::protocol::{Event, EventKind, Refusal, Reply, Request, Slot};
 use sys::beneath::Root;
+use tokio::time::timeout;
 use types::ContainerId;
 
 use super::Exec;
@@ -23,6 +26,9 @@ use crate::store::rows;
 
 /// The status of an exec that could not be started for another reason than its program: Docker's default.
 const NOT_STARTED: i64 = 126;
+
+/// How long an exec that may have begun waits for the next connection to its shim.
+const RECONNECT: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Describes a further process; it runs once it is started. The answer is its id.
@@ -164,7 +170,6 @@ impl Engine {
         options: &ExecStartOptions,
         client: Option<Client>,
     ) -> Result<()> {
-        let link = container.live_link()?;
         let (planned, target) = (Arc::clone(exec), Arc::clone(container));
         let console = options
             .console_size
@@ -189,9 +194,9 @@ impl Engine {
         }));
         exec.set(|progress| progress.running = true);
         let descriptors: Vec<_> = client.iter().map(|client| client.socket.as_fd()).collect();
-        match link.ask(&request, &descriptors).await {
-            Ok(Reply::ExecStarted { pid }) => {
-                exec.set(|progress| progress.pid = pid);
+        match self.ask_exec(container, exec, &request, &descriptors).await {
+            Ok(pid) => {
+                exec.set(|progress| progress.pid = pid.unwrap_or(progress.pid));
                 let (id, owner, doc) =
                     (exec.id.to_string(), container.id().to_string(), exec.doc()?);
                 let started = Arc::clone(exec);
@@ -215,9 +220,64 @@ impl Engine {
                 }
                 Ok(())
             }
-            Ok(_) => Ok(()),
             Err(error) => Err(self.exec_failed(exec, error)),
         }
+    }
+
+    /// Has the shim start an exec, and gives its process where that is known. If the connection ends before the answer,
+    /// the next one is asked what became of it, and told again only what never arrived.
+    async fn ask_exec(
+        &self,
+        container: &Arc<Container>,
+        exec: &Exec,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Option<u32>> {
+        let mut links = container.links();
+        let mut told = false;
+        loop {
+            links.mark_unchanged();
+            let link = container.live_link()?;
+            let asked = if told {
+                link.ask(&Request::FollowExec(exec.id.clone()), &[]).await
+            } else {
+                link.ask(request, descriptors).await
+            };
+            match asked {
+                Ok(Reply::ExecStarted { pid }) => return Ok(Some(pid)),
+                Ok(_) => return Ok(None),
+                Err(EngineError::Shim { source }) if source.is_disconnected() => {
+                    told = true;
+                    if timeout(RECONNECT, links.changed()).await.is_err() {
+                        return Err(source.into());
+                    }
+                }
+                Err(EngineError::Shim {
+                    source:
+                        ShimError::Refused {
+                            refusal: Refusal::NoSuchExec,
+                        },
+                }) if told => {
+                    if self.has_ended(container, exec).await? {
+                        return Ok(None);
+                    }
+                    told = false;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the end of an exec is known, or will be once the journal is heard.
+    async fn has_ended(&self, container: &Container, exec: &Exec) -> Result<bool> {
+        let is_known = || exec.progress().exit_code.is_some();
+        if is_known() {
+            return Ok(true);
+        }
+        let journal = self.journal_of(container, 0).await?;
+        let is_end = |event: &Event| matches!(&event.kind, EventKind::ExecExited { id, .. } if *id == exec.id);
+        // What the journal has no more was heard meanwhile.
+        Ok(journal.iter().any(is_end) || is_known())
     }
 
     /// The plan of a further process: the container's user, rights and environment, changed as asked.
@@ -279,7 +339,7 @@ impl Engine {
         let error = match error {
             EngineError::Shim {
                 source:
-                    shim::ShimError::Refused {
+                    ShimError::Refused {
                         refusal:
                             Refusal::Fault {
                                 text,
