@@ -12,6 +12,7 @@ use crate::endpoint::MacAddr;
 use crate::error::NetworkError;
 use crate::link::{self, Change, Link};
 use crate::netlink::{Batch, Socket};
+use crate::setting;
 use crate::subnet::{HostAddress, Subnet, first_free, pool};
 
 /// The name that is taken when nobody has it, since scripts look for it.
@@ -233,6 +234,9 @@ pub(crate) fn apply(
                 })?
         }
     };
+    if plan.own {
+        setting::without_ipv6(&plan.name)?;
+    }
     let mut batch = Batch::new();
     for old in &plan.remove {
         link::delete_address(&mut batch, index, old.address, old.subnet.prefix());

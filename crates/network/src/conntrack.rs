@@ -32,6 +32,10 @@ const BY_TARGET: u32 = 1 << 1 | 1 << 3 | 1 << 5;
 /// buckets); to list what is tracked takes as long as some forty such walks.
 const TARGETS_ONE_BY_ONE: usize = 32;
 
+/// So many deletions go in one message: the answers about flows that ended meanwhile, each with a copy of its request,
+/// must fit into a receive buffer of the usual 208 KiB before the first is read.
+const AT_ONCE: usize = 64;
+
 /// What flows are sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
@@ -91,12 +95,21 @@ pub(crate) fn forget_flows_of(
 
 /// Lists all flows and forgets those for which `which` holds.
 fn sweep(socket: &mut Socket, which: impl Fn(&Flow) -> bool) -> Result<(), ForgetError> {
-    let mut batch = Batch::new();
+    let mut batches = vec![Batch::new()];
+    let mut pushed = 0;
     socket.dump("tracked connections", GET, header, |_, body| {
         let Some(attributes) = body.get(4..).map(Attributes) else {
             return;
         };
-        if parse(attributes).is_some_and(|flow| which(&flow)) {
+        if !parse(attributes).is_some_and(|flow| which(&flow)) {
+            return;
+        }
+        if pushed == AT_ONCE {
+            batches.push(Batch::new());
+            pushed = 0;
+        }
+        pushed += 1;
+        if let Some(batch) = batches.last_mut() {
             batch.push("forget a connection", DELETE, 0, |w| {
                 header(w);
                 copy(w, attributes, ORIGINAL);
@@ -105,11 +118,14 @@ fn sweep(socket: &mut Socket, which: impl Fn(&Flow) -> bool) -> Result<(), Forge
             });
         }
     })?;
-    match socket.perform(batch) {
-        // It ended by itself meanwhile.
-        Err(refused) if refused.errno() == libc::ENOENT => Ok(()),
-        done => Ok(done?),
+    for batch in batches {
+        match socket.perform(batch) {
+            // It ended by itself meanwhile.
+            Err(refused) if refused.errno() == libc::ENOENT => {}
+            done => done?,
+        }
     }
+    Ok(())
 }
 
 fn header(writer: &mut Writer) {

@@ -1,7 +1,5 @@
 //! Ports of containers on the host's addresses.
 
-use std::io;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,20 +39,29 @@ impl Network {
         if mappings.is_empty() {
             return Ok(Vec::new());
         }
-        let mut ports = lock(&self.ports);
-        let mut published = Vec::with_capacity(mappings.len());
-        let done = self
-            .choose_all(&mut ports, endpoint, mappings, &mut published)
-            .and_then(|()| self.translate(&ports, endpoint, &published));
-        if let Err(error) = done {
+        let begin = Instant::now();
+        loop {
+            let mut ports = lock(&self.ports);
+            let mut published = Vec::with_capacity(mappings.len());
+            let done = self
+                .choose_all(&mut ports, endpoint, mappings, &mut published)
+                .and_then(|()| self.translate(&ports, endpoint, &published));
+            let Err(error) = done else {
+                drop(ports);
+                self.forget_udp_flows(published.iter().map(|published| &published.binding))?;
+                return Ok(published);
+            };
+            let again = is_being_handed_over(&ports, &error) && begin.elapsed() < HANDOVER;
             ports.remove(&endpoint.container, |binding| {
                 published.iter().any(|p: &Published| p.binding == *binding)
             });
-            return Err(error);
+            if !again {
+                return Err(error);
+            }
+            // Nobody else's ports wait for that.
+            drop((ports, published));
+            thread::sleep(HANDOVER_STEP);
         }
-        drop(ports);
-        self.forget_udp_flows(published.iter().map(|published| &published.binding))?;
-        Ok(published)
     }
 
     /// Takes the container's published ports back: no new connection reaches it once this returns.
@@ -193,8 +200,7 @@ fn choose(ports: &mut Ports, mapping: &PortMapping) -> Result<(u16, OwnedFd), Ne
             }
             continue;
         }
-        let patient = only && ports.was_just_released(protocol, port);
-        match reserve_patiently(protocol, host_ip, port, patient) {
+        match reserve(protocol, host_ip, port) {
             Ok(reservation) => {
                 ports.found(mapping, port);
                 return Ok((port, reservation));
@@ -218,25 +224,9 @@ fn choose(ports: &mut Ports, mapping: &PortMapping) -> Result<(u16, OwnedFd), Ne
     })
 }
 
-/// Reserves a port. When this engine gave it back a moment ago, the old reservation may be in the hands
-/// of a process that is just ending: it is waited for.
-fn reserve_patiently(
-    protocol: Protocol,
-    host_ip: IpAddr,
-    port: u16,
-    patient: bool,
-) -> io::Result<OwnedFd> {
-    let start = Instant::now();
-    loop {
-        match reserve(protocol, host_ip, port) {
-            Err(error)
-                if patient
-                    && error.raw_os_error() == Some(libc::EADDRINUSE)
-                    && start.elapsed() < HANDOVER =>
-            {
-                thread::sleep(HANDOVER_STEP);
-            }
-            done => return done,
-        }
-    }
+/// Whether a port was refused that this engine gave back a moment ago: the old reservation may be in the hands of a
+/// process that is just ending.
+fn is_being_handed_over(ports: &Ports, error: &NetworkError) -> bool {
+    matches!(error, NetworkError::PortRefused { port, protocol, source, .. }
+        if source.raw_os_error() == Some(libc::EADDRINUSE) && ports.was_just_released(*protocol, *port))
 }

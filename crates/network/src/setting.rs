@@ -21,6 +21,21 @@ pub(crate) fn switch_on(path: &str) -> Result<bool, NetworkError> {
     })
 }
 
+/// Keeps a link from taking part in IPv6. Otherwise a container's router advertisement could make it the default route
+/// of a host that does not forward IPv6 (CVE-2020-13401).
+pub(crate) fn without_ipv6(link: &str) -> Result<(), NetworkError> {
+    for (name, value) in [("accept_ra", "0"), ("disable_ipv6", "1")] {
+        let path = format!("/proc/sys/net/ipv6/conf/{link}/{name}");
+        match fs::write(&path, value) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(NetworkError::Setting { path, source });
+            }
+            _ => {} // written, or a kernel without IPv6
+        }
+    }
+    Ok(())
+}
+
 /// The range of ports that the kernel gives out by itself; Docker's habit where it can not be read.
 pub(crate) fn ephemeral_ports() -> (u16, u16) {
     read_range(Path::new("/proc/sys/net/ipv4/ip_local_port_range")).unwrap_or((49153, 65535))

@@ -1,5 +1,6 @@
 //! Bridge, sandboxes, addresses.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -33,6 +34,30 @@ fn containers_host_and_world_reach_each_other_at_once() {
     serve(&host.outside, any(82), "world");
     let seen = ask(&two.netns, at(OUTSIDE, 82)).unwrap();
     assert_eq!(seen, format!("world {HOST}"), "masqueraded");
+}
+
+/// Else any container could become the host's IPv6 router.
+#[test]
+fn the_bridge_takes_no_router_advertisements() {
+    let host = Host::new();
+    let conf = |link: &str, name: &str| format!("/proc/sys/net/ipv6/conf/{link}/{name}");
+    host.run(|| {
+        fs::write(conf("default", "accept_ra"), "1").unwrap();
+        fs::write(conf("default", "disable_ipv6"), "0").unwrap();
+    });
+    for _ in 0..2 {
+        let network = host.open();
+        let bridge = &network.bridge_info().name;
+        host.run(|| {
+            for (name, value) in [("accept_ra", "0"), ("disable_ipv6", "1")] {
+                let path = conf(bridge, name);
+                assert_eq!(fs::read_to_string(&path).unwrap().trim(), value, "{path}");
+            }
+            // What a daemon finds that starts again.
+            fs::write(conf(bridge, "disable_ipv6"), "0").unwrap();
+            fs::write(conf(bridge, "accept_ra"), "1").unwrap();
+        });
+    }
 }
 
 /// A closed port that refuses is an answer as good as any; a lost packet is repeated after a second only.

@@ -332,6 +332,25 @@ fn other_flows_are_not_forgotten() {
 }
 
 #[test]
+fn a_port_that_is_waited_for_holds_up_no_other() {
+    let host = Host::new();
+    let network = host.open();
+    let (one, two) = (host.container(&network), host.container(&network));
+    let held = publish(&host, &network, &one, tcp(HostPort::Exactly(8081))).unwrap();
+    // Given back, while a process that is just ending still has the reservation.
+    network.unpublish(&one.endpoint).unwrap();
+    std::thread::scope(|scope| {
+        let waiting =
+            scope.spawn(|| publish(&host, &network, &one, tcp(HostPort::Exactly(8081))).unwrap());
+        let _other = publish(&host, &network, &two, tcp(HostPort::Exactly(8082))).unwrap();
+        network.unpublish(&two.endpoint).unwrap();
+        assert!(!waiting.is_finished());
+        drop(held);
+        waiting.join().unwrap();
+    });
+}
+
+#[test]
 fn an_address_is_free_when_its_connections_are_forgotten() {
     let host = Host::new();
     let network = host.open_with(network::NetConfig {
