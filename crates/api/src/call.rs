@@ -75,21 +75,26 @@ impl Call {
 
     /// The bytes of a body of JSON; empty when there is none.
     pub(crate) async fn json_bytes(&mut self) -> Result<Bytes, Failure> {
-        let text = match tokio::time::timeout(JSON_TIMEOUT, collect(&mut self.body)).await {
-            Ok(Ok(text)) => text,
-            Ok(Err(failure)) => {
-                self.drain().await;
-                return Err(failure);
-            }
-            Err(_) => {
-                let sentence = "the request's body did not arrive in time";
-                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, sentence));
-            }
-        };
+        let text = self.small_body().await?;
         if !text.is_empty() {
             self.check_content_type()?;
         }
         Ok(text)
+    }
+
+    /// The bytes of a short body, whatever its client calls it.
+    pub(crate) async fn small_body(&mut self) -> Result<Bytes, Failure> {
+        match tokio::time::timeout(JSON_TIMEOUT, collect(&mut self.body)).await {
+            Ok(Ok(text)) => Ok(text),
+            Ok(Err(failure)) => {
+                self.drain().await;
+                Err(failure)
+            }
+            Err(_) => {
+                let sentence = "the request's body did not arrive in time";
+                Err(Failure::new(StatusCode::REQUEST_TIMEOUT, sentence))
+            }
+        }
     }
 
     /// A body of JSON.
@@ -109,19 +114,20 @@ impl Call {
         parse_object(&text, |text| serde_json::from_slice(text))
     }
 
-    /// Refuses a body that its client calls something else than JSON.
+    /// Refuses a body that its client does not call JSON, as Docker does: a web page may send other kinds, and one
+    /// without a name, to foreign hosts unasked.
     fn check_content_type(&self) -> Result<(), Failure> {
-        let Some(value) = self.headers.get(CONTENT_TYPE) else {
-            return Ok(());
-        };
-        let text = value.to_str().unwrap_or("");
+        let value = self.headers.get(CONTENT_TYPE);
+        let text = value.map_or("", |value| value.to_str().unwrap_or(""));
         let kind = text.split(';').next().unwrap_or("").trim();
         if kind.eq_ignore_ascii_case("application/json") {
             return Ok(());
         }
-        Err(Failure::bad_request(format!(
-            "unsupported Content-Type header ({text}): must be 'application/json'"
-        )))
+        Err(Failure::bad_request(if kind.is_empty() {
+            format!("malformed Content-Type header ({text}): mime: no media type")
+        } else {
+            format!("unsupported Content-Type header ({text}): must be 'application/json'")
+        }))
     }
 
     /// Takes the rest of the body and forgets it.

@@ -46,7 +46,7 @@ pub(crate) async fn serve(
     context: Arc<Context>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let phase = Arc::new(Phase::default());
+    let phase = Arc::new(Phase::of(&stream));
     let (departures, mut departing) = mpsc::channel(1);
     let service = service_fn({
         let phase = phase.clone();

@@ -32,7 +32,8 @@ pub(crate) async fn dispatch(
     request: Request<Incoming>,
 ) -> Reply {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let reply = match find_route(&request) {
+    let found = refuse_web_pages(phase, &request).and_then(|()| find_route(&request));
+    let reply = match found {
         Ok(found) => {
             let route = found.route;
             phase.hijack(route.hijacks);
@@ -57,6 +58,20 @@ pub(crate) async fn dispatch(
             Reply::Hijack(hijack)
         }
     }
+}
+
+/// Any page that a browser on this host shows may send requests to a port of loopback, and by a name that it lets
+/// resolve to 127.0.0.1 read the answers, too. Browsers say so in headers that no other client of the API sends
+/// (Fetch standard, "`Origin` header"; Fetch Metadata, section 2).
+fn refuse_web_pages(phase: &Phase, request: &Request<Incoming>) -> Result<(), Failure> {
+    let from_page = |name| request.headers().contains_key(name);
+    if phase.over_tcp() && ["origin", "sec-fetch-site"].into_iter().any(from_page) {
+        return Err(Failure::new(
+            StatusCode::FORBIDDEN,
+            "requests of web pages are refused: this API gives its callers all rights on the host",
+        ));
+    }
+    Ok(())
 }
 
 /// Where a request goes.

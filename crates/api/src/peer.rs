@@ -101,6 +101,7 @@ impl AsyncWrite for Stream {
 /// What a connection is doing, shared between its socket and its handlers.
 #[derive(Debug, Default)]
 pub(crate) struct Phase {
+    over_tcp: bool,
     busy: AtomicBool,
     hijacking: AtomicBool,
     streaming: AtomicBool,
@@ -119,6 +120,19 @@ struct Hunger {
 }
 
 impl Phase {
+    /// Of a connection that has just begun.
+    pub(crate) fn of(stream: &Stream) -> Self {
+        Phase {
+            over_tcp: matches!(stream, Stream::Tcp(_)),
+            ..Phase::default()
+        }
+    }
+
+    /// Whether the client came over TCP: a web page may have sent it.
+    pub(crate) fn over_tcp(&self) -> bool {
+        self.over_tcp
+    }
+
     /// To be asked by the reader of a body who has nothing to read: whether the client sends no more. If so, the reader
     /// looks once more (what came before the end may have come since) and then calls [`Phase::starve`].
     pub(crate) fn ended(&self, context: &Context<'_>) -> bool {

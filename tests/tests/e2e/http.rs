@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Engine, Kind};
+use testkit::{Engine, Kind, Options, run};
 
 /// Sends bytes as they are, and takes everything that comes back.
 fn exchange(engine: &Engine, request: &[u8], half_close: bool) -> String {
@@ -375,6 +375,58 @@ fn bodies_that_make_no_sense_are_refused() {
             answer.contains("unsupported Content-Type header (text/plain)"),
             "{answer}"
         );
+        // What a page in a browser can send anywhere without being asked.
+        let request = b"POST /containers/create HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}";
+        let answer = exchange(engine, request, false);
+        assert!(
+            answer.contains("malformed Content-Type header (): mime: no media type"),
+            "{answer}"
+        );
+    });
+}
+
+#[test]
+fn both_clients_work_over_loopback_tcp_and_web_pages_do_not() {
+    let options = Options {
+        flags: vec!["--host=tcp://127.0.0.1:2375".to_owned()],
+        ..Options::default()
+    };
+    Engine::run_with(options, |engine| {
+        if engine.kind() == Kind::Dockerd {
+            // It waits for fifteen seconds since nobody is asked for a certificate.
+            return;
+        }
+        engine.load_busybox();
+        let args = [
+            "-H",
+            "tcp://127.0.0.1:2375",
+            "run",
+            "--rm",
+            "-i",
+            "busybox",
+            "cat",
+        ];
+        for command in [engine.docker(&args), engine.wharf(&args)] {
+            assert_eq!(run(command, b"through").ok().stdout, "through");
+        }
+        let ask = |head: &str| {
+            let mut command = engine.sandbox().network_command("/bin/busybox");
+            command.args(["nc", "-w", "5", "127.0.0.1", "2375"]);
+            let request = format!("GET /info HTTP/1.0\r\nHost: localhost:2375\r\n{head}\r\n");
+            run(command, request.as_bytes()).stdout
+        };
+        assert!(ask("").starts_with("HTTP/1.0 200 "));
+        for head in [
+            "Origin: http://localhost:2375\r\n",
+            "Sec-Fetch-Site: cross-site\r\n",
+        ] {
+            let answer = ask(head);
+            assert!(answer.starts_with("HTTP/1.0 403 "), "{answer}");
+            assert!(
+                answer.contains("requests of web pages are refused"),
+                "{answer}"
+            );
+        }
     });
 }
 

@@ -82,7 +82,7 @@ const NO_BODY: usize = 7;
 
 /// `POST /containers/{id}/start`
 pub(crate) async fn start(mut call: Call) -> Handled {
-    if call.json_bytes().await?.len() > NO_BODY {
+    if call.small_body().await?.len() > NO_BODY {
         // Version 1.24 removed this; Docker says so too.
         return Err(Failure::bad_request(
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
