@@ -287,7 +287,13 @@ impl Engine {
                 .collect();
             live.push(Live { endpoint, bindings });
         }
-        Ok(network.recover(&live)?)
+        for stranded in network.recover(&live)? {
+            tracing::warn!(
+                container = stranded.container.short(), why = %stranded.why,
+                "a running container is not in the bridge's subnet any more: it has no network until it is restarted"
+            );
+        }
+        Ok(())
     }
 
     /// Starts containers whose policy asks for it and that nobody stopped, after a reboot.

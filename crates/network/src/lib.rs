@@ -37,7 +37,7 @@ pub use error::{BRIDGE_PORTS, NetworkError};
 pub use network::{Attached, NetConfig, Network, Notes};
 pub use nft::DroppingChain;
 pub use port::{Binding, HostPort, PortMapping, Protocol, ProtocolError, Published};
-pub use recover::Live;
+pub use recover::{Live, Stranded};
 pub use sandbox::{Sandbox, loopback_only};
 pub use subnet::{HostAddress, HostAddressError, Subnet};
 

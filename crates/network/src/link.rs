@@ -40,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) is_bridge: bool,
     pub(crate) mac: Option<MacAddr>,
     pub(crate) up: bool,
+    /// Index of the bridge that it is a port of.
+    pub(crate) master: Option<u32>,
 }
 
 /// `struct ifinfomsg`.
@@ -200,6 +202,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
         is_bridge: info.get(INFO_KIND).and_then(text_of) == Some("bridge"),
         mac: mac.and_then(|mac| Some(MacAddr(mac.try_into().ok()?))),
         up: flags & UP != 0,
+        master: attributes.get(libc::IFLA_MASTER).and_then(u32_of),
     })
 }
 

@@ -248,7 +248,8 @@ impl Network {
         Ok(nft::dropping_chains(&mut lock(&self.netfilter))?)
     }
 
-    /// Removes the table and the engine's own bridge. For an engine whose containers are all gone.
+    /// Removes the table and the engine's own bridge. For an engine whose containers are all gone. A bridge that has
+    /// ports of somebody else, such as another engine that found it under a name it knows, stays.
     ///
     /// # Errors
     /// [`NetworkError::Firewall`], [`NetworkError::Link`]; the other part is removed all the same.
@@ -260,7 +261,7 @@ impl Network {
             Ok(false) => Ok(()),
             Err(error) => Err(error.into()),
         };
-        if self.bridge.own {
+        if self.bridge.own && !self.has_foreign_ports()? {
             let mut batch = Batch::new();
             link::delete(&mut batch, "remove the bridge", self.bridge.index);
             match lock(&self.route).perform(batch) {
@@ -271,6 +272,14 @@ impl Network {
             }
         }
         table
+    }
+
+    /// Whether a link that is none of ours is a port of the bridge.
+    fn has_foreign_ports(&self) -> Result<bool, NetworkError> {
+        let links = link::list(&mut lock(&self.route))?;
+        Ok(links.iter().any(|link| {
+            link.master == Some(self.bridge.index) && !link.name.starts_with(&self.veth_prefix)
+        }))
     }
 
     fn take_address(&self, wanted: Option<Ipv4Addr>) -> Result<Ipv4Addr, NetworkError> {

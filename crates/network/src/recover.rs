@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use types::ContainerId;
+
 use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
-use crate::link;
+use crate::link::{self, Change, Link};
 use crate::lock;
 use crate::netlink::Batch;
 use crate::network::Network;
@@ -19,27 +21,84 @@ pub struct Live {
     pub bindings: Vec<Binding>,
 }
 
+/// A living container whose connection does not fit what the network is today.
+#[derive(Debug)]
+pub struct Stranded {
+    /// The container; it has no published port any more, and may reach nobody, until it is started anew.
+    pub container: ContainerId,
+    /// What does not fit: [`NetworkError::AddressOutside`] or [`NetworkError::AddressTaken`].
+    pub why: NetworkError,
+}
+
 impl Network {
     /// Takes over what these containers have and removes what is nobody's: ports in the table, tracked
     /// connections of the subnet, veths. To be called once, before the first [`Network::attach`].
     ///
-    /// The table is replaced in one transaction, so a published port that stays published loses nothing.
+    /// The table is replaced in one transaction, so a published port that stays published loses nothing. Containers
+    /// whose address is not of the bridge's subnet (another one was asked for meanwhile) are told and left as they are.
     ///
     /// # Errors
-    /// [`NetworkError::AddressOutside`] and [`NetworkError::AddressTaken`] when rows contradict each
-    /// other or the bridge, and those of the kernel.
-    pub fn recover(&self, live: &[Live]) -> Result<(), NetworkError> {
+    /// Those of the kernel.
+    pub fn recover(&self, live: &[Live]) -> Result<Vec<Stranded>, NetworkError> {
         let mut ports = lock(&self.ports);
-        for Live { endpoint, bindings } in live {
-            lock(&self.addresses).claim(endpoint.address)?;
+        let mut stranded = Vec::new();
+        let mut fitting = Vec::new();
+        for container in live {
+            let Live { endpoint, bindings } = container;
+            if let Err(why) = lock(&self.addresses).claim(endpoint.address) {
+                stranded.push(Stranded {
+                    container: endpoint.container.clone(),
+                    why,
+                });
+                continue;
+            }
             for binding in bindings {
                 ports.add(&endpoint.container, endpoint.address, *binding);
             }
+            fitting.push(container);
         }
         self.reinstall(&mut lock(&self.netfilter), &ports)?;
         drop(ports);
         self.forget_the_dead(live)?;
-        self.remove_strays(live)
+        let links = link::list(&mut lock(&self.route))?;
+        self.remove_strays(live, &links)?;
+        self.rejoin(&fitting, &links)?;
+        Ok(stranded)
+    }
+
+    /// Puts veths back into a bridge that somebody removed and that was made anew.
+    fn rejoin(&self, live: &[&Live], links: &[Link]) -> Result<(), NetworkError> {
+        for Live { endpoint, bindings } in live {
+            let Some(lost) = links
+                .iter()
+                .find(|link| link.name == endpoint.veth && link.master != Some(self.bridge.index))
+            else {
+                continue;
+            };
+            let back = Change {
+                up: true,
+                master: Some(self.bridge.index),
+                ..Change::default()
+            };
+            let mut batch = Batch::new();
+            link::change(
+                &mut batch,
+                "put a veth back into the bridge",
+                lost.index,
+                &back,
+            );
+            if !bindings.is_empty() {
+                link::allow_hairpin(&mut batch, &lost.name);
+            }
+            match lock(&self.route).perform(batch) {
+                // Its container is just ending.
+                Err(refused) if refused.errno() != libc::ENODEV => {
+                    return Err(NetworkError::link(&lost.name, refused));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Forgets connections of addresses in the subnet that no living container has.
@@ -52,10 +111,9 @@ impl Network {
 
     /// Removes veths of this instance that no living container has. Mostly there are none: they went with
     /// the dead daemon's descriptors.
-    fn remove_strays(&self, live: &[Live]) -> Result<(), NetworkError> {
+    fn remove_strays(&self, live: &[Live], links: &[Link]) -> Result<(), NetworkError> {
         let known: HashSet<_> = live.iter().map(|l| l.endpoint.veth.as_str()).collect();
         let mut route = lock(&self.route);
-        let links = link::list(&mut route)?;
         let strays = links.iter().filter(|link| {
             link.name.starts_with(&self.veth_prefix)
                 && link.name.len() == VETH_NAME

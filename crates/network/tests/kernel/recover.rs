@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use network::{Attached, HostPort, Live, Network, PortMapping, Protocol, Published};
+use network::{
+    Attached, HostPort, Live, NetConfig, Network, NetworkError, PortMapping, Protocol, Published,
+};
 
-use crate::host::{HOST, Host, any, ask, at, command, serve};
+use crate::host::{HOST, Host, any, ask, at, command, config, eventually, serve};
 
 fn publish(host: &Host, network: &Network, made: &Attached, port: u16) -> Vec<Published> {
     let mapping = PortMapping {
@@ -38,7 +40,12 @@ fn the_living_keep_everything_and_the_dead_nothing() {
 
     let after = host.open();
     ask(&host.outside, at(HOST, 8081)).unwrap();
-    after.recover(&[live(&kept, &kept_port)]).unwrap();
+    assert!(
+        after
+            .recover(&[live(&kept, &kept_port)])
+            .unwrap()
+            .is_empty()
+    );
     drop(lost_port);
     ask(&host.outside, at(HOST, 8081)).unwrap();
     assert!(ask(&host.outside, at(HOST, 8082)).is_err());
@@ -63,6 +70,75 @@ fn the_living_keep_everything_and_the_dead_nothing() {
     assert!(refused.to_string().contains("port is already allocated"));
     after.detach(&kept.endpoint).unwrap();
     assert!(ask(&host.outside, at(HOST, 8081)).is_err());
+}
+
+/// A bridge that somebody removed while no daemon lived.
+#[test]
+fn a_bridge_that_is_made_anew_has_the_living_again() {
+    let host = Host::new();
+    let before = host.open();
+    let (one, two) = (host.container(&before), host.container(&before));
+    serve(&one.netns, any(80), "one");
+    serve(&two.netns, any(80), "two");
+    let port = publish(&host, &before, &one, 8081);
+    drop(before);
+    command(&host.netns, "ip link delete docker0");
+    assert!(ask(&host.outside, at(HOST, 8081)).is_err());
+
+    let after = host.open();
+    let stranded = after
+        .recover(&[live(&one, &port), live(&two, &[])])
+        .unwrap();
+    assert!(stranded.is_empty(), "{stranded:?}");
+    eventually(|| ask(&host.outside, at(HOST, 8081)));
+    // Each other, and itself by its port.
+    ask(&one.netns, at(two.endpoint.address, 80)).unwrap();
+    ask(&one.netns, at(HOST, 8081)).unwrap();
+}
+
+/// The daemon is started again with another subnet.
+#[test]
+fn containers_of_another_subnet_are_told_and_do_no_harm() {
+    let host = Host::new();
+    let before = host.open();
+    let left = host.container(&before);
+    let port = publish(&host, &before, &left, 8081);
+    drop(before);
+
+    let after = host.open_with(NetConfig {
+        bip: Some("10.5.0.1/24".parse().unwrap()),
+        ..config()
+    });
+    let stranded = after.recover(&[live(&left, &port)]).unwrap();
+    assert_eq!(stranded.len(), 1);
+    assert_eq!(stranded[0].container, left.endpoint.container);
+    assert!(matches!(
+        stranded[0].why,
+        NetworkError::AddressOutside { .. }
+    ));
+    let next = host.container(&after);
+    serve(&next.netns, any(80), "next");
+    drop(port);
+    let _port = publish(&host, &after, &next, 8081);
+    ask(&host.outside, at(HOST, 8081)).unwrap();
+    after.unpublish(&left.endpoint).unwrap();
+    after.detach(&left.endpoint).unwrap();
+    ask(&host.outside, at(HOST, 8081)).unwrap();
+}
+
+#[test]
+fn a_bridge_with_ports_of_somebody_else_stays() {
+    let host = Host::new();
+    let network = host.open();
+    command(&host.netns, "ip link add foreign type veth peer name peer");
+    command(&host.netns, "ip link set foreign master docker0");
+    network.tear_down().unwrap();
+    let links = command(&host.netns, "ip -o link");
+    assert!(links.contains("docker0"), "{links}");
+    command(&host.netns, "ip link delete foreign");
+    network.tear_down().unwrap();
+    let links = command(&host.netns, "ip -o link");
+    assert!(!links.contains("docker0"), "{links}");
 }
 
 #[test]
