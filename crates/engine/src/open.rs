@@ -271,5 +271,11 @@ fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<N
     if network.notes().forwarding_switched_on {
         tracing::info!("net.ipv4.ip_forward was off and is on now: containers need it");
     }
+    for chain in network.dropping_chains().unwrap_or_default() {
+        tracing::warn!(
+            "{chain} drops forwarded packets: containers reach nobody and are not reached from outside until it accepts those from and to {}",
+            network.bridge_info().name
+        );
+    }
     Ok(Some(network))
 }

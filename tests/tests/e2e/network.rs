@@ -107,6 +107,30 @@ fn a_published_port_is_reached_from_everywhere() {
 }
 
 #[test]
+fn who_shares_a_network_shares_its_name() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        serve(engine, "web", &["--domainname", "example.org"]);
+        let script = "hostname; cat /etc/hostname; hostname -d";
+        let mut args = vec!["run", "--name", "beside", "--network", "container:web"];
+        args.extend(["busybox", "sh", "-c", script]);
+        let done = engine.d(&args).ok();
+        assert_eq!(done.stdout, "web\nweb\nexample.org\n");
+        let told = |format: &str, name: &str| {
+            let done = engine.d(&["inspect", "-f", format, name]).ok();
+            done.text().to_owned()
+        };
+        for format in [
+            "{{.Config.Hostname}} {{.Config.Domainname}}",
+            "{{.HostsPath}} {{.HostnamePath}} {{.ResolvConfPath}}",
+        ] {
+            assert_eq!(told(format, "beside"), told(format, "web"));
+        }
+        engine.d(&["rm", "-f", "web", "beside"]).ok();
+    });
+}
+
+#[test]
 fn a_container_publishes_thousands_of_ports_and_others_start_beside_it() {
     Engine::run(|engine| {
         engine.load_busybox();

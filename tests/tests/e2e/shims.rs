@@ -151,6 +151,37 @@ fn an_exec_whose_connection_breaks_before_the_answer_is_followed() {
     });
 }
 
+/// `docker exec … && deploy` must not go on.
+#[test]
+fn an_exec_whose_shim_is_killed_has_failed() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for (client, name) in [(Engine::d as fn(&_, &_) -> _, "one"), (Engine::w, "two")] {
+            engine
+                .d(&["run", "-d", "--name", name, "busybox", "sleep", "1000"])
+                .ok();
+            let engine = &*engine;
+            let done = std::thread::scope(|scope| {
+                let exec = scope.spawn(|| client(engine, &["exec", name, "sleep", "999"]));
+                eventually("the exec runs", SOON, || {
+                    let processes = engine.sandbox().processes();
+                    let mut running = processes.iter();
+                    running.any(|p| p.command == "sleep 999").then_some(())
+                });
+                let shim = engine.shim_of("sleep 1000");
+                engine.sandbox().kill(shim.pid, "KILL");
+                exec.join().unwrap()
+            });
+            assert_eq!(done.status, 137, "{done:?}");
+            assert_eq!(
+                told(engine, name, &["exec_die", "die"]),
+                ["exec_die 137", "die 137"]
+            );
+            engine.d(&["rm", "-f", name]).ok();
+        }
+    });
+}
+
 #[test]
 fn a_shim_that_accepts_nobody_holds_up_no_daemon_and_keeps_its_container() {
     Engine::run(|engine| {

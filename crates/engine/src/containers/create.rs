@@ -146,7 +146,7 @@ impl Engine {
             return Err(EngineError::invalid("no command specified"));
         }
         let modes = compile::check(&mut config, &mut host, &networking, self)?;
-        self.check_neighbours(&modes, &mut host)?;
+        self.check_neighbours(&modes, &mut config, &mut host)?;
         let warnings = self.step_back(&modes, &mut host);
         modes::normalise(&mut host);
         // Docker writes it down where the kernel could switch its killer off, which version 2 can not.
@@ -202,11 +202,23 @@ impl Engine {
 
     /// Resolves `container:NAME` to ids, and refuses neighbours that do not exist; that of the network may appear until
     /// the start, as in docker.
-    fn check_neighbours(&self, modes: &Modes, host: &mut HostConfig) -> Result<()> {
+    fn check_neighbours(
+        &self,
+        modes: &Modes,
+        config: &mut Config,
+        host: &mut HostConfig,
+    ) -> Result<()> {
         if let NetworkMode::Container(name) = &modes.network {
-            match self.neighbour_id(name) {
-                Ok(id) => host.network_mode = format!("container:{id}"),
-                Err(EngineError::Invalid { .. }) => {}
+            match self.registry().find(name) {
+                Ok(neighbour) => {
+                    host.network_mode = format!("container:{}", neighbour.id());
+                    // Who shares the addresses has the name that they are known by.
+                    if !modes.uts_host {
+                        config.hostname = neighbour.spec.config.hostname.clone();
+                        config.domainname = neighbour.spec.config.domainname.clone();
+                    }
+                }
+                Err(EngineError::NoSuchContainer { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

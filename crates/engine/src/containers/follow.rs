@@ -188,6 +188,10 @@ impl Engine {
                 "the container's supervisor was killed, and the container with it",
             )
         };
+        if !rebooted {
+            tracing::warn!(container = container.id().short(), "{sentence}");
+        }
+        self.execs_died(container, code).await?;
         // After a restart of the host, those that are due are started once the engine is open.
         let again = !rebooted && !run.stopped_by_user && is_due(container, &run);
         let restart = if again {

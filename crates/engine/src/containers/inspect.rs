@@ -39,7 +39,11 @@ impl Engine {
     fn describe_container(&self, container: &Container) -> ContainerInspect {
         let view = container.view();
         let (spec, run) = (&container.spec, &view.run);
-        let folder = self.paths().container(container.id());
+        // Who shares a network shares its files.
+        let neighbour = spec.host.network_mode.strip_prefix("container:");
+        let neighbour = neighbour.and_then(|id| self.registry().find(id).ok());
+        let owner = neighbour.as_deref().unwrap_or(container);
+        let folder = self.paths().container(owner.id());
         let file = |name: &str| {
             if run.started_at == 0 {
                 String::new()

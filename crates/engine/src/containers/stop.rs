@@ -226,6 +226,11 @@ impl Engine {
                     } => refuse(),
                     other => other,
                 })?;
+            // As docker: what may end a frozen container shall reach it. With a stop signal of its own, only that.
+            let may_end = signal_ends(container, i32::from(signal), stops);
+            if may_end && container.run().status == Status::Paused {
+                self.thaw(container).await?;
+            }
         }
         self.tell_later(container.event("kill", &[("signal", signal.to_string())]));
         if signal == 9
@@ -310,4 +315,9 @@ impl Container {
             .wait_for(|progress| !progress.up || progress.removed)
             .await;
     }
+}
+
+/// Whether docker counts a signal as meant to end the container.
+fn signal_ends(container: &Container, signal: i32, stops: i32) -> bool {
+    container.spec.config.stop_signal.is_empty() || signal == stops
 }

@@ -4,15 +4,17 @@ mod book;
 mod start;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use api_types::{ExecCreate, ExecInspect, ExecProcess};
 use serde::{Deserialize, Serialize};
 use shim::protocol::Request;
+use tokio::sync::watch;
 use types::ContainerId;
 
 use super::registry::Container;
+use crate::clock;
 use crate::engine::Engine;
 use crate::events;
 use crate::outcome::{EngineError, Result};
@@ -45,16 +47,26 @@ pub(crate) struct Exec {
     pub(crate) id: ContainerId,
     pub(crate) container: ContainerId,
     request: ExecCreate,
-    progress: Mutex<Progress>,
+    progress: watch::Sender<Progress>,
 }
 
 impl Exec {
     pub(crate) fn progress(&self) -> Progress {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.progress.borrow()
     }
 
     fn set(&self, edit: impl FnOnce(&mut Progress)) {
-        edit(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+        self.progress.send_modify(edit);
+    }
+
+    /// Ready when it is known how it ended.
+    async fn ended(&self) {
+        // Fails only without a sender, which is this exec's.
+        let _ = self
+            .progress
+            .subscribe()
+            .wait_for(|progress| progress.exit_code.is_some())
+            .await;
     }
 
     /// Reads a row of an exec that ran when the former daemon ended.
@@ -65,7 +77,7 @@ impl Exec {
             id: id.parse().map_err(|_| bad())?,
             container: doc.container.parse().map_err(|_| bad())?,
             request: doc.request,
-            progress: Mutex::new(doc.progress),
+            progress: watch::Sender::new(doc.progress),
         })
     }
 
@@ -200,20 +212,35 @@ impl Engine {
     }
 
     /// A client asks for the status as soon as its stream ended: once the shim has answered anything, all that it told
-    /// before has been heard. A shim that does not answer at once keeps nobody waiting.
+    /// before has been heard. When it can not be reached, it is being found out whether it lives. One that does not
+    /// answer at once keeps nobody waiting.
     async fn hear_out(&self, exec: &Exec) {
         let Ok(container) = self.registry().find(exec.container.as_str()) else {
             return;
         };
-        let Ok(link) = container.live_link() else {
-            return;
+        let heard = async {
+            let answered = match container.live_link() {
+                Ok(link) => link.ask(&Request::Status, &[]).await.is_ok(),
+                Err(_) => false,
+            };
+            if !answered {
+                exec.ended().await;
+            }
         };
-        // The answer itself does not matter.
-        let _ = tokio::time::timeout(
-            super::inspect::SHIM_PATIENCE,
-            link.ask(&Request::Status, &[]),
-        )
-        .await;
+        // How long it took, and whether it was enough, is seen at the exec.
+        let _ = tokio::time::timeout(super::inspect::SHIM_PATIENCE, heard).await;
+    }
+
+    /// The shim of these execs was killed, and they with it.
+    pub(crate) async fn execs_died(&self, container: &Arc<Container>, code: i64) -> Result<()> {
+        for exec in self.execs_of(container.id()) {
+            if exec.progress().running {
+                let (id, sequence) = (exec.id.as_str(), container.run().cursor);
+                self.exec_exited(container, id, code, sequence, clock::now())
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     /// Sets the size of an exec's terminal.

@@ -1,7 +1,7 @@
 //! Making and starting further processes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::{ExecCreate, HostConfig, texts};
@@ -60,7 +60,7 @@ impl Engine {
             id: id.clone(),
             container: container.id().clone(),
             request,
-            progress: Mutex::default(),
+            progress: Default::default(),
         });
         let told = container.event(
             format!("exec_create: {}", exec.command()),
