@@ -7,8 +7,9 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -30,6 +31,10 @@ const MAX_HEADER: usize = 64 << 10;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 /// The head of a hijacked answer must be taken by the client within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that has not read the head after this time gets its stream all the same.
+const HEAD_PATIENCE: Duration = Duration::from_millis(200);
+/// Most have read it within this time, which is too short to sleep in.
+const HEAD_SPIN: Duration = Duration::from_micros(300);
 /// What a client still sends after its request was answered is read for so long, and so many bytes of it.
 const LINGER: Duration = Duration::from_secs(2);
 const MAX_LINGER: u64 = 64 << 20;
@@ -155,6 +160,7 @@ async fn depart(mut stream: Stream, read_past: Bytes, departure: Departure) {
         Ok(Err(error)) => return tracing::debug!(%error, "client went before its stream began"),
         Err(_) => return tracing::debug!("client does not take the head of its stream"),
     }
+    head_taken(&stream).await;
     let delivered = match stream.into_fd() {
         Ok(socket) => ticket.deliver(socket, read_past.to_vec()).await,
         Err(error) => {
@@ -163,5 +169,22 @@ async fn depart(mut stream: Stream, read_past: Bytes, departure: Departure) {
     };
     if let Err(error) = delivered {
         tracing::debug!(%error, "stream was not delivered");
+    }
+}
+
+/// Waits a moment until the client has read the head. Some read it through a buffer and lose what comes with it when
+/// they go on with the bare socket (docker-py): what a program says within a millisecond would never be seen.
+async fn head_taken(stream: &Stream) {
+    let Stream::Unix(socket) = stream else {
+        // A kernel acknowledges what no program has read.
+        return;
+    };
+    let begin = Instant::now();
+    while sys::fdpass::unread_by_peer(socket.as_fd()).is_ok_and(|unread| unread > 0) {
+        match begin.elapsed() {
+            passed if passed > HEAD_PATIENCE => return,
+            passed if passed > HEAD_SPIN => tokio::time::sleep(Duration::from_millis(1)).await,
+            _ => tokio::task::yield_now().await,
+        }
     }
 }

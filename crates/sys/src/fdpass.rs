@@ -14,6 +14,21 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
+/// How much of what was sent on a unix socket its peer has not read, in the kernel's own measure: nothing is 0
+/// (SIOCOUTQ in unix(7)).
+///
+/// # Errors
+/// As ioctl(2).
+pub fn unread_by_peer(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut amount: libc::c_int = 0;
+    // SAFETY: the request writes one int, to where it is told to.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut amount) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(amount).unwrap_or(0))
+}
+
 /// How many descriptors the kernel carries in one message (SCM_MAX_FD in unix(7)).
 pub const MAX_DESCRIPTORS: usize = 253;
 
@@ -302,6 +317,16 @@ mod tests {
             rustix::fs::ftruncate(&file, 0),
             Err(rustix::io::Errno::PERM)
         );
+    }
+
+    #[test]
+    fn what_the_peer_has_not_read_is_seen() {
+        let (mut a, mut b) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(unread_by_peer(a.as_fd()).unwrap(), 0);
+        io::Write::write_all(&mut a, b"head").unwrap();
+        assert!(unread_by_peer(a.as_fd()).unwrap() > 0);
+        io::Read::read_exact(&mut b, &mut [0; 4]).unwrap();
+        assert_eq!(unread_by_peer(a.as_fd()).unwrap(), 0);
     }
 
     #[test]

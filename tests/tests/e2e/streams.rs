@@ -221,6 +221,40 @@ pub(super) fn remove(engine: &Engine, container: &str) {
 
 pub(super) const ALL: &str = "stream=1&stdin=1&stdout=1&stderr=1";
 
+/// Clients that read the head through a buffer (docker-py) lose what comes with it.
+#[test]
+fn what_a_program_says_waits_until_the_head_was_read() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            // There it is a race, which the client mostly wins.
+            return;
+        }
+        engine.load_busybox();
+        let run = ["run", "-d", "--name", "cc", "busybox", "sleep", "1000"];
+        engine.d(&run).ok();
+        for _ in 0..10 {
+            let create = r#"{"AttachStdout":true,"Cmd":["echo","said"]}"#;
+            let (_, body) = engine
+                .ask(
+                    "POST",
+                    "/containers/cc/exec",
+                    "application/json",
+                    create.as_bytes(),
+                )
+                .unwrap();
+            let created: Value = serde_json::from_str(&body).unwrap();
+            let path = format!("/exec/{}/start", created["Id"].as_str().unwrap());
+            let mut wire = Wire::open(engine, &path, UPGRADE, "{}", b"");
+            // Longer than the program needs.
+            std::thread::sleep(Duration::from_millis(30));
+            assert!(wire.read_on());
+            assert!(wire.text().ends_with("\r\n\r\n"), "{:?}", wire.text());
+            wire.expect("said\n");
+        }
+        engine.d(&["rm", "-f", "cc"]).ok();
+    });
+}
+
 #[test]
 fn a_half_closed_stream_ends_the_input_and_brings_the_output() {
     Engine::run(|engine| {
