@@ -21,6 +21,10 @@ pub const END: usize = 2 * BLOCK;
 /// The longest extended header or GNU long name that is read: names end at 4,096 bytes, extended attributes at
 /// 64 KiB each.
 pub const MAX_EXTENDED: u64 = 1024 * 1024;
+/// The longest value of an extended attribute, the kernel's XATTR_SIZE_MAX.
+pub const MAX_XATTR: usize = 64 * 1024;
+/// The most records of extended attributes before one entry; bsdtar writes two for each attribute.
+pub const MAX_XATTR_RECORDS: usize = 512;
 /// The most pieces that a sparse file may have.
 pub const MAX_PIECES: usize = 1 << 17;
 

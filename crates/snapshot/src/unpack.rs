@@ -22,6 +22,8 @@ pub struct Limits {
     pub entries: u64,
     /// Folders, for whose times memory is held to the end.
     pub folders: u64,
+    /// Bytes of that memory that the archive decides: the folders' paths and inherited access lists.
+    pub folder_bytes: u64,
     /// Devices and fifos.
     pub devices: u64,
     /// Bytes of files of the layers below that hard links have copied into this one. A link costs its archive almost
@@ -36,6 +38,7 @@ impl Default for Limits {
             stream: 4 << 40,
             entries: 16_000_000,
             folders: 2_000_000,
+            folder_bytes: 64 << 20,
             devices: 100_000,
             copied: 32 << 30,
         }

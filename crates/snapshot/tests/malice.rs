@@ -306,6 +306,104 @@ fn nothing_is_without_end() {
 }
 
 #[test]
+fn what_is_kept_for_folders_until_the_end_does_not_fill_the_memory() {
+    let list = |size: usize| vec![1u8; size];
+    // No file system takes a longer value than 64 KiB.
+    refused(
+        Tar::new()
+            .pax(&[("SCHILY.xattr.system.posix_acl_default", &list(65_537))])
+            .dir("d"),
+        "layer 1: tar header at byte 0: an extended attribute of 65537 is above the limit of 65536",
+    );
+    let limits = Limits {
+        folder_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    let mut lists = Tar::new();
+    for number in 0..40 {
+        lists = lists
+            .pax(&[("SCHILY.xattr.system.posix_acl_default", &list(60_000))])
+            .dir(&format!("d{number}"));
+    }
+    limited(
+        &mut &lists.done()[..],
+        limits,
+        "layer 1: more than 1048576 bytes of folders' names and access lists",
+    );
+    let mut names = Tar::new();
+    for number in 0..400 {
+        let path = format!("{}{number}", "d/".repeat(2000));
+        names = names.pax(&[("path", path.as_bytes())]).dir("d");
+    }
+    limited(
+        &mut &names.done()[..],
+        limits,
+        "layer 1: more than 1048576 bytes of folders' names and access lists",
+    );
+    // A list that replaces another does not count twice.
+    let mut again = Tar::new();
+    for _ in 0..40 {
+        again = again
+            .pax(&[("SCHILY.xattr.system.posix_acl_default", &list(60_000))])
+            .dir("d");
+    }
+    let scratch = with_victim();
+    let fault = scratch
+        .store
+        .unpack(1, &[], &mut &again.done()[..], None, &limits)
+        .unwrap_err();
+    // The kernel refuses this list; the limit did not.
+    assert_eq!(fault.to_string(), "layer 1: cannot set the time of \"d\"");
+    assert_unharmed(&scratch);
+}
+
+#[test]
+fn an_entry_has_a_limited_number_of_attributes() {
+    let names: Vec<String> = (0..513).map(|n| format!("SCHILY.xattr.user.{n}")).collect();
+    let records: Vec<(&str, &[u8])> = names.iter().map(|name| (&name[..], &b"v"[..])).collect();
+    let tar = |records: &[(&str, &[u8])]| Tar::new().pax(records).file(".wh..wh.x", "");
+    contained(tar(&records[..512]));
+    refused(
+        tar(&records),
+        "layer 1: extended tar header at byte 0: it has more than 512 records of extended attributes",
+    );
+}
+
+#[test]
+fn attributes_that_cannot_be_kept_are_told_once() {
+    use std::sync::{Arc, Mutex};
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .finish();
+    // Files are written by a thread of its own.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let mut tar = Tar::new();
+    for number in 0..100 {
+        tar = tar
+            .pax(&[("SCHILY.xattr.nosuch.name", b"v"), ("SCHILY.xattr.nor.this", b"v")])
+            .file(&format!("f{number}"), "");
+    }
+    contained(tar);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("attribute")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    assert!(told[0].contains("200") && told[0].contains("f0"), "{text}");
+}
+
+#[test]
 fn hard_links_to_the_layers_below_do_not_fill_the_disk() {
     let scratch = with_victim();
     let below = Tar::new().file("d/big", &"x".repeat(1 << 20)).done();

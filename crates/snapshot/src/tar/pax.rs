@@ -1,6 +1,6 @@
 //! PAX extended headers: records of `LENGTH KEY=VALUE\n`.
 
-use super::{TarError, Time};
+use super::{MAX_XATTR, MAX_XATTR_RECORDS, TarError, Time};
 
 /// What an extended header changes of the entry that follows.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(super) struct Records {
     pub(super) major: Option<u32>,
     pub(super) minor: Option<u32>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Records of attributes so far: each is looked for among those before it.
+    xattr_records: usize,
     pub(super) sparse: SparseRecords,
 }
 
@@ -154,6 +156,21 @@ impl Records {
             return Err(TarError::Extended {
                 at,
                 reason: "the name of an extended attribute is not valid",
+            });
+        }
+        if value.len() > MAX_XATTR {
+            return Err(TarError::TooLarge {
+                at,
+                what: "an extended attribute",
+                size: value.len() as u64,
+                limit: MAX_XATTR as u64,
+            });
+        }
+        self.xattr_records += 1;
+        if self.xattr_records > MAX_XATTR_RECORDS {
+            return Err(TarError::Extended {
+                at,
+                reason: "it has more than 512 records of extended attributes",
             });
         }
         // bsdtar writes each twice, in its own form and in star's.

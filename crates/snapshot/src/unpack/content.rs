@@ -1,8 +1,9 @@
 //! What an entry holds: bytes and extended attributes.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io::{self, BufRead};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use rustix::fs;
 use rustix::io::Errno;
@@ -72,11 +73,41 @@ pub(super) fn write_content(
     Ok(())
 }
 
+/// Attributes that could not be set: told once a layer, since an image decides how many there are.
+#[derive(Default)]
+pub(super) struct Unkept {
+    count: u64,
+    /// The first one's entry and name.
+    first: Option<(PathBuf, CString)>,
+}
+
+impl Unkept {
+    fn note(&mut self, entry: &Entry, name: &CStr) {
+        self.count += 1;
+        self.first
+            .get_or_insert_with(|| (path_of(&entry.path), name.to_owned()));
+    }
+
+    /// Warns if there were any.
+    pub(super) fn tell(&self, layer: u64) {
+        if let Some((entry, name)) = &self.first {
+            tracing::warn!(
+                layer,
+                count = self.count,
+                ?entry,
+                ?name,
+                "extended attributes cannot be kept here; the first is named"
+            );
+        }
+    }
+}
+
 /// Sets the attributes of an entry, except overlayfs's own (they would change what the layer means) and inherited
-/// lists, which come last. What this file system or kind of file cannot hold is left out with a warning, as other
+/// lists, which come last. What this file system or kind of file cannot hold is left out and noted, as other
 /// engines do: images carry attributes of the machines where they were built.
 pub(super) fn set_xattrs(
     entry: &Entry,
+    unkept: &mut Unkept,
     set: impl Fn(&CStr, &[u8]) -> io::Result<()>,
 ) -> Result<(), Fault> {
     for (name, value) in &entry.xattrs {
@@ -91,7 +122,7 @@ pub(super) fn set_xattrs(
                     Some(Errno::OPNOTSUPP | Errno::PERM)
                 ) =>
             {
-                tracing::warn!(entry = ?path_of(&entry.path), ?name, "an extended attribute cannot be kept here");
+                unkept.note(entry, &name);
             }
             other => other?,
         }

@@ -43,6 +43,8 @@ pub(super) struct Folders {
     /// The one used last comes first.
     open: Vec<(Vec<u8>, Rc<Folder>)>,
     ends: HashMap<Vec<u8>, End>,
+    /// Bytes of paths and lists in `ends`.
+    end_bytes: u64,
     /// Folders made without an entry of their own.
     implied: u64,
     /// Permission bits that a new entry does not get by itself.
@@ -56,6 +58,7 @@ impl Folders {
             parents,
             open: Vec::with_capacity(OPEN + 1),
             ends: HashMap::new(),
+            end_bytes: 0,
             implied: 0,
             masked: umask()?,
         };
@@ -87,6 +90,11 @@ impl Folders {
     /// How many folders there are, or more: one may be implied first and have an entry later.
     pub(super) fn count(&self) -> u64 {
         self.ends.len() as u64 + self.implied
+    }
+
+    /// Bytes of paths and access lists that are held until the end.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end_bytes
     }
 
     /// Opens a folder of the layer, making it and those above it where they are missing.
@@ -274,11 +282,20 @@ impl Folders {
     }
 
     pub(super) fn set_mtime_at_end(&mut self, path: &[u8], mtime: Time) {
-        self.ends.entry(path.to_vec()).or_default().mtime = Some(mtime);
+        self.end(path).mtime = Some(mtime);
     }
 
     pub(super) fn set_default_acl_at_end(&mut self, path: &[u8], list: &[u8]) {
-        self.ends.entry(path.to_vec()).or_default().default_acl = Some(list.to_vec());
+        let before = self.end(path).default_acl.replace(list.to_vec());
+        self.end_bytes += list.len() as u64;
+        self.end_bytes -= before.map_or(0, |list| list.len() as u64);
+    }
+
+    fn end(&mut self, path: &[u8]) -> &mut End {
+        self.ends.entry(path.to_vec()).or_insert_with(|| {
+            self.end_bytes += path.len() as u64;
+            End::default()
+        })
     }
 
     /// Sets what had to wait until all entries were there. A folder that a later entry replaced is passed over.

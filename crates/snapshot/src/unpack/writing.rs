@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use sys::beneath::{Xattrs, tree};
 
 use super::Limits;
-use super::content::{Fault, set_xattrs, write_content};
+use super::content::{Fault, Unkept, set_xattrs, write_content};
 use super::folders::{DEFAULT_ACL, Folder, Folders, timestamps};
 use super::links;
 use super::path::{LayerPath, c_name};
@@ -45,6 +45,7 @@ pub(super) fn write_entries(
         devices: 0,
         copied: 0,
         size: 0,
+        unkept: Unkept::default(),
     };
     let mut archive = Archive::new(stream);
     while let Some(entry) = archive
@@ -57,8 +58,10 @@ pub(super) fn write_entries(
         folders,
         entries,
         size,
+        unkept,
         ..
     } = writing;
+    unkept.tell(layer);
     folders
         .finish()
         .map_err(|(path, source)| SnapshotError::Entry {
@@ -85,6 +88,7 @@ struct Writing {
     devices: u64,
     copied: u64,
     size: u64,
+    unkept: Unkept,
 }
 
 /// Where an entry goes.
@@ -134,6 +138,11 @@ impl Writing {
             .place(above, name, entry)
             .map_err(|fault| self.fault("make the folder of", entry, fault))?;
         self.check(self.folders.count(), self.limits.folders, "folders")?;
+        self.check(
+            self.folders.bytes(),
+            self.limits.folder_bytes,
+            "bytes of folders' names and access lists",
+        )?;
         if let Some(hidden) = name.strip_prefix(whiteout::PREFIX) {
             if matches!(hidden, b"" | b"." | b"..") {
                 return Err(SnapshotError::Escapes {
@@ -219,7 +228,9 @@ impl Writing {
         fs::fchown(top, Some(uid), Some(gid))?;
         fs::fchmod(top, Mode::from_raw_mode(entry.mode))?;
         let attributes = Xattrs::of(top.as_fd(), c"")?;
-        set_xattrs(entry, |name, value| attributes.set(name, value))?;
+        set_xattrs(entry, &mut self.unkept, |name, value| {
+            attributes.set(name, value)
+        })?;
         self.directory_end(b"", entry);
         Ok(())
     }
@@ -262,7 +273,7 @@ impl Writing {
             fs::fchmod(&file, Mode::from_raw_mode(entry.mode))?;
         }
         // After the owner: a change of owner takes file capabilities away.
-        set_xattrs(entry, |name, value| {
+        set_xattrs(entry, &mut self.unkept, |name, value| {
             Ok(fs::fsetxattr(&file, name, value, fs::XattrFlags::empty())?)
         })?;
         fs::futimens(&file, &timestamps(entry.mtime))?;
@@ -309,7 +320,9 @@ impl Writing {
         }
         if !entry.xattrs.is_empty() {
             let attributes = Xattrs::of(folder.fd.as_fd(), name)?;
-            set_xattrs(entry, |name, value| attributes.set(name, value))?;
+            set_xattrs(entry, &mut self.unkept, |name, value| {
+                attributes.set(name, value)
+            })?;
         }
         self.directory_end(path, entry);
         Ok(())
@@ -461,10 +474,12 @@ impl Writing {
         )?)
     }
 
-    fn attributes_by_name(&self, place: &Place<'_>) -> Result<(), Fault> {
+    fn attributes_by_name(&mut self, place: &Place<'_>) -> Result<(), Fault> {
         if !place.entry.xattrs.is_empty() {
             let attributes = Xattrs::of(place.folder.fd.as_fd(), &place.name)?;
-            set_xattrs(place.entry, |name, value| attributes.set(name, value))?;
+            set_xattrs(place.entry, &mut self.unkept, |name, value| {
+                attributes.set(name, value)
+            })?;
         }
         let times = timestamps(place.entry.mtime);
         Ok(fs::utimensat(
