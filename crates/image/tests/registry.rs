@@ -670,6 +670,192 @@ async fn refusals_name_the_login() {
     assert!(told.ends_with("stopped after 10 redirects"), "{told}");
 }
 
+/// A registry of two images, `a` and `b`, that name the same first layer; `b` lies about its size.
+/// The second layer of `a` comes only when the test lets it.
+struct TwoImages {
+    fake: Fake,
+    shared: Vec<u8>,
+    let_go: std::sync::mpsc::Sender<()>,
+}
+
+impl TwoImages {
+    fn start(lie: i64) -> TwoImages {
+        let (shared, own) = (noise(21, 50_000), noise(22, 50_000));
+        let document = |layers: &[(&[u8], i64)]| {
+            let digests: Vec<Digest> = layers.iter().map(|(b, _)| Digest::sha256(b)).collect();
+            let ids: Vec<String> = digests.iter().map(|d| format!("\"{d}\"")).collect();
+            let config = format!(
+                "{{\"os\":\"linux\",\"architecture\":\"amd64\",\
+                 \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[{}]}}}}",
+                ids.join(",")
+            );
+            let entries: Vec<String> = layers
+                .iter()
+                .zip(&digests)
+                .map(|((bytes, lie), digest)| {
+                    let size = bytes.len() as i64 + lie;
+                    format!("{{\"digest\":\"{digest}\",\"size\":{size}}}")
+                })
+                .collect();
+            let manifest = format!(
+                "{{\"schemaVersion\":2,\
+                 \"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\
+                 \"config\":{{\"digest\":\"{}\",\"size\":{}}},\"layers\":[{}]}}",
+                Digest::sha256(config.as_bytes()),
+                config.len(),
+                entries.join(",")
+            );
+            (config, manifest)
+        };
+        let (a_config, a) = document(&[(&shared, 0), (&own, 0)]);
+        let (b_config, b) = document(&[(&shared, lie)]);
+        let longer = [&shared[..], &[b'!'; 10][..]].concat();
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let named = |path: &str, bytes: &[u8]| path.ends_with(&Digest::sha256(bytes).to_string());
+        let first = shared.clone();
+        let fake = Fake::start(move |seen| {
+            let path = &seen.path[..];
+            match path {
+                "/v2/" => http("200 OK", &[], b"{}"),
+                "/v2/a/manifests/latest" => http("200 OK", &[], a.as_bytes()),
+                "/v2/b/manifests/latest" => http("200 OK", &[], b.as_bytes()),
+                path if named(path, a_config.as_bytes()) => {
+                    http("200 OK", &[], a_config.as_bytes())
+                }
+                path if named(path, b_config.as_bytes()) => {
+                    http("200 OK", &[], b_config.as_bytes())
+                }
+                path if path.starts_with("/v2/b/") => match seen.header("range") {
+                    Some(_) => http(
+                        "206 Partial Content",
+                        &[("Content-Range", "bytes 50000-50009/50010")],
+                        &longer[50_000..],
+                    ),
+                    None => http("200 OK", &[], &longer[..(50_000 + lie) as usize]),
+                },
+                path if named(path, &first) => http("200 OK", &[], &first),
+                _ => {
+                    let _ = wait.lock().unwrap().recv();
+                    http("200 OK", &[], &own)
+                }
+            }
+        });
+        TwoImages {
+            fake,
+            shared,
+            let_go,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_that_waits_for_its_image_is_not_touched_by_another_pull() {
+    for lie in [10, -10] {
+        let images = TwoImages::start(lie);
+        let temp = tempfile::tempdir().unwrap();
+        let store = ContentStore::open(temp.path()).unwrap();
+        let recorder = Arc::new(Recorder::default());
+        let pulling = {
+            let (store, recorder) = (store.clone(), Arc::clone(&recorder));
+            let request = request(&images.fake.reference("a"));
+            tokio::spawn(async move { hasty().pull(request, &store, recorder).await })
+        };
+        while recorder.ready.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let told = pull(&hasty(), &images.fake.reference("b"), &store).await;
+        images.let_go.send(()).unwrap();
+        pulling.await.unwrap().unwrap();
+        let digest = Digest::sha256(&images.shared);
+        assert_eq!(
+            Digest::sha256(&store.read(&digest, 1 << 20).unwrap()),
+            digest,
+            "{lie}"
+        );
+        let error = told.map(|_| ()).unwrap_err();
+        let promised = 50_000 + lie;
+        assert_eq!(
+            error.to_string(),
+            format!("blob {digest} has 50000 bytes instead of {promised}")
+        );
+        // What came of `b` alone may wait for its next pull.
+        let waiting = names(&temp.path().join("ingest"));
+        assert!(!waiting.contains(&digest.hex()), "{waiting:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_layer_that_a_killed_pull_left_is_kept_from_one_that_lies_about_it() {
+    for lie in [10, -10] {
+        let images = TwoImages::start(lie);
+        let temp = tempfile::tempdir().unwrap();
+        let store = ContentStore::open(temp.path()).unwrap();
+        let digest = Digest::sha256(&images.shared);
+        let partial = temp.path().join("ingest").join(digest.hex());
+        fs::write(&partial, &images.shared).unwrap();
+        let told = pull(&hasty(), &images.fake.reference("b"), &store).await;
+        let promised = 50_000 + lie;
+        assert_eq!(
+            told.map(|_| ()).unwrap_err().to_string(),
+            format!("blob {digest} has 50000 bytes instead of {promised}")
+        );
+        assert_eq!(fs::read(&partial).unwrap(), images.shared);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_that_fails_gives_back_nothing_that_another_needs() {
+    // What `b` has beside the shared layer is not what it says.
+    let images = TwoImages::start(0);
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let pulling = {
+        let (store, recorder) = (store.clone(), Arc::clone(&recorder));
+        let request = request(&images.fake.reference("a"));
+        tokio::spawn(async move { hasty().pull(request, &store, recorder).await })
+    };
+    while recorder.ready.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let broken = noise(23, 1000);
+    let config = format!(
+        "{{\"os\":\"linux\",\"architecture\":\"amd64\",\"rootfs\":{{\"type\":\"layers\",\
+         \"diff_ids\":[\"{0}\",\"{0}\"]}}}}",
+        Digest::sha256(b"")
+    );
+    let manifest = format!(
+        "{{\"schemaVersion\":2,\"config\":{{\"digest\":\"{}\",\"size\":{}}},\
+         \"layers\":[{{\"digest\":\"{}\",\"size\":50000}},{{\"digest\":\"{}\",\"size\":1000}}]}}",
+        Digest::sha256(config.as_bytes()),
+        config.len(),
+        Digest::sha256(&images.shared),
+        Digest::sha256(b"something else")
+    );
+    let shared = images.shared.clone();
+    let liar = Fake::start(move |seen| {
+        let named = |bytes: &[u8]| seen.path.ends_with(&Digest::sha256(bytes).to_string());
+        let body = match &seen.path[..] {
+            "/v2/" => b"{}",
+            path if path.contains("/manifests/") => manifest.as_bytes(),
+            _ if named(config.as_bytes()) => config.as_bytes(),
+            _ if named(&shared) => &shared[..],
+            _ => &broken[..],
+        };
+        http("200 OK", &[], body)
+    });
+    let told = pull(&hasty(), &liar.reference("c"), &store).await;
+    let error = told.map(|_| ()).unwrap_err();
+    assert!(
+        matches!(error, ImageError::DigestMismatch { .. }),
+        "{error}"
+    );
+    images.let_go.send(()).unwrap();
+    pulling.await.unwrap().unwrap();
+    assert!(store.contains(&Digest::sha256(&images.shared)));
+}
+
 #[tokio::test]
 async fn images_with_too_many_layers_are_refused() {
     let digest = Digest::sha256(b"");

@@ -125,9 +125,10 @@ fn leftovers_go_when_the_store_is_opened_or_pruned() {
         .unwrap();
     ContentStore::open(temp.path()).unwrap();
     assert_eq!(files(&ingest), 1);
-    store.prune_ingest(Duration::from_secs(3600)).unwrap();
+    assert_eq!(store.prune_ingest(Duration::from_secs(3600)).unwrap(), 0);
     assert_eq!(files(&ingest), 1);
-    store.prune_ingest(Duration::ZERO).unwrap();
+    let used = store.usage().unwrap();
+    assert_eq!(store.prune_ingest(Duration::ZERO).unwrap(), used);
     assert_eq!(files(&ingest), 0);
     // A writer that is dropped before its end leaves nothing that has no name.
     store.writer(None, false).unwrap().append(b"x").unwrap();

@@ -30,6 +30,20 @@ pub(super) struct Wanted {
     pub(super) size: u64,
 }
 
+impl Wanted {
+    /// Compares the promised size with that of the right content.
+    fn check_size(&self, actual: u64) -> Result<(), ImageError> {
+        if actual == self.size {
+            return Ok(());
+        }
+        Err(ImageError::SizeMismatch {
+            digest: self.digest,
+            expected: self.size,
+            actual,
+        })
+    }
+}
+
 /// How a blob came to be there.
 #[derive(Debug)]
 pub(super) enum Fetched {
@@ -60,8 +74,17 @@ pub(super) async fn fetch(
     if store.contains(&wanted.digest) {
         return Ok(Fetched::Present);
     }
+    // Complete, and waiting for the rest of another pull's image.
+    if let Some(staged) = store.staged(&wanted.digest) {
+        wanted.check_size(staged.size())?;
+        return Ok(Fetched::Staged(staged));
+    }
     let mut filling = open(store, wanted.digest, guard).await?;
-    if filling.writer.length() > wanted.size {
+    let length = filling.writer.length();
+    if length > 0 && length != wanted.size && filling.writer.is_whole() {
+        wanted.check_size(length)?;
+    }
+    if length > wanted.size {
         filling.writer.restart()?;
     }
     // What a former engine left may be damaged; what came just now is not fetched twice.
@@ -75,7 +98,7 @@ pub(super) async fn fetch(
             Ok(()) => {
                 progress.status(&id, words::VERIFYING, None);
                 let Filling { writer, guard } = filling;
-                match writer.finish() {
+                match store.finish(writer) {
                     Err(ImageError::DigestMismatch { .. }) if left_by_other => {
                         left_by_other = false;
                         filling = open(store, wanted.digest, guard).await?;

@@ -113,6 +113,10 @@ pub trait PullObserver: Progress {
         false
     }
 
+    /// The image's layers and their chain ids, the lowest first: told once, before anything is
+    /// asked or said about one of them.
+    fn layers(&self, _layers: &[Layer], _chain_ids: &[Digest]) {}
+
     /// A layer can be unpacked; others may still be on their way. Layers become ready in any
     /// order, and each place of the image is told once.
     fn layer_ready(&self, layer: LayerReady);

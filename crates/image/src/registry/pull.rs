@@ -49,12 +49,11 @@ pub(super) async fn pull(
     };
     if let Err(error) = kept.await {
         if error.is_disk_full() {
-            give_back(store, &layers).await;
+            give_back(store, &layers, None).await;
         }
         // Another try would end the same way: nothing is kept for it.
         if let ImageError::DigestMismatch { .. } = error {
-            give_back(store, &layers).await;
-            store.discard_partial(&configuration)?;
+            give_back(store, &layers, Some(&configuration)).await;
         }
         return Err(error);
     }
@@ -263,6 +262,7 @@ async fn fetch_layers(
     observer: Arc<dyn PullObserver>,
 ) -> Result<Vec<Staged>, ImageError> {
     let options = &client.inner.options;
+    observer.layers(layers, chain_ids);
     let missing = missing_layers(store, layers, chain_ids, &*observer);
     for (place, places) in missing.iter().enumerate() {
         let id = places[0].1.digest.short();
@@ -306,12 +306,14 @@ async fn fetch_layers(
 }
 
 /// Removes what has come of layers for which there is no room: on a full disk, being able to
-/// continue is worth less than the space. Layers that another pull fills are left to it.
-async fn give_back(store: &ContentStore, layers: &[Layer]) {
+/// continue is worth less than the space. Those that another pull fills, or has filled and is to
+/// commit, are left to it.
+async fn give_back(store: &ContentStore, layers: &[Layer], configuration: Option<&Digest>) {
+    let digests = layers.iter().map(|layer| &layer.digest);
     let all = async {
-        for layer in layers {
-            let _mine = store.fill(&layer.digest).await;
-            if let Err(error) = store.discard_partial(&layer.digest) {
+        for digest in digests.chain(configuration) {
+            let _mine = store.fill(digest).await;
+            if let Err(error) = store.discard_partial(digest) {
                 tracing::warn!(%error, "a partial blob stays");
             }
         }

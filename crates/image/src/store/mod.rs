@@ -24,6 +24,7 @@ use tokio::sync::OwnedMutexGuard;
 use types::Digest;
 
 pub use reader::BlobReader;
+use writer::Whole;
 pub use writer::{BlobWriter, Staged};
 
 use crate::error::ImageError;
@@ -43,6 +44,9 @@ struct Inner {
     /// Who fills which blob at the moment. Entries whose holder is gone are dropped when the
     /// map is next used.
     filling: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    /// Complete files that still have their names in `ingest`, as long as somebody is to commit
+    /// them: such a file is shared, and neither written to nor removed.
+    whole: Mutex<HashMap<Digest, Weak<Whole>>>,
 }
 
 /// The right to fill one blob; whoever else wants it waits.
@@ -55,6 +59,12 @@ pub(crate) fn failed(
 ) -> impl FnOnce(io::Error) -> ImageError + use<> {
     let path = path.to_owned();
     move |source| ImageError::Store { what, path, source }
+}
+
+/// Bytes that a file takes on disk.
+fn on_disk(meta: &fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    meta.blocks() * 512
 }
 
 impl ContentStore {
@@ -73,6 +83,7 @@ impl ContentStore {
             blobs,
             ingest,
             filling: Mutex::default(),
+            whole: Mutex::default(),
         };
         let store = ContentStore {
             inner: Arc::new(inner),
@@ -167,11 +178,10 @@ impl ContentStore {
     /// # Errors
     /// [`ImageError::Store`].
     pub fn usage(&self) -> Result<u64, ImageError> {
-        use std::os::unix::fs::MetadataExt;
         let mut bytes = 0;
         for folder in [&self.inner.blobs, &self.inner.ingest] {
             self.each_file(folder, |_, meta| {
-                bytes += meta.blocks() * 512;
+                bytes += on_disk(meta);
                 Ok(())
             })?;
         }
@@ -193,11 +203,42 @@ impl ContentStore {
         }
     }
 
-    /// Removes the partial file of a blob, if there is one.
+    /// Ends a blob as [`BlobWriter::finish`] does, for all who want it until it is committed. The
+    /// caller has the right to fill it.
+    ///
+    /// # Errors
+    /// [`ImageError::DigestMismatch`].
+    pub(crate) fn finish(&self, writer: BlobWriter) -> Result<Staged, ImageError> {
+        let staged = writer.finish()?;
+        let mut known = self.known();
+        known.retain(|_, whole| whole.strong_count() > 0);
+        known.insert(staged.digest(), staged.share());
+        Ok(staged)
+    }
+
+    /// A blob that somebody else has completed and is to commit. The caller has the right to fill
+    /// it, and must not if this gives it.
+    pub(crate) fn staged(&self, digest: &Digest) -> Option<Staged> {
+        let whole = self.known().get(digest).and_then(Weak::upgrade)?;
+        whole.is_named().then(|| Staged::shared(*digest, whole))
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Weak<Whole>>> {
+        self.inner
+            .whole
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the partial file of a blob, if there is one that nobody is to commit. The caller
+    /// has the right to fill it.
     ///
     /// # Errors
     /// [`ImageError::Store`].
     pub(crate) fn discard_partial(&self, digest: &Digest) -> Result<(), ImageError> {
+        if self.staged(digest).is_some() {
+            return Ok(());
+        }
         writer::remove_if_there(&self.ingest_path(digest))
     }
 
@@ -239,9 +280,13 @@ impl ContentStore {
             }
         }
         let folder = &self.inner.blobs;
-        File::open(folder)
+        let synchronised = File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(failed("synchronise", folder))
+            .map_err(failed("synchronise", folder));
+        if synchronised.is_err() {
+            self.undo(&added);
+        }
+        synchronised
     }
 
     fn undo(&self, added: &[Digest]) {
@@ -252,16 +297,23 @@ impl ContentStore {
         }
     }
 
-    /// Removes partial files that nobody has written to for `age`.
+    /// Removes partial files that nobody has written to for `age`, and tells how many bytes they
+    /// took on disk. The caller sees to it that no transfer is under way.
     ///
     /// # Errors
     /// [`ImageError::Store`].
-    pub fn prune_ingest(&self, age: Duration) -> Result<(), ImageError> {
+    pub fn prune_ingest(&self, age: Duration) -> Result<u64, ImageError> {
         let now = SystemTime::now();
+        let mut freed = 0;
         self.remove_ingest(|_, meta| {
             let modified = meta.modified().unwrap_or(now);
-            now.duration_since(modified).is_ok_and(|idle| idle >= age)
-        })
+            let unwanted = now.duration_since(modified).is_ok_and(|idle| idle >= age);
+            if unwanted {
+                freed += on_disk(meta);
+            }
+            unwanted
+        })?;
+        Ok(freed)
     }
 
     fn remove_ingest(

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use types::{Digest, Hasher};
@@ -128,12 +128,17 @@ impl BlobWriter {
             self.discard()?;
             return Err(ImageError::DigestMismatch { expected, actual });
         }
-        Ok(Staged {
+        let whole = Whole {
             file: Arc::new(self.file),
             name: self.expected.map(|_| self.path),
-            digest: actual,
             size: self.length,
-        })
+        };
+        Ok(Staged::shared(actual, Arc::new(whole)))
+    }
+
+    /// Whether what is there is the expected blob already.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.expected == Some(self.hasher.clone().finish())
     }
 
     /// Removes the partial file.
@@ -173,14 +178,35 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), ImageError> {
     }
 }
 
+/// A complete and verified file. Nobody writes to it any more.
+#[derive(Debug)]
+pub(super) struct Whole {
+    file: Arc<File>,
+    name: Option<PathBuf>,
+    size: u64,
+}
+
+impl Whole {
+    /// Whether the file has its name, and the name means it: it may have been published, and
+    /// another writer have begun anew.
+    pub(super) fn is_named(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let Some(name) = &self.name else {
+            return false;
+        };
+        match (self.file.metadata(), fs::metadata(name)) {
+            (Ok(ours), Ok(theirs)) => ours.ino() == theirs.ino() && ours.dev() == theirs.dev(),
+            _ => false,
+        }
+    }
+}
+
 /// A complete and verified blob that is not visible yet. Dropping it loses nothing that has a
 /// name: the next writer of the same digest finds it complete.
 #[derive(Debug)]
 pub struct Staged {
-    file: Arc<File>,
-    name: Option<PathBuf>,
+    whole: Arc<Whole>,
     digest: Digest,
-    size: u64,
 }
 
 impl Staged {
@@ -191,36 +217,49 @@ impl Staged {
 
     /// The blob's length in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.whole.size
+    }
+
+    pub(super) fn shared(digest: Digest, whole: Arc<Whole>) -> Staged {
+        Staged { whole, digest }
+    }
+
+    /// For whoever wants the same blob before it is visible.
+    pub(super) fn share(&self) -> Weak<Whole> {
+        Arc::downgrade(&self.whole)
     }
 
     /// Reads the blob already.
     pub fn reader(&self) -> BlobReader {
-        BlobReader::new(Arc::clone(&self.file))
+        BlobReader::new(Arc::clone(&self.whole.file))
     }
 
     /// Lets the kernel begin to write, so that several blobs are written side by side and
     /// [`Staged::sync`] finds little left to wait for.
     pub(super) fn start_writing(&self) {
-        sys::writeback::start(self.file.as_fd(), 0, 0);
+        sys::writeback::start(self.whole.file.as_fd(), 0, 0);
     }
 
     pub(super) fn sync(&self) -> Result<(), ImageError> {
-        let path = self.name.as_deref().unwrap_or(Path::new("a new blob"));
-        self.file.sync_data().map_err(failed("synchronise", path))
+        let name = self.whole.name.as_deref();
+        let path = name.unwrap_or(Path::new("a new blob"));
+        self.whole
+            .file
+            .sync_data()
+            .map_err(failed("synchronise", path))
     }
 
     /// Gives the blob its final name; `false` if it was there already.
     pub(super) fn publish(self, target: &Path) -> Result<bool, ImageError> {
         if fs::exists(target).map_err(failed("examine", target))? {
-            if let Some(name) = &self.name
-                && self.is_file_at(name)
+            if let Some(name) = &self.whole.name
+                && self.whole.is_named()
             {
                 remove_if_there(name)?;
             }
             return Ok(false);
         }
-        let outcome = match &self.name {
+        let outcome = match &self.whole.name {
             Some(name) => fs::rename(name, target),
             None => self.link(target),
         };
@@ -233,24 +272,15 @@ impl Staged {
         }
     }
 
-    /// Whether the name still means our file: somebody may have published it and another
-    /// writer may have begun anew.
-    fn is_file_at(&self, name: &Path) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        match (self.file.metadata(), fs::metadata(name)) {
-            (Ok(ours), Ok(theirs)) => ours.ino() == theirs.ino() && ours.dev() == theirs.dev(),
-            _ => false,
-        }
-    }
-
     /// Names a file that has none. The empty path needs CAP_DAC_READ_SEARCH, the way through
     /// /proc needs /proc.
     fn link(&self, target: &Path) -> io::Result<()> {
         use std::os::fd::AsRawFd;
-        let linked = rustix::fs::linkat(&self.file, "", CWD, target, AtFlags::EMPTY_PATH);
+        let file = &self.whole.file;
+        let linked = rustix::fs::linkat(file, "", CWD, target, AtFlags::EMPTY_PATH);
         match linked {
             Err(rustix::io::Errno::NOENT) => {
-                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                let path = format!("/proc/self/fd/{}", file.as_raw_fd());
                 Ok(rustix::fs::linkat(
                     CWD,
                     path,
