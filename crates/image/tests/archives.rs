@@ -465,6 +465,64 @@ fn bad_archives_get_a_sentence_and_leave_nothing() {
 }
 
 #[test]
+fn what_an_archive_holds_in_memory_is_limited() {
+    let mut named = Sample::new();
+    for number in 0..300 {
+        named = named.file(&format!("{number:060000}"), b"");
+    }
+    assert_eq!(
+        refused(&named.end()),
+        "the archive has more than 16777216 bytes of names"
+    );
+    let mut linked = Sample::new();
+    for number in 0..300 {
+        let target = format!("{number:060000}");
+        linked = linked.link(tar::EntryType::Symlink, &number.to_string(), &target);
+    }
+    assert_eq!(
+        refused(&linked.end()),
+        "the archive has more than 16777216 bytes of names"
+    );
+    // Many images name one file.
+    let layer = noise(4, 4000);
+    let named = |config: &str| {
+        let image = "{\"Config\":\"c.json\",\"RepoTags\":null,\"Layers\":[\"l.tar\"]}";
+        Sample::new()
+            .file("l.tar", &layer)
+            .file("c.json", config.as_bytes())
+            .file(
+                "manifest.json",
+                format!("[{}]", [image; 100].join(",")).as_bytes(),
+            )
+            .end()
+    };
+    let config = config_for(&[&layer]);
+    let padded = format!("{config}{}", " ".repeat(1 << 20));
+    let steps = format!("[{}]", ["{}"; 10_000].join(","));
+    let long = config.replacen('{', &format!("{{\"history\":{steps},"), 1);
+    for config in [padded, long] {
+        assert_eq!(
+            refused(&named(&config)),
+            "the archive has more than 67108864 bytes of configurations and manifests"
+        );
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let archive = named(&config);
+    let pending = image::archive::read(&archive[..], &store, &LoadOptions::default()).unwrap();
+    // A configuration, a manifest and a layer, however many images have them.
+    assert_eq!(files_in(temp.path()), 3);
+    assert_eq!(pending.commit().unwrap().len(), 100);
+}
+
+/// How many files without a name this process has open in a folder.
+fn files_in(folder: &Path) -> usize {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+    let targets = descriptors.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    targets.filter(|target| target.starts_with(folder)).count()
+}
+
+#[test]
 fn layouts_with_wrong_blobs_are_refused() {
     let layer = noise(6, 300_000);
     let config = config_for(&[&layer]);

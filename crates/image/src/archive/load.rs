@@ -9,6 +9,7 @@ mod docker;
 mod files;
 mod oci;
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use types::{Digest, Platform};
@@ -25,6 +26,10 @@ const DOCKER_MANIFEST: &str = "manifest.json";
 const OCI_INDEX: &str = "index.json";
 /// The most images of one archive.
 const MAX_IMAGES: usize = 1024;
+
+/// The most bytes of the images' configurations and manifests together. Many images may name one
+/// large file of the archive, and each holds what it says.
+const DOCUMENTS: usize = 64 << 20;
 
 /// How to load.
 #[derive(Debug, Clone)]
@@ -189,6 +194,30 @@ impl Found {
     }
 }
 
+/// Counts what the documents of an archive's images take in memory.
+#[derive(Default)]
+struct Documents {
+    bytes: usize,
+}
+
+impl Documents {
+    /// # Errors
+    /// [`ArchiveError::TooMany`].
+    fn add(&mut self, image: &Found) -> Result<(), ArchiveError> {
+        let config = &image.loaded.config;
+        // Of all that a configuration lists, an empty step takes the most for its bytes.
+        let history = config.document().history.len() * size_of::<crate::config::HistoryEntry>();
+        self.bytes += config.raw().len() + history + image.manifest_bytes.len();
+        if self.bytes > DOCUMENTS {
+            return Err(ArchiveError::TooMany {
+                what: "bytes of configurations and manifests",
+                limit: DOCUMENTS,
+            });
+        }
+        Ok(())
+    }
+}
+
 /// Everything of the images that the store does not have.
 fn group(
     files: &mut Files,
@@ -196,20 +225,26 @@ fn group(
     store: &ContentStore,
 ) -> Result<Vec<Staged>, ImageError> {
     let mut group = Vec::new();
-    let mut stage = |bytes: &[u8]| {
-        if !store.contains(&Digest::sha256(bytes)) {
+    let mut known = HashSet::new();
+    let mut stage = |digest: Digest, bytes: &[u8]| {
+        if known.insert(digest) && !store.contains(&digest) {
             group.push(store.stage(bytes)?);
         }
         Ok::<(), ImageError>(())
     };
     for image in images {
-        stage(image.loaded.config.raw())?;
-        stage(&image.manifest_bytes)?;
+        let loaded = &image.loaded;
+        stage(loaded.config.digest(), loaded.config.raw())?;
+        stage(loaded.manifest.digest, &image.manifest_bytes)?;
     }
-    for name in images.iter().flat_map(|image| &image.layers) {
-        // A layer that several images share has been taken by the first.
-        if let Some(staged) = files.take(name, store)?
-            && !store.contains(&staged.digest())
+    let layers = images
+        .iter()
+        .flat_map(|image| image.loaded.layers.iter().zip(&image.layers));
+    for (layer, name) in layers {
+        // Several images, or several places of one, may have the same layer.
+        if known.insert(layer.digest)
+            && let Some(staged) = files.take(name, store)?
+            && !store.contains(&layer.digest)
         {
             group.push(staged);
         }

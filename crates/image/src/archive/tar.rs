@@ -1,7 +1,7 @@
 //! Reading and writing the few kinds of tar entries that image archives have.
 //!
 //! Only names, kinds and contents matter here; names are keys, never paths on disk. Headers
-//! that name a file in more than 64 KiB are refused, so an archive cannot fill the memory.
+//! that name a file in more than 64 KiB are refused; whoever keeps names counts their bytes.
 
 use std::io::{self, Read, Write};
 

@@ -5,7 +5,7 @@ use types::{Digest, Reference};
 
 use super::super::ArchiveError;
 use super::files::Files;
-use super::{DOCKER_MANIFEST, Found, MAX_IMAGES};
+use super::{DOCKER_MANIFEST, Documents, Found, MAX_IMAGES};
 use crate::compression::Compression;
 use crate::config::{ImageConfig, MAX_CONFIG_BYTES};
 use crate::error::ImageError;
@@ -35,7 +35,13 @@ pub(super) fn images(files: &Files) -> Result<Vec<Found>, ImageError> {
         }
         .into());
     }
-    images.iter().map(|image| check(files, image)).collect()
+    let mut documents = Documents::default();
+    let checked = images.iter().map(|image| {
+        let found = check(files, image)?;
+        documents.add(&found)?;
+        Ok(found)
+    });
+    checked.collect()
 }
 
 fn check(files: &Files, image: &Image) -> Result<Found, ImageError> {

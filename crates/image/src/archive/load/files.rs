@@ -16,6 +16,8 @@ const MAX_ENTRIES: usize = 1 << 16;
 const SMALL: u64 = 256 << 10;
 /// ...as long as all of them together are not larger than this.
 const MEMORY: u64 = 64 << 20;
+/// The most bytes of names and of what links name, which are kept as well.
+const NAMES: usize = 16 << 20;
 /// Each of the others holds a descriptor until the end.
 const MAX_LARGE: usize = 4096;
 const MAX_LINKS: usize = 16;
@@ -51,7 +53,7 @@ impl Files {
         store: &ContentStore,
     ) -> Result<Files, ImageError> {
         let mut items = HashMap::new();
-        let (mut memory, mut large) = (0, 0);
+        let (mut memory, mut large, mut names) = (0, 0, 0);
         while let Some(entry) = tar.next()? {
             let Some(name) = clean(&entry.name) else {
                 continue;
@@ -69,6 +71,17 @@ impl Files {
                     Some(Item::Large(spool(tar, store)?))
                 }
             };
+            names += name.len();
+            if let Some(Item::Link(target)) = &item {
+                names += target.len();
+            }
+            if names > NAMES {
+                let fault = ArchiveError::TooMany {
+                    what: "bytes of names",
+                    limit: NAMES,
+                };
+                return Err(fault.into());
+            }
             if items.len() == MAX_ENTRIES {
                 return Err(ArchiveError::TooMany {
                     what: "entries",

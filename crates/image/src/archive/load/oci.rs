@@ -4,7 +4,7 @@ use types::{Digest, Platform, Reference};
 
 use super::super::{ArchiveError, Loaded};
 use super::files::Files;
-use super::{Found, MAX_IMAGES, OCI_INDEX};
+use super::{Documents, Found, MAX_IMAGES, OCI_INDEX};
 use crate::config::{ImageConfig, MAX_CONFIG_BYTES};
 use crate::error::ImageError;
 use crate::manifest::{self, Descriptor, Document, Index, MAX_MANIFEST_BYTES, ManifestError};
@@ -23,6 +23,7 @@ pub(super) fn images(files: &Files, wanted: Option<&Platform>) -> Result<Vec<Fou
         return Err(ManifestError::Form { reason }.into());
     };
     let mut images: Vec<Found> = Vec::new();
+    let mut documents = Documents::default();
     for entry in &index.manifests {
         let name = name(entry)?;
         // One entry for each tag: the same image again adds only its name.
@@ -39,7 +40,9 @@ pub(super) fn images(files: &Files, wanted: Option<&Platform>) -> Result<Vec<Fou
                     }
                     .into());
                 }
-                images.push(check(files, entry.clone(), wanted)?);
+                let found = check(files, entry.clone(), wanted)?;
+                documents.add(&found)?;
+                images.push(found);
                 let last = images.len() - 1;
                 &mut images[last]
             }
