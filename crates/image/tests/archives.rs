@@ -515,6 +515,24 @@ fn what_an_archive_holds_in_memory_is_limited() {
     assert_eq!(pending.commit().unwrap().len(), 100);
 }
 
+#[test]
+fn an_archive_may_end_where_its_last_content_does() {
+    let layer = noise(4, 4000);
+    let config = config_for(&[&layer]);
+    let manifest = "[{\"Config\":\"c.json\",\"RepoTags\":null,\"Layers\":[\"l.tar\"]}]";
+    let whole = Sample::new()
+        .file("c.json", config.as_bytes())
+        .file("manifest.json", manifest.as_bytes())
+        .file("l.tar", &layer)
+        .end();
+    // 4,000 bytes leave 96 of their last block.
+    let end = whole.len() - 1024 - 96;
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    assert_eq!(load_bytes(&whole[..end], &store).unwrap().len(), 1);
+    assert_eq!(refused(&whole[..end - 1]), "unexpected EOF");
+}
+
 /// How many files without a name this process has open in a folder.
 fn files_in(folder: &Path) -> usize {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap();

@@ -393,12 +393,18 @@ fn attributes_that_cannot_be_kept_are_told_once() {
     let mut tar = Tar::new();
     for number in 0..100 {
         tar = tar
-            .pax(&[("SCHILY.xattr.nosuch.name", b"v"), ("SCHILY.xattr.nor.this", b"v")])
+            .pax(&[
+                ("SCHILY.xattr.nosuch.name", b"v"),
+                ("SCHILY.xattr.nor.this", b"v"),
+            ])
             .file(&format!("f{number}"), "");
     }
     contained(tar);
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let told: Vec<&str> = text.lines().filter(|line| line.contains("attribute")).collect();
+    let told: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("attribute"))
+        .collect();
     assert_eq!(told.len(), 1, "{text}");
     assert!(told[0].contains("200") && told[0].contains("f0"), "{text}");
 }
@@ -513,6 +519,24 @@ fn damaged_archives_are_refused() {
         );
         assert_unharmed(&scratch);
     }
+}
+
+#[test]
+fn an_archive_may_end_where_its_last_content_does() {
+    let whole = Tar::new().file("f", "first").file("g", "last").done();
+    let end = 512 + 512 + 512 + 4;
+    for end in [end, end + 100, end + 508] {
+        let scratch = with_victim();
+        scratch.unpack(1, &[], &whole[..end]).unwrap();
+        let last = std::fs::read_to_string(scratch.layer(1, "g")).unwrap();
+        assert_eq!(last, "last");
+    }
+    let scratch = with_victim();
+    let fault = scratch.unpack(1, &[], &whole[..end - 1]).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "layer 1: the archive ends in the middle of an entry's content"
+    );
 }
 
 #[test]

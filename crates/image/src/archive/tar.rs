@@ -129,11 +129,12 @@ impl<R: Read> TarReader<R> {
     }
 
     fn finish_entry(&mut self) -> Result<(), ArchiveError> {
-        let rest = self.content.saturating_add(self.padding);
+        let (content, rest) = (self.content, self.content.saturating_add(self.padding));
         let skipped = io::copy(&mut self.inner.by_ref().take(rest), &mut io::sink());
         (self.content, self.padding) = (0, 0);
         match skipped {
-            Ok(skipped) if skipped == rest => Ok(()),
+            // Some tools write nothing behind the last entry's content.
+            Ok(skipped) if skipped >= content => Ok(()),
             Ok(_) => Err(ArchiveError::Truncated),
             Err(source) => Err(read_fault(source)),
         }

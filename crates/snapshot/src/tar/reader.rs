@@ -106,12 +106,17 @@ impl<R: BufRead> Archive<R> {
         self.at
     }
 
-    /// Passes over what is left of the current entry.
+    /// Passes over what is left of the current entry. The stream may end where the last entry's content does: some
+    /// tools (umoci's `insert`) write nothing behind it, and other engines take their archives.
     fn skip(&mut self) -> Result<(), TarError> {
-        let mut left =
-            std::mem::take(&mut self.content).saturating_add(std::mem::take(&mut self.padding));
+        let padding = std::mem::take(&mut self.padding);
+        let mut left = std::mem::take(&mut self.content).saturating_add(padding);
         while left > 0 {
             let buffer = fill(&mut self.stream)?;
+            if buffer.is_empty() && left <= padding {
+                self.ended = true;
+                return Ok(());
+            }
             if buffer.is_empty() {
                 return Err(TarError::Truncated {
                     what: "an entry's content",
