@@ -276,6 +276,7 @@ mod tests {
             is_bridge: true,
             mac,
             up: true,
+            master: None,
         }
     }
 
