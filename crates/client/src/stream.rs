@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use sys::signals::Signals;
 use types::detach::Scanner;
 
@@ -66,7 +67,7 @@ pub(crate) fn carry(answer: Answer, mut what: Attached<'_, '_>) -> Result<Ended,
     let mut frames = (!what.tty).then(Frames::default);
     output(&mut frames, &early)?;
     let mut buffer = vec![0; BUFFER];
-    let mut input_open = what.stdin;
+    let mut input = Input::new(what.stdin, what.detach_keys.take());
     loop {
         let source = what
             .beside
@@ -74,7 +75,7 @@ pub(crate) fn carry(answer: Answer, mut what: Attached<'_, '_>) -> Result<Ended,
             .map_or(Source::Never, |beside| beside.source());
         let ready = wait(
             &stream,
-            input_open,
+            &input,
             what.signals.map(|(signals, _)| signals),
             source,
         )
@@ -87,7 +88,10 @@ pub(crate) fn carry(answer: Answer, mut what: Attached<'_, '_>) -> Result<Ended,
                 act(signal);
             }
         }
-        if ready.input && input(&mut stream, &mut what, &mut input_open, &mut buffer)? {
+        if ready.input {
+            input.read(&mut buffer);
+        }
+        if (ready.input || ready.room) && input.send(&stream) {
             return Ok(Ended::Detached);
         }
         if ready.output {
@@ -112,6 +116,8 @@ pub(crate) fn carry(answer: Answer, mut what: Attached<'_, '_>) -> Result<Ended,
 /// What can be done without waiting.
 struct Ready {
     output: bool,
+    /// The other side may take what waits for it.
+    room: bool,
     input: bool,
     signals: bool,
     beside: bool,
@@ -119,14 +125,18 @@ struct Ready {
 
 fn wait(
     stream: &Stream,
-    input_open: bool,
+    input: &Input,
     signals: Option<&Signals>,
     beside: Source<'_>,
 ) -> io::Result<Ready> {
     let stdin = rustix::stdio::stdin();
-    let mut list = vec![PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN)];
+    let both = match input.is_waiting() {
+        true => PollFlags::IN | PollFlags::OUT,
+        false => PollFlags::IN,
+    };
+    let mut list = vec![PollFd::from_borrowed_fd(stream.as_fd(), both)];
     let signals_at = signals.map(|signals| add(&mut list, signals.as_fd()));
-    let input_at = input_open.then(|| add(&mut list, stdin));
+    let input_at = input.may_read().then(|| add(&mut list, stdin));
     let (beside_at, timeout) = match beside {
         Source::Readable(fd) => (Some(add(&mut list, fd)), None),
         Source::After(time) => (None, Some(time)),
@@ -142,8 +152,10 @@ fn wait(
         Err(errno) => return Err(errno.into()),
     };
     let is_ready = |at: Option<usize>| at.is_some_and(|at| !list[at].revents().is_empty());
+    let stream = list[0].revents();
     Ok(Ready {
-        output: is_ready(Some(0)),
+        output: !stream.difference(PollFlags::OUT).is_empty(),
+        room: stream.contains(PollFlags::OUT),
         input: is_ready(input_at),
         signals: is_ready(signals_at),
         beside: is_ready(beside_at) || number == 0,
@@ -156,41 +168,106 @@ fn add<'a>(list: &mut Vec<PollFd<'a>>, fd: BorrowedFd<'a>) -> usize {
     list.len() - 1
 }
 
-/// Passes on what was typed. True when the detach keys were among it.
-fn input(
-    stream: &mut Stream,
-    what: &mut Attached<'_, '_>,
-    open: &mut bool,
-    buffer: &mut [u8],
-) -> Result<bool, Failure> {
-    let number = match rustix::io::read(rustix::stdio::stdin(), &mut *buffer) {
-        Ok(number) => number,
-        Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
-        // A terminal that went away, or a standard input that was never open: nothing more comes.
-        Err(_) => 0,
-    };
-    if number == 0 {
-        *open = false;
-        // The beginning of the keys was no more than what it is.
-        if let Some(keys) = &mut what.detach_keys {
-            let _ = stream.write_all(&keys.rest());
+/// The way of standard input to the other side. Nothing here waits for the other side to take something: a program that
+/// writes before it reads would wait for this one at the same time.
+struct Input {
+    open: bool,
+    detach_keys: Option<Scanner>,
+    /// What was read and is not sent, from `sent` on.
+    bytes: Vec<u8>,
+    sent: usize,
+    /// What is done when everything is sent.
+    then: Then,
+}
+
+/// What follows the last byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// More, perhaps.
+    GoOn,
+    /// The other side is told that nothing more comes.
+    Finish,
+    /// The keys were typed.
+    Detach,
+}
+
+impl Input {
+    fn new(open: bool, detach_keys: Option<Scanner>) -> Self {
+        Input {
+            open,
+            detach_keys,
+            bytes: Vec::new(),
+            sent: 0,
+            then: Then::GoOn,
         }
-        // The other side may be gone already; its end is seen when output is read.
-        let _ = stream.finish_writing();
-        return Ok(false);
     }
-    let mut passed = Vec::new();
-    let detached = match &mut what.detach_keys {
-        Some(keys) => keys.scan(&buffer[..number], &mut passed),
-        None => {
-            passed.extend_from_slice(&buffer[..number]);
-            false
+
+    /// Whether something waits for the other side to take it.
+    fn is_waiting(&self) -> bool {
+        self.sent < self.bytes.len()
+    }
+
+    /// Whether more is to be read: not while something waits.
+    fn may_read(&self) -> bool {
+        self.open && !self.is_waiting()
+    }
+
+    /// Reads what was typed.
+    fn read(&mut self, buffer: &mut [u8]) {
+        let number = match rustix::io::read(rustix::stdio::stdin(), &mut *buffer) {
+            Ok(number) => number,
+            Err(Errno::INTR | Errno::AGAIN) => return,
+            // A terminal that went away, or a standard input that was never open: nothing more comes.
+            Err(_) => 0,
+        };
+        if number == 0 {
+            // The beginning of the keys was no more than what it is.
+            if let Some(keys) = &mut self.detach_keys {
+                self.bytes.extend_from_slice(&keys.rest());
+            }
+            self.end(Then::Finish);
+            return;
         }
-    };
-    if stream.write_all(&passed).is_err() {
-        *open = false;
+        let typed = &buffer[..number];
+        match &mut self.detach_keys {
+            Some(keys) => {
+                if keys.scan(typed, &mut self.bytes) {
+                    self.end(Then::Detach);
+                }
+            }
+            None => self.bytes.extend_from_slice(typed),
+        }
     }
-    Ok(detached)
+
+    fn end(&mut self, then: Then) {
+        self.open = false;
+        self.then = then;
+    }
+
+    /// Sends what the other side takes now. True when the detach keys were typed, and everything before them is sent.
+    fn send(&mut self, stream: &Stream) -> bool {
+        while self.is_waiting() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match rustix::net::send(stream, &self.bytes[self.sent..], flags) {
+                Ok(number) => self.sent += number,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return false,
+                // The other side is gone; its end is seen when output is read.
+                Err(_) => {
+                    self.open = false;
+                    break;
+                }
+            }
+        }
+        self.bytes.clear();
+        self.sent = 0;
+        if self.then == Then::Finish {
+            self.then = Then::GoOn;
+            // As above.
+            let _ = stream.finish_writing();
+        }
+        self.then == Then::Detach
+    }
 }
 
 fn output(frames: &mut Option<Frames>, bytes: &[u8]) -> Result<(), Failure> {

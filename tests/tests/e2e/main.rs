@@ -9,6 +9,7 @@ mod compare;
 mod crowd;
 mod disk;
 mod documents;
+mod duplex;
 mod flags;
 mod flags_rare;
 mod followers;

@@ -1,0 +1,34 @@
+//! Programs that give before they take: a client that waited for one direction alone would wait for ever.
+
+use testkit::Engine;
+
+/// More than all the buffers between a program and its client hold.
+const SIZE: usize = 4 << 20;
+
+#[test]
+fn a_client_that_has_much_to_send_goes_on_reading() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let script = format!("read go; head -c {SIZE} /dev/zero | tr '\\0' o; wc -c >&2; exit 7");
+        let program = ["busybox", "sh", "-c", &script];
+        let mut input = b"go\n".to_vec();
+        input.resize(input.len() + SIZE, b'i');
+        let check = |args: &[&str]| {
+            let ended = testkit::run(engine.wharf(args), &input).fails_with(7);
+            assert_eq!(ended.stdout.len(), SIZE, "{args:?}");
+            assert_eq!(ended.stderr.trim(), SIZE.to_string(), "{args:?}");
+        };
+        check(&[&["run", "-i", "--rm"][..], &program].concat());
+        engine
+            .d(&["run", "-d", "--name", "base", "busybox", "sleep", "1000"])
+            .ok();
+        check(&[&["exec", "-i", "base"][..], &program[1..]].concat());
+        for name in ["late", "early"] {
+            let args = [&["create", "-i", "--name", name][..], &program].concat();
+            engine.d(&args).ok();
+        }
+        check(&["start", "-ai", "late"]);
+        engine.d(&["start", "early"]).ok();
+        check(&["attach", "early"]);
+    });
+}
