@@ -6,6 +6,7 @@
 use rustix::io::Errno;
 
 use crate::plan::{MountEntry, MountKind, Plan, ProcessPlan};
+use crate::procfs;
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
@@ -126,6 +127,8 @@ steps! {
     Execute = 50,
     /// Waiting at the gate for the word to start.
     Gate = 51,
+    /// A mount would hide a part of the container's procfs, or all of it; the index is the mount's.
+    ProcSafety = 52,
 }
 
 /// What stopped a process on its way to its program.
@@ -209,7 +212,8 @@ impl Fault {
             | Step::MountFilesystem
             | Step::MountTarget
             | Step::MountAttach
-            | Step::MountAttributes => match plan.mounts.get(index) {
+            | Step::MountAttributes
+            | Step::ProcSafety => match plan.mounts.get(index) {
                 Some(mount) => self.describe_mount(mount),
                 None => format!("error mounting: {why}"),
             },
@@ -299,6 +303,13 @@ impl Fault {
             Step::MountTarget => format!(
                 "error mounting {source:?} to rootfs at {target:?}: create mountpoint for {target} mount: {why}"
             ),
+            Step::ProcSafety if self.errno == libc::ELOOP => format!(
+                "error mounting {source:?} to rootfs at {target:?}: filesystem {source:?} must be mounted on ordinary directory"
+            ),
+            Step::ProcSafety => format!(
+                "error mounting {source:?} to rootfs at {target:?}: create mountpoint for {target} mount: check proc-safety of {target} mount: {}",
+                procfs::refusal(target)
+            ),
             _ => format!(
                 "error mounting {source:?} to rootfs at {target:?}: mount {source}:{target}: {why}"
             ),
@@ -336,7 +347,8 @@ fn phrase(step: Step) -> &'static str {
         | Step::MountFilesystem
         | Step::MountTarget
         | Step::MountAttach
-        | Step::MountAttributes => "error mounting",
+        | Step::MountAttributes
+        | Step::ProcSafety => "error mounting",
         Step::Device => "error creating device nodes",
         Step::Link => "error creating a symbolic link",
         Step::Sysctl => "write sysctl key",

@@ -11,6 +11,7 @@ pub mod device_bpf;
 mod fault;
 pub mod plan;
 mod prepared;
+pub mod procfs;
 pub mod seccomp;
 pub mod spawn;
 pub mod users;

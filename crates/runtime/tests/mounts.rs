@@ -294,3 +294,108 @@ fn mounts_upon_the_callers_root_do_not_stay() {
     .join()
     .unwrap();
 }
+
+/// The sentence with which a plan with these mounts is refused.
+#[track_caller]
+fn refusal(root: &Path, mounts: Vec<MountEntry>) -> String {
+    let plan = with_mounts(root, "true", mounts);
+    let fault = run(plan.clone()).expect_err("a mount that is refused");
+    fault.describe(&plan)
+}
+
+#[test]
+fn nothing_is_written_where_a_link_in_a_mount_says() {
+    let root = root();
+    let outside = tempfile::tempdir().unwrap();
+    // A parameter of the container's own IPC namespace stands for any of the host's.
+    let link = outside.path().join("oom_score_adj");
+    symlink("/proc/sys/kernel/msgmax", link).unwrap();
+    let entry = bind(
+        outside.path(),
+        "/proc/1",
+        MountAttrs::default(),
+        TargetKind::Dir,
+    );
+    let mut plan = with_mounts(root.path(), "cat /proc/sys/kernel/msgmax", vec![entry]);
+    plan.process.oom_score_adj = Some((777, true));
+    let sentence = run(plan.clone()).map_err(|fault| fault.describe(&plan));
+    let source = outside.path().to_str().unwrap();
+    assert_eq!(
+        sentence,
+        Err(format!(
+            "error mounting {source:?} to rootfs at \"/proc/1\": create mountpoint for /proc/1 mount: \
+             check proc-safety of /proc/1 mount: \"/proc/1\" cannot be mounted because it is inside /proc"
+        ))
+    );
+}
+
+#[test]
+fn what_would_hide_the_procfs_is_refused() {
+    let root = root();
+    symlink("/proc/1", root.path().join("one")).unwrap();
+    symlink("proc", root.path().join("data")).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    for (target, why) in [
+        ("/proc/sys", "is inside /proc"),
+        ("/proc//self/./fd", "is inside /proc"),
+        ("/proc/no/such", "is inside /proc"),
+        ("/one", "is inside /proc"),
+        ("/one/fd", "is inside /proc"),
+        ("/data/sys", "is inside /proc"),
+        ("/data", "is inside /proc"),
+        ("/proc", "is not of type proc"),
+    ] {
+        let folder = bind(
+            outside.path(),
+            target,
+            MountAttrs::default(),
+            TargetKind::Dir,
+        );
+        let tmpfs = fs_mount(target, "tmpfs", MountAttrs::default(), &[]);
+        for entry in [folder, tmpfs] {
+            let sentence = refusal(root.path(), vec![entry]);
+            let end = format!("{target:?} cannot be mounted because it {why}");
+            assert!(sentence.ends_with(&end), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn the_procfs_is_where_its_path_says() {
+    let root = root();
+    fs::rename(root.path().join("proc"), root.path().join("data")).unwrap();
+    symlink("data", root.path().join("proc")).unwrap();
+    assert_eq!(
+        refusal(root.path(), Vec::new()),
+        "error mounting \"proc\" to rootfs at \"/proc\": filesystem \"proc\" must be mounted on ordinary directory"
+    );
+}
+
+#[test]
+fn files_of_procfs_may_have_substitutes_and_procfs_another_over_it() {
+    let root = root();
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("file");
+    fs::write(&file, "substitute\n").unwrap();
+    let over = |target: &str| bind(&file, target, MountAttrs::default(), TargetKind::File);
+    let mounts = vec![
+        bind(
+            Path::new("/proc"),
+            "/proc",
+            MountAttrs::default(),
+            TargetKind::Dir,
+        ),
+        over("/proc/uptime"),
+        over("/proc/sys/kernel/ns_last_pid"),
+    ];
+    let script =
+        "cat /proc/uptime; cat /proc/sys/kernel/ns_last_pid; grep -c ' /proc proc ' /proc/mounts";
+    let mut plan = with_mounts(root.path(), script, mounts);
+    plan.process.oom_score_adj = Some((500, true));
+    let ended = run(plan).unwrap();
+    assert!(
+        ended.output.starts_with("substitute\nsubstitute\n"),
+        "{}",
+        ended.output
+    );
+}

@@ -229,9 +229,23 @@ pub fn place_in(root: BorrowedFd<'_>, path: &CStr, extra: OFlags) -> Result<Owne
     open_in(root, path, OFlags::PATH | extra)
 }
 
+/// As [`place_in`], for a path without links: ELOOP where there is one.
+pub fn place_without_links_in(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    resolve_in(root, path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)
+}
+
 /// Opens a path beneath `root` as [`place_in`] does, with other flags than `O_PATH`.
 pub fn open_in(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    resolve_in(root, path, flags, ResolveFlags::NO_MAGICLINKS)
+}
+
+fn resolve_in(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    rule: ResolveFlags,
+) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | rule;
     loop {
         match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             // The kernel could not prove that a rename beside us did not lead out of the root: ask again.

@@ -15,6 +15,7 @@ use place::{node, place, place_below};
 use crate::plan::{
     Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, ProcessPlan, TargetKind, attr,
 };
+use crate::procfs::{self, Relation};
 
 /// A [`Plan`] that can be carried out.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) target: Place,
+    /// What the target is to the container's procfs.
+    pub(crate) relation: Relation,
     /// For a new file system: type and options.
     pub(crate) filesystem: Option<Filesystem>,
     pub(crate) role: Role,
@@ -292,8 +295,14 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
             options: list,
         });
     }
+    let target = place_below("mount target", &entry.target)?;
     Ok(Mount {
-        target: place_below("mount target", &entry.target)?,
+        // The path was a text of Rust's.
+        relation: target
+            .path
+            .to_str()
+            .map_or(Relation::Inside, procfs::relation),
+        target,
         filesystem,
         role,
         revealing: None,

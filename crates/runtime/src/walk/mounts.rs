@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, PROC_SUPER_MAGIC};
 use rustix::io::Errno;
 use sys::mount::{self, Change, Context};
 
@@ -10,6 +10,7 @@ use super::{At, Walk, place};
 use crate::fault::{Fault, Step};
 use crate::plan::{MountEntry, MountKind};
 use crate::prepared::{Filesystem, Mount, Prepared, Role};
+use crate::procfs::Relation;
 
 impl Walk<'_> {
     /// Makes the procfs and sysfs mounts of a user namespace, which the kernel allows only while others can be seen in
@@ -87,12 +88,40 @@ impl Walk<'_> {
         source: BorrowedFd<'_>,
     ) -> Result<(), Fault> {
         change_attributes(entry, mount, source).at_index(Step::MountAttributes, index)?;
-        let target = place::find_or_make(root, &mount.target, mount.create)
-            .at_index(Step::MountTarget, index)?;
-        mount::attach(source, target.as_fd())
-            .map_err(|errno| attach_error(errno, source, target.as_fd()))
+        check_path(mount, source).at_index(Step::ProcSafety, index)?;
+        let target =
+            place::target(root, &mount.target, mount.create).at_index(Step::MountTarget, index)?;
+        check_target(mount, &target).at_index(Step::ProcSafety, index)?;
+        let target = target.place.as_fd();
+        mount::attach(source, target)
+            .map_err(|errno| attach_error(errno, source, target))
             .at_index(Step::MountAttach, index)
     }
+}
+
+/// Refuses what the procfs is not hidden by, as far as the target's path says; see [`crate::procfs`].
+fn check_path(mount: &Mount, source: BorrowedFd<'_>) -> Result<(), Errno> {
+    let refused = match mount.relation {
+        Relation::Apart => false,
+        Relation::Inside => true,
+        Relation::Proc if mount.filesystem.is_some() => mount.role != Role::Proc,
+        Relation::Proc => !is_procfs(source)?,
+    };
+    if refused { Err(Errno::PERM) } else { Ok(()) }
+}
+
+/// The same for a target that a link leads to, which no path needs that has none. Nor is the procfs itself to be
+/// elsewhere than its path says.
+fn check_target(mount: &Mount, target: &place::Target) -> Result<(), Errno> {
+    match (target.by_link, mount.relation) {
+        (true, Relation::Proc) => Err(Errno::LOOP),
+        (true, _) if is_procfs(target.place.as_fd())? => Err(Errno::PERM),
+        _ => Ok(()),
+    }
+}
+
+fn is_procfs(place: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(rustix::fs::fstatfs(place)?.f_type == PROC_SUPER_MAGIC)
 }
 
 /// Makes a new file system and mounts it nowhere.

@@ -32,12 +32,50 @@ pub(super) fn find_or_make(
     kind: TargetKind,
 ) -> Result<OwnedFd, Errno> {
     match sys::mount::place_in(root, &place.path, OFlags::empty()) {
-        Err(Errno::NOENT) => make(root, place, kind),
+        Err(Errno::NOENT) => make(root, place, kind, find),
         other => other,
     }
 }
 
-fn make(root: BorrowedFd<'_>, place: &Place, kind: TargetKind) -> Result<OwnedFd, Errno> {
+/// The target of a mount.
+pub(super) struct Target {
+    pub(super) place: OwnedFd,
+    /// A link leads there, so that the path does not tell where it is.
+    pub(super) by_link: bool,
+}
+
+/// Opens the target of a mount as [`find_or_make`] does.
+pub(super) fn target(
+    root: BorrowedFd<'_>,
+    place: &Place,
+    kind: TargetKind,
+) -> Result<Target, Errno> {
+    let (place, by_link) = match sys::mount::place_without_links_in(root, &place.path) {
+        // A link that appears meanwhile is an error.
+        Err(Errno::NOENT) => (make(root, place, kind, find_without_links)?, false),
+        Err(Errno::LOOP) => (find_or_make(root, place, kind)?, true),
+        other => (other?, false),
+    };
+    Ok(Target { place, by_link })
+}
+
+fn find_without_links(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Errno> {
+    match sys::mount::place_without_links_in(root, path) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// How a component's place is found.
+type Find = fn(BorrowedFd<'_>, &CStr) -> Result<Option<OwnedFd>, Errno>;
+
+fn make(
+    root: BorrowedFd<'_>,
+    place: &Place,
+    kind: TargetKind,
+    find: Find,
+) -> Result<OwnedFd, Errno> {
     let mut reached: Option<OwnedFd> = None;
     let last = place.components.len().saturating_sub(1);
     for (index, (path, name)) in place.components.iter().enumerate() {

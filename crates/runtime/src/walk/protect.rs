@@ -50,8 +50,11 @@ impl Walk<'_> {
         let mut digits = [0; 12];
         let text = decimal(value, &mut digits);
         let procfs = self.procfs().at(Step::OomScore)?;
+        // Nothing that is mounted within the procfs counts: `self` is a link of the procfs itself.
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let written = rustix::fs::openat(procfs, c"self/oom_score_adj", flags, Mode::empty())
+        let path = c"self/oom_score_adj";
+        let written = rustix::fs::openat2(procfs, path, flags, Mode::empty(), resolve)
             .and_then(|file| rustix::io::write(file, text));
         match written {
             Ok(_) => Ok(()),
