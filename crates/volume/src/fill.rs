@@ -16,9 +16,8 @@ use crate::store::DATA;
 const FILL: &str = "_fill";
 const FILLED: &str = "_filled";
 
-/// Fills the content of the volume in `folder` from `source`.
+/// Fills the content of the volume in `folder` from `source`; nothing of a former attempt may be there.
 pub(crate) fn fill(folder: BorrowedFd<'_>, source: BorrowedFd<'_>) -> io::Result<()> {
-    tree::remove(folder, FILL.as_ref())?;
     let root = Root::with_rule(folder, Rule::NoLinks);
     root.mkdir(FILL, Mode::from_raw_mode(0o700))?;
     let copied = root
@@ -33,7 +32,7 @@ pub(crate) fn fill(folder: BorrowedFd<'_>, source: BorrowedFd<'_>) -> io::Result
     finish(folder)
 }
 
-/// Undoes or finishes what a crash interrupted.
+/// Undoes or finishes what a crash or a fault interrupted.
 pub(crate) fn recover(folder: BorrowedFd<'_>) -> io::Result<()> {
     tree::remove(folder, FILL.as_ref())?;
     match fs::accessat(folder, FILLED, fs::Access::EXISTS, fs::AtFlags::empty()) {

@@ -9,6 +9,7 @@ mod copy;
 mod error;
 mod fill;
 mod store;
+mod turns;
 
 pub use bind::{BindOptions, bind};
 pub use error::VolumeError;

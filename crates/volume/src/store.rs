@@ -15,6 +15,7 @@ use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use sys::beneath::{Root, Rule, tree};
 
+use crate::turns::Turns;
 use crate::{VolumeError, copy, fill};
 
 /// A volume's content within its folder.
@@ -28,6 +29,8 @@ pub struct VolumeStore {
     path: PathBuf,
     dir: OwnedFd,
     next: AtomicU64,
+    /// Held by who fills a volume.
+    filling: Turns,
 }
 
 impl VolumeStore {
@@ -54,6 +57,7 @@ impl VolumeStore {
             path,
             dir,
             next: AtomicU64::new(0),
+            filling: Turns::default(),
         };
         store.recover()?;
         Ok(store)
@@ -137,6 +141,8 @@ impl VolumeStore {
     /// After a crash the volume is as before, or filled: [`VolumeStore::open`] sees to it. A `part` of the volume is
     /// filled in its stead when one is given and is there; a crash may leave that half filled.
     ///
+    /// Of several that ask at the same time each finds the volume whole afterwards.
+    ///
     /// # Errors
     /// ENOTDIR when the image has a file there.
     pub fn copy_up(
@@ -152,6 +158,10 @@ impl VolumeStore {
             source,
         };
         let data = self.data(name)?;
+        let _turn = self.filling.take(name);
+        let folder = self.folder(name)?;
+        // What an attempt left that failed.
+        fill::recover(folder.as_fd()).map_err(fault)?;
         let target = match part {
             Some(part) => match Root::with_rule(data.as_fd(), Rule::Beneath).open_dir(part) {
                 Ok(part) => part,
@@ -167,7 +177,7 @@ impl VolumeStore {
             Ok(source) if part.is_some() => {
                 copy::tree(source.as_fd(), target.as_fd()).map_err(fault)
             }
-            Ok(source) => fill::fill(self.folder(name)?.as_fd(), source.as_fd()).map_err(fault),
+            Ok(source) => fill::fill(folder.as_fd(), source.as_fd()).map_err(fault),
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(other) => Err(fault(other)),
         }

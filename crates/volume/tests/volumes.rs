@@ -350,3 +350,30 @@ fn mounts_are_of_the_volume_or_a_part_and_may_be_read_only() {
         assert!(expected, "{bad}: {fault}");
     }
 }
+
+#[test]
+fn who_starts_together_finds_the_volume_whole() {
+    const FILES: usize = 2000;
+    let scratch = scratch();
+    scratch.store.create("vol").unwrap();
+    for number in 0..FILES {
+        let folder = scratch.image(&format!("data/{}", number % 10));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(number.to_string()), "content").unwrap();
+    }
+    let together = std::sync::Barrier::new(8);
+    let count = |folder: &Path| std::fs::read_dir(folder).map_or(0, Iterator::count);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                together.wait();
+                scratch.copy_up("/data").unwrap();
+                let whole: usize = (0..10)
+                    .map(|part| count(&scratch.volume(&format!("vol/_data/{part}"))))
+                    .sum();
+                assert_eq!(whole, FILES);
+            });
+        }
+    });
+    assert_eq!(count(&scratch.volume("vol")), 1);
+}
