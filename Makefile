@@ -18,6 +18,7 @@ help:
 	@echo "make torture     the long runs: a kill before every state-changing call, and 200 at random"
 	@echo "make bench       figures beside Docker, crun and the floor (make bench-full for the long rows)"
 	@echo "make install     binary, links, systemd units (PREFIX, DESTDIR)"
+	@echo "make uninstall   removes these again"
 	@echo "make trace       daemon, launcher, shim and first process of one run on one time line"
 	@echo "make build       the program alone"
 
@@ -55,15 +56,19 @@ bench-full: deps-test
 trace: deps-test build
 	@bench/trace $(BIN)
 
+# What is installed is what the tree says, where it can be built; a package's build may have left a binary alone.
 install:
-	@test -x $(BIN) || $(MAKE) build
+	@if command -v $(CARGO) >/dev/null; then $(MAKE) --no-print-directory build; \
+	  else test -x $(BIN) || $(MAKE) --no-print-directory toolchain; fi
 	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/wharf
 	ln -sf wharf $(DESTDIR)$(PREFIX)/bin/wharfd
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' packaging/wharf.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/wharf.service
 	install -m 0644 packaging/wharf.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/wharf.socket
+	@test -n "$(DESTDIR)" || echo "next: systemctl daemon-reload && systemctl enable --now wharf.socket wharf.service"
 
 uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/wharf $(DESTDIR)$(PREFIX)/bin/wharfd
 	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/wharf.service $(DESTDIR)$(PREFIX)/lib/systemd/system/wharf.socket
 
 clean:

@@ -241,6 +241,11 @@ fn explain(program: &str, verb: &Verb, name: &str, failure: &Failure) -> u8 {
             tell(&failure.to_string());
             1
         }
+        // How to start one follows.
+        Failure::NoDaemon { .. } if like_run && program != "docker" => {
+            tell(&format!("{program}: {failure}"));
+            125
+        }
         _ if like_run => {
             tell(&format!(
                 "{program}: {failure}\n\nRun '{program} {short} --help' for more information"

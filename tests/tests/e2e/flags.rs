@@ -215,8 +215,8 @@ fn privileges() {
         shows(
             engine,
             &["--read-only"],
-            "touch /x 2>/dev/null || echo no",
-            "no",
+            "for f in /x /etc/hosts /etc/hostname /etc/resolv.conf; do touch $f 2>/dev/null || echo no; done | uniq -c | awk '{print $1 $2}'",
+            "4no",
         );
         shows(
             engine,

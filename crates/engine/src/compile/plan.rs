@@ -183,7 +183,11 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         None => NsMode::New,
     };
     for (target, file) in parts.files {
-        mounts.push(mounts::detached(target, descriptors.slot(file), false));
+        let mut mount = mounts::detached(target, descriptors.slot(file), false);
+        if host.readonly_rootfs {
+            mount.attrs.set |= runtime::plan::attr::READ_ONLY;
+        }
+        mounts.push(mount);
     }
     for mount in parts.mounts {
         mounts.push(mounts::user_mount(mount, descriptors));
