@@ -325,7 +325,22 @@ fn other_keys_detach() {
             let mut terminal = start(&["exec", "-it", "--detach-keys", "ctrl-a", "term", "sh"]);
             terminal.expect("/ #");
             terminal.send("\x01");
-            terminal.finish();
+            let (status, shown) = terminal.finish();
+            assert_eq!(status, 1);
+            assert!(shown.ends_with("read escape sequence\r\n"), "{shown}");
+            let mut terminal = start(&["attach", "--detach-keys", "ctrl-a", "term"]);
+            // The shell draws its line anew when it is told the size of the terminal.
+            terminal.send("echo at''tached\n");
+            terminal.expect("attached");
+            terminal.send("\x01");
+            let (status, shown) = terminal.finish();
+            assert_eq!(status, 1);
+            assert!(shown.ends_with("read escape sequence\r\n"), "{shown}");
+            engine.d(&["stop", "-t", "0", "term"]).ok();
+            let mut terminal = start(&["start", "-ai", "--detach-keys", "ctrl-a", "term"]);
+            terminal.expect("/ #");
+            terminal.send("\x01");
+            assert_eq!(terminal.finish().0, 0);
             let running = ["inspect", "-f", "{{.State.Running}}", "term"];
             assert_eq!(engine.d(&running).ok().text(), "true");
             engine.d(&["rm", "-f", "term"]).ok();

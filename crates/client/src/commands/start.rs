@@ -257,7 +257,7 @@ fn exec(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     };
     if let Ended::Detached = carry_streams(session, connection, &streams, &target, None)? {
         tell("read escape sequence");
-        return Ok(0);
+        return Ok(1);
     }
     let code = session.get(&format!("{target}/json"))?["ExitCode"]
         .as_i64()
