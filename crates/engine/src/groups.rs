@@ -85,7 +85,7 @@ impl Engine {
             let mount = match layout.unified_path() {
                 Some(path) if !private => MountEntry {
                     target: TARGET.to_owned(),
-                    kind: MountKind::Detached(descriptors.slot(clone_path(path, false)?)),
+                    kind: MountKind::own(descriptors.slot(clone_path(path, false)?)),
                     attrs,
                     propagation: Some(Propagation::Private),
                     create_target: TargetKind::Dir,
@@ -118,7 +118,7 @@ impl Engine {
             };
             view.mounts.push(MountEntry {
                 target: format!("{TARGET}/{}", hierarchy.name),
-                kind: MountKind::Detached(descriptors.slot(clone_path(&group, false)?)),
+                kind: MountKind::own(descriptors.slot(clone_path(&group, false)?)),
                 attrs,
                 propagation: Some(Propagation::Private),
                 create_target: TargetKind::Dir,

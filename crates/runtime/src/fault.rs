@@ -291,9 +291,11 @@ impl Fault {
         let why = words(self.errno);
         let source = match &mount.kind {
             MountKind::Fs { fstype, source, .. } if source.is_empty() => fstype,
-            MountKind::Fs { source, .. } | MountKind::Bind { source, .. } => source,
-            // What it was is the caller's secret; the target says which.
-            MountKind::Detached(_) => &mount.target,
+            // The caller's own has no path; the target says which it is.
+            MountKind::Detached { source, .. } if source.is_empty() => &mount.target,
+            MountKind::Fs { source, .. }
+            | MountKind::Bind { source, .. }
+            | MountKind::Detached { source, .. } => source,
         };
         let target = &mount.target;
         match self.step {

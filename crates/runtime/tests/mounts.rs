@@ -78,7 +78,7 @@ fn a_detached_mount_is_attached_with_its_attributes() {
         MountAttrs::of(attr::READ_ONLY),
         TargetKind::Dir,
     );
-    entry.kind = MountKind::Detached(FdSlot(0));
+    entry.kind = MountKind::own(FdSlot(0));
     let ended = run_with(
         with_mounts(root.path(), "cat /mnt/file; touch /mnt/x", vec![entry]),
         &[tree],

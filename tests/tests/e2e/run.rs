@@ -62,7 +62,8 @@ fn a_start_that_fails_has_docker_s_status_in_the_container_s_state() {
         let file = engine.folder().join("file");
         std::fs::write(&file, "").unwrap();
         let onto_folder = format!("{}:/etc", file.display());
-        let cases: [(&[&str], &str, i32, &str); 4] = [
+        let names_it = format!("error mounting {file:?} to rootfs at \"/etc\": mount ");
+        let cases: [(&[&str], &str, i32, &str); 5] = [
             (
                 &["busybox", "nope"],
                 "executable file not found in $PATH",
@@ -76,6 +77,12 @@ fn a_start_that_fails_has_docker_s_status_in_the_container_s_state() {
                 "127",
             ),
             (&["busybox", "/etc"], "permission denied", 126, "126"),
+            (
+                &["-v", &onto_folder, "busybox", "true"],
+                &names_it,
+                125,
+                "127",
+            ),
             // Clients make nothing of this one.
             (
                 &["-v", &onto_folder, "busybox", "true"],

@@ -57,6 +57,8 @@ pub(crate) struct OpenMount<'a> {
     pub(crate) spec: &'a MountSpec,
     /// `None` for tmpfs, which is made inside.
     pub(crate) tree: Option<OwnedFd>,
+    /// The host's path of it; empty for tmpfs.
+    pub(crate) path: String,
     /// Whether the content is a folder.
     pub(crate) folder: bool,
 }

@@ -74,7 +74,7 @@ impl Engine {
         used: &mut Vec<String>,
     ) -> Result<Vec<OpenMount<'a>>> {
         container.spec.mounts.iter().map(|spec| match &spec.source {
-            Source::Tmpfs { .. } => Ok(OpenMount { spec, tree: None, folder: true }),
+            Source::Tmpfs { .. } => Ok(OpenMount { spec, tree: None, path: String::new(), folder: true }),
             Source::Bind { path, create, recursive } => {
                 let path = Path::new(path);
                 if !path.exists() {
@@ -91,7 +91,12 @@ impl Engine {
                 if let Some(wanted) = Peers::wanted(&spec.propagation) {
                     wanted.check(path)?;
                 }
-                Ok(OpenMount { spec, tree: Some(clone_path(path, *recursive)?), folder: path.is_dir() })
+                Ok(OpenMount {
+                    spec,
+                    tree: Some(clone_path(path, *recursive)?),
+                    path: path.display().to_string(),
+                    folder: path.is_dir(),
+                })
             }
             Source::Volume { name, copy, subpath, .. } => {
                 let fresh = self.inner().volumes.lock().get(name).is_some_and(|doc: &VolumeDoc| !doc.used);
@@ -106,7 +111,12 @@ impl Engine {
                 }
                 let tree = store.open_tree(name, subpath, &volume::BindOptions::default())?;
                 let folder = rustix::fs::fstat(&tree).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
-                Ok(OpenMount { spec, tree: Some(tree), folder })
+                Ok(OpenMount {
+                    spec,
+                    tree: Some(tree),
+                    path: store.path(name).display().to_string(),
+                    folder,
+                })
             }
         }).collect()
     }

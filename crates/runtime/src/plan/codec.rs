@@ -107,7 +107,7 @@ wire_struct!(MountAttrs {
 });
 wire_enum!(MountKind {
     0 = Fs { fstype, source, options },
-    1 = Detached(slot),
+    1 = Detached { slot, source },
     2 = Bind { source, recursive },
 });
 wire_enum!(TargetKind { 0 = File, 1 = Dir });

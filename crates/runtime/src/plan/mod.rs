@@ -197,7 +197,12 @@ pub enum MountKind {
         options: Vec<(String, Option<String>)>,
     },
     /// A detached mount; it becomes the container's and cannot be used again.
-    Detached(FdSlot),
+    Detached {
+        /// Its descriptor.
+        slot: FdSlot,
+        /// The path that it is of, which messages name; empty when it is the caller's own.
+        source: String,
+    },
     /// A path in the caller's mount namespace.
     Bind {
         /// The path; links are followed, as the caller's.
@@ -205,6 +210,16 @@ pub enum MountKind {
         /// With the mounts below it.
         recursive: bool,
     },
+}
+
+impl MountKind {
+    /// A detached mount of the caller's own, which has no path.
+    pub fn own(slot: FdSlot) -> Self {
+        Self::Detached {
+            slot,
+            source: String::new(),
+        }
+    }
 }
 
 /// What is made where a mount's target is missing.

@@ -71,7 +71,7 @@ fn bind_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Fault> {
         MountKind::Bind { source, recursive } => clone_path(source, *recursive)
             .map(Some)
             .map_err(|errno| Fault::indexed(Step::MountSource, index as u32, errno)),
-        MountKind::Fs { .. } | MountKind::Detached(_) => Ok(None),
+        MountKind::Fs { .. } | MountKind::Detached { .. } => Ok(None),
     };
     if plan
         .mounts

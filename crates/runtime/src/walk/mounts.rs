@@ -65,7 +65,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let source = match &entry.kind {
-            MountKind::Detached(slot) => self.supply.slot(*slot),
+            MountKind::Detached { slot, .. } => self.supply.slot(*slot),
             _ => self
                 .supply
                 .sources

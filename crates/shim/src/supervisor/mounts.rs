@@ -40,7 +40,7 @@ pub(super) fn mount_slots(plan: &Plan) -> Vec<usize> {
         _ => None,
     };
     let mounts = plan.mounts.iter().filter_map(|entry| match entry.kind {
-        MountKind::Detached(slot) => Some(slot),
+        MountKind::Detached { slot, .. } => Some(slot),
         _ => None,
     });
     let devices = plan.devices.iter().filter_map(|device| device.bind);
@@ -132,7 +132,7 @@ mod tests {
         };
         plan.mounts.push(MountEntry {
             target: "/etc/hosts".to_owned(),
-            kind: MountKind::Detached(Slot(2)),
+            kind: MountKind::own(Slot(2)),
             attrs: MountAttrs::default(),
             propagation: None,
             create_target: TargetKind::File,

@@ -36,7 +36,7 @@ pub(super) fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
 pub(super) fn detached(target: &str, slot: FdSlot, folder: bool) -> MountEntry {
     MountEntry {
         target: target.to_owned(),
-        kind: MountKind::Detached(slot),
+        kind: MountKind::own(slot),
         attrs: MountAttrs::default(),
         propagation: Some(Propagation::Private),
         create_target: if folder {
@@ -59,7 +59,10 @@ pub(super) fn user_mount(mount: OpenMount<'_>, descriptors: &mut Descriptors) ->
         _ => Propagation::Private,
     };
     let kind = match mount.tree {
-        Some(tree) => MountKind::Detached(descriptors.slot(tree)),
+        Some(tree) => MountKind::Detached {
+            slot: descriptors.slot(tree),
+            source: mount.path,
+        },
         None => MountKind::Bind {
             source: String::new(),
             recursive: true,
