@@ -550,3 +550,111 @@ fn events_have_the_form_of_the_version() {
         }
     });
 }
+
+#[test]
+fn namespaces_of_neighbours_are_refused_in_docker_s_words() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let id = |args: &[&str]| engine.d(args).ok().text().to_owned();
+        let up = id(&["run", "-d", "--ipc", "private", "busybox", "sleep", "1000"]);
+        let ended = id(&["create", "busybox", "true"]);
+        let cases = [
+            (
+                "PidMode",
+                &ended,
+                500,
+                format!("failed to join PID namespace: container {ended} is not running"),
+            ),
+            (
+                "IpcMode",
+                &ended,
+                409,
+                format!("failed to join IPC namespace: container {ended} is not running"),
+            ),
+            (
+                "IpcMode",
+                &up,
+                400,
+                format!(
+                    "failed to join IPC namespace: container {up}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+                ),
+            ),
+        ];
+        for (mode, neighbour, expected, sentence) in cases {
+            let body = format!(
+                r#"{{"Image":"busybox","HostConfig":{{"{mode}":"container:{neighbour}"}}}}"#
+            );
+            let (status, _, made) = ask(engine, "POST", "/containers/create", &body);
+            assert_eq!(status, 201, "{made}");
+            let made: Value = serde_json::from_str(&made).unwrap();
+            let path = format!("/containers/{}/start", made["Id"].as_str().unwrap());
+            let (status, _, body) = ask(engine, "POST", &path, "");
+            assert_eq!((status, message(&body)), (expected, sentence));
+        }
+    });
+}
+
+#[test]
+fn an_exec_ends_with_its_container_and_is_told_of() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let id = engine
+            .d(&["run", "-d", "busybox", "sleep", "1000"])
+            .ok()
+            .text()
+            .to_owned();
+        let body = r#"{"Cmd":["sleep","1000"],"Tty":true}"#;
+        let made = ask(engine, "POST", &format!("/containers/{id}/exec"), body).2;
+        let made: Value = serde_json::from_str(&made).unwrap();
+        let exec = made["Id"].as_str().unwrap();
+        let started = ask(
+            engine,
+            "POST",
+            &format!("/exec/{exec}/start"),
+            r#"{"Detach":true}"#,
+        );
+        assert_eq!(started.0, 200, "{}", started.2);
+        let resize = format!("/exec/{exec}/resize?h=10&w=20");
+        assert_eq!(ask(engine, "POST", &resize, "").0, 200);
+        engine.d(&["kill", &id]).ok();
+        engine.d(&["wait", &id]).ok();
+        let (status, _, body) = ask(engine, "POST", &resize, "");
+        assert_eq!(
+            (status, message(&body)),
+            (409, format!("container {id} is not running"))
+        );
+        testkit::eventually("the exec has ended", Duration::from_secs(10), || {
+            let (status, _, body) = ask(engine, "GET", &format!("/exec/{exec}/json"), "");
+            assert_eq!(status, 200, "{body}");
+            let body: Value = serde_json::from_str(&body).unwrap();
+            (body["Running"] == false && body["ExitCode"] == 137).then_some(())
+        });
+    });
+}
+
+#[test]
+fn who_is_unknown_is_refused_when_an_exec_is_made() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"])
+            .ok();
+        let sentence = "unable to find user nobody-here: no matching entries in passwd file";
+        let body = r#"{"User":"nobody-here","Cmd":["true"]}"#;
+        // Debian's daemon finds out when it is started.
+        if engine.kind() == Kind::Wharf {
+            let (status, _, body) = ask(engine, "POST", "/containers/box/exec", body);
+            assert_eq!((status, message(&body).as_str()), (400, sentence));
+            for client in [Engine::d, Engine::w] {
+                let failed = client(engine, &["exec", "-u", "nobody-here", "box", "true"]);
+                let failed = failed.fails_with(1);
+                assert_eq!(
+                    failed.stderr,
+                    format!("Error response from daemon: {sentence}\n")
+                );
+            }
+        }
+        engine.d(&["exec", "-u", "app", "box", "true"]).ok();
+        engine.d(&["exec", "-u", "4711:12", "box", "true"]).ok();
+    });
+}

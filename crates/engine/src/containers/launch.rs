@@ -206,7 +206,7 @@ impl Engine {
             root,
             net,
             pid: match &modes.pid {
-                PidMode::Container(name) => Some(self.neighbour(name)?.namespace("pid")?),
+                PidMode::Container(name) => Some(self.join_pid(name)?),
                 _ => None,
             },
             ipc: match &modes.ipc {

@@ -258,7 +258,7 @@ impl Engine {
         )
         .await?;
         if is_over {
-            self.forget_execs(container);
+            self.end_execs(container);
         }
         container.progress.send_modify(|progress| {
             progress.exits += 1;
@@ -309,7 +309,7 @@ impl Engine {
             },
         )
         .await?;
-        self.forget_execs(container);
+        self.end_execs(container);
         self.retire(container, link.cloned());
         container.progress.send_modify(|progress| {
             if !progress.between_runs {

@@ -15,16 +15,26 @@ use crate::neighbour::Neighbour;
 use crate::outcome::{EngineError, Result};
 use crate::volumes::VolumeDoc;
 
+const IPC: &str = "IPC";
+
 impl Engine {
-    /// The process of a neighbour that runs.
-    pub(super) fn neighbour(&self, name: &str) -> Result<Neighbour> {
-        let neighbour = self.registry().find(name)?;
+    /// The process of the neighbour whose processes or IPC are shared.
+    fn neighbour(&self, name: &str, namespace: &'static str) -> Result<Neighbour> {
+        let joining = |source| EngineError::Joining {
+            namespace,
+            source: Box::new(source),
+        };
+        let neighbour = self.registry().find(name).map_err(joining)?;
         Neighbour::of(&neighbour.run()).ok_or_else(|| {
-            EngineError::conflict(format!(
-                "cannot join namespace of a non running container: {}",
-                neighbour.id()
-            ))
+            joining(EngineError::NotRunning {
+                id: neighbour.id().to_string(),
+            })
         })
+    }
+
+    /// The process namespace of a neighbour that runs.
+    pub(super) fn join_pid(&self, name: &str) -> Result<OwnedFd> {
+        self.neighbour(name, "PID")?.namespace("pid")
     }
 
     /// The process of the neighbour whose network is shared.
@@ -53,16 +63,20 @@ impl Engine {
         })
     }
 
+    /// The IPC namespace and /dev/shm of a neighbour that runs and lends them.
     pub(super) fn join_ipc(&self, name: &str) -> Result<(OwnedFd, OwnedFd)> {
-        let neighbour = self.registry().find(name)?;
-        if neighbour.spec.host.ipc_mode != "shareable" {
-            return Err(EngineError::invalid(format!(
-                "cannot join IPC of a container that is not shareable: {} has the IPC mode {}",
-                neighbour.id(),
-                neighbour.spec.host.ipc_mode
-            )));
+        let neighbour = self.neighbour(name, IPC)?;
+        let donor = self.registry().find(name)?;
+        if donor.spec.host.ipc_mode != "shareable" {
+            let sentence = format!(
+                "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                donor.id()
+            );
+            return Err(EngineError::Joining {
+                namespace: IPC,
+                source: Box::new(EngineError::invalid(sentence)),
+            });
         }
-        let neighbour = self.neighbour(name)?;
         Ok((neighbour.namespace("ipc")?, neighbour.shared_memory()?))
     }
 

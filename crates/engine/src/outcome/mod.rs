@@ -106,6 +106,14 @@ pub enum EngineError {
         /// Full id.
         id: String,
     },
+    /// Another container's namespace can not be shared.
+    #[error("failed to join {namespace} namespace: {source}")]
+    Joining {
+        /// `PID` or `IPC`.
+        namespace: &'static str,
+        /// Why not.
+        source: Box<EngineError>,
+    },
     /// The operation contradicts the state; the sentence says how.
     #[error("{sentence}")]
     Conflict {
@@ -305,6 +313,13 @@ impl EngineError {
             | Self::NoSuchVolume { .. }
             | Self::NoSuchNetwork { .. } => Class::NotFound,
             Self::Networking { source, .. } => source.class(),
+            Self::Joining { namespace, source } => match (*namespace, source.class()) {
+                // 404 would say that the container which is started is not there.
+                (_, Class::NotFound) => Class::InvalidArgument,
+                // Docker's daemon forgets the class of this one alone.
+                ("PID", Class::Conflict) => Class::Internal,
+                (_, class) => class,
+            },
             Self::Ambiguous { .. } | Self::Invalid { .. } => Class::InvalidArgument,
             // As docker: a program that is not there or may not be executed is the request's fault.
             Self::StartFailed {

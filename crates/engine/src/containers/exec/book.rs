@@ -98,6 +98,20 @@ impl Execs {
         }
     }
 
+    /// Forgets one that has not ended.
+    pub(super) fn forget(&mut self, exec: &Exec) {
+        if self.by_id.remove(exec.id.as_str()).is_none() {
+            return;
+        }
+        if let Some(of) = self.by_container.get_mut(&exec.container) {
+            of.ids.remove(exec.id.as_str());
+            of.live = of.live.saturating_sub(1);
+            if of.ids.is_empty() {
+                self.by_container.remove(&exec.container);
+            }
+        }
+    }
+
     /// Forgets all of a container.
     pub(super) fn forget_of(&mut self, container: &ContainerId) {
         if let Some(of) = self.by_container.remove(container) {
@@ -175,6 +189,11 @@ mod tests {
         end(&mut execs, &ended, Instant::now());
         let stays = exec(&other);
         execs.insert(stays.id.to_string(), Arc::clone(&stays));
+        let never = exec(&other);
+        execs.insert(never.id.to_string(), Arc::clone(&never));
+        execs.forget(&never);
+        execs.forget(&never);
+        assert_eq!(execs.live_of(&other).len(), 1);
         execs.forget_of(&one);
         assert_eq!(execs.by_id.len(), 1);
         assert!(execs.has_room(&one));

@@ -22,6 +22,9 @@ use crate::store::rows;
 
 pub(crate) use book::Execs;
 
+/// The status of an exec that ended with its container.
+const KILLED: i64 = 137;
+
 /// Where an exec stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Progress {
@@ -120,7 +123,19 @@ impl Engine {
         self.execs().live_of(container)
     }
 
-    /// Their container ended: so did they.
+    /// Their container ended: so did they, by the kernel's hand.
+    pub(crate) fn end_execs(&self, container: &Container) {
+        let live = self.execs().live_of(container.id());
+        for exec in live {
+            if exec.progress().started {
+                self.exec_ended(&exec, KILLED);
+            } else {
+                self.execs().forget(&exec);
+            }
+        }
+    }
+
+    /// Their container is gone: nothing is known of them any more.
     pub(crate) fn forget_execs(&self, container: &Container) {
         self.execs().forget_of(container.id());
     }
@@ -246,13 +261,13 @@ impl Engine {
     /// Sets the size of an exec's terminal.
     pub async fn exec_resize(&self, exec: &str, rows: u16, columns: u16) -> Result<()> {
         let exec = self.find_exec(exec)?;
+        let link = self.registry().find(exec.container.as_str())?.live_link()?;
         if !exec.progress().running {
             return Err(EngineError::conflict(format!(
                 "exec {} is not running",
                 exec.id
             )));
         }
-        let link = self.registry().find(exec.container.as_str())?.live_link()?;
         link.ask(
             &Request::Resize {
                 exec: Some(exec.id.clone()),

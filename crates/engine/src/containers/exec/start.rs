@@ -55,6 +55,14 @@ impl Engine {
             return Err(EngineError::invalid("No exec command specified"));
         }
         keys::parse(&request.detach_keys, "escape")?;
+        if !request.user.is_empty() {
+            let (target, user) = (Arc::clone(&container), request.user.clone());
+            self.blocking("exec create", move |_| {
+                let root = root_of(&target)?;
+                plan::identify(&Root::new(root.as_fd()), &user, &[]).map(drop)
+            })
+            .await?;
+        }
         let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
         let exec = Arc::new(Exec {
             id: id.clone(),
@@ -304,11 +312,7 @@ impl Engine {
         config.tty = request.tty;
         host.privileged |= request.privileged;
         host.ulimits = container.spec.host.ulimits.clone();
-        let gone = || EngineError::NotRunning {
-            id: container.id().to_string(),
-        };
-        let neighbour = Neighbour::of(&container.run()).ok_or_else(gone)?;
-        let root = neighbour.root().map_err(|_| gone())?;
+        let root = root_of(container)?;
         let identity = plan::identify(
             &Root::new(root.as_fd()),
             &config.user,
@@ -364,4 +368,13 @@ impl Engine {
         self.exec_ended(exec, code);
         error
     }
+}
+
+/// The root of a container that runs.
+fn root_of(container: &Container) -> Result<OwnedFd> {
+    let gone = || EngineError::NotRunning {
+        id: container.id().to_string(),
+    };
+    let neighbour = Neighbour::of(&container.run()).ok_or_else(gone)?;
+    neighbour.root().map_err(|_| gone())
 }
