@@ -64,7 +64,7 @@ impl Engine {
     fn prepare(config: EngineConfig, follow: Follow) -> Result<Engine> {
         let paths = Paths::make(&config.data_root, &config.exec_root)?;
         let lock = Lock::take(&paths.lock())?;
-        let store = Store::open(&paths.store())?;
+        let store = Store::open(&paths.store()).map_err(|error| in_use(error, &paths))?;
         let instance = InstanceId::of_data_root(&paths.data_root);
         let content = ContentStore::open(&paths.data)?;
         let layers = LayerStore::open(&paths.data)?;
@@ -235,6 +235,21 @@ impl Engine {
     #[doc(hidden)]
     pub fn cleaning(&self) -> u64 {
         self.inner().cleaner.waiting()
+    }
+}
+
+/// The store's file is open for as long as a daemon is: who finds it locked shares the data root with one whose exec
+/// root, and with it the lock, is another.
+fn in_use(error: EngineError, paths: &Paths) -> EngineError {
+    match error {
+        EngineError::Store { source }
+            if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) =>
+        {
+            EngineError::DataRootInUse {
+                path: paths.data_root.display().to_string(),
+            }
+        }
+        other => other,
     }
 }
 

@@ -285,6 +285,12 @@ pub enum EngineError {
         /// Its writer, as it said.
         holder: String,
     },
+    /// A daemon with another exec root has the data root.
+    #[error("another daemon is using the data root {path}: stop it, or choose another --data-root")]
+    DataRootInUse {
+        /// The data root.
+        path: String,
+    },
     /// The engine is closing.
     #[error("the engine is shutting down")]
     Closing,
@@ -336,7 +342,9 @@ impl EngineError {
             Self::Io { source, .. } => classes::of_io(source),
             Self::StoreFull => Class::Exhausted,
             Self::Store { .. } | Self::StoreCommit { .. } => Class::Internal,
-            Self::StoreNewer { .. } | Self::Locked { .. } => Class::Unavailable,
+            Self::StoreNewer { .. } | Self::Locked { .. } | Self::DataRootInUse { .. } => {
+                Class::Unavailable
+            }
             Self::WrongPlatform { .. } | Self::NoSuchPlugin { .. } => Class::NotFound,
             Self::UnknownUser { .. } => Class::InvalidArgument,
             Self::Ports { .. } | Self::ShimSilent { .. } => Class::Internal,

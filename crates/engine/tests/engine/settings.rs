@@ -5,7 +5,8 @@ use engine::{CreateRequest, Engine, Filters};
 use crate::images::{archive, load, loaded};
 use crate::kit::{self, Roots, request, run_container};
 
-pub(crate) const TESTS: [(&str, fn()); 4] = [
+pub(crate) const TESTS: [(&str, fn()); 5] = [
+    ("a_data_root_has_one_daemon", a_data_root_has_one_daemon),
     ("users_folders_and_names", users_folders_and_names),
     ("mounts_of_all_kinds", mounts_of_all_kinds),
     (
@@ -17,6 +18,25 @@ pub(crate) const TESTS: [(&str, fn()); 4] = [
         restart_policies_are_carried_out,
     ),
 ];
+
+fn a_data_root_has_one_daemon() {
+    kit::run(async {
+        let roots = Roots::new();
+        let first = Engine::open(roots.config()).await.expect("open");
+        let mut other = roots.config();
+        other.exec_root = roots.folder.path().join("other");
+        let refused = Engine::open(other).await.err().expect("it is in use");
+        let root = roots.folder.path().join("data");
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "another daemon is using the data root {}: stop it, or choose another --data-root",
+                root.display()
+            )
+        );
+        kit::clean_up(first).await;
+    });
+}
 
 async fn output(engine: &Engine, request: CreateRequest) -> String {
     run_container(engine, request).await.output
