@@ -8,6 +8,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::flags::Invocation;
+use crate::registries;
 
 /// Where `daemon.json` is looked for when nothing else is said; it need not exist there.
 const DEFAULT_FILE: &str = "/etc/wharf/daemon.json";
@@ -52,6 +53,12 @@ pub enum ConfigError {
     LogLevel {
         /// What was asked for.
         level: String,
+    },
+    /// `--insecure-registry 'a b'`.
+    #[error("{sentence}")]
+    Registry {
+        /// Docker's sentence.
+        sentence: String,
     },
     /// `--bip 10.0.0.0`.
     #[error(
@@ -156,7 +163,11 @@ impl Config {
             log_level: log_level(level)?,
             bridge: text("bridge", file.bridge).filter(|name| !name.is_empty()),
             bip: text("bip", file.bip).map(|value| bip(&value)).transpose()?,
-            insecure_registries: list("insecure-registry", file.insecure_registries),
+            insecure_registries: list("insecure-registry", file.insecure_registries)
+                .iter()
+                .map(|entry| registries::insecure(entry))
+                .collect::<Result<_, _>>()
+                .map_err(|sentence| ConfigError::Registry { sentence })?,
         })
     }
 }
@@ -319,6 +330,16 @@ mod tests {
             load(&["--config-file", "/nonexistent"], None),
             Err(ConfigError::Read { .. })
         ));
+        let listed = [
+            load(&["--insecure-registry", "a b"], None),
+            load(&[], Some(r#"{"insecure-registries": ["a b"]}"#)),
+        ];
+        for refused in listed {
+            assert_eq!(
+                refused.unwrap_err().to_string(),
+                "insecure registry a b is not valid: invalid host \"a b\""
+            );
+        }
         for text in ["{", "[]", "3", "{} x"] {
             assert!(matches!(
                 load(&[], Some(text)),

@@ -9,6 +9,7 @@ mod listen;
 mod listening;
 mod notify;
 mod pidfile;
+mod registries;
 mod serve;
 
 pub use config::{Config, ConfigError};
