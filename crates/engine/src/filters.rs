@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regex_lite::Regex;
+
 use crate::outcome::{EngineError, Result};
 
 /// Filter keys with the values that each may take; an empty set of keys lets everything through.
@@ -32,6 +34,20 @@ impl Filters {
     /// True when the key is absent or one of its values satisfies the test.
     pub fn any(&self, key: &str, test: impl FnMut(&str) -> bool) -> bool {
         !self.has(key) || self.get(key).any(test)
+    }
+
+    /// The values of a key as patterns.
+    pub(crate) fn patterns(&self, key: &str) -> Patterns {
+        let text = |wanted: &str| wanted.bytes().all(is_plain);
+        let pattern = |wanted: &str| Pattern {
+            regex: match text(wanted) {
+                true => None,
+                false => Regex::new(wanted).ok(),
+            },
+            is_text: text(wanted),
+            wanted: wanted.to_owned(),
+        };
+        Patterns(self.has(key).then(|| self.get(key).map(pattern).collect()))
     }
 
     /// True when each value of the key (none at all included) satisfies the test.
@@ -92,9 +108,82 @@ impl Filters {
     }
 }
 
+/// Bytes that mean themselves in a pattern, and are all that names and ids consist of but for the dot.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/')
+}
+
+/// Patterns of which one must match; without any, everything does.
+#[derive(Debug)]
+pub(crate) struct Patterns(Option<Vec<Pattern>>);
+
+/// A regular expression that matches anywhere, as Docker's filters for names take it. One that can not be read matches
+/// only what is equal to it.
+#[derive(Debug)]
+struct Pattern {
+    wanted: String,
+    is_text: bool,
+    regex: Option<Regex>,
+}
+
+impl Patterns {
+    /// Whether one of the names matches one of the patterns.
+    pub(crate) fn match_any(&self, names: &[&str]) -> bool {
+        let Some(patterns) = &self.0 else {
+            return true;
+        };
+        patterns
+            .iter()
+            .any(|pattern| names.iter().any(|name| pattern.matches(name)))
+    }
+}
+
+impl Pattern {
+    fn matches(&self, name: &str) -> bool {
+        name == self.wanted
+            || (self.is_text && name.contains(&self.wanted))
+            || self
+                .regex
+                .as_ref()
+                .is_some_and(|regex| regex.is_match(name))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_matched_as_regular_expressions() {
+        let matches = |wanted: &[&str], names: &[&str]| {
+            let mut filters = Filters::default();
+            for wanted in wanted {
+                filters.add("name", *wanted);
+            }
+            filters.patterns("name").match_any(names)
+        };
+        assert!(matches(&[], &["/web"]));
+        assert!(matches(&["web"], &["/my_web_1", "my_web_1"]));
+        for wanted in [
+            "^/web$",
+            "^web$",
+            "w.b",
+            "^(web|db)$",
+            "w[a-f]b",
+            "(?i)WEB",
+            "we*b+",
+            r"w\wb",
+            ".*",
+        ] {
+            assert!(matches(&[wanted], &["/web", "web"]), "{wanted}");
+        }
+        for wanted in ["^web$", "^/web$", "w.b$", "^eb", "WEB1", "web1.", "web("] {
+            assert!(!matches(&[wanted], &["/web1", "web1"]), "{wanted}");
+        }
+        assert!(matches(&["db", "^web"], &["/web1", "web1"]));
+        assert!(matches(&["a.b"], &["/a.b", "a.b"]));
+        assert!(matches(&["a("], &["a("]), "what is equal matches");
+    }
 
     #[test]
     fn labels_are_matched_by_key_or_by_pair() {

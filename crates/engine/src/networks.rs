@@ -48,9 +48,10 @@ impl Engine {
             .filter(|name| self.has_network(name))
             .map(|name| self.describe_network(name, false))
             .collect();
+        let (names, ids) = (filters.patterns("name"), filters.patterns("id"));
         list.retain(|network| {
-            filters.any("name", |wanted| network.name.contains(wanted))
-                && filters.any("id", |wanted| network.id.starts_with(wanted))
+            names.match_any(&[&network.name])
+                && ids.match_any(&[&network.id])
                 && filters.any("driver", |wanted| network.driver == wanted)
                 && filters.any("scope", |wanted| network.scope == wanted)
                 && filters.any("type", |wanted| wanted == "builtin")

@@ -250,6 +250,7 @@ impl Engine {
         filters.check(&["dangling", "driver", "label", "label!", "name"])?;
         let dangling = filters.flag("dangling")?;
         let users = self.volume_users();
+        let names = filters.patterns("name");
         let mut volumes: Vec<Volume> = self
             .inner()
             .volumes
@@ -259,7 +260,7 @@ impl Engine {
                 let unused = !users.contains_key(*name);
                 dangling.is_none_or(|wanted| wanted == unused)
                     && filters.any("driver", |wanted| wanted == "local")
-                    && filters.any("name", |wanted| name.contains(wanted))
+                    && names.match_any(&[name.as_str()])
                     && filters.labels_match(&doc.labels)
             })
             .map(|(name, doc)| self.volume_answer(name, doc))

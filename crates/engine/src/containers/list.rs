@@ -110,6 +110,7 @@ impl Engine {
             || options.limit.is_some()
             || options.filters.has("status")
             || !exited.is_empty();
+        let names = options.filters.patterns("name");
         let mut list = Vec::new();
         for (container, view) in containers {
             let run = &view.run;
@@ -123,6 +124,7 @@ impl Engine {
                 && ancestors
                     .as_ref()
                     .is_none_or(|ancestors| ancestors.contains(&container.spec.image))
+                && names.match_any(&[&format!("/{}", view.name), &view.name])
                 && matches(&options, &container, &view);
             if !shown {
                 continue;
@@ -199,7 +201,6 @@ fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
         kind == protocol && bounds.is_some_and(|(first, last)| (first..=last).contains(&have))
     };
     filters.any("id", |wanted| container.id().as_str().starts_with(wanted))
-        && filters.any("name", |wanted| name_matches(wanted, &view.name))
         && filters.any("status", |wanted| view.run.status.name() == wanted)
         && filters.any("health", |wanted| {
             view.run
@@ -245,25 +246,6 @@ fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
         && filters.labels_match(&spec.config.labels)
 }
 
-/// Docker matches names as regular expressions; here the anchors and plain text that people use.
-fn name_matches(wanted: &str, name: &str) -> bool {
-    let (start, rest) = match wanted.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, wanted),
-    };
-    let (end, text) = match rest.strip_suffix('$') {
-        Some(text) => (true, text),
-        None => (false, rest),
-    };
-    let text = text.strip_prefix('/').unwrap_or(text);
-    match (start, end) {
-        (true, true) => name == text,
-        (true, false) => name.starts_with(text),
-        (false, true) => name.ends_with(text),
-        (false, false) => name.contains(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,12 +264,5 @@ mod tests {
         );
         assert!(refused("70000").ends_with("value out of range"));
         assert!(refused("9-1").ends_with("invalid range specified for port: 9-1"));
-    }
-
-    #[test]
-    fn names_are_matched_with_anchors() {
-        assert!(name_matches("web", "my_web_1"));
-        assert!(name_matches("^/web$", "web") && name_matches("^web", "web1"));
-        assert!(!name_matches("^web$", "web1"));
     }
 }
