@@ -3,6 +3,12 @@
 use std::env;
 use std::process::ExitCode;
 
+/// What the build script found out.
+const BUILD: client::Build = client::Build {
+    commit: env!("WHARF_COMMIT"),
+    time: env!("WHARF_BUILD_TIME"),
+};
+
 /// Roles that a link to the program stands in for.
 const DAEMON_NAMES: [&str; 2] = ["wharfd", "dockerd"];
 
@@ -16,11 +22,11 @@ fn main() -> ExitCode {
         .to_owned();
     let first = env::args_os().nth(1);
     let status = match first.as_ref().and_then(|first| first.to_str()) {
-        Some("daemon") => daemon::main(text(args.skip(1))),
+        Some("daemon") => daemon::main(text(args.skip(1)), BUILD),
         Some("launcher") => return shim::launcher::main(),
         Some("isolation") => isolation::main(),
-        _ if DAEMON_NAMES.contains(&name.as_str()) => daemon::main(text(args)),
-        _ => client::main(args.collect()),
+        _ if DAEMON_NAMES.contains(&name.as_str()) => daemon::main(text(args), BUILD),
+        _ => client::main(args.collect(), BUILD),
     };
     ExitCode::from(status)
 }

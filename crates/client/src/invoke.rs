@@ -36,7 +36,7 @@ struct Call {
 }
 
 /// Runs the program: finds the verb, runs it, tells its failure.
-pub(crate) fn run(args: Vec<String>) -> u8 {
+pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
     let program = program_name();
     let global = match Parsed::read(&[GLOBAL], false, args) {
         Ok(global) => global,
@@ -73,7 +73,7 @@ pub(crate) fn run(args: Vec<String>) -> u8 {
                 return Ok(0);
             }
             count(&program, call.verb, call.name, parsed.args.len())?;
-            (call.verb.run)(&Session::new(&program, &global)?, &parsed)
+            (call.verb.run)(&Session::new(&program, &global, build)?, &parsed)
         });
     match outcome {
         Ok(status) => status,

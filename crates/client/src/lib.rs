@@ -34,13 +34,15 @@ mod verb;
 
 use std::ffi::OsString;
 
-/// Runs one command of the client; `args` are those behind the program's name.
+pub use types::Build;
+
+/// Runs one command of the client; `args` are those behind the program's name, `build` is what `version` tells.
 ///
 /// Returns the exit status. Everything that went wrong has been told on standard error.
-pub fn main(args: Vec<OsString>) -> u8 {
+pub fn main(args: Vec<OsString>, build: types::Build) -> u8 {
     let args = args
         .into_iter()
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
-    invoke::run(args)
+    invoke::run(args, build)
 }

@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) program: String,
     /// Whether `--debug` was given.
     pub(crate) debug: bool,
+    /// What the program was built from.
+    pub(crate) build: types::Build,
     hosts: Vec<String>,
     context_flag: Option<String>,
     config_folder: PathBuf,
@@ -35,10 +37,15 @@ impl Session {
     ///
     /// # Errors
     /// Flags that contradict each other.
-    pub(crate) fn new(program: &str, global: &Parsed) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        program: &str,
+        global: &Parsed,
+        build: types::Build,
+    ) -> Result<Self, Failure> {
         let session = Session {
             program: program.to_owned(),
             debug: global.switch("debug"),
+            build,
             hosts: global.list("host"),
             context_flag: global
                 .one("context")

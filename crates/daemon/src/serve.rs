@@ -52,8 +52,8 @@ fn process(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 ///
 /// Containers outlive it. Returns the exit status: 0 after an orderly end, 1 after a fault, which
 /// was told on standard error.
-pub fn main(args: Vec<String>) -> u8 {
-    match run(args) {
+pub fn main(args: Vec<String>, build: engine::Build) -> u8 {
+    match run(args, build) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("wharf daemon: {error}");
@@ -62,7 +62,7 @@ pub fn main(args: Vec<String>) -> u8 {
     }
 }
 
-fn run(args: Vec<String>) -> Result<(), DaemonError> {
+fn run(args: Vec<String>, build: engine::Build) -> Result<(), DaemonError> {
     let typed = Invocation::parse(args)?;
     if typed.switch("help") {
         print!("{}", flags::help());
@@ -92,7 +92,7 @@ fn run(args: Vec<String>) -> Result<(), DaemonError> {
         }
         Err(error) => tracing::warn!(%error, "the configuration stays as it is"),
     };
-    let outcome = runtime.block_on(serve(config, manager, open_files, reload));
+    let outcome = runtime.block_on(serve(config, manager, Found { open_files, build }, reload));
     // What hangs in the kernel, in a file system that does not answer, would keep the process for ever.
     runtime.shutdown_timeout(PARTING);
     outcome
@@ -136,10 +136,17 @@ fn log_to_stderr(level: &str) -> impl Fn(&str) + use<> {
     }
 }
 
+/// What no configuration says.
+struct Found {
+    /// See [`raise_open_files`].
+    open_files: Option<u64>,
+    build: engine::Build,
+}
+
 async fn serve(
     config: Config,
     mut manager: ServiceManager,
-    open_files: Option<u64>,
+    found: Found,
     reload: impl Fn(),
 ) -> Result<(), DaemonError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(process("listen for SIGHUP"))?;
@@ -147,7 +154,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(process("listen for SIGINT"))?;
     let _pidfile = PidFile::create(&config.pidfile).map_err(process("write the pid file"))?;
     // Recovery first: what a client is told must already be true when the socket answers.
-    let engine = Engine::open(engine_config(&config, open_files)).await?;
+    let engine = Engine::open(engine_config(&config, found)).await?;
     let sockets = listen::open(&config.hosts, manager.take_sockets())?;
     let listeners = listeners(&sockets).map_err(process("share the sockets"))?;
     let stopped = async move {
@@ -175,14 +182,15 @@ async fn serve(
     Ok(closed?)
 }
 
-fn engine_config(config: &Config, open_files: Option<u64>) -> EngineConfig {
+fn engine_config(config: &Config, found: Found) -> EngineConfig {
     EngineConfig {
         bridge: config.bridge.clone(),
         bip: config
             .bip
             .map(|(address, prefix)| format!("{address}/{prefix}")),
         insecure_registries: config.insecure_registries.clone(),
-        open_files,
+        open_files: found.open_files,
+        build: found.build,
         debug: config.log_level == "debug",
         ..EngineConfig::new(&config.data_root, &config.exec_root)
     }

@@ -31,6 +31,8 @@ pub struct EngineConfig {
     pub debug: bool,
     /// The soft limit of open files with which containers begin; that of this process when `None`.
     pub open_files: Option<u64>,
+    /// What the program was built from, for `version`.
+    pub build: types::Build,
     /// How many network sandboxes are kept ready; 0 makes each on demand.
     pub sandbox_stock: usize,
 }
@@ -52,6 +54,7 @@ impl EngineConfig {
             labels: Vec::new(),
             debug: false,
             open_files: None,
+            build: types::Build::default(),
             sandbox_stock: 2,
         }
     }

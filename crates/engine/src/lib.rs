@@ -41,3 +41,4 @@ pub use options::{
     ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle,
 };
 pub use outcome::{Class, EngineError, Result};
+pub use types::Build;

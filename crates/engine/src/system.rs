@@ -238,12 +238,13 @@ impl Engine {
     pub async fn version(&self) -> Result<Version> {
         let host = &self.inner().host;
         let architecture = types::Platform::host().architecture().to_owned();
+        let build = self.config().build;
         let details = [
             ("ApiVersion", texts::API_VERSION),
             ("Arch", architecture.as_str()),
-            ("BuildTime", ""),
+            ("BuildTime", build.time),
             ("Experimental", "false"),
-            ("GitCommit", ""),
+            ("GitCommit", build.commit),
             ("GoVersion", "none"),
             ("KernelVersion", host.kernel.as_str()),
             ("MinAPIVersion", texts::MIN_API_VERSION),
@@ -267,7 +268,8 @@ impl Engine {
             version: ENGINE_VERSION.to_owned(),
             api_version: texts::API_VERSION.to_owned(),
             min_api_version: texts::MIN_API_VERSION.to_owned(),
-            git_commit: String::new(),
+            git_commit: build.commit.to_owned(),
+            build_time: build.time.to_owned(),
             go_version: "none".to_owned(),
             os: "linux".to_owned(),
             arch: architecture,

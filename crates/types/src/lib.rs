@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+mod build;
 pub mod detach;
 mod digest;
 mod id;
@@ -12,6 +13,7 @@ mod name;
 mod platform;
 mod reference;
 
+pub use build::Build;
 pub use digest::{Digest, DigestError, DigestReader, DigestWriter, Hasher};
 pub use id::{ContainerId, IdError, InstanceId};
 pub use name::{CONTAINER_NAME_RULE, valid_container_name, valid_volume_name};

@@ -38,19 +38,28 @@ pub(super) fn client(session: &Session) -> Result<Value, Failure> {
         "Version": env!("CARGO_PKG_VERSION"),
         "ApiVersion": API_VERSION,
         "DefaultAPIVersion": API_VERSION,
-        "GitCommit": "",
+        "GitCommit": session.build.commit,
         "GoVersion": "none",
         "Os": "linux",
         "Arch": arch(),
-        "BuildTime": "",
+        "BuildTime": session.build.time,
         "Context": session.engine()?.1,
     }))
 }
 
 fn of_client(client: &Value) -> String {
     let text = |name: &str| client[name].as_str().unwrap_or_default();
+    let mut built = String::new();
+    for (name, value) in [
+        ("Git commit", text("GitCommit")),
+        ("Built", text("BuildTime")),
+    ] {
+        if !value.is_empty() {
+            built.push_str(&format!("\n {:<18} {value}", format!("{name}:")));
+        }
+    }
     format!(
-        "Client: Wharf\n Version:           {}\n API version:       {}\n OS/Arch:           {}/{}\n Context:           {}",
+        "Client: Wharf\n Version:           {}\n API version:       {}{built}\n OS/Arch:           {}/{}\n Context:           {}",
         text("Version"),
         text("ApiVersion"),
         text("Os"),
@@ -85,6 +94,12 @@ fn of_server(server: &Value) -> String {
                 text(details, "MinAPIVersion")
             ),
         );
+        // An empty one would be told as the name of a part.
+        for (name, field) in [("Git commit", "GitCommit"), ("Built", "BuildTime")] {
+            if !text(details, field).is_empty() {
+                line(name, &text(details, field));
+            }
+        }
         line(
             "OS/Arch",
             &format!("{}/{}", text(details, "Os"), text(details, "Arch")),
