@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use api_types::texts;
-use http::header::{CONNECTION, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, HeaderName, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::call::{Call, Context, Upload};
 use crate::failure::Failure;
 use crate::peer::Phase;
-use crate::query::{Query, decode};
+use crate::query::{Query, decode, encode_path};
 use crate::reply::{Body, JSON, RAW_STREAM, Reply, whole};
 use crate::route::{Answer, Route, find};
 use crate::routes::ROUTES;
@@ -32,9 +32,13 @@ pub(crate) async fn dispatch(
     request: Request<Incoming>,
 ) -> Reply {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let found = refuse_web_pages(phase, &request).and_then(|()| find_route(&request));
+    let found = refuse_web_pages(phase, &request).and_then(|()| match without_route(&request) {
+        Some(response) => Ok(Target::Answered(response)),
+        None => find_route(&request).map(Target::Route),
+    });
     let reply = match found {
-        Ok(found) => {
+        Ok(Target::Answered(response)) => Reply::Http(response),
+        Ok(Target::Route(found)) => {
             let route = found.route;
             phase.hijack(route.hijacks);
             let reply = guarded((route.handler)(found.call(
@@ -60,6 +64,23 @@ pub(crate) async fn dispatch(
     }
 }
 
+/// What a request comes to.
+enum Target {
+    /// A handler.
+    Route(Found),
+    /// An answer that needs none.
+    Answered(Response<Body>),
+}
+
+/// What Docker's router answers by itself: where a path leads that is not clean, and, anywhere, that it may be asked
+/// for.
+fn without_route(request: &Request<Incoming>) -> Option<Response<Body>> {
+    if let Some(location) = detour(request.uri()) {
+        return Some(moved(location));
+    }
+    (request.method() == Method::OPTIONS).then(|| Response::new(Body::whole(Vec::new())))
+}
+
 /// Any page that a browser on this host shows may send requests to a port of loopback, and by a name that it lets
 /// resolve to 127.0.0.1 read the answers, too. Browsers say so in headers that no other client of the API sends
 /// (Fetch standard, "`Origin` header"; Fetch Metadata, section 2).
@@ -72,6 +93,46 @@ fn refuse_web_pages(phase: &Phase, request: &Request<Incoming>) -> Result<(), Fa
         ));
     }
     Ok(())
+}
+
+/// Where a path leads that has empty parts, `.` or `..`, with its query; `None` for all others.
+///
+/// Docker's router sends clients there before it looks for a route.
+fn detour(uri: &http::Uri) -> Option<HeaderValue> {
+    let path = uri.path();
+    if !path.starts_with('/') || !(path.contains("//") || path.contains("/.") || path.contains('%'))
+    {
+        return None;
+    }
+    let path = decode(path, false)?;
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut clean = format!("/{}", parts.join("/"));
+    if path.ends_with('/') && clean != "/" {
+        clean.push('/');
+    }
+    if clean == path {
+        return None;
+    }
+    let mut location = encode_path(&clean);
+    if let Some(query) = uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    HeaderValue::from_str(&location).ok()
+}
+
+fn moved(location: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::whole(Vec::new()));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 /// Where a request goes.
@@ -157,4 +218,41 @@ fn add_headers(response: &mut Response<Body>, context: &Context) {
     headers.insert(EXPERIMENTAL, HeaderValue::from_static("false"));
     headers.insert(OS_TYPE, HeaderValue::from_static("linux"));
     headers.insert(http::header::SERVER, context.server.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::detour;
+
+    #[test]
+    fn paths_are_cleaned_as_docker_s_router_does() {
+        let leads =
+            |uri: &str| detour(&uri.parse().unwrap()).map(|to| to.to_str().unwrap().to_owned());
+        for (uri, expected) in [
+            ("//version", "/version"),
+            ("/v1.44//version?a=b%22", "/v1.44/version?a=b%22"),
+            ("/a/../version", "/version"),
+            ("/./version", "/version"),
+            ("/../..", "/"),
+            ("/images//json/", "/images/json/"),
+            (
+                "/v1.44//images/a%20b%2F%2Fc/json?x=%22",
+                "/v1.44/images/a%20b/c/json?x=%22",
+            ),
+            ("/images/%C3%A9//json", "/images/%C3%A9/json"),
+        ] {
+            assert_eq!(leads(uri).as_deref(), Some(expected), "{uri}");
+        }
+        for uri in [
+            "/",
+            "/version",
+            "/images/json/",
+            "/images/a%2Fb/json",
+            "/containers/.hidden/json",
+            "/images/a%20b/json?x=//",
+            "*",
+        ] {
+            assert_eq!(leads(uri), None, "{uri}");
+        }
+    }
 }

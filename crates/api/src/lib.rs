@@ -16,6 +16,7 @@ mod handlers;
 mod peer;
 mod query;
 mod reply;
+mod request_line;
 mod route;
 mod routes;
 mod server;

@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
 
+use crate::request_line;
+
 /// How often a client that sends no more is looked after.
 const LOOK: Duration = Duration::from_millis(250);
 /// A TCP client that sends no more counts as gone after this time: its kernel does not tell the difference.
@@ -273,6 +275,10 @@ impl AsyncRead for Peer {
         if this.ended.is_none() {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            // A request that is in work may have a body: this is more of it.
+            if buffer.filled().len() > before && !this.phase.busy.load(Ordering::Relaxed) {
+                request_line::encode(buffer, before);
+            }
             if buffer.filled().len() > before || buffer.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }

@@ -124,6 +124,21 @@ pub(crate) fn decode(text: &str, form: bool) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Encodes a path, all but what stands for itself in one.
+pub(crate) fn encode_path(path: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~$&+,:;=@".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a text does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

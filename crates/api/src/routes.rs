@@ -89,10 +89,7 @@ pub(crate) static ROUTES: &[Route] = &[
         "/containers/{id}/archive",
         refuse!(container, "copying files (docker cp)"),
     ),
-    post(
-        "/containers/{id}/update",
-        refuse!(container, "changing a container's limits (docker update)"),
-    ),
+    post("/containers/{id}/update", to!(absent::update)),
     get(
         "/containers/{id}/attach/ws",
         refuse!(container, "attaching over a web socket"),
@@ -143,10 +140,7 @@ pub(crate) static ROUTES: &[Route] = &[
         refuse!("asking a registry about an image (docker manifest)"),
     )
     .since(30),
-    post(
-        "/commit",
-        refuse!("making an image out of a container (docker commit)"),
-    ),
+    post("/commit", to!(absent::commit)),
     // The builder
     post("/build", refuse!("building images (docker build)")),
     post("/build/prune", to!(system::build_prune)).since(31),

@@ -25,7 +25,7 @@ fn exchange(engine: &Engine, request: &[u8], half_close: bool) -> String {
 }
 
 /// One request in HTTP/1.0: status, head and body.
-fn ask(engine: &Engine, method: &str, path: &str, body: &str) -> (u16, String, String) {
+pub(super) fn ask(engine: &Engine, method: &str, path: &str, body: &str) -> (u16, String, String) {
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -177,7 +177,14 @@ fn failures_have_dockers_status_and_words() {
 const NOT_BUILT: &[(&str, &str, u16, &str)] = &[
     ("POST", "/build", 501, "docker build"),
     ("POST", "/session", 501, "BuildKit"),
-    ("POST", "/commit?container=x", 501, "docker commit"),
+    ("POST", "/commit?container=x", 404, "No such container: x"),
+    ("POST", "/commit", 400, "invalid name or ID supplied: \"\""),
+    (
+        "POST",
+        "/containers/nothing/update",
+        404,
+        "No such container: nothing",
+    ),
     ("GET", "/images/search?term=x", 501, "docker search"),
     ("POST", "/images/wharf%2Fisolation/push", 501, "docker push"),
     (

@@ -21,6 +21,7 @@ mod network;
 mod programs;
 mod recovery;
 mod registry;
+mod router;
 mod run;
 mod severed;
 mod shims;
