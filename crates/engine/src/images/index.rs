@@ -261,6 +261,14 @@ impl State {
             .collect()
     }
 
+    /// The lowest layer of an image that is not unpacked.
+    pub(crate) fn missing_layer<'a>(&self, image: &'a Image) -> Option<&'a Digest> {
+        image
+            .chains
+            .iter()
+            .find(|chain| !self.layers.contains_key(chain))
+    }
+
     /// Bytes of an image's layers.
     pub(crate) fn size_of(&self, image: &Image) -> u64 {
         image

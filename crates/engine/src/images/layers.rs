@@ -127,6 +127,7 @@ impl Engine {
     }
 }
 
-fn missing(chain: &Digest) -> EngineError {
+/// What an image needs is not there.
+pub(super) fn missing(chain: &Digest) -> EngineError {
     EngineError::conflict(format!("layer {chain} is missing"))
 }

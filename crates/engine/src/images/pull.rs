@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use types::{Digest, Platform, Reference};
 
 use super::index::{BlobDoc, Image, Lease, Target};
-use super::layers::LAYER_LIMIT;
+use super::layers::{self, LAYER_LIMIT};
 use super::progress::Reporter;
 use crate::engine::Engine;
 use crate::events;
@@ -33,7 +33,16 @@ pub(crate) struct Arrived {
 struct Observer {
     engine: Engine,
     reporter: Arc<Reporter>,
-    ready: mpsc::UnboundedSender<LayerReady>,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+/// What the unpacker hears, bounded by the number of layers.
+enum Told {
+    /// The chain ids of the image, the lowest first, and the lease on all of them: layers that are here already stay,
+    /// even if the image that brought them goes.
+    Chains(Vec<Digest>, Lease),
+    /// A layer that is not unpacked can be.
+    Ready(LayerReady),
 }
 
 impl image::Progress for Observer {
@@ -47,9 +56,17 @@ impl PullObserver for Observer {
         self.engine.layer(chain_id).is_some()
     }
 
+    fn layers(&self, layers: &[image::Layer], chain_ids: &[Digest]) {
+        let mut lease = Lease::new(self.engine.images());
+        for digest in layers.iter().map(|layer| &layer.digest).chain(chain_ids) {
+            lease.add(*digest);
+        }
+        // The unpacker ends early only with its own failure.
+        let _ = self.told.send(Told::Chains(chain_ids.to_vec(), lease));
+    }
+
     fn layer_ready(&self, layer: LayerReady) {
-        // Bounded by the number of layers; the unpacker ends early only with its own failure.
-        let _ = self.ready.send(layer);
+        let _ = self.told.send(Told::Ready(layer));
     }
 }
 
@@ -89,11 +106,11 @@ impl Engine {
         progress: ProgressSender,
     ) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
-        let (ready, layers) = mpsc::unbounded_channel();
+        let (told, hears) = mpsc::unbounded_channel();
         let observer = Arc::new(Observer {
             engine: self.clone(),
             reporter: Arc::clone(&reporter),
-            ready,
+            told,
         });
         let client = Client::new(ClientOptions {
             insecure: self.config().insecure_registries.clone(),
@@ -101,7 +118,7 @@ impl Engine {
             ..ClientOptions::default()
         });
         let transfer = self.inner().transfers.read().await;
-        let unpacker = tokio::spawn(unpack_in_order(self.clone(), layers, Arc::clone(&reporter)));
+        let unpacker = tokio::spawn(unpack_in_order(self.clone(), hears, Arc::clone(&reporter)));
         let request = PullRequest {
             reference: reference.clone(),
             platform,
@@ -138,7 +155,7 @@ impl Engine {
         &self,
         reference: &Reference,
         pulled: Pulled,
-        lease: Lease,
+        lease: Option<Lease>,
     ) -> Result<(Digest, bool)> {
         let target = pulled.target.digest;
         let arrived = Arrived {
@@ -186,6 +203,9 @@ impl Engine {
             .collect();
         let rows = names.clone();
         let _gate = self.inner().gate.read().await;
+        if let Some(gone) = self.images().read().missing_layer(&image) {
+            return Err(layers::missing(gone));
+        }
         self.commit(Durability::PowerCut, told, move |connection| {
             row.put(connection)?;
             rows.iter().try_for_each(|(name, remote)| {
@@ -208,28 +228,38 @@ impl Engine {
     }
 }
 
-/// Unpacks layers from the lowest up, each as soon as it and those below it are there.
+/// Unpacks layers from the lowest up, each as soon as it and those below it are there, those that were here before
+/// included. Gives the lease on all of them.
 async fn unpack_in_order(
     engine: Engine,
-    mut layers: mpsc::UnboundedReceiver<LayerReady>,
+    mut hears: mpsc::UnboundedReceiver<Told>,
     reporter: Arc<Reporter>,
-) -> Result<Lease> {
-    let mut lease = Lease::new(engine.images());
+) -> Result<Option<Lease>> {
+    let mut lease = None;
     let mut waiting = std::collections::BTreeMap::new();
-    let mut chains: Vec<Digest> = Vec::new();
-    while let Some(layer) = layers.recv().await {
-        lease.add(layer.chain_id);
-        lease.add(layer.layer.digest);
-        waiting.insert(layer.index, layer);
-        while let Some(layer) = waiting.remove(&chains.len()) {
-            let chain = layer.chain_id;
-            if engine.layer(&chain).is_none() {
-                unpack(&engine, layer, &chains, &reporter).await?;
+    let (mut chains, mut done) = (Vec::new(), 0);
+    while let Some(told) = hears.recv().await {
+        match told {
+            Told::Chains(all, leased) => (chains, lease) = (all, Some(leased)),
+            Told::Ready(layer) => {
+                waiting.insert(layer.index, layer);
             }
-            chains.push(chain);
+        }
+        while let Some(chain) = chains.get(done) {
+            if engine.layer(chain).is_none() {
+                let Some(layer) = waiting.remove(&done) else {
+                    break;
+                };
+                unpack(&engine, layer, &chains[..done], &reporter).await?;
+            }
+            done += 1;
         }
     }
-    Ok(lease)
+    // A pull that failed tells its own fault.
+    match chains.get(done) {
+        Some(chain) => Err(layers::missing(chain)),
+        None => Ok(lease),
+    }
 }
 
 async fn unpack(

@@ -5,6 +5,7 @@ mod faults;
 mod proxy;
 mod resume;
 mod server;
+mod shared;
 
 use server::Registry;
 use testkit::Engine;

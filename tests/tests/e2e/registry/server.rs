@@ -145,7 +145,8 @@ impl Registry {
     #[track_caller]
     pub(super) fn upload(&self, source: &str, image: &str) {
         let target = format!("docker://{}", self.name(image));
-        self.skopeo(&["copy", "-q", "--dest-tls-verify=false", source, &target]);
+        let tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+        self.skopeo(&[&["copy", "-q"][..], &tls, &[source, &target]].concat());
     }
 
     /// The small image twice: with a gzip layer and Docker's manifest, and with a zstd layer and
