@@ -5,6 +5,7 @@ mod long;
 use std::collections::{BTreeMap, BTreeSet};
 
 use api_types::{Config, HostConfig};
+use runtime::procfs::{self, Relation};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{EngineError, Result};
@@ -103,12 +104,31 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
             });
         }
     }
+    all.iter().try_for_each(keep_procfs)?;
     all.sort_by(|a, b| {
         depth(&a.target)
             .cmp(&depth(&b.target))
             .then_with(|| a.target.cmp(&b.target))
     });
     Ok(all)
+}
+
+/// Refuses what the runtime would refuse at the start: mounts that hide the container's procfs. Whether a bind onto
+/// /proc itself brings a procfs is seen there.
+fn keep_procfs(mount: &MountSpec) -> Result<()> {
+    let kind = match mount.source {
+        Source::Bind { .. } => "bind",
+        Source::Volume { .. } => "volume",
+        Source::Tmpfs { .. } => "tmpfs",
+    };
+    match (procfs::relation(&mount.target), &mount.source) {
+        (Relation::Apart, _) | (Relation::Proc, Source::Bind { .. }) => Ok(()),
+        (Relation::Inside | Relation::Proc, _) => Err(EngineError::invalid(format!(
+            "invalid mount config for type \"{kind}\": check proc-safety of {} mount: {}",
+            mount.target,
+            procfs::refusal(&mount.target)
+        ))),
+    }
 }
 
 /// Makes read-only binds leave what is mounted below them as it is.
@@ -394,6 +414,55 @@ mod tests {
             collect(&Config::default(), &twice).unwrap_err().to_string(),
             "Duplicate mount point: /a"
         );
+    }
+
+    #[test]
+    fn what_would_hide_the_procfs_is_refused() {
+        let binds = |bind: &str| HostConfig {
+            binds: Some(vec![bind.to_owned()]),
+            ..Default::default()
+        };
+        let tmpfs = HostConfig {
+            tmpfs: [("/proc".to_owned(), String::new())].into(),
+            ..Default::default()
+        };
+        let of_image = |path: &str| Config {
+            volumes: Some([(path.to_owned(), Default::default())].into()),
+            ..Default::default()
+        };
+        let none = || (Config::default(), HostConfig::default());
+        let refused = |(config, host): (Config, HostConfig)| {
+            collect(&config, &host)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        let sentence = |kind: &str, target: &str, why: &str| {
+            Err(format!(
+                "invalid mount config for type \"{kind}\": check proc-safety of {target} mount: \
+                 \"{target}\" cannot be mounted because it is {why}"
+            ))
+        };
+        assert_eq!(
+            refused((none().0, binds("/x:/proc/sys/../1"))),
+            sentence("bind", "/proc/1", "inside /proc")
+        );
+        assert_eq!(
+            refused((none().0, binds("data:/proc"))),
+            sentence("volume", "/proc", "not of type proc")
+        );
+        assert_eq!(
+            refused((none().0, tmpfs)),
+            sentence("tmpfs", "/proc", "not of type proc")
+        );
+        for path in ["/proc/1", "proc/1"] {
+            assert_eq!(
+                refused((of_image(path), none().1)),
+                sentence("volume", "/proc/1", "inside /proc")
+            );
+        }
+        for bind in ["/proc:/proc", "/x:/proc/meminfo", "/x:/process"] {
+            assert_eq!(refused((none().0, binds(bind))), Ok(()));
+        }
     }
 
     #[test]
