@@ -138,8 +138,9 @@ impl VolumeStore {
     /// the volume the owner and mode of that folder. Owners, modes, times, extended attributes, links and devices are
     /// kept. Nothing happens when the volume is not empty or the image has no such folder.
     ///
-    /// After a crash the volume is as before, or filled: [`VolumeStore::open`] sees to it. A `part` of the volume is
-    /// filled in its stead when one is given and is there; a crash may leave that half filled.
+    /// After a crash the volume is as before, or filled: [`VolumeStore::open`] sees to it. That holds for a power cut too
+    /// when the volume is `lasting`, which waits for the disk. A `part` of the volume is filled in its stead when one is
+    /// given and is there; a crash may leave that half filled.
     ///
     /// Of several that ask at the same time each finds the volume whole afterwards.
     ///
@@ -151,6 +152,7 @@ impl VolumeStore {
         path: &Path,
         name: &str,
         part: Option<&Path>,
+        lasting: bool,
     ) -> Result<(), VolumeError> {
         let fault = |source| VolumeError::CopyUp {
             name: name.to_owned(),
@@ -177,7 +179,7 @@ impl VolumeStore {
             Ok(source) if part.is_some() => {
                 copy::tree(source.as_fd(), target.as_fd()).map_err(fault)
             }
-            Ok(source) => fill::fill(folder.as_fd(), source.as_fd()).map_err(fault),
+            Ok(source) => fill::fill(folder.as_fd(), source.as_fd(), lasting).map_err(fault),
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(other) => Err(fault(other)),
         }

@@ -32,8 +32,13 @@ impl Scratch {
         self.folder.path().join("volumes").join(path)
     }
     fn copy_up(&self, path: &str) -> Result<(), VolumeError> {
-        self.store
-            .copy_up(open(&self.image("")).as_fd(), Path::new(path), "vol", None)
+        self.store.copy_up(
+            open(&self.image("")).as_fd(),
+            Path::new(path),
+            "vol",
+            None,
+            true,
+        )
     }
 }
 

@@ -157,3 +157,34 @@ fn nobody_waits_for_the_disk_in_a_hundred_runs() {
         assert!(!strace.finish().is_empty());
     });
 }
+
+#[test]
+fn what_fills_a_volume_is_on_the_disk_before_it_counts() {
+    if !is_wharf() {
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let calls = |volume: &str| {
+            let strace = Strace::attach(engine, "fsync,syncfs,renameat2");
+            engine
+                .d(&["run", "--rm", "-v", volume, "busybox", "true"])
+                .ok();
+            let seen = strace.finish();
+            let fill = |line: &String| line.contains("\"_fill\"");
+            let at = seen.iter().position(fill);
+            let at = at.unwrap_or_else(|| panic!("nothing was filled: {seen:#?}"));
+            let thread = seen[at].split(' ').next();
+            let next = seen[at + 1..]
+                .iter()
+                .find(|line| line.split(' ').next() == thread);
+            (
+                seen[..at].iter().any(|line| line.contains("syncfs(")),
+                next.is_some_and(|line| line.contains(" fsync(")),
+            )
+        };
+        assert_eq!(calls("data:/bin"), (true, true));
+        // It goes with its container.
+        assert_eq!(calls("/bin"), (false, false));
+    });
+}

@@ -112,13 +112,15 @@ impl Engine {
                     folder: path.is_dir(),
                 })
             }
-            Source::Volume { name, copy, subpath, .. } => {
+            Source::Volume { name, anonymous, copy, subpath, .. } => {
                 let fresh = self.inner().volumes.lock().get(name).is_some_and(|doc: &VolumeDoc| !doc.used);
                 let store = &self.inner().volume_store;
                 let subpath = (!subpath.is_empty()).then(|| Path::new(subpath.as_str()));
                 // Once for each container, as long as nobody has put anything in.
                 if *copy && (fresh || container.run().started_at == 0) {
-                    store.copy_up(root.as_fd(), Path::new(&spec.target), name, subpath)?;
+                    // A volume that goes with its container need not outlive a power cut.
+                    let lasting = !(*anonymous && container.spec.host.auto_remove);
+                    store.copy_up(root.as_fd(), Path::new(&spec.target), name, subpath, lasting)?;
                 }
                 if fresh {
                     used.push(name.clone());
