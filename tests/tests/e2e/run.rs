@@ -102,6 +102,13 @@ fn a_start_that_fails_has_docker_s_status_in_the_container_s_state() {
             assert_eq!(state.text(), exit_code, "{args:?}");
             engine.d(&["rm", "cc"]).ok();
         }
+    });
+}
+
+#[test]
+fn an_exec_that_fails_has_the_status_of_its_reason() {
+    Engine::run(|engine| {
+        engine.load_busybox();
         engine
             .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
             .ok();
@@ -254,7 +261,7 @@ fn a_name_and_a_port_are_free_at_once() {
         engine.load_busybox();
         for round in 0..rounds() {
             let done = engine.w(&[
-                "run", "--rm", "--name", "x", "-p", "8080:80", "busybox", "true",
+                "run", "--rm", "--name", "xx", "-p", "8080:80", "busybox", "true",
             ]);
             assert_eq!(done.status, 0, "round {round}: {}", done.stderr);
         }
