@@ -393,7 +393,7 @@ fn quoted(name: &[u8]) -> String {
 }
 
 /// The C library's words for an error number, beginning with a small letter as Go prints them.
-fn words(errno: i32) -> String {
+pub fn words(errno: i32) -> String {
     let full = std::io::Error::from_raw_os_error(errno).to_string();
     let text = full.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();

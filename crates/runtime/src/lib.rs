@@ -17,5 +17,5 @@ pub mod spawn;
 pub mod users;
 mod walk;
 
-pub use fault::{Fault, Step};
+pub use fault::{Fault, Step, words};
 pub use prepared::{Prepared, PreparedExec};

@@ -16,6 +16,26 @@ use super::resources::Resources;
 use super::stats::Stats;
 use super::{CgroupError, cpu, cpuset, devices, freezer, kill, memory, pids};
 
+/// Where a group's folders are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// Version 2 alone: the one folder.
+    Unified(PathBuf),
+    /// Version 1: a folder in each hierarchy in which the group exists.
+    Hierarchies(Vec<HierarchyView>),
+}
+
+/// A group's folder in one hierarchy of version 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HierarchyView {
+    /// The last part of the hierarchy's mount point, such as `cpu,cpuacct`.
+    pub name: String,
+    /// The group's folder.
+    pub folder: PathBuf,
+    /// The hierarchy's controllers that this program knows.
+    pub controllers: Vec<String>,
+}
+
 /// What a controller's file offers.
 pub(super) struct Driver {
     pub(super) controller: Controller,
@@ -108,6 +128,9 @@ impl Group {
     /// Version 1 hierarchies that a group with `resources` must be in: those that set it apart from others in any
     /// case, and those that a limit asks for.
     fn needed(&self, resources: &Resources) -> BTreeSet<usize> {
+        if resources.apart {
+            return (0..self.parent.layout().hierarchies().v1.len()).collect();
+        }
         let always = [
             Controller::Memory,
             Controller::Cpu,
@@ -169,6 +192,25 @@ impl Group {
     pub fn shared(&self) -> Vec<PathBuf> {
         let shared = self.shared_folders();
         shared.map(|folder| folder.full("")).collect()
+    }
+
+    /// Where the group's folders are, for a container that is shown its own groups.
+    pub fn views(&self) -> View {
+        let hierarchies = self.parent.layout().hierarchies();
+        if hierarchies.v1.is_empty() {
+            let folder = self.unified().map(|folder| folder.full(""));
+            return View::Unified(folder.unwrap_or_default());
+        }
+        let own = self.v1_indexes().filter_map(|index| {
+            let hierarchy = &hierarchies.v1[index];
+            let controllers = hierarchy.controllers.iter();
+            Some(HierarchyView {
+                name: hierarchy.path.file_name()?.to_str()?.to_owned(),
+                folder: hierarchy.path.join(self.path()),
+                controllers: controllers.map(|one| one.name().to_owned()).collect(),
+            })
+        });
+        View::Hierarchies(own.collect())
     }
 
     fn shared_folders(&self) -> impl Iterator<Item = Folder<'_>> {

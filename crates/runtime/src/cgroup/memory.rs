@@ -36,6 +36,7 @@ pub(super) const DRIVER: Driver = Driver {
 /// Limit of memory and swap together that goes with `resources`.
 fn swap_total(resources: &Resources) -> Option<i64> {
     resources.memory_swap.or_else(|| match resources.memory? {
+        limit if limit > 0 && resources.keep_swap => None,
         limit if limit > 0 => Some(limit.saturating_mul(2)),
         // Lifting the one without the other would leave the sum in the way.
         _ => Some(-1),

@@ -25,7 +25,7 @@ mod stats;
 
 pub use cpu::quota_of_cpus;
 pub use error::CgroupError;
-pub use group::Group;
+pub use group::{Group, HierarchyView, View};
 pub use kill::{clear_by_descriptor, kill_by_descriptor};
 pub use layout::{Controller, Layout, Support};
 pub use memory::oom_kills_by_descriptor;

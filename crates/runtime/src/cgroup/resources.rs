@@ -8,6 +8,8 @@ pub struct Resources {
     /// Memory and swap together, in bytes; -1 lifts the limit. `None` beside a memory limit means twice the memory,
     /// as Docker has it. Ignored where the kernel does not account for swap (see `Support::swap_limit`).
     pub memory_swap: Option<i64>,
+    /// Without `memory_swap`, a memory limit leaves that of both as it is, as the OCI specification has it.
+    pub keep_swap: bool,
     /// Bytes that reclaim should leave to the group while memory is short elsewhere (soft limit).
     pub memory_reservation: Option<i64>,
     /// Tendency to swap, 0 to 100. Version 1 only.
@@ -29,6 +31,9 @@ pub struct Resources {
     /// Devices: everything is denied, then the rules apply in order, and the last one that matches decides.
     /// `None` leaves devices to the parent's rules; a privileged container has that.
     pub devices: Option<Vec<DeviceRule>>,
+    /// The group is one of its own in every hierarchy, also where no limit asks for it: who looks for it by its processes
+    /// finds it nowhere else.
+    pub apart: bool,
 }
 
 /// Kind of a device file.

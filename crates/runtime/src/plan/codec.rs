@@ -154,6 +154,7 @@ wire_struct!(Scheduler {
 });
 wire_struct!(ProcessPlan {
     args,
+    program,
     env,
     cwd,
     create_cwd,

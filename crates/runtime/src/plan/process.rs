@@ -63,6 +63,8 @@ pub struct Scheduler {
 pub struct ProcessPlan {
     /// The arguments; the first is the program, looked for in the environment's PATH when it has no slash.
     pub args: Vec<Vec<u8>>,
+    /// The program, where it is not what the first argument says.
+    pub program: Option<Vec<u8>>,
     /// The environment, `NAME=value`.
     pub env: Vec<Vec<u8>>,
     /// The working folder.
@@ -110,6 +112,7 @@ impl Default for ProcessPlan {
     fn default() -> Self {
         Self {
             args: Vec::new(),
+            program: None,
             env: Vec::new(),
             cwd: "/".to_owned(),
             create_cwd: false,

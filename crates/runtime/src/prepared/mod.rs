@@ -330,7 +330,8 @@ fn sysctl(name: &str) -> Result<CString, PlanError> {
 }
 
 fn program(process: &ProcessPlan) -> Result<Program, PlanError> {
-    let name = process.args.first().ok_or(PlanError::NoProgram)?;
+    let first = process.args.first().ok_or(PlanError::NoProgram)?;
+    let name = process.program.as_ref().unwrap_or(first);
     if process.seccomp.as_ref().is_some_and(|seccomp| {
         u64::from(seccomp.flags) & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0
     }) {

@@ -40,6 +40,12 @@ pub fn make_gate(folder: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }
 
+/// Whether a process waits at the gate.
+pub fn is_waited_at(folder: BorrowedFd<'_>, name: &str) -> bool {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(folder, name, flags, Mode::empty()).is_ok()
+}
+
 /// Lets the process that waits at the gate execute its program, and returns when it has.
 ///
 /// # Errors

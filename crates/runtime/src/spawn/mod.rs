@@ -15,7 +15,7 @@ use crate::plan::{CgroupEntry, FdSlot, Namespaces, NsMode};
 use crate::prepared::{Prepared, PreparedExec};
 use crate::walk::{self, Supply};
 
-pub use gate::{GateError, make_gate, pass_gate};
+pub use gate::{GateError, is_waited_at, make_gate, pass_gate};
 pub use pending::Pending;
 
 /// One of the program's standard streams.
