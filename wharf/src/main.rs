@@ -11,6 +11,7 @@ const BUILD: client::Build = client::Build {
 
 /// Roles that a link to the program stands in for.
 const DAEMON_NAMES: [&str; 2] = ["wharfd", "dockerd"];
+const RUNTIME_NAME: &str = "wharf-runtime";
 
 fn main() -> ExitCode {
     let mut args = env::args_os();
@@ -21,9 +22,18 @@ fn main() -> ExitCode {
         .unwrap_or("wharf")
         .to_owned();
     let first = env::args_os().nth(1);
+    if name == RUNTIME_NAME {
+        return ExitCode::from(oci::main(env::args_os().collect()));
+    }
     let status = match first.as_ref().and_then(|first| first.to_str()) {
         Some("daemon") => daemon::main(text(args.skip(1)), BUILD),
         Some("launcher") => return shim::launcher::main(),
+        Some("runtime") => oci::main(
+            [RUNTIME_NAME.into()]
+                .into_iter()
+                .chain(args.skip(1))
+                .collect(),
+        ),
         Some("isolation") => isolation::main(),
         _ if DAEMON_NAMES.contains(&name.as_str()) => daemon::main(text(args), BUILD),
         _ => client::main(args.collect(), BUILD),

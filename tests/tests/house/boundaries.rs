@@ -34,10 +34,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("api", &["sys", "types", "api-types", "engine"]),
     ("client", &["sys", "types", "api-types"]),
     ("isolation", &["runtime"]),
+    ("oci", &["sys", "types", "runtime"]),
     ("daemon", &["sys", "api", "engine"]),
     ("testkit", &["types"]),
     // The program, tests and measures, which nobody may know.
-    ("wharf", &["client", "daemon", "isolation", "shim"]),
+    ("wharf", &["client", "daemon", "isolation", "oci", "shim"]),
     ("tests", &[]),
     ("floor", &[]),
     ("bench", &["testkit"]),
@@ -89,6 +90,7 @@ fn synchronous_crates_stay_free_of_the_async_runtime() {
             "wharf-snapshot",
             "wharf-volume",
             "wharf-network",
+            "wharf-oci",
         ]
         .contains(&name)
         {

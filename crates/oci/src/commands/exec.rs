@@ -1,0 +1,241 @@
+//! `exec`: a further process in a container that runs.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use runtime::PreparedExec;
+use runtime::plan::{CgroupEntry, ExecPlan, FdSlot};
+use runtime::spawn::{self, Spawned, Stdio, Stream};
+
+use super::run::status;
+use crate::cli::{Flag, Given, Global, NAME, switch, value};
+use crate::compile::exec_process;
+use crate::create::preserved;
+use crate::error::{Error, Result};
+use crate::spec::{self, Capabilities, Process, User};
+use crate::state::{Container, Status};
+use crate::{console, guard, process};
+
+/// The exit status where there is no process whose it could be.
+const FAILED: u8 = 255;
+
+const FLAGS: [Flag; 16] = [
+    value("console-socket"),
+    value("cwd"),
+    value("env").or("e"),
+    switch("tty").or("t"),
+    value("user").or("u"),
+    value("additional-gids").or("g"),
+    value("process").or("p"),
+    switch("detach").or("d"),
+    value("pid-file"),
+    value("process-label"),
+    value("apparmor"),
+    switch("no-new-privs"),
+    value("cap").or("c"),
+    value("preserve-fds"),
+    value("cgroup"),
+    switch("ignore-paused"),
+];
+
+pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> u8 {
+    match exec(global, words, args) {
+        Ok(status) => status,
+        Err(error) => {
+            global.log.error(&format!("exec failed: {error}"));
+            FAILED
+        }
+    }
+}
+
+fn exec(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
+    let given = Given::parse(&FLAGS, words)?;
+    let Some((id, command)) = given.args.split_first() else {
+        let text = format!("{NAME}: \"exec\" requires a minimum of 1 argument(s)");
+        return Err(Error::Usage(text));
+    };
+    guard::ensure(args)?;
+    let container = Container::open(&global.root, id)?;
+    let refuse = |state: &str| {
+        let text = format!("cannot exec in a {state} container");
+        Err(Error::State(text))
+    };
+    match container.status() {
+        Status::Stopped | Status::Creating => return refuse("stopped"),
+        Status::Paused if !given.is_on("ignore-paused") => {
+            return Err(Error::State(
+                "cannot exec in a paused container (use --ignore-paused to override)".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    let Some(target) = container.pidfd()? else {
+        return refuse("stopped");
+    };
+    let process = wanted(&given, &container, command)?;
+    let attached = !given.is_on("detach");
+    let signals = attached.then(console::passed_signals).transpose()?;
+    let spawned = start(global, &given, &container, &process, target.as_fd())?;
+    match signals {
+        None => Ok(0),
+        Some(signals) => {
+            let pidfd = spawned.pidfd.as_fd();
+            console::attend(pidfd, spawned.console.as_ref(), &signals)?;
+            sys::process::wait(pidfd, true)
+                .map_err(Error::call("waiting for the process"))?
+                .map(status)
+                .ok_or(Error::NoContainer)
+        }
+    }
+}
+
+fn start(
+    global: &Global,
+    given: &Given,
+    container: &Container,
+    process: &Process,
+    target: std::os::fd::BorrowedFd<'_>,
+) -> Result<Spawned> {
+    let record = &container.record;
+    let seccomp = record.seccomp.as_ref().map(|seccomp| seccomp.get());
+    let mut plan = exec_process(process, seccomp, &global.log)?;
+    plan.create_cwd = false;
+    plan.preserved = preserved(given)?;
+    add_home(&mut plan, container);
+    let terminal = process.terminal == Some(true);
+    let socket = given.path("console-socket");
+    check_console(terminal, socket.is_some(), given.is_on("detach"))?;
+    let (mut fds, unified) = container.group()?.entry_fds()?;
+    let dirs = (0..fds.len()).map(|slot| FdSlot(slot as u16)).collect();
+    let unified = unified.map(|fd| {
+        fds.push(fd);
+        FdSlot((fds.len() - 1) as u16)
+    });
+    let plan = ExecPlan {
+        process: plan,
+        terminal,
+        console_size: process
+            .console_size
+            .as_ref()
+            .map(|size| (size.height.unwrap_or(0), size.width.unwrap_or(0))),
+        cgroup: CgroupEntry { dirs, unified },
+        user_namespace: record.user_namespace,
+    };
+    let prepared = PreparedExec::new(plan)?;
+    let inherit = Stdio {
+        stdin: Stream::Inherit,
+        stdout: Stream::Inherit,
+        stderr: Stream::Inherit,
+    };
+    let spawned = spawn::exec(target, &prepared, &fds, inherit)
+        .map_err(|fault| Error::Start(fault.describe_process(&prepared.plan().process)))?;
+    let told = given
+        .path("pid-file")
+        .map_or(Ok(()), |path| process::write_pid(&path, spawned.pid))
+        .and_then(|()| match (&socket, &spawned.console) {
+            (Some(socket), Some(console)) => console::send(socket, console),
+            _ => Ok(()),
+        });
+    if let Err(error) = told {
+        // Whoever called takes it for one that was not started.
+        let _ = sys::process::pidfd_send_signal(spawned.pidfd.as_fd(), libc::SIGKILL);
+        let _ = sys::process::wait(spawned.pidfd.as_fd(), true);
+        return Err(error);
+    }
+    Ok(spawned)
+}
+
+fn check_console(terminal: bool, socket: bool, detached: bool) -> Result<()> {
+    let text = match (terminal && detached, socket) {
+        (true, false) => "cannot allocate tty if runc will detach without setting console socket",
+        (false, true) => "cannot use console socket if runc will not detach or allocate tty",
+        _ => return Ok(()),
+    };
+    Err(Error::State(text.to_owned()))
+}
+
+/// HOME by the container's own passwd, where the environment has none.
+fn add_home(plan: &mut runtime::plan::ProcessPlan, container: &Container) {
+    let root = format!("/proc/{}/root", container.record.pid);
+    let passwd = std::fs::File::open(root).ok().and_then(|folder| {
+        let root = sys::beneath::Root::new(folder.as_fd());
+        root.read_to_string("/etc/passwd", 1 << 20).ok()
+    });
+    crate::compile::set_home(plan, &passwd.unwrap_or_default());
+}
+
+/// The process that is asked for: that of a file, or the container's with what the flags say.
+fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Process> {
+    for flag in ["process-label", "apparmor", "cgroup"] {
+        if given.value(flag).is_some_and(|value| !value.is_empty()) {
+            return Err(Error::Usage(format!("--{flag} is not supported")));
+        }
+    }
+    if let Some(path) = given.path("process") {
+        return from_file(&path);
+    }
+    if command.is_empty() {
+        return Err(Error::Usage("process args cannot be empty".to_owned()));
+    }
+    let mut process = container.record.process.clone();
+    process.args = Some(command.to_vec());
+    process.terminal = Some(given.is_on("tty"));
+    if let Some(cwd) = given.value("cwd").filter(|cwd| !cwd.is_empty()) {
+        process.cwd = Some(cwd.to_owned());
+    }
+    let env = given.values("env").map(str::to_owned);
+    process.env.get_or_insert_default().extend(env);
+    if let Some(value) = given.value("no-new-privs") {
+        process.no_new_privileges = Some(value == "true");
+    }
+    let added: Vec<String> = given.values("cap").map(str::to_owned).collect();
+    if !added.is_empty() {
+        add_caps(process.capabilities.get_or_insert_default(), &added);
+    }
+    if let Some(user) = given.value("user") {
+        set_user(process.user.get_or_insert_default(), user)?;
+    }
+    for gid in given.values("additional-gids") {
+        let gid = gid
+            .parse()
+            .map_err(|_| Error::Usage(format!("additional-gids: {gid:?} is no group id")))?;
+        let user = process.user.get_or_insert_default();
+        user.additional_gids.get_or_insert_default().push(gid);
+    }
+    Ok(process)
+}
+
+fn add_caps(caps: &mut Capabilities, added: &[String]) {
+    let sets = [
+        &mut caps.bounding,
+        &mut caps.effective,
+        &mut caps.permitted,
+        &mut caps.inheritable,
+        &mut caps.ambient,
+    ];
+    for set in sets {
+        set.get_or_insert_default().extend_from_slice(added);
+    }
+}
+
+fn set_user(user: &mut User, text: &str) -> Result<()> {
+    let id = |what: &str, text: &str| {
+        text.parse::<u32>()
+            .map_err(|_| Error::Usage(format!("parsing {text} as int for {what} failed")))
+    };
+    match text.split_once(':') {
+        Some((uid, gid)) => {
+            user.uid = Some(id("uid", uid)?);
+            user.gid = Some(id("gid", gid)?);
+        }
+        None => user.uid = Some(id("uid", text)?),
+    }
+    Ok(())
+}
+
+fn from_file(path: &Path) -> Result<Process> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::io("reading", path, source))?;
+    spec::parse("process", &text)
+}

@@ -1,0 +1,71 @@
+//! `start`: lets the process of a created container execute its program.
+
+use std::os::fd::AsFd;
+
+use runtime::plan::Plan;
+use runtime::spawn::{GateError, pass_gate};
+
+use crate::cli::{Given, Global};
+use crate::create::sentence;
+use crate::error::{Error, Result};
+use crate::hooks::{self, Place};
+use crate::state::{Container, GATE, Status};
+
+pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
+    let given = Given::parse(&[], words)?;
+    let container = Container::open_locked(&global.root, given.id("start")?)?;
+    match container.status() {
+        Status::Created => let_through(&container).map(|()| 0),
+        Status::Stopped => Err(Error::State(
+            "cannot start a container that has stopped".to_owned(),
+        )),
+        _ => Err(Error::State(
+            "cannot start an already running container".to_owned(),
+        )),
+    }
+}
+
+/// Opens the gate, with the hooks before and after. A hook that fails ends the container.
+pub(super) fn let_through(container: &Container) -> Result<()> {
+    let record = &container.record;
+    let none = crate::spec::Hooks::default();
+    let hooks = record.hooks.as_ref().unwrap_or(&none);
+    let pidfd = container
+        .pidfd()?
+        .ok_or_else(|| Error::State("cannot start a container that has stopped".to_owned()))?;
+    let done = hooks::run(
+        hooks.start_container.as_ref(),
+        record,
+        Status::Created,
+        Place::Container(pidfd.as_fd()),
+    )
+    .and_then(|()| open_gate(container))
+    .and_then(|()| {
+        let hooks = hooks.poststart.as_ref();
+        hooks::run(hooks, record, Status::Running, Place::Runtime)
+    });
+    if matches!(done, Err(Error::Hook { .. })) {
+        // The hook's failure is the one to tell.
+        let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
+    done
+}
+
+fn open_gate(container: &Container) -> Result<()> {
+    let passed = pass_gate(container.folder.as_fd(), GATE);
+    container.folder.remove_gate();
+    match passed {
+        Ok(()) => Ok(()),
+        Err(GateError::Fault(fault)) => {
+            let process = &container.record.process;
+            let args = process.args.iter().flatten();
+            let mut plan = Plan::default();
+            plan.process.args = args.map(|arg| arg.clone().into_bytes()).collect();
+            Err(Error::Start(sentence(&fault, &plan)))
+        }
+        Err(GateError::NobodyWaits) => Err(Error::State(
+            "cannot start an already running container".to_owned(),
+        )),
+        Err(error) => Err(Error::Start(error.to_string())),
+    }
+}

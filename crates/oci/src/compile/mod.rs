@@ -1,0 +1,211 @@
+//! From a bundle's configuration to a plan: everything is decided here, before anything is made.
+
+mod devices;
+mod mounts;
+mod namespaces;
+mod process;
+mod resources;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use runtime::cgroup::{Group, Resources};
+use runtime::plan::{FdSlot, NsMode, Plan, Propagation, RootSource};
+
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::spec::{Process, Spec, refuse};
+
+pub(crate) use process::{exec as exec_process, set_home};
+pub(crate) use resources::limits;
+
+/// A container that can be made.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) plan: Plan,
+    /// What the plan names by slot.
+    pub(crate) fds: Vec<OwnedFd>,
+    /// The container's root folder on the host.
+    pub(crate) rootfs: PathBuf,
+    /// The group's path in each hierarchy.
+    pub(crate) cgroup: String,
+    pub(crate) resources: Resources,
+    /// Mounts of the plan that show the group, which is not made yet.
+    cgroup_mounts: Vec<usize>,
+}
+
+/// Compiles a bundle. Nothing but files that the bundle names is touched, and these are only opened.
+pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Result<Compiled> {
+    refuse_what_is_not_built(spec)?;
+    let linux = spec.linux();
+    let root = spec
+        .root
+        .as_ref()
+        .ok_or_else(|| Error::field("root", "it is missing"))?;
+    let path = root.path.as_deref().unwrap_or_default();
+    if path.is_empty() {
+        return Err(Error::field("root.path", "it is empty"));
+    }
+    let rootfs = bundle.join(path);
+    let mut fds = Vec::new();
+    let namespaces = namespaces::compile(spec, &mut fds)?;
+    let process = spec
+        .process
+        .as_ref()
+        .ok_or_else(|| Error::field("process", "it is missing"))?;
+    let mounts = mounts::compile(spec, bundle, log)?;
+    let (devices, links) = devices::compile(spec)?;
+    let mut plan = Plan {
+        namespaces,
+        root: Some(RootSource::Path(rootfs.to_string_lossy().into_owned())),
+        root_readonly: root.readonly == Some(true),
+        root_propagation: root_propagation(linux.rootfs_propagation.as_deref())?,
+        mounts: mounts.entries,
+        devices,
+        links,
+        masked: linux.masked_paths.clone().unwrap_or_default(),
+        readonly: linux.readonly_paths.clone().unwrap_or_default(),
+        sysctls: linux.sysctl.clone().into_iter().flatten().collect(),
+        hostname: spec.hostname.clone().filter(|name| !name.is_empty()),
+        domainname: spec.domainname.clone().filter(|name| !name.is_empty()),
+        terminal: process.terminal == Some(true),
+        console_size: process::console_size(process),
+        console_bind: process.terminal == Some(true),
+        ..Plan::default()
+    };
+    if plan.namespaces.user == NsMode::New {
+        plan.uid_map = namespaces::id_map("linux.uidMappings", linux.uid_mappings.as_deref())?;
+        plan.gid_map = namespaces::id_map("linux.gidMappings", linux.gid_mappings.as_deref())?;
+    }
+    plan.process = process::compile(process, spec, log)?;
+    process::add_home(&mut plan, &rootfs);
+    Ok(Compiled {
+        plan,
+        fds,
+        rootfs,
+        cgroup: cgroup_path(linux.cgroups_path.as_deref(), id)?,
+        resources: resources::compile(linux.resources.as_ref())?,
+        cgroup_mounts: mounts.cgroups,
+    })
+}
+
+impl Compiled {
+    /// Puts a descriptor among those of the plan.
+    pub(crate) fn slot(&mut self, fd: OwnedFd) -> FdSlot {
+        self.fds.push(fd);
+        // A plan's descriptors are far fewer than a process may have.
+        FdSlot((self.fds.len() - 1) as u16)
+    }
+
+    /// Lets the process enter `group`, and see it where the configuration mounts groups.
+    pub(crate) fn enter(&mut self, group: &Group) -> Result<()> {
+        let (tasks, unified) = group.entry_fds()?;
+        self.plan.cgroup.dirs = tasks.into_iter().map(|fd| self.slot(fd)).collect();
+        self.plan.cgroup.unified = unified.map(|fd| self.slot(fd));
+        let own_view = self.plan.namespaces.cgroup == NsMode::New;
+        // From the last, so that the places of the others stay.
+        for index in std::mem::take(&mut self.cgroup_mounts).into_iter().rev() {
+            let view = mounts::cgroup_view(&self.plan.mounts[index], group, own_view);
+            self.plan.links.extend(view.links);
+            self.plan.mounts.splice(index..=index, view.mounts);
+        }
+        Ok(())
+    }
+}
+
+/// Fields that are known and not built.
+fn refuse_what_is_not_built(spec: &Spec) -> Result<()> {
+    let linux = spec.linux();
+    refuse("vm", spec.vm.as_ref())?;
+    refuse("linux.timeOffsets", linux.time_offsets.as_ref())?;
+    refuse("linux.netDevices", linux.net_devices.as_ref())?;
+    refuse("linux.intelRdt", linux.intel_rdt.as_ref())?;
+    refuse("linux.memoryPolicy", linux.memory_policy.as_ref())?;
+    let labels = [("linux.mountLabel", &linux.mount_label)];
+    match labels.iter().find(|(_, label)| is_some(label)) {
+        Some((field, _)) => Err(Error::unsupported(*field)),
+        None => Ok(()),
+    }
+}
+
+fn is_some(text: &Option<String>) -> bool {
+    text.as_deref().is_some_and(|text| !text.is_empty())
+}
+
+fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {
+    let (kind, _recursive) = match word.unwrap_or_default() {
+        "" => return Ok(None),
+        word => match word.strip_prefix('r') {
+            Some(rest) => (rest, true),
+            None => (word, false),
+        },
+    };
+    match mounts::propagation(kind) {
+        Some(propagation) => Ok(Some(propagation)),
+        None => Err(Error::field(
+            "linux.rootfsPropagation",
+            format!("{:?} is no kind of propagation", word.unwrap_or_default()),
+        )),
+    }
+}
+
+/// The group's path: as it says, else the container's name; without a leading slash. A relative path begins at the top
+/// too, where the runtime's own group ends nobody's view.
+fn cgroup_path(path: Option<&str>, id: &str) -> Result<String> {
+    let path = path.unwrap_or_default();
+    if path.contains(':') {
+        return Err(Error::field(
+            "linux.cgroupsPath",
+            format!("{path:?} is of the form that systemd's driver takes, which is not supported"),
+        ));
+    }
+    let clean = mounts::clean(path);
+    let trimmed = clean.trim_matches('/');
+    Ok(if trimmed.is_empty() { id } else { trimmed }.to_owned())
+}
+
+/// Checks what every process needs; the words are runc's.
+pub(crate) fn check_process(process: &Process) -> Result<()> {
+    let cwd = process.cwd.as_deref().unwrap_or_default();
+    let state = |text: &str| Err(Error::State(text.to_owned()));
+    if cwd.is_empty() {
+        return state("Cwd property must not be empty");
+    }
+    if !cwd.starts_with('/') {
+        return state("Cwd must be an absolute path");
+    }
+    if process.args.as_ref().is_none_or(Vec::is_empty) {
+        return state("args must not be empty");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_lie_at_the_top_unless_a_path_is_given() {
+        let path = |path| cgroup_path(path, "box").unwrap();
+        assert_eq!(path(None), "box");
+        assert_eq!(path(Some("")), "box");
+        assert_eq!(path(Some("/docker/x")), "docker/x");
+        assert_eq!(path(Some("a/b/")), "a/b");
+        assert_eq!(path(Some("/a/../../b")), "b");
+        assert!(cgroup_path(Some("system.slice:wharf:x"), "box").is_err());
+    }
+
+    #[test]
+    fn kinds_of_propagation_are_known() {
+        for (word, kind) in [
+            ("private", Propagation::Private),
+            ("rslave", Propagation::Slave),
+            ("rshared", Propagation::Shared),
+            ("runbindable", Propagation::Unbindable),
+        ] {
+            assert_eq!(root_propagation(Some(word)).unwrap(), Some(kind));
+        }
+        assert_eq!(root_propagation(None).unwrap(), None);
+        assert!(root_propagation(Some("public")).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! Namespaces: new, joined by a path, or the caller's.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use runtime::plan::{FdSlot, IdMap, Namespaces, NsMode};
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Error, Result};
+use crate::spec::{IdMapping, Spec};
+
+pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces> {
+    let mut namespaces = Namespaces::default();
+    let listed = spec.linux().namespaces.iter().flatten().enumerate();
+    let mut seen = Vec::new();
+    for (index, namespace) in listed {
+        let kind = namespace.kind.as_deref().unwrap_or_default();
+        let field = format!("linux.namespaces[{index}]");
+        let mode = match kind {
+            "pid" => &mut namespaces.pid,
+            "network" => &mut namespaces.net,
+            "ipc" => &mut namespaces.ipc,
+            "uts" => &mut namespaces.uts,
+            "mount" => &mut namespaces.mount,
+            "cgroup" => &mut namespaces.cgroup,
+            "user" => &mut namespaces.user,
+            "time" => &mut namespaces.time,
+            other => {
+                let why = format!("{other:?} is no kind of namespace");
+                return Err(Error::field(format!("{field}.type"), why));
+            }
+        };
+        if seen.contains(&kind) {
+            let why = format!("there are two namespaces of the type {kind:?}");
+            return Err(Error::field(field, why));
+        }
+        seen.push(kind);
+        *mode = match namespace.path.as_deref().filter(|path| !path.is_empty()) {
+            None => NsMode::New,
+            Some(path) => {
+                fds.push(open(path, &field)?);
+                NsMode::Join(FdSlot((fds.len() - 1) as u16))
+            }
+        };
+    }
+    let of = |kind: &str| seen.contains(&kind);
+    if !of("mount") {
+        return Err(Error::field(
+            "linux.namespaces",
+            "a container without a mount namespace is not supported",
+        ));
+    }
+    if spec
+        .hostname
+        .as_deref()
+        .is_some_and(|name| !name.is_empty())
+        && !of("uts")
+    {
+        return Err(Error::State(
+            "unable to set hostname without a private UTS namespace".to_owned(),
+        ));
+    }
+    Ok(namespaces)
+}
+
+fn open(path: &str, field: &str) -> Result<OwnedFd> {
+    let failed = |source| Error::io("opening the namespace", Path::new(path), source);
+    if !path.starts_with('/') {
+        let why = format!("{path:?} is no absolute path");
+        return Err(Error::field(format!("{field}.path"), why));
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(failed)
+}
+
+/// Lines of a user namespace's map.
+pub(super) fn id_map(field: &str, lines: Option<&[IdMapping]>) -> Result<Vec<IdMap>> {
+    let lines = lines.unwrap_or_default();
+    if lines.is_empty() {
+        return Err(Error::field(field, "a new user namespace needs some"));
+    }
+    Ok(lines
+        .iter()
+        .map(|line| IdMap {
+            inside: line.container_id.unwrap_or_default(),
+            outside: line.host_id.unwrap_or_default(),
+            count: line.size.unwrap_or_default(),
+        })
+        .collect())
+}

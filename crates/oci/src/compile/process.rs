@@ -1,0 +1,381 @@
+//! The program, and who it runs as.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use runtime::caps::{CapSet, Capability, host_bounding_set};
+use runtime::plan::{
+    CapSets, MountKind, Plan, ProcessPlan, Rlimit, Scheduler, Seccomp, TargetKind,
+};
+use runtime::seccomp::{CompileEnv, Profile};
+use runtime::users;
+
+use super::{check_process, is_some};
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::spec::{self, Process, Spec, refuse};
+
+/// The largest passwd file that is read for a home folder.
+const MAX_PASSWD: u64 = 1 << 20;
+
+/// Limits that are lowered to what is allowed where they cannot be raised: engines ask for them without knowing the host.
+const CLAMPED: [u32; 4] = [
+    libc::RLIMIT_NOFILE,
+    libc::RLIMIT_NPROC,
+    libc::RLIMIT_MEMLOCK,
+    libc::RLIMIT_CORE,
+];
+
+/// The first process of a container.
+pub(super) fn compile(process: &Process, spec: &Spec, log: &Log) -> Result<ProcessPlan> {
+    let seccomp = spec.linux().seccomp.as_ref().map(|seccomp| seccomp.get());
+    let personality = personality(spec)?;
+    Ok(ProcessPlan {
+        personality,
+        ..exec(process, seccomp, log)?
+    })
+}
+
+/// Any process; `seccomp` is the container's profile.
+pub(crate) fn exec(process: &Process, seccomp: Option<&str>, log: &Log) -> Result<ProcessPlan> {
+    check_process(process)?;
+    refuse_what_is_not_built(process)?;
+    let default_user = spec::User::default();
+    let user = process.user.as_ref().unwrap_or(&default_user);
+    let caps = capabilities(process, log)?;
+    let bytes = |list: &Option<Vec<String>>| -> Vec<Vec<u8>> {
+        let items = list.iter().flatten();
+        items.map(|item| item.clone().into_bytes()).collect()
+    };
+    Ok(ProcessPlan {
+        args: bytes(&process.args),
+        env: bytes(&process.env),
+        cwd: super::mounts::clean(process.cwd.as_deref().unwrap_or_default()),
+        create_cwd: true,
+        uid: user.uid.unwrap_or_default(),
+        gid: user.gid.unwrap_or_default(),
+        groups: user.additional_gids.clone().unwrap_or_default(),
+        umask: user.umask,
+        rlimits: rlimits(process, log)?,
+        oom_score_adj: process.oom_score_adj.map(|value| (value, true)),
+        caps,
+        no_new_privs: process.no_new_privileges == Some(true),
+        seccomp: seccomp
+            .map(|text| filter(text, CapSet::from_bits(caps.bounding)))
+            .transpose()?,
+        scheduler: process.scheduler.as_ref().map(scheduler).transpose()?,
+        io_priority: process.io_priority.as_ref().map(io_priority).transpose()?,
+        die_with_parent: false,
+        ..ProcessPlan::default()
+    })
+}
+
+fn refuse_what_is_not_built(process: &Process) -> Result<()> {
+    refuse(
+        "process.execCPUAffinity",
+        process.exec_cpu_affinity.as_ref(),
+    )?;
+    if is_some(&process.apparmor_profile) {
+        return Err(Error::unsupported("process.apparmorProfile"));
+    }
+    if is_some(&process.selinux_label) {
+        return Err(Error::unsupported("process.selinuxLabel"));
+    }
+    Ok(())
+}
+
+pub(super) fn console_size(process: &Process) -> Option<(u16, u16)> {
+    let size = process.console_size.as_ref()?;
+    let (rows, columns) = (size.height.unwrap_or(0), size.width.unwrap_or(0));
+    (rows != 0 || columns != 0).then_some((rows, columns))
+}
+
+/// The five sets, without what the host cannot give.
+fn capabilities(process: &Process, log: &Log) -> Result<CapSets> {
+    let none = spec::Capabilities::default();
+    let asked = process.capabilities.as_ref().unwrap_or(&none);
+    let host = host_bounding_set();
+    let mut lacking: Vec<String> = Vec::new();
+    let mut set = |list: &Option<Vec<String>>| -> u64 {
+        let known = list.iter().flatten().filter_map(|name| {
+            let found = Capability::from_name(name).filter(|found| host.contains(*found));
+            if found.is_none() && !lacking.contains(name) {
+                lacking.push(name.clone());
+            }
+            found
+        });
+        known.collect::<CapSet>().bits()
+    };
+    let mut sets = CapSets {
+        bounding: set(&asked.bounding),
+        effective: set(&asked.effective),
+        permitted: set(&asked.permitted),
+        inheritable: set(&asked.inheritable),
+        ambient: set(&asked.ambient),
+    };
+    // The kernel lets a process keep only what it also hands down; runc drops the rest without a word, and its own sample
+    // configuration asks for it.
+    sets.ambient &= sets.permitted & sets.inheritable;
+    if !lacking.is_empty() {
+        log.warning(&format!(
+            "ignoring unknown or unavailable capabilities: {lacking:?}"
+        ));
+    }
+    Ok(sets)
+}
+
+fn filter(text: &str, caps: CapSet) -> Result<Seccomp> {
+    let profile = Profile::from_json(text)?;
+    let program = runtime::seccomp::compile(&profile, &CompileEnv::host(caps))?;
+    Ok(Seccomp {
+        program: program
+            .iter()
+            .map(|one| (one.code, one.jt, one.jf, one.k))
+            .collect(),
+        flags: profile.flags,
+    })
+}
+
+fn rlimits(process: &Process, log: &Log) -> Result<Vec<Rlimit>> {
+    let mut limits: Vec<Rlimit> = Vec::new();
+    let mut clamped = Vec::new();
+    for (index, limit) in process.rlimits.iter().flatten().enumerate() {
+        let name = limit.kind.as_deref().unwrap_or_default();
+        let field = format!("process.rlimits[{index}].type");
+        let Some(resource) = resource(name) else {
+            return Err(Error::field(field, format!("{name:?} is no limit")));
+        };
+        if limits.iter().any(|other| other.resource == resource) {
+            return Err(Error::field(field, format!("{name} is set twice")));
+        }
+        let (soft, hard) = (limit.soft.unwrap_or(0), limit.hard.unwrap_or(0));
+        let explicit = !CLAMPED.contains(&resource);
+        if !explicit && !may_raise() && sys::process::limit(resource).is_ok_and(|own| own.1 < hard)
+        {
+            clamped.push(name);
+        }
+        limits.push(Rlimit {
+            resource,
+            soft,
+            hard,
+            explicit,
+        });
+    }
+    if !clamped.is_empty() {
+        log.warning(&format!(
+            "limits above the hard limit in force are lowered to it, since CAP_SYS_RESOURCE is missing: {}",
+            clamped.join(", ")
+        ));
+    }
+    Ok(limits)
+}
+
+fn may_raise() -> bool {
+    let effective = sys::process::capabilities().map_or(0, |own| own.effective);
+    CapSet::from_bits(effective).contains(Capability::SYS_RESOURCE)
+}
+
+fn resource(name: &str) -> Option<u32> {
+    Some(match name {
+        "RLIMIT_AS" => libc::RLIMIT_AS,
+        "RLIMIT_CORE" => libc::RLIMIT_CORE,
+        "RLIMIT_CPU" => libc::RLIMIT_CPU,
+        "RLIMIT_DATA" => libc::RLIMIT_DATA,
+        "RLIMIT_FSIZE" => libc::RLIMIT_FSIZE,
+        "RLIMIT_LOCKS" => libc::RLIMIT_LOCKS,
+        "RLIMIT_MEMLOCK" => libc::RLIMIT_MEMLOCK,
+        "RLIMIT_MSGQUEUE" => libc::RLIMIT_MSGQUEUE,
+        "RLIMIT_NICE" => libc::RLIMIT_NICE,
+        "RLIMIT_NOFILE" => libc::RLIMIT_NOFILE,
+        "RLIMIT_NPROC" => libc::RLIMIT_NPROC,
+        "RLIMIT_RSS" => libc::RLIMIT_RSS,
+        "RLIMIT_RTPRIO" => libc::RLIMIT_RTPRIO,
+        "RLIMIT_RTTIME" => libc::RLIMIT_RTTIME,
+        "RLIMIT_SIGPENDING" => libc::RLIMIT_SIGPENDING,
+        "RLIMIT_STACK" => libc::RLIMIT_STACK,
+        _ => return None,
+    })
+}
+
+fn scheduler(asked: &spec::Scheduler) -> Result<Scheduler> {
+    let policy = match asked.policy.as_deref().unwrap_or_default() {
+        "SCHED_OTHER" => 0,
+        "SCHED_FIFO" => 1,
+        "SCHED_RR" => 2,
+        "SCHED_BATCH" => 3,
+        "SCHED_ISO" => 4,
+        "SCHED_IDLE" => 5,
+        "SCHED_DEADLINE" => 6,
+        other => {
+            let why = format!("{other:?} is no policy");
+            return Err(Error::field("process.scheduler.policy", why));
+        }
+    };
+    let mut flags = 0;
+    for word in asked.flags.iter().flatten() {
+        flags |= match word.as_str() {
+            "SCHED_FLAG_RESET_ON_FORK" => 0x01,
+            "SCHED_FLAG_RECLAIM" => 0x02,
+            "SCHED_FLAG_DL_OVERRUN" => 0x04,
+            "SCHED_FLAG_KEEP_POLICY" => 0x08,
+            "SCHED_FLAG_KEEP_PARAMS" => 0x10,
+            "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
+            "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
+            other => {
+                let why = format!("{other:?} is no flag");
+                return Err(Error::field("process.scheduler.flags", why));
+            }
+        };
+    }
+    let priority = asked.priority.unwrap_or_default();
+    Ok(Scheduler {
+        policy,
+        flags,
+        nice: asked.nice.unwrap_or_default(),
+        priority: u32::try_from(priority).map_err(|_| {
+            Error::field(
+                "process.scheduler.priority",
+                format!("{priority} is negative"),
+            )
+        })?,
+        runtime: asked.runtime.unwrap_or_default(),
+        deadline: asked.deadline.unwrap_or_default(),
+        period: asked.period.unwrap_or_default(),
+    })
+}
+
+fn io_priority(asked: &spec::IoPriority) -> Result<u32> {
+    let class = match asked.class.as_deref().unwrap_or_default() {
+        "IOPRIO_CLASS_RT" => 1,
+        "IOPRIO_CLASS_BE" => 2,
+        "IOPRIO_CLASS_IDLE" => 3,
+        other => {
+            let why = format!("{other:?} is no class");
+            return Err(Error::field("process.ioPriority.class", why));
+        }
+    };
+    let level = asked.priority.unwrap_or_default();
+    match u32::try_from(level) {
+        Ok(level @ 0..=7) => Ok(class << 13 | level),
+        _ => Err(Error::field(
+            "process.ioPriority.priority",
+            format!("{level} is not from 0 to 7"),
+        )),
+    }
+}
+
+fn personality(spec: &Spec) -> Result<Option<u32>> {
+    let Some(asked) = &spec.linux().personality else {
+        return Ok(None);
+    };
+    if asked.flags.as_ref().is_some_and(|flags| !flags.is_empty()) {
+        return Err(Error::unsupported("linux.personality.flags"));
+    }
+    match asked.domain.as_deref().unwrap_or_default() {
+        "LINUX" => Ok(Some(0)),
+        "LINUX32" => Ok(Some(8)),
+        other => Err(Error::field(
+            "linux.personality.domain",
+            format!("{other:?} is no execution domain"),
+        )),
+    }
+}
+
+/// Adds HOME by the container's passwd where the environment has none.
+pub(super) fn add_home(plan: &mut Plan, rootfs: &Path) {
+    if has_home(&plan.process.env) {
+        return;
+    }
+    let bound = plan
+        .mounts
+        .iter()
+        .rev()
+        .find_map(|mount| match &mount.kind {
+            MountKind::Bind { source, .. }
+                if mount.target == "/etc/passwd" && mount.create_target == TargetKind::File =>
+            {
+                Some(source)
+            }
+            _ => None,
+        });
+    let passwd = match bound {
+        Some(source) => std::fs::read_to_string(source).ok(),
+        None => File::open(rootfs).ok().and_then(|folder| {
+            let root = sys::beneath::Root::new(folder.as_fd());
+            root.read_to_string("/etc/passwd", MAX_PASSWD).ok()
+        }),
+    };
+    set_home(&mut plan.process, &passwd.unwrap_or_default());
+}
+
+fn has_home(env: &[Vec<u8>]) -> bool {
+    env.iter().any(|entry| {
+        entry
+            .strip_prefix(b"HOME=")
+            .is_some_and(|home| !home.is_empty())
+    })
+}
+
+/// Adds HOME by the text of a passwd file where the environment has none.
+pub(crate) fn set_home(process: &mut ProcessPlan, passwd: &str) {
+    if has_home(&process.env) {
+        return;
+    }
+    let user = users::resolve(&process.uid.to_string(), &[], passwd, "");
+    let home = user.map_or("/".to_owned(), |user| user.home);
+    process.env.retain(|entry| !entry.starts_with(b"HOME="));
+    process.env.push(format!("HOME={home}").into_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn home_is_that_of_the_user() {
+        let mut process = ProcessPlan {
+            uid: 7,
+            env: vec![b"HOME=".to_vec()],
+            ..ProcessPlan::default()
+        };
+        set_home(
+            &mut process,
+            "root:x:0:0::/root:\nseven:x:7:7::/home/seven:\n",
+        );
+        assert_eq!(process.env, [b"HOME=/home/seven".to_vec()]);
+        set_home(&mut process, "");
+        assert_eq!(process.env, [b"HOME=/home/seven".to_vec()]);
+        let mut process = ProcessPlan::default();
+        set_home(&mut process, "");
+        assert_eq!(process.env, [b"HOME=/".to_vec()]);
+    }
+
+    #[test]
+    fn limits_are_told_apart() {
+        let limit = |kind: &str| spec::Rlimit {
+            kind: Some(kind.to_owned()),
+            soft: Some(1),
+            hard: Some(2),
+        };
+        let with = |limits: Vec<spec::Rlimit>| Process {
+            rlimits: Some(limits),
+            ..Process::default()
+        };
+        let log = Log::default();
+        let read = rlimits(
+            &with(vec![limit("RLIMIT_NOFILE"), limit("RLIMIT_CPU")]),
+            &log,
+        )
+        .unwrap();
+        assert!(!read[0].explicit && read[1].explicit);
+        let twice = with(vec![limit("RLIMIT_CPU"), limit("RLIMIT_CPU")]);
+        assert!(
+            rlimits(&twice, &log)
+                .unwrap_err()
+                .to_string()
+                .contains("[1].type")
+        );
+        assert!(rlimits(&with(vec![limit("RLIMIT_X")]), &log).is_err());
+    }
+}

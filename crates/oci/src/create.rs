@@ -1,0 +1,312 @@
+//! Making a container: what `create` and `run` have in common.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use runtime::Prepared;
+use runtime::cgroup::{Group, Layout, Parent};
+use runtime::plan::Plan;
+use runtime::spawn::{self, Spawned, Stdio, Stream};
+use runtime::{Fault, Step};
+
+use crate::cli::{Flag, Given, Global, switch, value};
+use crate::compile::{self, Compiled};
+use crate::error::{Error, Result};
+use crate::hooks::{self, Place};
+use crate::spec::{Hooks, Process, Spec};
+use crate::state::{Folder, GATE, Record, Status};
+use crate::{clock, console, process};
+
+/// Flags of `create`, which `run` has too.
+pub(crate) const FLAGS: [Flag; 6] = [
+    value("bundle").or("b"),
+    value("console-socket"),
+    value("pid-file"),
+    switch("no-pivot"),
+    switch("no-new-keyring"),
+    value("preserve-fds"),
+];
+
+/// What is to be made.
+pub(crate) struct Request<'a> {
+    pub(crate) global: &'a Global,
+    pub(crate) id: &'a str,
+    pub(crate) given: &'a Given,
+    /// The process waits to be started.
+    pub(crate) gated: bool,
+    /// Whoever called waits for the container's end, and lends it its terminal.
+    pub(crate) attached: bool,
+}
+
+/// A container with a process.
+pub(crate) struct Made {
+    pub(crate) folder: Folder,
+    pub(crate) record: Record,
+    pub(crate) spawned: Spawned,
+    pub(crate) group: Group,
+    pub(crate) hooks: Hooks,
+}
+
+/// Makes a container. Where that fails nothing of it is left.
+pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
+    let log = &request.global.log;
+    let bundle = bundle(request.given)?;
+    let spec = Spec::load(&bundle)?;
+    if request.given.is_on("no-pivot") {
+        return Err(Error::Usage("--no-pivot is not supported".to_owned()));
+    }
+    let mut compiled = compile::container(&spec, &bundle, request.id, log)?;
+    compiled.plan.process.preserved = preserved(request.given)?;
+    if !request.given.is_on("no-new-keyring") {
+        compiled.plan.process.keyring = Some(format!("_ses.{}", request.id));
+    }
+    check_console(request, &compiled.plan)?;
+    let folder = Folder::claim(&request.global.root, request.id)?;
+    let mut record = record(request.id, &bundle, &spec, &compiled)?;
+    let hooks = spec.hooks.unwrap_or_default();
+    // From here on something exists: written down, `delete` can remove it whatever happens to this command.
+    let made = folder
+        .write(&record)
+        .and_then(|()| group(&compiled))
+        .and_then(|group| {
+            match start(request, &mut compiled, &group, &folder, &mut record, &hooks) {
+                Ok(spawned) => Ok((spawned, group)),
+                Err(error) => {
+                    // The first failure is the one to tell.
+                    let _ = group.kill();
+                    let _ = group.remove();
+                    Err(error)
+                }
+            }
+        });
+    match made {
+        Ok((spawned, group)) => Ok(Made {
+            folder,
+            record,
+            spawned,
+            group,
+            hooks,
+        }),
+        Err(error) => {
+            let _ = folder.remove();
+            run_poststop(&hooks, &record, log);
+            Err(error)
+        }
+    }
+}
+
+/// The hooks after a container's end, of which none keeps another from running.
+pub(crate) fn run_poststop(hooks: &Hooks, record: &Record, log: &crate::log::Log) {
+    for hook in hooks.poststop.iter().flatten() {
+        let one = vec![hook.clone()];
+        if let Err(error) = hooks::run(Some(&one), record, Status::Stopped, Place::Runtime) {
+            log.warning(&error.to_string());
+        }
+    }
+}
+
+fn bundle(given: &Given) -> Result<PathBuf> {
+    let path = given.path("bundle").unwrap_or_else(|| PathBuf::from("."));
+    // By `.` and the links on the way, as a shell that went there would tell it.
+    path.canonicalize()
+        .map_err(|source| Error::io("opening the bundle", &path, source))
+}
+
+/// How many descriptors from 3 on the program gets: those of `--preserve-fds` and of socket activation.
+pub(crate) fn preserved(given: &Given) -> Result<u16> {
+    let asked: u16 = given.number("preserve-fds")?.unwrap_or(0);
+    let sockets = std::env::var("LISTEN_FDS").ok();
+    let sockets: u16 = sockets.and_then(|count| count.parse().ok()).unwrap_or(0);
+    let all = asked.saturating_add(sockets);
+    match sys::inherited::first_missing(3, all) {
+        None => Ok(all),
+        Some(number) => Err(Error::State(format!(
+            "please check that preserved-fd {number} is present"
+        ))),
+    }
+}
+
+fn check_console(request: &Request<'_>, plan: &Plan) -> Result<()> {
+    let socket = request.given.value("console-socket").is_some();
+    let state = |text: &str| Err(Error::State(text.to_owned()));
+    match (request.attached, plan.terminal, socket) {
+        (false, true, false) => {
+            state("cannot allocate tty if runc will detach without setting console socket")
+        }
+        (false, false, true) | (true, _, true) => {
+            state("cannot use console socket if runc will not detach or allocate tty")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<Record> {
+    let mut annotations = spec.annotations.clone().unwrap_or_default();
+    annotations.retain(|key, _| !key.is_empty());
+    Ok(Record {
+        oci_version: spec.oci_version.clone().unwrap_or_default(),
+        id: id.to_owned(),
+        pid: 0,
+        start: 0,
+        bundle: bundle.to_owned(),
+        rootfs: compiled.rootfs.clone(),
+        created: clock::to_the_nanosecond(SystemTime::now()),
+        owner: rustix::process::getuid().as_raw(),
+        annotations,
+        cgroup: compiled.cgroup.clone(),
+        user_namespace: compiled.plan.namespaces.user == runtime::plan::NsMode::New,
+        process: spec.process.clone().unwrap_or_else(Process::default),
+        seccomp: spec.linux().seccomp.clone(),
+        hooks: spec.hooks.clone(),
+    })
+}
+
+fn group(compiled: &Compiled) -> Result<Group> {
+    let layout = Layout::detect()?;
+    let (parent, name) = compiled
+        .cgroup
+        .rsplit_once('/')
+        .unwrap_or(("", &compiled.cgroup));
+    Ok(Parent::open(&layout, parent)?.create(name, &compiled.resources)?)
+}
+
+fn start(
+    request: &Request<'_>,
+    compiled: &mut Compiled,
+    group: &Group,
+    folder: &Folder,
+    record: &mut Record,
+    hooks: &Hooks,
+) -> Result<Spawned> {
+    compiled.enter(group)?;
+    if request.gated || has(hooks.start_container.as_ref()) {
+        let gate = spawn::make_gate(std::os::fd::AsFd::as_fd(folder), GATE)
+            .map_err(Error::call("making the pipe at which the process waits"))?;
+        let slot = compiled.slot(gate);
+        compiled.plan.process.gate = Some(slot);
+    }
+    let plan = std::mem::take(&mut compiled.plan);
+    let terminal = plan.terminal;
+    let prepared = Prepared::new(plan)?;
+    let fds: Vec<OwnedFd> = std::mem::take(&mut compiled.fds);
+    let spawned =
+        process(&prepared, &fds, record, hooks).map_err(|failure| failure.told(prepared.plan()))?;
+    drop(fds);
+    let gated = prepared.plan().process.gate.is_some();
+    let guard = Guard(Some(spawned));
+    if let Some(spawned) = &guard.0 {
+        // A process that was killed on its way said nothing.
+        if gated && !spawn::is_waited_at(std::os::fd::AsFd::as_fd(folder), GATE) {
+            let why =
+                "the process was killed on its way to its program (is the memory limit too low?)";
+            return Err(Error::Start(why.to_owned()));
+        }
+        record.pid = spawned.pid;
+        record.start = process::start(spawned.pid).unwrap_or_default();
+        folder.write(record)?;
+        if let Some(path) = request.given.path("pid-file") {
+            process::write_pid(&path, spawned.pid)?;
+        }
+        if let (true, Some(socket), Some(console)) = (
+            terminal,
+            request.given.path("console-socket"),
+            &spawned.console,
+        ) {
+            console::send(&socket, console)?;
+        }
+    }
+    guard.keep()
+}
+
+/// A process that is killed unless it is kept.
+struct Guard(Option<Spawned>);
+
+impl Guard {
+    fn keep(mut self) -> Result<Spawned> {
+        self.0.take().ok_or(Error::NoContainer)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(spawned) = self.0.take() {
+            let pidfd = std::os::fd::AsFd::as_fd(&spawned.pidfd);
+            let _ = sys::process::pidfd_send_signal(pidfd, libc::SIGKILL);
+            let _ = sys::process::wait(pidfd, true);
+        }
+    }
+}
+
+fn has(hooks: Option<&Vec<crate::spec::Hook>>) -> bool {
+    hooks.is_some_and(|hooks| !hooks.is_empty())
+}
+
+/// What kept a process from its program.
+enum Failure {
+    Fault(Fault),
+    Other(Error),
+}
+
+impl Failure {
+    fn told(self, plan: &Plan) -> Error {
+        match self {
+            Self::Fault(fault) => Error::Start(sentence(&fault, plan)),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The fault in runc's words.
+pub(crate) fn sentence(fault: &Fault, plan: &Plan) -> String {
+    let core = fault.describe(plan);
+    match fault.step {
+        Step::Lookup | Step::Stat | Step::IsDirectory | Step::NotExecutable | Step::Execute => core,
+        _ => format!("error during container init: {core}"),
+    }
+}
+
+/// Starts the process, with the hooks that come before its mounts between.
+fn process(
+    prepared: &Prepared,
+    fds: &[OwnedFd],
+    record: &mut Record,
+    hooks: &Hooks,
+) -> Result<Spawned, Failure> {
+    let inherit = Stdio {
+        stdin: Stream::Inherit,
+        stdout: Stream::Inherit,
+        stderr: Stream::Inherit,
+    };
+    let early = [
+        &hooks.prestart,
+        &hooks.create_runtime,
+        &hooks.create_container,
+    ];
+    if early.iter().all(|list| !has(list.as_ref())) {
+        return Ok(spawn::spawn(prepared, fds, inherit)?);
+    }
+    let pending = spawn::begin(prepared, fds, inherit)?;
+    record.pid = pending.pid();
+    for list in [&hooks.prestart, &hooks.create_runtime] {
+        hooks::run(list.as_ref(), record, Status::Creating, Place::Runtime)
+            .map_err(Failure::Other)?;
+    }
+    if let Some(pidfd) = pending.pidfd() {
+        let place = Place::Container(pidfd);
+        hooks::run(
+            hooks.create_container.as_ref(),
+            record,
+            Status::Creating,
+            place,
+        )
+        .map_err(Failure::Other)?;
+    }
+    Ok(pending.proceed()?)
+}

@@ -1,0 +1,130 @@
+//! Why a command failed. The words are runc's wherever tools look for them.
+
+use std::path::{Path, PathBuf};
+
+use runtime::cgroup::CgroupError;
+use runtime::plan::PlanError;
+use runtime::seccomp::SeccompError;
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The command line.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no container of that name.
+    #[error("container does not exist")]
+    NoContainer,
+    /// There is one already.
+    #[error("container with given ID already exists")]
+    Exists,
+    /// The name has characters that names of containers have not.
+    #[error("invalid container ID format")]
+    BadId,
+    /// The container is not in the state that the command needs.
+    #[error("{0}")]
+    State(String),
+    /// The bundle has no configuration.
+    #[error("JSON specification file config.json not found")]
+    NoConfig,
+    /// A document is no JSON, or not of the expected shape.
+    #[error("{what}:{why}")]
+    Json {
+        /// The document's name.
+        what: String,
+        /// The field, and what is wrong with it; begins with a space.
+        why: String,
+    },
+    /// A field of the configuration says what cannot be.
+    #[error("config.json: {field}: {why}")]
+    Field {
+        /// Its path in the document.
+        field: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A field of the configuration asks for what is not built.
+    #[error("config.json: {field} is not supported")]
+    Unsupported {
+        /// Its path in the document.
+        field: String,
+    },
+    /// A file.
+    #[error("{action} {}: {}", path.display(), plain(source))]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// A process that could not be started.
+    #[error("unable to start container process: {0}")]
+    Start(String),
+    /// Something else that the kernel refused.
+    #[error("{action}: {}", runtime::words(source.raw_os_error()))]
+    Call {
+        /// What was being done.
+        action: &'static str,
+        /// The kernel's answer.
+        source: rustix::io::Errno,
+    },
+    /// A hook that failed.
+    #[error("error running hook #{index}: {why}")]
+    Hook {
+        /// Which of its kind.
+        index: usize,
+        /// What happened.
+        why: String,
+    },
+    /// Control groups.
+    #[error("unable to apply cgroup configuration: {0}")]
+    Cgroup(#[from] CgroupError),
+    /// A plan that cannot be carried out.
+    #[error("unable to start container process: {0}")]
+    Plan(#[from] PlanError),
+    /// A seccomp profile.
+    #[error("config.json: linux.seccomp: {0}")]
+    Seccomp(#[from] SeccompError),
+    /// Output that nobody takes.
+    #[error("writing to standard output: {}", plain(.0))]
+    Output(#[source] std::io::Error),
+}
+
+/// The kernel's words as Go prints them, or the library's own.
+fn plain(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => runtime::words(errno),
+        None => error.to_string(),
+    }
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path, source: impl Into<std::io::Error>) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source: source.into(),
+        }
+    }
+
+    pub(crate) fn call(action: &'static str) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |source| Self::Call { action, source }
+    }
+
+    pub(crate) fn field(field: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Field {
+            field: field.into(),
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn unsupported(field: impl Into<String>) -> Self {
+        Self::Unsupported {
+            field: field.into(),
+        }
+    }
+}

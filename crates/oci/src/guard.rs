@@ -1,0 +1,70 @@
+//! The program's own file, which no container may write to.
+//!
+//! A process of a container is this program until its execve, and a container can make it execute this program's file
+//! once more (`#!/proc/self/exe`). Through /proc/PID/exe others of the container would reach the file. So the commands that
+//! make processes run from a read-only mount of the file that is attached nowhere, or from a sealed copy.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::fs::{CWD, MemfdFlags, StatVfsMountFlags};
+use sys::mount::{self, attr};
+
+use crate::error::{Error, Result};
+
+const OWN: &str = "/proc/self/exe";
+
+/// Makes sure that this process's program is out of reach; it executes itself again where it is not.
+///
+/// # Errors
+/// Neither way works: nothing is started then.
+pub(crate) fn ensure(args: &[OsString]) -> Result<()> {
+    if is_out_of_reach() {
+        return Ok(());
+    }
+    let failed = |source| Error::Io {
+        action: "protecting the program",
+        path: OWN.into(),
+        source,
+    };
+    let program = read_only().or_else(|_| copy()).map_err(failed)?;
+    let path = format!("/proc/self/fd/{}", program.as_raw_fd());
+    let (name, rest) = args
+        .split_first()
+        .map_or((None, args), |(name, rest)| (Some(name), rest));
+    let mut command = Command::new(path);
+    command.args(rest);
+    if let Some(name) = name {
+        command.arg0(name);
+    }
+    Err(failed(command.exec()))
+}
+
+fn is_out_of_reach() -> bool {
+    let read_only = rustix::fs::statvfs(OWN)
+        .is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY));
+    read_only
+        || std::fs::read_link(OWN).is_ok_and(|path| path.to_string_lossy().starts_with("/memfd:"))
+}
+
+fn read_only() -> io::Result<OwnedFd> {
+    let file = mount::clone_tree(CWD, c"/proc/self/exe", false)?;
+    let change = mount::Change {
+        set: attr::READ_ONLY,
+        ..mount::Change::default()
+    };
+    mount::set_attributes(file.as_fd(), c"", &change)?;
+    Ok(file)
+}
+
+fn copy() -> io::Result<OwnedFd> {
+    let mut source = std::fs::File::open(OWN)?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut copy = std::fs::File::from(rustix::fs::memfd_create("wharf-runtime", flags)?);
+    io::copy(&mut source, &mut copy)?;
+    sys::fdpass::seal(copy.as_fd())?;
+    Ok(copy.into())
+}

@@ -1,0 +1,55 @@
+//! Processes of containers, and this process before it makes them.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Whether the process that started at `start` still runs its program or waits to.
+pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    matches!(parse(&stat), Some((state, ticks)) if ticks == start && !matches!(state, 'Z' | 'X'))
+}
+
+/// When a process started; `None` when there is none.
+pub(crate) fn start(pid: i32) -> Option<u64> {
+    sys::lifetime::start_ticks(u32::try_from(pid).ok()?)
+}
+
+/// State and start of a process by the text of its `stat` (proc(5)), whose second field may hold anything.
+fn parse(stat: &str) -> Option<(char, u64)> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// Writes a process's number where whoever called looks for it: the file appears with all of it.
+pub(crate) fn write_pid(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let next = path.with_file_name(format!(".{name}"));
+    let failed = |source| Error::io("writing", path, source);
+    fs::write(&next, pid.to_string()).map_err(failed)?;
+    fs::rename(&next, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive() {
+        let pid = std::process::id().cast_signed();
+        let started = start(pid).unwrap();
+        assert!(is_alive(pid, started));
+        assert!(!is_alive(pid, started + 1));
+        assert_eq!(start(-1), None);
+    }
+
+    #[test]
+    fn names_of_programs_do_not_confuse() {
+        let stat = "7 (a) Z (b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        assert_eq!(parse(stat), Some(('S', 4711)));
+        assert_eq!(parse("7 (a"), None);
+    }
+}

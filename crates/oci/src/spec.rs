@@ -1,0 +1,470 @@
+//! A bundle's `config.json`, by the OCI runtime specification 1.2.
+//!
+//! Everything that the specification knows for Linux has a field here, so that what is asked for and not built can be
+//! refused by name. What it does not know is passed over, as it wants it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+
+/// The version that documents of ours are written in.
+pub(crate) const VERSION: &str = "1.2.0";
+/// The file's name in a bundle.
+pub(crate) const FILE: &str = "config.json";
+/// The largest file that is read.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Reads structures from objects alone: serde takes lists for them too.
+struct ObjectsOnly<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectsOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> std::result::Result<V::Value, D::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> std::result::Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+macro_rules! object {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, Deserialize, Serialize)]
+        #[serde(default, rename_all = "camelCase", remote = "Self")]
+        pub(crate) struct $name {
+            $($(#[$attr])* #[serde(skip_serializing_if = "Option::is_none")] pub(crate) $field: Option<$type>,)*
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+                Self::deserialize(ObjectsOnly(from))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+                Self::serialize(self, to)
+            }
+        }
+    };
+}
+
+object!(
+    /// The whole file.
+    Spec {
+        oci_version: String,
+        process: Process,
+        root: Root,
+        hostname: String,
+        domainname: String,
+        mounts: Vec<Mount>,
+        hooks: Hooks,
+        annotations: BTreeMap<String, String>,
+        linux: Linux,
+        vm: Value,
+    }
+);
+
+object!(Root {
+    path: String,
+    readonly: bool,
+});
+
+object!(Process {
+    terminal: bool,
+    console_size: ConsoleSize,
+    user: User,
+    args: Vec<String>,
+    env: Vec<String>,
+    cwd: String,
+    capabilities: Capabilities,
+    rlimits: Vec<Rlimit>,
+    no_new_privileges: bool,
+    apparmor_profile: String,
+    oom_score_adj: i32,
+    scheduler: Scheduler,
+    selinux_label: String,
+    io_priority: IoPriority,
+    #[serde(rename = "execCPUAffinity")]
+    exec_cpu_affinity: Value,
+});
+
+object!(ConsoleSize {
+    height: u16,
+    width: u16,
+});
+
+object!(User {
+    uid: u32,
+    gid: u32,
+    umask: u32,
+    additional_gids: Vec<u32>,
+    username: String,
+});
+
+object!(Capabilities {
+    bounding: Vec<String>,
+    effective: Vec<String>,
+    permitted: Vec<String>,
+    inheritable: Vec<String>,
+    ambient: Vec<String>,
+});
+
+object!(Rlimit {
+    #[serde(rename = "type")]
+    kind: String,
+    soft: u64,
+    hard: u64,
+});
+
+object!(Scheduler {
+    policy: String,
+    nice: i32,
+    priority: i32,
+    flags: Vec<String>,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+});
+
+object!(IoPriority {
+    class: String,
+    priority: i32,
+});
+
+object!(Mount {
+    destination: String,
+    #[serde(rename = "type")]
+    kind: String,
+    source: String,
+    options: Vec<String>,
+    uid_mappings: Vec<IdMapping>,
+    gid_mappings: Vec<IdMapping>,
+});
+
+object!(IdMapping {
+    #[serde(rename = "containerID")]
+    container_id: u32,
+    #[serde(rename = "hostID")]
+    host_id: u32,
+    size: u32,
+});
+
+object!(
+    /// Programs that run at points of a container's life.
+    Hooks {
+        prestart: Vec<Hook>,
+        create_runtime: Vec<Hook>,
+        create_container: Vec<Hook>,
+        start_container: Vec<Hook>,
+        poststart: Vec<Hook>,
+        poststop: Vec<Hook>,
+    }
+);
+
+object!(Hook {
+    path: String,
+    args: Vec<String>,
+    env: Vec<String>,
+    timeout: i64,
+});
+
+object!(Linux {
+    uid_mappings: Vec<IdMapping>,
+    gid_mappings: Vec<IdMapping>,
+    time_offsets: Value,
+    sysctl: BTreeMap<String, String>,
+    resources: Resources,
+    cgroups_path: String,
+    namespaces: Vec<Namespace>,
+    devices: Vec<Device>,
+    net_devices: Value,
+    seccomp: Box<RawValue>,
+    rootfs_propagation: String,
+    masked_paths: Vec<String>,
+    readonly_paths: Vec<String>,
+    mount_label: String,
+    intel_rdt: Value,
+    memory_policy: Value,
+    personality: Personality,
+});
+
+object!(Namespace {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+});
+
+object!(Device {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+    major: i64,
+    minor: i64,
+    file_mode: u32,
+    uid: u32,
+    gid: u32,
+});
+
+object!(Personality {
+    domain: String,
+    flags: Vec<String>,
+});
+
+object!(
+    /// What a container's group limits. Also the form of `update --resources`.
+    Resources {
+        devices: Vec<DeviceRule>,
+        memory: Memory,
+        cpu: Cpu,
+        pids: Pids,
+        #[serde(rename = "blockIO")]
+        block_io: Value,
+        hugepage_limits: Value,
+        network: Value,
+        rdma: Value,
+        unified: Value,
+    }
+);
+
+object!(DeviceRule {
+    allow: bool,
+    #[serde(rename = "type")]
+    kind: String,
+    major: i64,
+    minor: i64,
+    access: String,
+});
+
+object!(Memory {
+    limit: i64,
+    reservation: i64,
+    swap: i64,
+    kernel: i64,
+    #[serde(rename = "kernelTCP")]
+    kernel_tcp: i64,
+    swappiness: u64,
+    #[serde(rename = "disableOOMKiller")]
+    disable_oom_killer: bool,
+    use_hierarchy: bool,
+    check_before_update: bool,
+});
+
+object!(Cpu {
+    shares: u64,
+    quota: i64,
+    burst: u64,
+    period: u64,
+    realtime_runtime: i64,
+    realtime_period: u64,
+    cpus: String,
+    mems: String,
+    idle: i64,
+});
+
+object!(Pids { limit: i64 });
+
+impl Spec {
+    /// Reads a bundle's file and looks whether it is one.
+    ///
+    /// # Errors
+    /// The file is missing, is no JSON, has a field of a wrong type (which is named), or is of another version.
+    pub(crate) fn load(bundle: &Path) -> Result<Self> {
+        let path = bundle.join(FILE);
+        let text = match read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NoConfig);
+            }
+            other => other.map_err(|source| Error::io("reading", &path, source))?,
+        };
+        let spec: Self = parse(FILE, &text)?;
+        spec.check_version()?;
+        Ok(spec)
+    }
+
+    fn check_version(&self) -> Result<()> {
+        let version = self.oci_version.as_deref().unwrap_or_default();
+        let major = version.split('.').next().unwrap_or_default();
+        let shaped = version.split('.').count() >= 3;
+        match major {
+            "1" if shaped => Ok(()),
+            "" => Err(Error::field("ociVersion", "it is missing")),
+            _ => Err(Error::field(
+                "ociVersion",
+                format!("{version:?} is not a version that this runtime knows, which is 1.x"),
+            )),
+        }
+    }
+
+    pub(crate) fn linux(&self) -> &Linux {
+        static NONE: Linux = Linux::NONE;
+        self.linux.as_ref().unwrap_or(&NONE)
+    }
+}
+
+impl Linux {
+    const NONE: Self = Self {
+        uid_mappings: None,
+        gid_mappings: None,
+        time_offsets: None,
+        sysctl: None,
+        resources: None,
+        cgroups_path: None,
+        namespaces: None,
+        devices: None,
+        net_devices: None,
+        seccomp: None,
+        rootfs_propagation: None,
+        masked_paths: None,
+        readonly_paths: None,
+        mount_label: None,
+        intel_rdt: None,
+        memory_policy: None,
+        personality: None,
+    };
+}
+
+/// Reads JSON of one of the types above. `what` is the document's name in errors.
+pub(crate) fn parse<'t, T: Deserialize<'t>>(what: &str, text: &'t str) -> Result<T> {
+    match serde_json::from_str(text) {
+        Ok(value) => Ok(value),
+        // Once more, slower, to learn which field it was.
+        Err(plain) => {
+            let mut from = serde_json::Deserializer::from_str(text);
+            let field = match serde_path_to_error::deserialize::<_, T>(&mut from) {
+                Err(error) => error.path().to_string(),
+                Ok(_) => String::new(),
+            };
+            // It writes `.` for the whole and `?` for what it cannot tell.
+            let field = match field.as_str() {
+                "" | "." | "?" => String::new(),
+                field => format!(" {field}:"),
+            };
+            Err(Error::Json {
+                what: what.to_owned(),
+                why: format!("{field} {plain}"),
+            })
+        }
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > MAX_BYTES {
+        let why = format!("it has {length} bytes, the limit is {MAX_BYTES}");
+        return Err(std::io::Error::other(why));
+    }
+    text.reserve_exact(length as usize + 1);
+    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Whether a value asks for nothing: null, zero, false, empty, or made of such.
+pub(crate) fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(set) => !set,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(is_nothing),
+        Value::Object(fields) => fields.values().all(is_nothing),
+    }
+}
+
+/// Refuses a field that is not built.
+pub(crate) fn refuse(field: &str, value: Option<&Value>) -> Result<()> {
+    match value {
+        Some(value) if !is_nothing(value) => Err(Error::unsupported(field)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_type_is_told_with_its_field() {
+        let cases = [
+            (r#"{"ociVersion": 3}"#, "ociVersion"),
+            (r#"{"process": {"user": {"uid": "0"}}}"#, "process.user.uid"),
+            (r#"{"process": {"args": ["a", 3]}}"#, "process.args[1]"),
+            (r#"{"process": []}"#, "process"),
+            (
+                r#"{"linux": {"seccomp": {"syscalls": []}, "resources": {"memory": {"limit": "1"}}}}"#,
+                "linux.resources.memory.limit",
+            ),
+            (
+                r#"{"mounts": [{"destination": {}}]}"#,
+                "mounts[0].destination",
+            ),
+        ];
+        for (text, field) in cases {
+            let error = parse::<Spec>(FILE, text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("config.json: {field}: invalid type")),
+                "{error}"
+            );
+        }
+        let error = parse::<Spec>(FILE, "{").unwrap_err().to_string();
+        assert!(error.starts_with("config.json: EOF"), "{error}");
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over_and_null_is_nothing() {
+        let text = r#"{"ociVersion": "1.0.2-dev", "future": {}, "mounts": null, "linux": {"seccomp": null}}"#;
+        let spec: Spec = parse(FILE, text).unwrap();
+        assert!(spec.mounts.is_none() && spec.check_version().is_ok());
+        assert!(spec.linux().seccomp.is_none());
+    }
+
+    #[test]
+    fn other_versions_are_refused() {
+        for version in ["2.0.0", "0.9.1", "1", "", "one"] {
+            let spec = Spec {
+                oci_version: Some(version.to_owned()),
+                ..Spec::default()
+            };
+            let error = spec.check_version().unwrap_err().to_string();
+            assert!(error.contains("ociVersion"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_not_refused() {
+        let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        for text in ["null", "{}", "[]", r#"{"weight": 0, "weightDevice": null}"#] {
+            assert!(refuse("x", Some(&value(text))).is_ok(), "{text}");
+        }
+        let error = refuse("linux.resources.blockIO", Some(&value(r#"{"weight": 10}"#)));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "config.json: linux.resources.blockIO is not supported"
+        );
+    }
+}

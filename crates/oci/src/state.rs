@@ -1,0 +1,289 @@
+//! What is known of a container: a folder of its name below the root folder.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use runtime::cgroup::{Group, Layout};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+use crate::process;
+use crate::spec::{Hooks, Process};
+
+/// Where containers are known without `--root`.
+pub(crate) const DEFAULT_ROOT: &str = "/run/wharf-runtime";
+/// The record's name in the folder.
+const RECORD: &str = "state.json";
+/// The gate's name in the folder.
+pub(crate) const GATE: &str = "start";
+/// The longest name of a container.
+const MAX_ID: usize = 255;
+/// The largest record that is read.
+const MAX_RECORD: u64 = 32 << 20;
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Being made; or whoever made it was killed.
+    Creating,
+    /// Its process waits to be started.
+    Created,
+    /// It runs.
+    Running,
+    /// It runs, and is held.
+    Paused,
+    /// Its process has ended.
+    Stopped,
+}
+
+impl Status {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What is written down of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// That of the configuration.
+    pub(crate) oci_version: String,
+    pub(crate) id: String,
+    /// The first process; 0 while there is none.
+    pub(crate) pid: i32,
+    /// When it started (field 22 of proc(5)'s stat): with the number it is nobody else.
+    pub(crate) start: u64,
+    pub(crate) bundle: PathBuf,
+    pub(crate) rootfs: PathBuf,
+    /// RFC 3339.
+    pub(crate) created: String,
+    /// Who asked for it.
+    pub(crate) owner: u32,
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// The group's path in each hierarchy.
+    pub(crate) cgroup: String,
+    /// It has a user namespace of its own.
+    #[serde(default)]
+    pub(crate) user_namespace: bool,
+    /// The configuration's process, from which further ones take what they are not told.
+    #[serde(default)]
+    pub(crate) process: Process,
+    /// The configuration's profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seccomp: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hooks: Option<Hooks>,
+}
+
+/// A container's folder.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+/// A container that is known.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) folder: Folder,
+    pub(crate) record: Record,
+}
+
+/// Whether `id` can be a container's name: letters, digits and `_+-.`.
+pub(crate) fn check_id(id: &str) -> Result<()> {
+    let sound = |letter: char| letter.is_ascii_alphanumeric() || "_+-.".contains(letter);
+    if id.is_empty() || id.len() > MAX_ID || id == "." || id == ".." || !id.chars().all(sound) {
+        return Err(Error::BadId);
+    }
+    Ok(())
+}
+
+impl Folder {
+    /// Makes the folder of a new container, which it is locked for.
+    pub(crate) fn claim(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let path = root.join(id);
+        let mode = Mode::from_raw_mode(0o711);
+        let made = match rustix::fs::mkdirat(CWD, &path, mode) {
+            Err(Errno::NOENT) => {
+                std::fs::create_dir_all(root)
+                    .map_err(|source| Error::io("making the folder", root, source))?;
+                rustix::fs::mkdirat(CWD, &path, mode)
+            }
+            other => other,
+        };
+        match made {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(Error::Exists),
+            Err(errno) => return Err(Error::io("making the folder", &path, errno)),
+        }
+        let folder = Self::open(path)?;
+        folder.lock()?;
+        Ok(folder)
+    }
+
+    fn open(path: PathBuf) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Self { path, fd }),
+            Err(Errno::NOENT) => Err(Error::NoContainer),
+            Err(errno) => Err(Error::io("opening the folder", &path, errno)),
+        }
+    }
+
+    /// Waits until no other command changes the container's state.
+    pub(crate) fn lock(&self) -> Result<()> {
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&self.fd, FlockOperation::LockExclusive))
+            .map_err(|errno| Error::io("locking the folder", &self.path, errno))
+    }
+
+    /// Writes the record; readers see the old one or the new one.
+    pub(crate) fn write(&self, record: &Record) -> Result<()> {
+        let failed = |source: std::io::Error| Error::io("writing", &self.path.join(RECORD), source);
+        let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+        let next = "state.next";
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o600);
+        let file = rustix::fs::openat(&self.fd, next, flags, mode)
+            .map_err(|errno| failed(errno.into()))?;
+        std::fs::File::from(file).write_all(&text).map_err(failed)?;
+        rustix::fs::renameat(&self.fd, next, &self.fd, RECORD).map_err(|errno| failed(errno.into()))
+    }
+
+    fn read(&self) -> Result<Record> {
+        use std::io::Read;
+        let path = self.path.join(RECORD);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = match rustix::fs::openat(&self.fd, RECORD, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(Error::NoContainer),
+            other => other.map_err(|errno| Error::io("opening", &path, errno))?,
+        };
+        let mut text = String::new();
+        std::fs::File::from(file)
+            .take(MAX_RECORD)
+            .read_to_string(&mut text)
+            .map_err(|source| Error::io("reading", &path, source))?;
+        crate::spec::parse(&path.to_string_lossy(), &text)
+    }
+
+    pub(crate) fn remove_gate(&self) {
+        // What is left of it goes with the folder.
+        let _ = rustix::fs::unlinkat(&self.fd, GATE, AtFlags::empty());
+    }
+
+    /// Forgets the container.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|source| Error::io("removing", &self.path, source)),
+        }
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Container {
+    pub(crate) fn open(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let folder = Folder::open(root.join(id))?;
+        let record = folder.read()?;
+        Ok(Self { folder, record })
+    }
+
+    /// As [`Container::open`], for a command that changes what there is.
+    pub(crate) fn open_locked(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let folder = Folder::open(root.join(id))?;
+        folder.lock()?;
+        let record = folder.read()?;
+        Ok(Self { folder, record })
+    }
+
+    /// All that are known, by name.
+    pub(crate) fn all(root: &Path) -> Result<Vec<Self>> {
+        let entries = match std::fs::read_dir(root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|source| Error::io("reading the folder", root, source))?,
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| check_id(name).is_ok())
+            .collect();
+        names.sort_unstable();
+        // One that is being made or removed meanwhile is none.
+        Ok(names
+            .iter()
+            .filter_map(|name| Self::open(root, name).ok())
+            .collect())
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        if self.record.pid == 0 {
+            return Status::Creating;
+        }
+        if !process::is_alive(self.record.pid, self.record.start) {
+            return Status::Stopped;
+        }
+        if runtime::spawn::is_waited_at(self.folder.as_fd(), GATE) {
+            return Status::Created;
+        }
+        match self.group().and_then(|group| Ok(group.is_frozen()?)) {
+            Ok(true) => Status::Paused,
+            _ => Status::Running,
+        }
+    }
+
+    /// The first process, if it lives.
+    pub(crate) fn pidfd(&self) -> Result<Option<OwnedFd>> {
+        let Record { pid, start, .. } = self.record;
+        if pid == 0 {
+            return Ok(None);
+        }
+        let pidfd = match sys::process::pidfd_open(pid) {
+            Err(Errno::SRCH) => return Ok(None),
+            other => other.map_err(Error::call("opening the container's process"))?,
+        };
+        // Looked at after it was opened, it is the one.
+        Ok(process::is_alive(pid, start).then_some(pidfd))
+    }
+
+    pub(crate) fn group(&self) -> Result<Group> {
+        open_group(&self.record.cgroup)
+    }
+}
+
+/// A group by its path, which need not exist any more.
+pub(crate) fn open_group(path: &str) -> Result<Group> {
+    Ok(Group::open(&Layout::detect()?, &format!("/{path}"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_runc_takes() {
+        for id in ["a", "0-9_x+y.z", "..."] {
+            assert!(check_id(id).is_ok(), "{id}");
+        }
+        for id in ["", ".", "..", "a/b", "a b", "ä", "a\0"] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! What configurations say, seen from within the container.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::Bundle;
+
+#[test]
+fn the_exit_status_is_the_programs() {
+    for (script, status) in [("exit 0", 0), ("exit 7", 7)] {
+        let bundle = Bundle::new(script);
+        assert_eq!(bundle.run(&["run", "ID"]).status, Some(status), "{script}");
+    }
+}
+
+#[test]
+fn streams_are_the_callers() {
+    let bundle = Bundle::new("cat; echo told >&2");
+    fs::write(bundle.path("in"), "asked").unwrap();
+    let ended = bundle
+        .command(&["run", "ID"])
+        .stdin(Stdio::from(fs::File::open(bundle.path("in")).unwrap()))
+        .output()
+        .unwrap();
+    assert_eq!(
+        (ended.stdout, ended.stderr),
+        (b"asked".to_vec(), b"told\n".to_vec())
+    );
+}
+
+#[test]
+fn the_sample_bundle_is_closed_off() {
+    let script = "echo $$; cat /proc/sys/kernel/hostname; grep -E 'Cap(Eff|Bnd)|NoNewPrivs' /proc/self/status;
+        ulimit -n; touch /x 2>&1; cat /proc/keys; echo 1 2>&1 >/proc/sys/kernel/hostname; ls /proc/self/fd; id -u";
+    let bundle = Bundle::new(script);
+    let ended = bundle.run(&["run", "ID"]);
+    let lines: Vec<&str> = ended.out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "1",
+            "wharf",
+            "CapEff:\t0000000020000420",
+            "CapBnd:\t0000000020000420",
+            "NoNewPrivs:\t1",
+            "1024",
+            "touch: /x: Read-only file system",
+            "sh: can't create /proc/sys/kernel/hostname: Read-only file system",
+            // What hides the keys is empty. Three streams, and the listing's own descriptor.
+            "0",
+            "1",
+            "2",
+            "3",
+            "0",
+        ],
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn mounts_have_their_options() {
+    let mut bundle = Bundle::new(
+        "grep -E ' /(data|mnt|a|run) ' /proc/self/mounts; cat /data/file /a; touch /data/no",
+    );
+    fs::create_dir(bundle.path("data")).unwrap();
+    fs::write(bundle.path("data/file"), "of the host\n").unwrap();
+    let data = bundle.path("data");
+    // A relative source is the bundle's.
+    for mount in [
+        json!({"destination": "/data", "type": "bind", "source": data, "options": ["rbind", "ro", "nosuid"]}),
+        json!({"destination": "/a", "type": "none", "source": "data/file", "options": ["bind"]}),
+        json!({"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["noexec", "size=64k", "mode=700"]}),
+    ] {
+        bundle.push("/mounts", mount);
+    }
+    bundle.config["root"]["readonly"] = json!(false);
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let line = |place: &str| {
+        let found = ended.out.lines().find(|line| line.contains(place));
+        found
+            .unwrap_or_else(|| panic!("{place}: {ended:?}"))
+            .to_owned()
+    };
+    assert!(line(" /data ").contains(" ro,nosuid"));
+    assert!(line(" /mnt ").contains("noexec") && line(" /mnt ").contains("size=64k"));
+    assert!(
+        ended.out.ends_with("of the host\nof the host\n"),
+        "{ended:?}"
+    );
+    assert!(ended.err.contains("Read-only file system"), "{ended:?}");
+}
+
+#[test]
+fn a_seccomp_profile_counts() {
+    let mut bundle = Bundle::new("mkdir /tmp/x; echo $?");
+    bundle.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}],
+    });
+    let script = "busybox mkdir /tmp/x 2>&1; grep Seccomp: /proc/self/status";
+    bundle.config["process"]["args"] = json!(["sh", "-c", script]);
+    let out = bundle.run(&["run", "ID"]).out;
+    assert_eq!(
+        out,
+        "mkdir: can't create directory '/tmp/x': Operation not supported\nSeccomp:\t2\n"
+    );
+}
+
+#[test]
+fn a_container_has_groups_of_its_own_and_sees_them() {
+    let mut bundle = Bundle::new(
+        "cat /proc/self/cgroup; cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max",
+    );
+    if fs::metadata("/sys/fs/cgroup/memory").is_err() {
+        // On version 2 alone the one tree is there.
+        bundle.config["process"]["args"] = json!([
+            "sh",
+            "-c",
+            "cat /proc/self/cgroup; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max"
+        ]);
+    }
+    bundle.config["linux"]["resources"]["memory"] = json!({"limit": 33_554_432});
+    bundle.config["linux"]["resources"]["pids"] = json!({"limit": 77});
+    let out = bundle.run(&["run", "ID"]).good();
+    assert!(out.ends_with("33554432\n77\n"), "{out}");
+    for controller in ["memory", "cpuacct", "cpuset", "freezer", "pids", ""] {
+        let line = out.lines().find(|line| {
+            line.split(':')
+                .nth(1)
+                .unwrap_or_default()
+                .split(',')
+                .any(|one| one == controller)
+        });
+        if let Some(line) = line {
+            assert!(line.ends_with(&format!(":/{}", bundle.id)), "{line}");
+        }
+    }
+}
+
+#[test]
+fn limits_that_cannot_be_raised_are_lowered_with_one_warning() {
+    let mut bundle = Bundle::new("ulimit -n");
+    let limit = |kind: &str| json!({"type": kind, "soft": 1_073_741_816, "hard": 1_073_741_816});
+    bundle.config["process"]["rlimits"] = json!([limit("RLIMIT_NOFILE")]);
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let own = sys::process::capabilities().unwrap().effective & (1 << 24) != 0;
+    if own {
+        assert_eq!(ended.out, "1073741816\n");
+        return;
+    }
+    let hard = sys::process::limit(libc::RLIMIT_NOFILE).unwrap().1;
+    assert_eq!(ended.out, format!("{hard}\n"));
+    assert_eq!(ended.err.matches("level=warning").count(), 1, "{ended:?}");
+    assert!(ended.err.contains("RLIMIT_NOFILE"), "{ended:?}");
+}
+
+#[test]
+fn descriptors_are_preserved_by_number() {
+    let bundle = Bundle::new("cat /proc/self/fd/3; ls /proc/self/fd");
+    fs::write(bundle.path("kept"), "kept\n").unwrap();
+    let line = format!(
+        "exec 3<{} 4<&- 5</dev/null; exec {} --root {} run --preserve-fds 1 {}",
+        bundle.path("kept").display(),
+        crate::support::program(),
+        bundle.path("root").display(),
+        bundle.id
+    );
+    drop(bundle.command(&[]));
+    let ended = std::process::Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(bundle.path(""))
+        .output()
+        .unwrap();
+    // The listing's own is the fourth: what was open at 5 is not there.
+    assert_eq!(
+        String::from_utf8_lossy(&ended.stdout),
+        "kept\n0\n1\n2\n3\n4\n",
+        "{ended:?}"
+    );
+    let missing = bundle
+        .run(&["run", "--preserve-fds", "900", "ID"])
+        .sentence();
+    assert!(
+        missing.contains("preserved-fd") && missing.ends_with("is present"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn home_is_that_of_the_user() {
+    let mut bundle = Bundle::new("echo $HOME");
+    bundle.config["process"]["user"] = json!({"uid": 7, "gid": 7});
+    assert_eq!(bundle.run(&["run", "ID"]).good(), "/seven\n");
+}
+
+/// Sets a field, whose folders are made.
+fn set(config: &mut Value, pointer: &str, value: Value) {
+    let mut at = config;
+    for key in pointer.trim_start_matches('/').split('/') {
+        at = match at {
+            Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
+            other => &mut other[key],
+        };
+    }
+    *at = value;
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    let cases = [
+        (
+            "/linux/resources/blockIO",
+            json!({"weight": 100}),
+            "linux.resources.blockIO is not supported",
+        ),
+        (
+            "/linux/resources/unified",
+            json!({"a": "b"}),
+            "linux.resources.unified is not supported",
+        ),
+        (
+            "/linux/resources/cpu",
+            json!({"burst": 1}),
+            "linux.resources.cpu.burst is not supported",
+        ),
+        (
+            "/linux/intelRdt",
+            json!({"closID": "a"}),
+            "linux.intelRdt is not supported",
+        ),
+        (
+            "/linux/mountLabel",
+            json!("a"),
+            "linux.mountLabel is not supported",
+        ),
+        (
+            "/process/apparmorProfile",
+            json!("a"),
+            "process.apparmorProfile is not supported",
+        ),
+        (
+            "/process/selinuxLabel",
+            json!("a"),
+            "process.selinuxLabel is not supported",
+        ),
+        (
+            "/mounts/1/options",
+            json!(["tmpcopyup"]),
+            "mounts[1].options: the option \"tmpcopyup\" is not supported",
+        ),
+        (
+            "/linux/namespaces/0",
+            json!({"type": "time"}),
+            "a new time namespace is not supported",
+        ),
+    ];
+    for (pointer, value, words) in cases {
+        let mut bundle = Bundle::new("true");
+        set(&mut bundle.config, pointer, value);
+        let sentence = bundle.run(&["run", "ID"]).sentence();
+        assert!(sentence.ends_with(words), "{sentence}");
+    }
+}
+
+#[test]
+fn bad_configurations_give_one_clear_line() {
+    let cases = [
+        ("/ociVersion", json!("2.0.0"), "ociVersion"),
+        ("/ociVersion", Value::Null, "ociVersion"),
+        ("/process", Value::Null, "process"),
+        ("/process/args", json!([]), "args must not be empty"),
+        ("/process/args", json!("sh"), "process.args: invalid type"),
+        ("/process/cwd", json!("tmp"), "Cwd must be an absolute path"),
+        (
+            "/process/user/uid",
+            json!(-1),
+            "process.user.uid: invalid value",
+        ),
+        ("/root", Value::Null, "root: it is missing"),
+        (
+            "/root/path",
+            json!("/nowhere/at/all"),
+            "no such file or directory",
+        ),
+        ("/mounts/0/destination", json!("/"), "mounts[0].destination"),
+        ("/mounts/0/type", json!("nofs"), "/proc"),
+        (
+            "/linux/namespaces/0/path",
+            json!("/proc/self/nothing"),
+            "no such file or directory",
+        ),
+        (
+            "/linux/namespaces/0/type",
+            json!("moon"),
+            "linux.namespaces[0].type",
+        ),
+        ("/linux/namespaces/0/type", json!("mount"), "two namespaces"),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_MAYBE"}),
+            "linux.seccomp",
+        ),
+        (
+            "/linux/resources/devices/0/access",
+            json!("rwx"),
+            "linux.resources.devices[0].access",
+        ),
+        (
+            "/process/rlimits/0/type",
+            json!("RLIMIT_X"),
+            "process.rlimits[0].type",
+        ),
+    ];
+    for (pointer, value, words) in cases {
+        let mut bundle = Bundle::new("true");
+        set(&mut bundle.config, pointer, value.clone());
+        for verb in ["run", "create"] {
+            let sentence = bundle.run(&[verb, "ID"]).sentence();
+            assert!(sentence.contains(words), "{pointer} {value}: {sentence}");
+        }
+    }
+    let bundle = Bundle::new("true");
+    bundle.command(&[]);
+    for (text, words) in [
+        ("", "EOF"),
+        ("{", "EOF"),
+        ("[]", "invalid type"),
+        ("\u{1}", "expected value"),
+    ] {
+        fs::write(bundle.path("config.json"), text).unwrap();
+        let ended = std::process::Command::new(crate::support::program())
+            .arg("--root")
+            .arg(bundle.path("root"))
+            .args(["run", "--bundle"])
+            .arg(bundle.path(""))
+            .arg(&bundle.id)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(
+            told.contains(words) && told.lines().count() == 1,
+            "{text:?}: {told}"
+        );
+    }
+}

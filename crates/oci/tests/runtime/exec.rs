@@ -1,0 +1,157 @@
+//! Further processes in a container, and terminals.
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+
+use serde_json::json;
+
+use crate::support::Bundle;
+
+fn running() -> Bundle {
+    let bundle = Bundle::new("sleep 1000");
+    bundle.quietly(&["run", "-d", "ID"]);
+    bundle
+}
+
+#[test]
+fn a_process_joins_the_container() {
+    let bundle = running();
+    let exec = |words: &[&str]| bundle.run(&[&["exec"], words].concat());
+    assert_eq!(
+        exec(&["ID", "cat", "/proc/sys/kernel/hostname"]).good(),
+        "wharf\n"
+    );
+    assert_eq!(exec(&["ID", "sh", "-c", "exit 9"]).status, Some(9));
+    let groups = exec(&["ID", "cat", "/proc/self/cgroup"]).good();
+    assert!(groups.contains(&format!(":/{}", bundle.id)), "{groups}");
+    let script = "id -u; id -g; id -G; echo $A $HOME; ls -d .; grep CapEff /proc/self/status";
+    let line = [
+        "--user",
+        "7:8",
+        "-g",
+        "9",
+        "--env",
+        "A=b",
+        "--cwd",
+        "/tmp",
+        "--cap",
+        "CAP_NET_ADMIN",
+        "ID",
+        "sh",
+        "-c",
+        script,
+    ];
+    let out = exec(&line).good();
+    assert_eq!(out, "7\n8\n8 9\nb /seven\n.\nCapEff:\t0000000000001000\n");
+    assert_eq!(exec(&["ID", "nope"]).status, Some(255));
+    let sentence = exec(&["--cwd", "/nope", "ID", "true"]).sentence();
+    assert!(sentence.contains("chdir to cwd"), "{sentence}");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn a_process_of_a_file_is_detached_with_its_number_told() {
+    let bundle = running();
+    let process =
+        json!({"args": ["sleep", "1000"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 7}});
+    fs::write(bundle.path("process.json"), process.to_string()).unwrap();
+    bundle.quietly(&[
+        "exec",
+        "-d",
+        "--process",
+        "process.json",
+        "--pid-file",
+        "pid",
+        "ID",
+    ]);
+    let pid: i64 = fs::read_to_string(bundle.path("pid"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let pids = bundle.run(&["ps", "--format", "json", "ID"]).good();
+    assert!(pids.contains(&pid.to_string()), "{pids}");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.contains("Uid:\t7\t7\t7\t7"), "{status}");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn a_held_container_takes_no_process() {
+    let bundle = running();
+    bundle.run(&["pause", "ID"]).good();
+    let sentence = bundle.run(&["exec", "ID", "true"]).sentence();
+    assert!(
+        sentence.contains("cannot exec in a paused container"),
+        "{sentence}"
+    );
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+/// Takes the terminal that is sent to a socket.
+fn receive(listener: &UnixListener) -> fs::File {
+    let (connection, _) = listener.accept().unwrap();
+    let mut name = [0; 64];
+    let received =
+        sys::fdpass::recv(connection.as_fd(), &mut name, sys::fdpass::Wait::Block).unwrap();
+    fs::File::from(received.descriptors.into_iter().next().unwrap())
+}
+
+fn read_until_end(mut terminal: fs::File) -> String {
+    let (mut text, mut piece) = (Vec::new(), [0; 1024]);
+    // A terminal whose processes are gone answers EIO.
+    while let Ok(count @ 1..) = terminal.read(&mut piece) {
+        text.extend_from_slice(&piece[..count]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn a_terminal_is_handed_over_a_socket() {
+    let mut bundle = Bundle::new("tty; stty size; ls -l /dev/console >/dev/null && echo console");
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.config["process"]["consoleSize"] = json!({"height": 11, "width": 22});
+    let socket = bundle.path("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let refused = bundle.run(&["create", "ID"]).sentence();
+    assert!(refused.contains("cannot allocate tty"), "{refused}");
+    bundle.create(&["--console-socket", "socket"]);
+    let terminal = receive(&listener);
+    bundle.run(&["start", "ID"]).good();
+    assert_eq!(
+        read_until_end(terminal),
+        "/dev/pts/0\r\n11 22\r\nconsole\r\n"
+    );
+    bundle.await_status("stopped");
+    bundle.run(&["delete", "ID"]).good();
+}
+
+#[test]
+fn a_process_that_joins_has_a_terminal_too() {
+    let bundle = running();
+    let listener = UnixListener::bind(bundle.path("socket")).unwrap();
+    bundle.quietly(&[
+        "exec",
+        "-d",
+        "-t",
+        "--console-socket",
+        "socket",
+        "ID",
+        "tty",
+    ]);
+    assert_eq!(read_until_end(receive(&listener)), "/dev/pts/0\r\n");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn a_waiting_run_lends_its_own_streams_to_a_terminal() {
+    let mut bundle = Bundle::new("tty; exit 3");
+    bundle.config["process"]["terminal"] = json!(true);
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!(
+        (ended.status, ended.out.as_str()),
+        (Some(3), "/dev/pts/0\r\n"),
+        "{ended:?}"
+    );
+}

@@ -1,0 +1,251 @@
+//! A container's life, a command a step.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+use serde_json::Value;
+
+use crate::support::Bundle;
+
+#[test]
+fn a_container_is_created_started_and_deleted() {
+    let bundle = Bundle::new("echo runs; sleep 1000");
+    let pid_file = bundle.path("pid");
+    bundle.create(&["--pid-file", pid_file.to_str().unwrap()]);
+    let state = bundle.state();
+    assert_eq!(state["status"], "created");
+    let pid = state["pid"].as_i64().unwrap();
+    assert_eq!(fs::read_to_string(&pid_file).unwrap(), pid.to_string());
+    let program = || fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert!(!program().ends_with("busybox"));
+    assert_eq!(bundle.out(), "");
+    bundle.run(&["start", "ID"]).good();
+    assert_eq!(
+        fs::read_link(format!("/proc/{pid}/exe"))
+            .unwrap()
+            .file_name()
+            .unwrap(),
+        "busybox"
+    );
+    assert_eq!(bundle.status(), "running");
+    assert_eq!(
+        bundle.run(&["start", "ID"]).sentence(),
+        "cannot start an already running container"
+    );
+    assert_eq!(
+        bundle.run(&["delete", "ID"]).sentence(),
+        format!(
+            "cannot delete container {} that is not stopped: running",
+            bundle.id
+        )
+    );
+    bundle.run(&["kill", "ID", "KILL"]).good();
+    bundle.await_status("stopped");
+    assert_eq!(bundle.state()["pid"], 0);
+    assert_eq!(
+        bundle.run(&["kill", "ID"]).sentence(),
+        "container not running"
+    );
+    assert_eq!(
+        bundle.run(&["start", "ID"]).sentence(),
+        "cannot start a container that has stopped"
+    );
+    assert_eq!(bundle.out(), "runs\n");
+    bundle.run(&["delete", "ID"]).good();
+    assert_eq!(
+        bundle.run(&["state", "ID"]).sentence(),
+        "container does not exist"
+    );
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn what_keeps_a_program_from_running_is_told_by_create() {
+    for (program, words) in [
+        ("nope", "exec: \"nope\": executable file not found in $PATH"),
+        (
+            "/nope",
+            "exec: \"/nope\": stat /nope: no such file or directory",
+        ),
+        ("/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
+        ("/etc", "exec: \"/etc\": is a directory"),
+    ] {
+        let mut bundle = Bundle::new("");
+        bundle.config["process"]["args"] = serde_json::json!([program]);
+        for verb in ["create", "run"] {
+            assert_eq!(
+                bundle.run(&[verb, "ID"]).sentence(),
+                format!("wharf-runtime {verb} failed: unable to start container process: {words}")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_created_container_can_be_deleted() {
+    let bundle = Bundle::new("echo runs");
+    bundle.create(&[]);
+    bundle.run(&["delete", "ID"]).good();
+    assert_eq!(bundle.out(), "");
+}
+
+#[test]
+fn names_are_taken_once() {
+    let bundle = Bundle::new("sleep 1000");
+    bundle.create(&[]);
+    assert!(
+        bundle
+            .run(&["create", "ID"])
+            .sentence()
+            .ends_with("container with given ID already exists")
+    );
+    assert!(
+        bundle
+            .run(&["run", "a/b"])
+            .sentence()
+            .ends_with("invalid container ID format")
+    );
+    assert_eq!(bundle.status(), "created");
+    bundle.run(&["delete", "ID"]).good();
+}
+
+#[test]
+fn a_container_is_paused_and_resumed() {
+    let bundle = Bundle::new("while :; do :; done");
+    bundle.quietly(&["run", "-d", "ID"]);
+    let used = || {
+        let text = bundle.run(&["events", "--stats", "ID"]).good();
+        let stats: Value = serde_json::from_str(&text).unwrap();
+        stats["data"]["cpu"]["usage"]["total"].as_u64().unwrap()
+    };
+    bundle.run(&["pause", "ID"]).good();
+    assert_eq!(bundle.status(), "paused");
+    assert_eq!(
+        bundle.run(&["pause", "ID"]).sentence(),
+        "container already paused"
+    );
+    let before = used();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(used(), before, "no progress while it is held");
+    bundle.run(&["resume", "ID"]).good();
+    assert_eq!(
+        bundle.run(&["resume", "ID"]).sentence(),
+        "container not paused"
+    );
+    while used() == before {}
+    bundle.run(&["pause", "ID"]).good();
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn containers_are_listed() {
+    let bundle = Bundle::new("sleep 1000");
+    assert_eq!(bundle.run(&["list", "-f", "json"]).good(), "null");
+    bundle.create(&[]);
+    assert_eq!(
+        bundle.run(&["list", "-q"]).good(),
+        format!("{}\n", bundle.id)
+    );
+    let listed: Value =
+        serde_json::from_str(&bundle.run(&["list", "--format=json"]).good()).unwrap();
+    assert_eq!(listed[0]["id"], bundle.id.as_str());
+    assert_eq!(listed[0]["status"], "created");
+    let table = bundle.run(&["list"]).good();
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(table.starts_with("ID "), "{table}");
+    let pids: Value =
+        serde_json::from_str(&bundle.run(&["ps", "-f", "json", "ID"]).good()).unwrap();
+    assert_eq!(pids, serde_json::json!([bundle.state()["pid"]]));
+    bundle.run(&["delete", "ID"]).good();
+}
+
+#[test]
+fn limits_are_changed_while_it_runs() {
+    let bundle = Bundle::new("sleep 1000");
+    bundle.quietly(&["run", "-d", "ID"]);
+    let limits = || {
+        let stats: Value =
+            serde_json::from_str(&bundle.run(&["events", "--stats", "ID"]).good()).unwrap();
+        let limit = |pointer: &str| stats.pointer(pointer).unwrap().as_u64().unwrap();
+        (limit("/data/memory/usage/limit"), limit("/data/pids/limit"))
+    };
+    bundle
+        .run(&["update", "--memory", "32m", "--pids-limit", "20", "ID"])
+        .good();
+    assert_eq!(limits(), (32 << 20, 20));
+    fs::write(bundle.path("r.json"), r#"{"memory": {"limit": 67108864}}"#).unwrap();
+    bundle.run(&["update", "-r", "r.json", "ID"]).good();
+    assert_eq!(limits(), (64 << 20, 20));
+    let refused = bundle
+        .run(&["update", "--blkio-weight", "10", "ID"])
+        .sentence();
+    assert!(refused.contains("blockIO is not supported"), "{refused}");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn signals_reach_the_process_through_a_waiting_run() {
+    let bundle = Bundle::new("trap 'exit 5' USR1; echo ready; while :; do sleep 0.01; done");
+    let mut run = bundle
+        .command(&["run", "ID"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = run.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    sys::process::kill(run.id().cast_signed(), libc::SIGUSR1).unwrap();
+    let status = run.wait().unwrap();
+    assert_eq!((status.code(), status.signal()), (Some(5), None));
+}
+
+#[test]
+fn errors_go_to_the_log_in_its_form() {
+    let bundle = Bundle::new("true");
+    let log = bundle.path("log");
+    let words = [
+        "--log",
+        log.to_str().unwrap(),
+        "--log-format",
+        "json",
+        "start",
+        "ID",
+    ];
+    let ended = bundle.run(&words);
+    assert_eq!(
+        (ended.status, ended.err.as_str()),
+        (Some(1), "container does not exist\n")
+    );
+    let line: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!(
+        (line["level"].as_str(), line["msg"].as_str()),
+        (Some("error"), Some("container does not exist"))
+    );
+    assert!(line["time"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn what_a_killed_command_left_can_be_deleted() {
+    let bundle = Bundle::new("true");
+    fs::create_dir_all(bundle.path("root").join(&bundle.id)).unwrap();
+    assert_eq!(
+        bundle.run(&["state", "ID"]).sentence(),
+        "container does not exist"
+    );
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn what_is_built_is_told() {
+    let bundle = Bundle::new("true");
+    let features: Value = serde_json::from_str(&bundle.run(&["features"]).good()).unwrap();
+    let namespaces = features["linux"]["namespaces"].as_array().unwrap();
+    assert!(!namespaces.iter().any(|kind| kind == "time"));
+    for verb in ["checkpoint", "restore"] {
+        assert_eq!(
+            bundle.run(&[verb, "ID"]).sentence(),
+            format!("wharf-runtime {verb} is not supported")
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! The command on real bundles. Every case ends with a look for what it may have left.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bundles;
+mod exec;
+mod hooks;
+mod life;
+mod support;
