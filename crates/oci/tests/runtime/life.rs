@@ -18,6 +18,9 @@ fn a_container_is_created_started_and_deleted() {
     assert_eq!(fs::read_to_string(&pid_file).unwrap(), pid.to_string());
     let program = || fs::read_link(format!("/proc/{pid}/exe")).unwrap();
     assert!(!program().ends_with("busybox"));
+    // A container that executes it again, or waits for its end, cannot write to it.
+    let mount = rustix::fs::statvfs(format!("/proc/{pid}/exe")).unwrap();
+    assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
     assert_eq!(bundle.out(), "");
     bundle.run(&["start", "ID"]).good();
     assert_eq!(
