@@ -23,7 +23,7 @@ pub struct Census {
 /// more containers than this, so a leak shows.
 fn slack(kind: &str) -> usize {
     match kind {
-        "descriptor of the daemon" => 4,
+        "descriptor of the daemon" | "descriptor of the launcher" => 4,
         "veth" => 2,
         _ => 0,
     }
@@ -34,7 +34,7 @@ impl Census {
     ///
     /// Mounts in every mount namespace of the sandbox, cgroups of this instance in every
     /// hierarchy, links and nftables rules of the sandbox's network, network namespaces,
-    /// processes, the daemon's descriptors, and files below the engine's folders.
+    /// processes, the daemon's and the launcher's descriptors, and files below the engine's folders.
     pub(crate) fn take(sandbox: &Sandbox, instance: &str, folders: &[PathBuf]) -> Self {
         let mut census = Census::default();
         let mut seen = BTreeSet::new();
@@ -42,11 +42,16 @@ impl Census {
             // Launcher, shims and the one that is kept ready share a command line.
             match container_of_shim(&process.folder) {
                 Some(id) => census.count("shim of container", id),
-                None => census.count("process", process.command.clone()),
+                None => {
+                    census.count("process", process.command.clone());
+                    if process.command.ends_with(" launcher") {
+                        census.descriptors("descriptor of the launcher", &process.folder);
+                    }
+                }
             }
             census.namespace(&process.folder, &mut seen);
             if process.command.contains(" daemon ") {
-                census.descriptors(&process.folder);
+                census.descriptors("descriptor of the daemon", &process.folder);
             }
         }
         census.cgroups(instance);
@@ -87,8 +92,8 @@ impl Census {
         *self.counts.entry((kind, what)).or_default() += 1;
     }
 
-    /// What the daemon holds open, by what it is, since numbers move.
-    fn descriptors(&mut self, process: &Path) {
+    /// What a process that outlives containers holds open, by what it is, since numbers move.
+    fn descriptors(&mut self, kind: &'static str, process: &Path) {
         let links = fs::read_dir(process.join("fd"))
             .into_iter()
             .flatten()
@@ -98,7 +103,7 @@ impl Census {
             let text = link.to_string_lossy().into_owned();
             // socket:[123]: the number is the inode's and changes with every connection.
             let name = text.split(":[").next().unwrap_or("?").to_owned();
-            self.count("descriptor of the daemon", name);
+            self.count(kind, name);
         }
     }
 
@@ -215,6 +220,11 @@ impl Difference {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.facts.is_empty()
+    }
+
+    /// Whether there is something of a kind.
+    pub fn has(&self, kind: &str) -> bool {
+        self.facts.iter().any(|(found, _)| *found == kind)
     }
 }
 

@@ -3,13 +3,17 @@
 use std::fs;
 use std::time::Duration;
 
-use testkit::{Engine, eventually};
+use testkit::{Census, Engine, eventually};
 
 #[test]
 fn a_leaked_shim_and_a_second_process_are_reported() {
     Engine::run(|engine| {
         engine.load_busybox();
         let before = engine.settled();
+        let all = before.beyond(&Census::default());
+        for of in ["daemon", "launcher"] {
+            assert!(all.has(&format!("descriptor of the {of}")), "{all}");
+        }
         engine
             .d(&["run", "-d", "--name", "cc", "busybox", "sleep", "1000"])
             .ok();
