@@ -43,6 +43,13 @@ impl Follower {
         fs::metadata(&self.output).map_or(0, |about| about.len() as usize / WIDTH)
     }
 
+    /// Waits until it follows: it has seen the first block.
+    #[track_caller]
+    fn is_there(&self) {
+        let first = || (self.seen() >= BLOCK).then_some(());
+        eventually("a follower is there", PATIENCE, first);
+    }
+
     /// Waits for its end: it has seen every line once.
     #[track_caller]
     fn finish(self) {
@@ -83,16 +90,16 @@ fn numbers(path: &Path) -> Vec<usize> {
         .collect()
 }
 
-/// Runs the writer of so many lines through so many files, which begins when there is a file `go`. While there is a file `slow` it writes 80 blocks, slowly,
+/// Runs the writer of so many lines through so many files, which goes on after its first block when there is a file `go`. While there is a file `slow` it writes 80 blocks, slowly,
 /// and then waits until that is gone.
 fn write(engine: &Engine, files: &str, lines: usize) {
     let bind = format!("{}:/out", engine.folder().display());
     let script = format!(
-        "until [ -e /out/go ]; do sleep 0.05; done
-        i=0; slow=0
+        "i=0; slow=0
         while [ $i -lt {lines} ]; do
             awk -v i=$i 'BEGIN {{ for (n = i; n < i + {BLOCK}; n++) printf \"%06d%{}s\\n\", n, \"x\" }}'
             i=$((i + {BLOCK}))
+            until [ -e /out/go ]; do sleep 0.05; done
             if [ -e /out/slow ]; then
                 sleep 0.02; slow=$((slow + 1))
                 while [ $slow -ge 80 -a -e /out/slow ]; do sleep 0.02; done
@@ -123,7 +130,7 @@ fn three_followers_see_every_line_once_however_files_change() {
             (engine.docker(FOLLOW), "three"),
         ]
         .map(|(command, name)| Follower::start(command, folder.join(name)));
-        std::thread::sleep(Duration::from_millis(300));
+        followers.iter().for_each(Follower::is_there);
         fs::write(folder.join("go"), "").unwrap();
         followers.into_iter().for_each(Follower::finish);
         let sizes: Vec<u64> = fs::read_dir(engine.data_root().join("v1/containers"))
@@ -149,7 +156,7 @@ fn three_followers_see_every_line_once_though_the_daemon_is_killed() {
         write(engine, "600", LINES);
         let followers = ["one", "two", "three"]
             .map(|name| Follower::start(engine.wharf(FOLLOW), folder.join(name)));
-        std::thread::sleep(Duration::from_millis(300));
+        followers.iter().for_each(Follower::is_there);
         fs::write(folder.join("go"), "").unwrap();
         let all_have = |count: usize| {
             eventually("a part of the log", PATIENCE, || {
@@ -181,7 +188,7 @@ fn a_follower_that_stops_for_a_while_holds_up_nobody_and_loses_nothing() {
         let folder = engine.folder();
         write(engine, "3", FEW);
         let follower = Follower::start(engine.wharf(FOLLOW), folder.join("one"));
-        std::thread::sleep(Duration::from_millis(300));
+        follower.is_there();
         follower.signal("STOP");
         let begin = Instant::now();
         fs::write(folder.join("slow"), "").unwrap();

@@ -190,7 +190,11 @@ fn a_port_in_use_is_refused_and_leaves_no_half_started_container() {
             .args(["nc", "-ll", "-p", "9999", "-e", "true"])
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(300));
+        eventually("it listens", Duration::from_secs(20), || {
+            let mut list = engine.sandbox().network_command("ss");
+            list.args(["-Hltn", "sport", "=", ":9999"]);
+            (!run(list, b"").ok().text().is_empty()).then_some(())
+        });
         let taken = engine
             .d(&["run", "--rm", "-p", "9999:80", "busybox", "true"])
             .fails_with(125);

@@ -93,12 +93,21 @@ fn containers_go_on_without_a_daemon_and_are_known_to_the_next() {
 fn an_attached_client_loses_no_byte_and_wharf_learns_the_status() {
     Engine::run(|engine| {
         engine.load_busybox();
-        let script = "i=0; while [ $i -lt 60 ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 6";
-        let command = engine.wharf(&["run", "--rm", "busybox", "sh", "-c", script]);
+        let script = "i=0; while [ $i -lt 60 ]; do echo $i; echo $i > /out/at; i=$((i+1)); sleep 0.05; done; exit 6";
+        let bind = format!("{}:/out", engine.folder().display());
+        let args = ["run", "--rm", "-v", &bind, "busybox", "sh", "-c", script];
+        let command = engine.wharf(&args);
         let client = std::thread::spawn(move || testkit::run(command, b""));
-        std::thread::sleep(Duration::from_millis(800));
+        let file = engine.folder().join("at");
+        let comes_to = |line: u32| {
+            eventually("the program has come on", Duration::from_secs(60), || {
+                let at = std::fs::read_to_string(&file).ok()?;
+                (at.trim().parse::<u32>().ok()? >= line).then_some(())
+            });
+        };
+        comes_to(10);
         engine.kill_daemon();
-        std::thread::sleep(Duration::from_millis(500));
+        comes_to(20);
         engine.start_daemon();
         let done = client.join().unwrap();
         let numbers: Vec<_> = done

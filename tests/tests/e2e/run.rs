@@ -210,12 +210,13 @@ fn a_terminal_has_job_control_its_size_and_detach_keys() {
             terminal.expect("31 97");
             terminal.resize(40, 120);
             terminal.signal(28);
-            std::thread::sleep(std::time::Duration::from_millis(300));
-            terminal.send("stty size\n");
-            terminal.expect("40 120");
+            terminal.send(
+                "until [ \"$(stty size)\" = '40 120' ]; do sleep 0.05; done; echo re''sized\n",
+            );
+            terminal.expect("resized");
             // Ctrl-C ends the foreground program, not the shell.
-            terminal.send("sleep 100\n");
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            terminal.send("sh -c 'echo be''gun; exec sleep 100'\n");
+            terminal.expect("begun");
             terminal.send("\x03");
             terminal.send("echo al''ive\n");
             terminal.expect("alive");
