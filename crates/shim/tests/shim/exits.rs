@@ -1,5 +1,6 @@
 //! Starts, exits, restarts, and daemons that come and go.
 
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -150,14 +151,16 @@ fn large_launch() {
 fn stop_kills() {
     // Process 1 of a namespace gets only signals that it handles.
     let mut container =
-        Container::shell("trap 'echo stopping' TERM; while true; do sleep 0.05; done");
+        Container::shell("trap 'echo stopping' TERM; echo ready; while true; do sleep 0.05; done");
     container.launch.restart = RestartPolicy {
         kind: RestartKind::Always,
         max_retries: 0,
     };
     let mut client = container.client(false, Framing::Raw);
     let mut running = container.launch().unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    let mut ready = [0; 6];
+    client.read_exact(&mut ready).unwrap();
+    assert_eq!(&ready, b"ready\n");
     let begun = Instant::now();
     running
         .ask(&Request::Stop(StopRequest {
