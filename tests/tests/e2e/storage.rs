@@ -344,6 +344,31 @@ fn an_empty_volume_is_filled_whenever_a_container_begins() {
 }
 
 #[test]
+fn the_engines_files_are_seen_through_what_lies_on_their_folder() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let own = engine.folder().join("own");
+        fs::write(&own, "mine\n").unwrap();
+        let own = format!("{}:/etc/hostname", own.display());
+        let words = "cat /etc/hostname; grep -c localhost /etc/hosts; grep -c . /etc/resolv.conf";
+        for source in [&["-v", "vol:/etc"][..], &["--tmpfs", "/etc"]] {
+            let run = ["run", "--rm", "-h", "given", "--dns", "192.0.2.1"];
+            let command = ["busybox", "sh", "-c", words];
+            let done = engine.d(&[&run[..], source, &command].concat()).ok();
+            let lines: Vec<_> = done.stdout.lines().collect();
+            assert!(
+                lines[0] == "given" && !lines[1..].contains(&"0"),
+                "{lines:?}"
+            );
+            // What a user puts in a file's place is what is there.
+            let both = [&run[..], source, &["-v", &own], &command].concat();
+            assert!(engine.d(&both).ok().stdout.starts_with("mine\n"));
+        }
+        engine.d(&["volume", "rm", "vol"]).ok();
+    });
+}
+
+#[test]
 fn a_bound_dev_is_left_as_it_is() {
     Engine::run(|engine| {
         engine.load_busybox();

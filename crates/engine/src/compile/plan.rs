@@ -184,15 +184,18 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         None if modes.ipc == IpcMode::Host => NsMode::Host,
         None => NsMode::New,
     };
-    for (target, file) in parts.files {
-        let mut mount = mounts::detached(target, descriptors.slot(file), false);
-        if host.readonly_rootfs {
-            mount.attrs.set |= runtime::plan::attr::READ_ONLY;
-        }
-        mounts.push(mount);
+    let (below, above): (Vec<_>, Vec<_>) = parts.files.into_iter().partition(|(target, _)| {
+        let mut users = parts.mounts.iter();
+        users.any(|mount| mounts::lies_over(mount.spec, target))
+    });
+    for (target, file) in below {
+        mounts.push(mounts::own_file(target, descriptors.slot(file), host));
     }
     for mount in parts.mounts {
         mounts.push(mounts::user_mount(mount, descriptors));
+    }
+    for (target, file) in above {
+        mounts.push(mounts::own_file(target, descriptors.slot(file), host));
     }
     let pid = match parts.pid {
         Some(namespace) => NsMode::Join(descriptors.slot(namespace)),

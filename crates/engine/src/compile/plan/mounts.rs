@@ -1,12 +1,14 @@
 //! Entries of a plan's list of mounts.
 
+use std::path::Path;
+
 use api_types::HostConfig;
 use runtime::defaults;
 use runtime::plan::{FdSlot, MountAttrs, MountEntry, MountKind, Propagation, TargetKind, attr};
 
 use super::{Descriptors, OpenMount};
 use crate::compile::modes::{IpcMode, Modes};
-use crate::compile::mounts::Source;
+use crate::compile::mounts::{MountSpec, Source};
 
 /// What every container has mounted, as far as its modes leave it.
 pub(super) fn base_mounts(host: &HostConfig, modes: &Modes) -> Vec<MountEntry> {
@@ -45,6 +47,22 @@ pub(super) fn detached(target: &str, slot: FdSlot, folder: bool) -> MountEntry {
             TargetKind::File
         },
     }
+}
+
+/// /etc/hosts and the like.
+pub(super) fn own_file(target: &str, slot: FdSlot, host: &HostConfig) -> MountEntry {
+    let mut mount = detached(target, slot, false);
+    if host.readonly_rootfs {
+        mount.attrs.set |= attr::READ_ONLY;
+    }
+    mount
+}
+
+/// Whether what a user mounts goes on top of one of these files. It does when it is in the file's own place. A folder
+/// around it lies below, as in docker, unless what is mounted on that appears on the host too.
+pub(super) fn lies_over(user: &MountSpec, file: &str) -> bool {
+    let is_shared = matches!(user.propagation.as_str(), "shared" | "rshared");
+    user.target == file || is_shared && Path::new(file).starts_with(&user.target)
 }
 
 /// What a user asked for.
