@@ -7,7 +7,8 @@ use crate::filters::Filters;
 use crate::outcome::{EngineError, Result};
 
 impl Engine {
-    /// Removes images without a name; with the filter `dangling=false` all that no container uses.
+    /// Removes images without a name; with the filter `dangling=false` all that no container uses. What is left of
+    /// transfers that were given up is of no image: it goes too, unless labels or a time narrow the choice.
     pub async fn prune_images(&self, filters: Filters) -> Result<ImagesPruneReport> {
         filters.check(&["dangling", "label", "label!", "until"])?;
         let dangling = !filters
@@ -50,6 +51,12 @@ impl Engine {
             }
         }
         report.space_reclaimed = before.saturating_sub(self.image_bytes());
+        if !["label", "label!", "until"]
+            .iter()
+            .any(|key| filters.has(key))
+        {
+            report.space_reclaimed += self.prune_partials().await?;
+        }
         Ok(report)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_types::ImageDeleted;
 use types::{Digest, Reference};
@@ -12,6 +13,9 @@ use crate::engine::Engine;
 use crate::events;
 use crate::outcome::{EngineError, Result};
 use crate::store::{Durability, ImageRow, LayerRow, rows};
+
+/// For so long a pull that was given up can be continued where it was.
+const PARTIALS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Engine {
     /// Ids of images that containers were made from.
@@ -269,7 +273,7 @@ impl Engine {
             .collect()
     }
 
-    /// Removes layers and blobs that nothing refers to.
+    /// Removes layers and blobs that nothing refers to, and what is left of transfers that nobody came back for.
     pub(crate) async fn collect(&self) -> Result<()> {
         self.collect_layers().await?;
         // The last transfer that ends collects what is left by then.
@@ -284,7 +288,19 @@ impl Engine {
                     content.remove(&digest)?;
                 }
             }
+            content.prune_ingest(PARTIALS_KEPT)?;
             Ok(())
+        })
+        .await
+    }
+
+    /// Removes what is left of transfers that were given up, unless one is under way; gives the bytes that it took.
+    pub(crate) async fn prune_partials(&self) -> Result<u64> {
+        let Ok(_transfers) = self.inner().transfers.try_write() else {
+            return Ok(0);
+        };
+        self.blocking("prune", |engine| {
+            Ok(engine.inner().content.prune_ingest(Duration::ZERO)?)
         })
         .await
     }

@@ -3,21 +3,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use api_types::Progress;
-use engine::{Engine, EngineError, ImageListOptions, RemoveOptions};
+use engine::{Engine, EngineError, Filters, ImageListOptions, RemoveOptions};
 use tokio::sync::mpsc;
 use types::Digest;
 
 use crate::kit::{self, Roots, eventually, request, run_container};
 
-pub(crate) const TESTS: [(&str, fn()); 3] = [
+pub(crate) const TESTS: [(&str, fn()); 4] = [
     (
         "an_archive_is_loaded_and_saved",
         an_archive_is_loaded_and_saved,
     ),
     ("an_image_is_pulled", an_image_is_pulled),
     ("images_in_use_are_kept", images_in_use_are_kept),
+    (
+        "what_is_left_of_a_pull_does_not_stay_for_ever",
+        what_is_left_of_a_pull_does_not_stay_for_ever,
+    ),
 ];
 
 fn tar(folder: &Path, archive: &Path, members: &[&str]) {
@@ -316,6 +321,54 @@ fn images_in_use_are_kept() {
             .start(&id, None)
             .await
             .expect("its layers are there still");
+        kit::clean_up(engine).await;
+    });
+}
+
+fn what_is_left_of_a_pull_does_not_stay_for_ever() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = Engine::open(roots.config()).await.expect("open");
+        let ingest = roots.folder.path().join("data/v1/ingest");
+        let partial = |text: &str, days: u64| {
+            let path = ingest.join(Digest::sha256(text.as_bytes()).hex());
+            fs::write(&path, vec![b'x'; 1 << 20]).expect("a partial blob");
+            let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+            let file = fs::File::options().write(true).open(&path).expect("open");
+            file.set_modified(then).expect("an older time");
+            path
+        };
+        let (new, old) = (partial("new", 6), partial("old", 8));
+        let total = async || {
+            let usage = engine.df().await.expect("df").image_usage;
+            usage.expect("images").total_size
+        };
+        let before = total().await;
+        // Any collection will do.
+        let folder = tempfile::tempdir().expect("a folder");
+        load(&engine, &archive(folder.path(), "ship:1")).await;
+        engine
+            .image_remove("ship:1", false, false)
+            .await
+            .expect("remove");
+        assert!(new.exists() && !old.exists());
+        assert_eq!(before - total().await, 1 << 20);
+        let mut narrow = Filters::default();
+        narrow.add("label", "none");
+        let report = engine.prune_images(narrow).await.expect("prune");
+        assert_eq!(report.space_reclaimed, 0);
+        assert!(new.exists());
+        let report = engine
+            .prune_images(Filters::default())
+            .await
+            .expect("prune");
+        assert_eq!(report.space_reclaimed, 1 << 20);
+        assert!(!new.exists());
+        assert_eq!(before - total().await, 2 << 20);
+        let old = partial("old", 8);
+        kit::clean_up(engine).await;
+        let engine = Engine::open(roots.config()).await.expect("open again");
+        assert!(!old.exists());
         kit::clean_up(engine).await;
     });
 }
