@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use runtime::Prepared;
 use runtime::cgroup::{Group, Layout, Parent};
-use runtime::plan::Plan;
+use runtime::plan::{NsMode, Plan};
 use runtime::spawn::{self, Spawned, Stdio, Stream};
 use runtime::{Fault, Step};
 
@@ -155,7 +155,8 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
         owner: rustix::process::getuid().as_raw(),
         annotations,
         cgroup: compiled.cgroup.clone(),
-        user_namespace: compiled.plan.namespaces.user == runtime::plan::NsMode::New,
+        user_namespace: compiled.plan.namespaces.user == NsMode::New,
+        time_namespace: compiled.plan.namespaces.time != NsMode::Host,
         process: spec.process.clone().unwrap_or_else(Process::default),
         seccomp: spec.linux().seccomp.clone(),
         hooks: spec.hooks.clone(),

@@ -194,7 +194,7 @@ object!(Hook {
 object!(Linux {
     uid_mappings: Vec<IdMapping>,
     gid_mappings: Vec<IdMapping>,
-    time_offsets: Value,
+    time_offsets: BTreeMap<String, TimeOffset>,
     sysctl: BTreeMap<String, String>,
     resources: Resources,
     cgroups_path: String,
@@ -209,6 +209,11 @@ object!(Linux {
     intel_rdt: Value,
     memory_policy: Value,
     personality: Personality,
+});
+
+object!(TimeOffset {
+    secs: i64,
+    nanosecs: u32,
 });
 
 object!(Namespace {

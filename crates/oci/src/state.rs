@@ -77,6 +77,9 @@ pub(crate) struct Record {
     /// It has a user namespace of its own.
     #[serde(default)]
     pub(crate) user_namespace: bool,
+    /// It has a time namespace of its own.
+    #[serde(default)]
+    pub(crate) time_namespace: bool,
     /// The configuration's process, from which further ones take what they are not told.
     #[serde(default)]
     pub(crate) process: Process,

@@ -127,6 +127,8 @@ steps! {
     Execute = 50,
     /// Waiting at the gate for the word to start.
     Gate = 51,
+    /// Making the time namespace, or setting its clocks.
+    TimeNamespace = 53,
     /// A mount would hide a part of the container's procfs, or all of it; the index is the mount's.
     ProcSafety = 52,
 }
@@ -342,6 +344,7 @@ fn phrase(step: Step) -> &'static str {
         Step::NoNewPrivileges => "prctl(PR_SET_NO_NEW_PRIVS)",
         Step::ParentDeath => "prctl(PR_SET_PDEATHSIG)",
         Step::Cleanup => "closing descriptors before the program",
+        Step::TimeNamespace => "making the time namespace",
         Step::Gate => "waiting for the start",
         Step::Init => "starting the program below the container's init",
         // Described with what the plan says about them, before this is asked.

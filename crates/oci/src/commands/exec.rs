@@ -121,6 +121,7 @@ fn start(
             .map(|size| (size.height.unwrap_or(0), size.width.unwrap_or(0))),
         cgroup: CgroupEntry { dirs, unified },
         user_namespace: record.user_namespace,
+        time_namespace: record.time_namespace,
     };
     let prepared = PreparedExec::new(plan)?;
     let inherit = Stdio {

@@ -65,7 +65,7 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
         ],
         "mountOptions": options,
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": CapSet::ALL.iter().map(|one| one.to_string()).collect::<Vec<_>>(),
             "cgroup": {
                 "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false,

@@ -77,6 +77,7 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Resu
         plan.uid_map = namespaces::id_map("linux.uidMappings", linux.uid_mappings.as_deref())?;
         plan.gid_map = namespaces::id_map("linux.gidMappings", linux.gid_mappings.as_deref())?;
     }
+    plan.time_offsets = namespaces::time_offsets(linux.time_offsets.as_ref())?;
     plan.process = process::compile(process, spec, log)?;
     process::add_home(&mut plan, &rootfs);
     Ok(Compiled {
@@ -117,7 +118,6 @@ impl Compiled {
 fn refuse_what_is_not_built(spec: &Spec) -> Result<()> {
     let linux = spec.linux();
     refuse("vm", spec.vm.as_ref())?;
-    refuse("linux.timeOffsets", linux.time_offsets.as_ref())?;
     refuse("linux.netDevices", linux.net_devices.as_ref())?;
     refuse("linux.intelRdt", linux.intel_rdt.as_ref())?;
     refuse("linux.memoryPolicy", linux.memory_policy.as_ref())?;

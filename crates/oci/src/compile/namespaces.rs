@@ -1,13 +1,14 @@
 //! Namespaces: new, joined by a path, or the caller's.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use runtime::plan::{FdSlot, IdMap, Namespaces, NsMode};
+use runtime::plan::{FdSlot, IdMap, Namespaces, NsMode, TimeOffset};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
-use crate::spec::{IdMapping, Spec};
+use crate::spec::{self, IdMapping, Spec};
 
 pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces> {
     let mut namespaces = Namespaces::default();
@@ -87,4 +88,26 @@ pub(super) fn id_map(field: &str, lines: Option<&[IdMapping]>) -> Result<Vec<IdM
             count: line.size.unwrap_or_default(),
         })
         .collect())
+}
+
+/// Clocks of a new time namespace.
+pub(super) fn time_offsets(
+    asked: Option<&BTreeMap<String, spec::TimeOffset>>,
+) -> Result<Vec<TimeOffset>> {
+    let one = |(clock, offset): (&String, &spec::TimeOffset)| {
+        let number = match clock.as_str() {
+            "monotonic" => libc::CLOCK_MONOTONIC,
+            "boottime" => libc::CLOCK_BOOTTIME,
+            other => {
+                let why = format!("{other:?} is no clock of a time namespace");
+                return Err(Error::field("linux.timeOffsets", why));
+            }
+        };
+        Ok(TimeOffset {
+            clock: number,
+            seconds: offset.secs.unwrap_or_default(),
+            nanoseconds: offset.nanosecs.unwrap_or_default(),
+        })
+    };
+    asked.into_iter().flatten().map(one).collect()
 }

@@ -252,11 +252,6 @@ fn what_is_not_built_is_refused_by_name() {
             json!(["tmpcopyup"]),
             "mounts[1].options: the option \"tmpcopyup\" is not supported",
         ),
-        (
-            "/linux/namespaces/0",
-            json!({"type": "time"}),
-            "a new time namespace is not supported",
-        ),
     ];
     for (pointer, value, words) in cases {
         let mut bundle = Bundle::new("true");
@@ -346,4 +341,25 @@ fn bad_configurations_give_one_clear_line() {
             "{text:?}: {told}"
         );
     }
+}
+
+#[test]
+fn clocks_of_a_container_may_differ() {
+    let mut bundle = Bundle::new("cat /proc/uptime; sleep 1000");
+    bundle.push("/linux/namespaces", json!({"type": "time"}));
+    bundle.config["linux"]["timeOffsets"] = json!({
+        "boottime": {"secs": 1_000_000_000},
+        "monotonic": {"secs": 1_000_000_000, "nanosecs": 5},
+    });
+    bundle.quietly(&["run", "-d", "ID"]);
+    let later =
+        |text: &str| text.split('.').next().unwrap().parse::<u64>().unwrap() > 1_000_000_000;
+    let joined = bundle.run(&["exec", "ID", "cat", "/proc/uptime"]).good();
+    assert!(later(&joined), "{joined}");
+    let first = bundle.out();
+    assert!(later(&first), "{first}");
+    bundle.run(&["delete", "--force", "ID"]).good();
+    bundle.config["linux"]["timeOffsets"] = json!({"realtime": {"secs": 1}});
+    let sentence = bundle.run(&["run", "ID"]).sentence();
+    assert!(sentence.contains("linux.timeOffsets"), "{sentence}");
 }

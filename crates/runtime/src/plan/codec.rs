@@ -4,7 +4,7 @@ use super::process::{CapSets, ExecPlan, ProcessPlan, Rlimit, Scheduler, Seccomp}
 use super::wire::{Reader, Wire, wire_enum, wire_struct};
 use super::{
     CgroupEntry, Device, DeviceKind, FdSlot, IdMap, MAX_ENCODED, MountAttrs, MountEntry, MountKind,
-    Namespaces, NsMode, Plan, PlanError, Propagation, RootSource, TargetKind,
+    Namespaces, NsMode, Plan, PlanError, Propagation, RootSource, TargetKind, TimeOffset,
 };
 
 /// First bytes of an encoded plan: `WP`, and the version of the form. One is for [`Plan`], the other for [`ExecPlan`].
@@ -97,6 +97,11 @@ wire_struct!(IdMap {
     outside,
     count
 });
+wire_struct!(TimeOffset {
+    clock,
+    seconds,
+    nanoseconds
+});
 wire_struct!(CgroupEntry { dirs, unified });
 wire_enum!(RootSource { 0 = Mount(slot), 1 = Path(path) });
 wire_enum!(Propagation { 0 = Private, 1 = Slave, 2 = Shared, 3 = Unbindable });
@@ -179,6 +184,7 @@ wire_struct!(Plan {
     namespaces,
     uid_map,
     gid_map,
+    time_offsets,
     cgroup,
     root,
     root_readonly,
@@ -202,7 +208,8 @@ wire_struct!(ExecPlan {
     terminal,
     console_size,
     cgroup,
-    user_namespace
+    user_namespace,
+    time_namespace
 });
 
 #[cfg(test)]

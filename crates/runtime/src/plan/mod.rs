@@ -112,8 +112,19 @@ pub struct Namespaces {
     pub cgroup: NsMode,
     /// Users. `New` takes the plan's maps.
     pub user: NsMode,
-    /// Clocks. `New` is refused.
+    /// Clocks. `New` takes the plan's offsets.
     pub time: NsMode,
+}
+
+/// By how much a clock of a new time namespace differs from the host's (time_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeOffset {
+    /// `CLOCK_MONOTONIC` or `CLOCK_BOOTTIME`.
+    pub clock: i32,
+    /// Seconds; the kernel refuses to go back beyond the host's start.
+    pub seconds: i64,
+    /// Nanoseconds on top, below 1,000,000,000.
+    pub nanoseconds: u32,
 }
 
 /// One line of a user namespace's map (user_namespaces(7)).
@@ -288,6 +299,8 @@ pub struct Plan {
     pub uid_map: Vec<IdMap>,
     /// Groups of a new user namespace.
     pub gid_map: Vec<IdMap>,
+    /// Clocks of a new time namespace.
+    pub time_offsets: Vec<TimeOffset>,
     /// Cgroups to enter.
     pub cgroup: CgroupEntry,
     /// The root folder; `None` stays in the caller's.
@@ -331,6 +344,7 @@ impl Default for Plan {
             namespaces: Namespaces::default(),
             uid_map: Vec::new(),
             gid_map: Vec::new(),
+            time_offsets: Vec::new(),
             cgroup: CgroupEntry::default(),
             root: None,
             root_readonly: false,

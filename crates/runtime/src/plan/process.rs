@@ -149,4 +149,6 @@ pub struct ExecPlan {
     pub cgroup: CgroupEntry,
     /// The container has a user namespace of its own.
     pub user_namespace: bool,
+    /// The container has a time namespace of its own.
+    pub time_namespace: bool,
 }

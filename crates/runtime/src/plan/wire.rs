@@ -53,7 +53,7 @@ macro_rules! wire_numbers {
         }
     )*};
 }
-wire_numbers!(u8, u16, u32, u64, i32);
+wire_numbers!(u8, u16, u32, u64, i32, i64);
 
 impl Wire for bool {
     fn put(&self, out: &mut Vec<u8>) {

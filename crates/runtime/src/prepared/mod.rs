@@ -192,9 +192,9 @@ impl PreparedExec {
 
 /// What is not built is refused by name.
 fn refuse(plan: &Plan) -> Result<(), PlanError> {
-    if plan.namespaces.time == NsMode::New {
+    if plan.namespaces.time != NsMode::New && !plan.time_offsets.is_empty() {
         return Err(PlanError::Unsupported {
-            what: "a new time namespace",
+            what: "an offset of clocks without a new time namespace",
         });
     }
     if matches!(plan.namespaces.user, NsMode::Join(_)) {
@@ -428,7 +428,8 @@ mod tests {
             Some(PlanError::NoProgram)
         );
         let mut plan = base();
-        plan.namespaces.time = NsMode::New;
+        plan.namespaces.uts = NsMode::Host;
+        plan.hostname = Some("name".to_owned());
         assert!(matches!(
             Prepared::new(plan),
             Err(PlanError::Unsupported { .. })

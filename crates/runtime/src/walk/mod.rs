@@ -202,7 +202,7 @@ impl Walk<'_> {
         if plan.user_namespace {
             self.raise_limits();
         }
-        self.join_target(target, plan.user_namespace)?;
+        self.join_target(target, plan)?;
         if plan.user_namespace {
             self.become_namespace_root()?;
         }

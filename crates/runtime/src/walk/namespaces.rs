@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use super::{At, Walk};
 use crate::fault::{Fault, Step};
-use crate::plan::{Namespaces, NsMode, Plan};
+use crate::plan::{ExecPlan, Namespaces, NsMode, Plan};
 
 impl Walk<'_> {
     /// Joins the namespaces that the plan names. (A pid namespace is entered by the caller, for its children; a user
@@ -30,15 +30,18 @@ impl Walk<'_> {
     }
 
     /// Joins all namespaces of a running process, by its descriptor.
-    pub(super) fn join_target(&self, target: BorrowedFd<'_>, user: bool) -> Result<(), Fault> {
+    pub(super) fn join_target(&self, target: BorrowedFd<'_>, plan: &ExecPlan) -> Result<(), Fault> {
         let mut flags = libc::CLONE_NEWNET
             | libc::CLONE_NEWIPC
             | libc::CLONE_NEWUTS
             | libc::CLONE_NEWCGROUP
             | libc::CLONE_NEWNS;
         self.hide_from_others()?;
-        if user {
+        if plan.user_namespace {
             flags |= libc::CLONE_NEWUSER;
+        }
+        if plan.time_namespace {
+            flags |= libc::CLONE_NEWTIME;
         }
         sys::process::setns(target, flags).at(Step::JoinNamespace)
     }

@@ -331,6 +331,8 @@ pub enum Namespace {
     Network,
     /// Process numbers.
     Pid,
+    /// Clocks.
+    Time,
     /// Users.
     User,
     /// Host name.
@@ -346,6 +348,7 @@ impl Namespace {
             Self::Mount => (0xff03, "mnt"),
             Self::Network => (0xff04, "net"),
             Self::Pid => (0xff05, "pid"),
+            Self::Time => (0xff07, "time"),
             Self::User => (0xff09, "user"),
             Self::Uts => (0xff0a, "uts"),
         }

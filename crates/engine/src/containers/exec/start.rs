@@ -334,6 +334,7 @@ impl Engine {
             console_size,
             cgroup: CgroupEntry::default(),
             user_namespace: false,
+            time_namespace: false,
         };
         Ok(plan.encode())
     }
