@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::error::plain;
@@ -23,6 +24,8 @@ const NO_SUCH_HOST: &str = ": no such host";
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
 const CLASS_IN: u16 = 1;
+/// In an answer's third byte: not all of it fitted.
+const TRUNCATED: u8 = 2;
 
 /// The addresses of `host`, IPv4 first, or why there are none: what follows `lookup HOST` in the sentence.
 pub(crate) async fn addresses(host: &str) -> Result<Vec<IpAddr>, String> {
@@ -171,19 +174,51 @@ async fn ask(server: SocketAddr, name: &str, kind: u16) -> Result<Vec<IpAddr>, S
                 let read = |error| format!("read udp {pair}: read: {}", plain(&error));
                 let length = socket.recv(&mut buffer).await.map_err(read)?;
                 let answer = &buffer[..length];
-                // Anything that does not repeat our question is not an answer to it.
-                if answer.get(..2) == Some(&id.to_be_bytes()[..])
-                    && answer.get(12..12 + question.len()) == Some(&question[..])
-                {
-                    return parse_answer(answer, 12 + question.len(), kind);
+                if is_answer(answer, &query) {
+                    let parsed = parse_answer(answer, query.len(), kind);
+                    return Ok::<_, String>((parsed, answer[2] & TRUNCATED != 0));
                 }
             }
         });
-        if let Ok(answer) = answer.await {
-            return answer;
+        match answer.await {
+            Ok(Ok((parsed, false))) => return parsed,
+            // What fitted is better than nothing.
+            Ok(Ok((parsed, true))) => match ask_by_tcp(server, &query, kind).await {
+                Err(error) if parsed.as_ref().is_ok_and(Vec::is_empty) => return Err(error),
+                Err(_) => return parsed,
+                whole => return whole,
+            },
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {}
         }
     }
     Err(format!("read udp {pair}: i/o timeout"))
+}
+
+/// Whether an answer is one to this query: anything that does not repeat the question is not.
+fn is_answer(answer: &[u8], query: &[u8]) -> bool {
+    answer.get(..2) == query.get(..2) && answer.get(12..query.len()) == query.get(12..)
+}
+
+/// Asks again for an answer that a datagram was too small for.
+async fn ask_by_tcp(server: SocketAddr, query: &[u8], kind: u16) -> Result<Vec<IpAddr>, String> {
+    let failed = |error: std::io::Error| format!("dial tcp {server}: {}", plain(&error));
+    let asked = timeout(ANSWER_WITHIN, async {
+        let mut stream = TcpStream::connect(server).await?;
+        let length = (query.len() as u16).to_be_bytes();
+        stream.write_all(&[&length[..], query].concat()).await?;
+        let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut answer).await?;
+        Ok(answer)
+    });
+    let answer = asked
+        .await
+        .map_err(|_| format!("read tcp {server}: i/o timeout"))?
+        .map_err(failed)?;
+    if !is_answer(&answer, query) {
+        return Err("cannot unmarshal DNS message".to_owned());
+    }
+    parse_answer(&answer, query.len(), kind)
 }
 
 /// An unpredictable number where the kernel gives one; the random source port does the rest.
@@ -315,6 +350,43 @@ mod tests {
             found.unwrap(),
             [IpAddr::from([10, 1, 2, 3]), IpAddr::from([7; 16])]
         );
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_short_is_asked_for_by_tcp() {
+        let (datagrams, streams) = loop {
+            let streams = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // The port may be another's by datagrams.
+            if let Ok(datagrams) = UdpSocket::bind(streams.local_addr().unwrap()).await {
+                break (datagrams, streams);
+            }
+        };
+        let address = datagrams.local_addr().unwrap();
+        let answer = |query: &[u8], flags: u8, count: u8| {
+            let mut answer = query.to_vec();
+            answer[2..4].copy_from_slice(&[0x81 | flags, 0x80]);
+            answer[7] = count;
+            for last in 0..count {
+                answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 0, 0, last]);
+            }
+            answer
+        };
+        let serve = async {
+            let mut buffer = [0; 512];
+            let (length, peer) = datagrams.recv_from(&mut buffer).await.unwrap();
+            let cut = answer(&buffer[..length], TRUNCATED, 0);
+            datagrams.send_to(&cut, peer).await.unwrap();
+            let (mut stream, _) = streams.accept().await.unwrap();
+            let mut query = vec![0; usize::from(stream.read_u16().await.unwrap())];
+            stream.read_exact(&mut query).await.unwrap();
+            assert_eq!(query, buffer[..length]);
+            let whole = answer(&query, 0, 12);
+            stream.write_u16(whole.len() as u16).await.unwrap();
+            stream.write_all(&whole).await.unwrap();
+        };
+        let (found, ()) = tokio::join!(ask(address, "reg.example", TYPE_A), serve);
+        let expected: Vec<IpAddr> = (0..12).map(|last| [10, 0, 0, last].into()).collect();
+        assert_eq!(found.unwrap(), expected);
     }
 
     #[tokio::test]
