@@ -10,6 +10,7 @@ mod output;
 mod commands;
 mod connection;
 mod container;
+mod credentials;
 mod detach;
 mod failure;
 mod flag;

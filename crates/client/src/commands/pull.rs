@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use serde_json::Value;
 
 use crate::connection::Body;
+use crate::credentials;
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
@@ -81,8 +82,12 @@ pub(crate) fn pull(
         .with("fromImage", &reference.without_tag().to_string())
         .with("tag", &tag)
         .with_some("platform", platform);
+    let headers = credentials::header(session.config(), reference.domain())
+        .map(|value| ("X-Registry-Auth".to_owned(), value))
+        .into_iter()
+        .collect();
     let answer = session
-        .send("POST", query.text(), Body::Empty, Vec::new())?
+        .send("POST", query.text(), Body::Empty, headers)?
         .successful()?;
     messages(BufReader::new(answer), quiet, out)
 }

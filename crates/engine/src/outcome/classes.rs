@@ -136,6 +136,8 @@ fn of_registry(error: &RegistryError) -> Class {
         | RegistryError::Denied { .. } => Class::NotFound,
         RegistryError::Unauthorized { .. } => Class::Unauthorized,
         RegistryError::Address { .. } => Class::InvalidArgument,
+        // As Docker's daemon: at 401 its client asks for a password, and waits where nobody is to give one.
+        RegistryError::NoCredentials { .. } => Class::Internal,
         RegistryError::Transport { .. }
         | RegistryError::Answer { .. }
         | RegistryError::Garbage { .. }

@@ -137,7 +137,10 @@ pub(crate) async fn answer(
     match challenge {
         Challenge::Basic => known
             .and_then(basic)
-            .ok_or_else(|| unauthorized("no basic auth credentials")),
+            .ok_or_else(|| RegistryError::NoCredentials {
+                method: refused.method,
+                url: refused.url.to_string(),
+            }),
         Challenge::Bearer {
             realm,
             service,

@@ -65,6 +65,14 @@ pub enum RegistryError {
         /// The registry's words, or ours.
         answer: String,
     },
+    /// Nobody gave credentials, and the registry asks for some.
+    #[error("{method} \"{url}\": no basic auth credentials")]
+    NoCredentials {
+        /// `Get` or `Head`.
+        method: &'static str,
+        /// What was requested.
+        url: String,
+    },
     /// Another answer in the registry's form.
     #[error("{answer}")]
     Answer {

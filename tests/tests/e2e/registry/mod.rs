@@ -1,6 +1,7 @@
 //! Images that other people's tools made, from Debian's registry and from archives.
 
 mod archives;
+mod credentials;
 mod faults;
 mod proxy;
 mod resume;

@@ -14,20 +14,42 @@ pub(super) struct Registry {
     child: Child,
     folder: PathBuf,
     port: u16,
+    guarded: bool,
 }
+
+/// The line of `user` with the password `pw`, for htpasswd's file.
+const USER: &str = "user:$2y$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4od..9q\n";
 
 impl Registry {
     /// Starts an empty one at 127.0.0.1:5000 of the engine's network.
     pub(super) fn start(engine: &Engine) -> Self {
+        Self::start_with(engine, false)
+    }
+
+    /// The same, which lets in only `user` with the password `pw`.
+    pub(super) fn start_guarded(engine: &Engine) -> Self {
+        Self::start_with(engine, true)
+    }
+
+    fn start_with(engine: &Engine, guarded: bool) -> Self {
         let port = 5000;
         let folder = engine.folder().join("registry");
         fs::create_dir_all(&folder).unwrap();
         let config = folder.join("config.yml");
+        let users = folder.join("users");
+        fs::write(&users, USER).unwrap();
+        let guard = match guarded {
+            true => format!(
+                "auth: {{htpasswd: {{realm: here, path: {}}}}}\n",
+                users.display()
+            ),
+            false => String::new(),
+        };
         fs::write(
             &config,
             format!(
                 "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n",
+                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{guard}",
                 folder.join("store").display()
             ),
         )
@@ -46,9 +68,13 @@ impl Registry {
             child,
             folder,
             port,
+            guarded,
         };
         eventually("the registry answers", Duration::from_secs(30), || {
             let mut curl = registry.network("curl");
+            if guarded {
+                curl.args(["-u", "user:pw"]);
+            }
             curl.args(["-sf", &format!("http://127.0.0.1:{port}/v2/")]);
             (run(curl, b"").status == 0).then_some(())
         });
@@ -146,7 +172,11 @@ impl Registry {
     pub(super) fn upload(&self, source: &str, image: &str) {
         let target = format!("docker://{}", self.name(image));
         let tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
-        self.skopeo(&[&["copy", "-q"][..], &tls, &[source, &target]].concat());
+        let who: &[&str] = match self.guarded {
+            true => &["--dest-creds", "user:pw"],
+            false => &[],
+        };
+        self.skopeo(&[&["copy", "-q"][..], &tls, who, &[source, &target]].concat());
     }
 
     /// The small image twice: with a gzip layer and Docker's manifest, and with a zstd layer and

@@ -1,0 +1,210 @@
+//! Credentials for registries: from `config.json`, or from the helper programs that it names.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use api_types::AuthConfig;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE};
+use serde_json::Value;
+
+/// The name by which `docker login` without a registry keeps credentials.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+/// The value of the header `X-Registry-Auth` for a registry; `None` without credentials.
+pub(crate) fn header(config: &Value, domain: &str) -> Option<String> {
+    let auth = find(config, domain)?;
+    let text = serde_json::to_vec(&auth).ok()?;
+    Some(URL_SAFE.encode(text))
+}
+
+/// The credentials for a registry. What can not be had or read is none, as with docker: the registry says what it wants.
+fn find(config: &Value, domain: &str) -> Option<AuthConfig> {
+    let key = match domain {
+        "docker.io" => DOCKER_HUB,
+        domain => domain,
+    };
+    let named = |helper: &Value| {
+        helper
+            .as_str()
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+    };
+    let helper = named(&config["credHelpers"][key]).or_else(|| named(&config["credsStore"]));
+    match helper.map_or(Said::Failed, |helper| ask(&helper, key)) {
+        Said::Credentials(auth) => Some(auth),
+        Said::Nothing => None,
+        Said::Failed => in_file(&config["auths"], key),
+    }
+}
+
+/// What a helper says.
+enum Said {
+    Credentials(AuthConfig),
+    /// It works, and has none: what the file has is not in use.
+    Nothing,
+    /// It is not there or does not work: what the file has counts.
+    Failed,
+}
+
+fn in_file(auths: &Value, key: &str) -> Option<AuthConfig> {
+    let auths = auths.as_object()?;
+    let (name, entry) = auths.get_key_value(key).or_else(|| {
+        // Older clients kept whole addresses: `https://registry.example.com/v1/`.
+        let host = host_of(key);
+        auths.iter().find(|(name, _)| host_of(name) == host)
+    })?;
+    let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+    let mut auth = AuthConfig {
+        username: text("username"),
+        password: text("password"),
+        server_address: name.clone(),
+        identity_token: text("identitytoken"),
+        registry_token: text("registrytoken"),
+        ..Default::default()
+    };
+    if !text("auth").is_empty() {
+        (auth.username, auth.password) = decode(&text("auth"))?;
+    }
+    let all = [&auth.username, &auth.identity_token, &auth.registry_token];
+    all.iter().any(|text| !text.is_empty()).then_some(auth)
+}
+
+/// `USER:PASSWORD` in base 64.
+fn decode(text: &str) -> Option<(String, String)> {
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let bytes = GeneralPurpose::new(&alphabet::STANDARD, lenient)
+        .decode(text)
+        .ok()?;
+    let pair = String::from_utf8(bytes).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    // There were clients that padded with zeros.
+    Some((user.to_owned(), password.trim_matches('\0').to_owned()))
+}
+
+/// The host of an address with or without a scheme and a path.
+fn host_of(address: &str) -> &str {
+    let bare = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| address.strip_prefix(scheme))
+        .unwrap_or(address);
+    bare.split('/').next().unwrap_or(bare)
+}
+
+/// Asks a helper program: `docker-credential-NAME get` reads the address and writes an object.
+fn ask(name: &str, key: &str) -> Said {
+    const NONE: &str = "credentials not found in native keychain";
+    let Some((works, output)) = run(name, key) else {
+        return Said::Failed;
+    };
+    if !works {
+        return match output.trim() {
+            NONE => Said::Nothing,
+            _ => Said::Failed,
+        };
+    }
+    let Ok(said) = serde_json::from_str::<Value>(&output) else {
+        return Said::Failed;
+    };
+    let text = |field: &str| said[field].as_str().unwrap_or_default().to_owned();
+    let mut auth = AuthConfig {
+        server_address: key.to_owned(),
+        ..Default::default()
+    };
+    match text("Username").as_str() {
+        "" => return Said::Nothing,
+        "<token>" => auth.identity_token = text("Secret"),
+        user => {
+            auth.username = user.to_owned();
+            auth.password = text("Secret");
+        }
+    }
+    Said::Credentials(auth)
+}
+
+/// Whether a helper that is there succeeded, and what it wrote.
+fn run(name: &str, key: &str) -> Option<(bool, String)> {
+    let mut child = Command::new(format!("docker-credential-{name}"))
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .ok()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read may have ended already; its status tells.
+        let _ = stdin.write_all(key.as_bytes());
+    }
+    let done = child.wait_with_output().ok()?;
+    let output = String::from_utf8(done.stdout).ok()?;
+    Some((done.status.success(), output))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pair(config: &Value, domain: &str) -> Option<(String, String)> {
+        find(config, domain).map(|auth| (auth.username, auth.password))
+    }
+
+    fn both(user: &str, password: &str) -> Option<(String, String)> {
+        Some((user.to_owned(), password.to_owned()))
+    }
+
+    #[test]
+    fn credentials_are_found_by_registry() {
+        let config = json!({"auths": {
+            "registry.example.com": {"auth": "dXNlcjpwYTpzcw=="},
+            "https://old.example.com/v1/": {"username": "old", "password": "secret"},
+            "https://index.docker.io/v1/": {"auth": "aHViOng"},
+            "token.example.com": {"identitytoken": "long"},
+            "empty.example.com": {},
+            "broken.example.com": {"auth": "dXNlcg=="},
+        }});
+        assert_eq!(pair(&config, "registry.example.com"), both("user", "pa:ss"));
+        assert_eq!(pair(&config, "old.example.com"), both("old", "secret"));
+        assert_eq!(pair(&config, "docker.io"), both("hub", "x"));
+        assert_eq!(
+            find(&config, "token.example.com").unwrap().identity_token,
+            "long"
+        );
+        for domain in [
+            "empty.example.com",
+            "broken.example.com",
+            "other",
+            "example.com",
+        ] {
+            assert_eq!(pair(&config, domain), None, "{domain}");
+        }
+        assert_eq!(pair(&Value::Null, "docker.io"), None);
+        assert_eq!(pair(&json!({"auths": 3}), "docker.io"), None);
+    }
+
+    #[test]
+    fn the_header_is_what_the_api_reads() {
+        let config = json!({"auths": {"x:5000": {"auth": "dXNlcjpwYTpzcw=="}}});
+        let text = URL_SAFE.decode(header(&config, "x:5000").unwrap()).unwrap();
+        let text: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(
+            text,
+            json!({"username": "user", "password": "pa:ss", "serveraddress": "x:5000"})
+        );
+        assert_eq!(header(&config, "y"), None);
+    }
+
+    #[test]
+    fn the_file_counts_where_a_helper_is_not_there() {
+        let config = json!({
+            "credsStore": "wharf-no-such-helper",
+            "auths": {"x": {"auth": "dXNlcjpwYTpzcw=="}},
+        });
+        assert_eq!(pair(&config, "x"), both("user", "pa:ss"));
+        assert_eq!(pair(&config, "y"), None);
+    }
+}
