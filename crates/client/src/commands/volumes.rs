@@ -13,6 +13,11 @@ use crate::template::LABELS;
 use crate::units;
 use crate::verb::{Takes, Verb};
 
+const CLUSTER: Flag = Flag::switch(
+    "cluster",
+    "Display only cluster volumes, and use cluster volume list formatting",
+);
+
 const LIST_FLAGS: &[Flag] = &[
     Flag::list(
         "filter",
@@ -51,10 +56,13 @@ pub(super) static VOLUME_LS: Verb = verb(
     &["volume ls", "volume list"],
     "[OPTIONS]",
     "List volumes",
-    &[LIST_FLAGS],
+    &[&[CLUSTER], LIST_FLAGS],
     Takes::Nothing,
     list_volumes,
 );
+
+const CLUSTER_TABLE: &str =
+    "table {{.Name}}\t{{.Group}}\t{{.Driver}}\t{{.Availability}}\t{{.Status}}";
 
 fn list_volumes(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     const HEADINGS: &[(&str, &str)] = &[
@@ -74,8 +82,16 @@ fn list_volumes(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let answer = session.get(query.text())?;
     let mut volumes: Vec<_> = answer["Volumes"].as_array().cloned().unwrap_or_default();
     volumes.sort_by(|one, other| one["Name"].as_str().cmp(&other["Name"].as_str()));
-    let rows: Vec<_> = volumes.iter().map(volume_row).collect();
-    let format = super::format(session, parsed, "volumesFormat")?;
+    let mut rows: Vec<_> = volumes.iter().map(volume_row).collect();
+    let mut format = super::format(session, parsed, "volumesFormat")?;
+    if parsed.switch("cluster") {
+        // Those of a swarm alone, and there is none. Docker has one format for them, whatever is asked for.
+        rows.clear();
+        format = match parsed.switch("quiet") {
+            true => String::new(),
+            false => CLUSTER_TABLE.to_owned(),
+        };
+    }
     List {
         kind: "*formatter.volumeContext",
         headings: HEADINGS,
