@@ -59,7 +59,7 @@ pub(super) fn document(value: &Value, name: Option<&str>) -> String {
             Some(_) => "[]".to_owned(),
         },
         Value::Array(list) => {
-            let all: Vec<_> = list.iter().map(|one| document(one, None)).collect();
+            let all: Vec<_> = list.iter().map(|one| element(one, name)).collect();
             format!("[{}]", all.join(" "))
         }
         Value::Object(map) => {
@@ -81,6 +81,64 @@ pub(super) fn document(value: &Value, name: Option<&str>) -> String {
         }
         other => inner(other),
     }
+}
+
+/// Fields, each with what it is when nothing is said of it.
+type Fields = &'static [(&'static str, &'static str)];
+
+/// Structures in lists, by the field that holds the list and one that marks them: all their fields in the order of Go's
+/// structure, with what each is when the API leaves it out. Where nothing is left out and the API's order is that of the
+/// structure, none is needed.
+const ELEMENTS: &[(&str, &str, Fields)] = &[
+    (
+        "Mounts",
+        "Destination",
+        &[
+            ("Type", ""),
+            ("Name", ""),
+            ("Source", ""),
+            ("Destination", ""),
+            ("Driver", ""),
+            ("Mode", ""),
+            ("RW", "false"),
+            ("Propagation", ""),
+        ],
+    ),
+    (
+        "Config",
+        "Subnet",
+        &[
+            ("Subnet", ""),
+            ("IPRange", ""),
+            ("Gateway", ""),
+            ("AuxiliaryAddresses", "map[]"),
+        ],
+    ),
+];
+
+/// One of a list that is the field `name`.
+fn element(value: &Value, name: Option<&str>) -> String {
+    let known = ELEMENTS
+        .iter()
+        .find(|(field, mark, _)| name == Some(field) && value.get(mark).is_some());
+    if let Some((.., fields)) = known {
+        let shown = |(name, unsaid): &(&str, &str)| match value.get(name) {
+            Some(value) => document(value, Some(name)),
+            None => (*unsaid).to_owned(),
+        };
+        let all: Vec<_> = fields.iter().map(shown).collect();
+        return format!("{{{}}}", all.join(" "));
+    }
+    // Limits know how to print themselves.
+    if let (Some("Ulimits"), Some(limit), Some(soft), Some(hard)) = (
+        name,
+        value["Name"].as_str(),
+        value["Soft"].as_i64(),
+        value["Hard"].as_i64(),
+    ) {
+        return format!("{limit}={soft}:{hard}");
+    }
+    document(value, None)
 }
 
 fn is_map(value: &Value, name: Option<&str>) -> bool {
@@ -246,5 +304,39 @@ impl Verb {
             },
             (false, false) => " ".repeat(missing) + &text,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn structures_in_lists_have_all_their_fields_in_go_s_order() {
+        let mounts = json!([
+            {"Type": "bind", "Source": "/a", "Destination": "/b", "Mode": "", "RW": true, "Propagation": "rprivate"},
+            {"Type": "volume", "Name": "v", "Source": "/v", "Destination": "/c", "Driver": "local", "Mode": "z",
+             "RW": false, "Propagation": ""},
+        ]);
+        let shown = "[{bind  /a /b   true rprivate} {volume v /v /c local z false }]";
+        assert_eq!(document(&mounts, Some("Mounts")), shown);
+        assert_eq!(
+            document(&json!({"Mounts": mounts}), None),
+            format!("{{{shown}}}")
+        );
+        let pools = json!([{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}]);
+        assert_eq!(
+            document(&pools, Some("Config")),
+            "[{172.17.0.0/16  172.17.0.1 map[]}]"
+        );
+        let limits = json!([{"Name": "nofile", "Hard": 200, "Soft": 100}]);
+        assert_eq!(document(&limits, Some("Ulimits")), "[nofile=100:200]");
+        assert_eq!(document(&json!([]), Some("Mounts")), "[]");
+        assert_eq!(
+            document(&json!([{"Type": "bind", "Target": "/b"}]), Some("Mounts")),
+            "[{bind /b}]"
+        );
     }
 }
