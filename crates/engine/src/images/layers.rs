@@ -91,20 +91,40 @@ impl Engine {
                     ..row
                 };
                 let ready = row.clone();
-                self.commit(Durability::Kill, Vec::new(), move |connection| {
-                    ready.put(connection)
-                })
-                .await?;
+                let written = self
+                    .commit(Durability::Kill, Vec::new(), move |connection| {
+                        ready.put(connection)
+                    })
+                    .await;
+                if let Err(error) = written {
+                    self.drop_layer(number).await;
+                    return Err(error);
+                }
                 self.images().write().layers.insert(chain, row);
                 Ok(number)
             }
             Err(error) => {
-                self.commit(Durability::Kill, Vec::new(), move |connection| {
-                    LayerRow::delete(connection, number)
-                })
-                .await?;
+                self.drop_layer(number).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Removes what came of a layer that was not made: its space may be what is lacking. The fault that led here is
+    /// the one to tell; the next start of the daemon removes what stays.
+    async fn drop_layer(&self, number: u64) {
+        let removed = self
+            .blocking("unpack", move |engine| {
+                Ok(engine.inner().layers.remove(number)?)
+            })
+            .await;
+        let deleted = self
+            .commit(Durability::Kill, Vec::new(), move |connection| {
+                LayerRow::delete(connection, number)
+            })
+            .await;
+        if let Err(error) = removed.map(drop).and(deleted.map(drop)) {
+            tracing::warn!(layer = number, %error, "a layer that was not made is left in part");
         }
     }
 

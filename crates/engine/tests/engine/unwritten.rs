@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::kit::{self, Roots, eventually, request};
 
-pub(crate) const TESTS: [(&str, fn()); 3] = [
+pub(crate) const TESTS: [(&str, fn()); 4] = [
     (
         "a_start_that_can_not_be_written_down_leaves_nothing_running",
         a_start_that_can_not_be_written_down_leaves_nothing_running,
@@ -21,6 +21,10 @@ pub(crate) const TESTS: [(&str, fn()); 3] = [
     (
         "a_create_that_fails_takes_nobodys_volume_with_it",
         a_create_that_fails_takes_nobodys_volume_with_it,
+    ),
+    (
+        "a_layer_that_can_not_be_written_down_gives_its_space_back",
+        a_layer_that_can_not_be_written_down_gives_its_space_back,
     ),
 ];
 
@@ -208,5 +212,31 @@ fn a_create_that_fails_takes_nobodys_volume_with_it() {
             assert!(volume.labels.is_some(), "{name}");
         }
         kit::clean_up(Arc::try_unwrap(engine).ok().expect("nobody has it")).await;
+    });
+}
+
+fn a_layer_that_can_not_be_written_down_gives_its_space_back() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = open_with(&roots, "INSERT ON layers WHEN NEW.state = 'ready'").await;
+        let layers = || {
+            let folder = roots.folder.path().join("data/v1/layers");
+            let entries = std::fs::read_dir(folder).expect("the layers");
+            let mut names: Vec<_> = entries.map(|e| e.expect("an entry").file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = layers();
+        let folder = tempfile::tempdir().expect("a folder");
+        let archive = crate::images::archive(folder.path(), "ship:1");
+        let file = std::fs::File::open(archive).expect("the archive");
+        let (sender, _receiver) = tokio::sync::mpsc::channel(64);
+        let error = engine
+            .load(Box::new(file), true, sender)
+            .await
+            .expect_err("refused");
+        assert!(error.to_string().contains("on purpose"), "{error}");
+        assert_eq!(layers(), before);
+        kit::clean_up(engine).await;
     });
 }
