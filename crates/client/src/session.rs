@@ -30,6 +30,8 @@ pub(crate) struct Session {
     config_folder: PathBuf,
     config: OnceCell<Value>,
     chosen: OnceCell<(Host, String)>,
+    /// The version of the API that requests are sent by, once that was said or found out.
+    version: OnceCell<String>,
 }
 
 impl Session {
@@ -54,6 +56,10 @@ impl Session {
             config_folder: host::config_folder(global.one("config")),
             config: OnceCell::new(),
             chosen: OnceCell::new(),
+            version: std::env::var("DOCKER_API_VERSION")
+                .ok()
+                .filter(|version| !version.is_empty())
+                .map_or_else(OnceCell::new, OnceCell::from),
         };
         if session.context_flag.is_some() && !session.hosts.is_empty() {
             return Err(Failure::Plain(
@@ -117,28 +123,80 @@ impl Session {
         body: Body<'_>,
         headers: Vec<(String, String)>,
     ) -> Result<Answer, Failure> {
-        self.send_as(API_VERSION, method, path, body, headers)
+        self.request(None, method, path, body, headers, false)
     }
 
-    fn send_as(
+    /// Sends a request by the given version of the API, or by the one that both sides speak. An engine that does not know
+    /// the newest one refuses it with a sentence that names its own; only then is more than one request sent.
+    fn request(
         &self,
-        version: &str,
+        version: Option<&str>,
         method: &'static str,
         path: &str,
         body: Body<'_>,
         headers: Vec<(String, String)>,
+        upgrade: bool,
     ) -> Result<Answer, Failure> {
-        let path = format!("/v{version}{path}");
-        connection::send(
-            &self.engine()?.0,
-            Request {
-                method,
-                path,
-                headers: self.headers(headers),
-                body,
-                upgrade: false,
-            },
-        )
+        let again = match &body {
+            Body::Empty => Some(Body::Empty),
+            Body::Json(text) => Some(Body::Json(text.clone())),
+            // Can be sent once: the version must be known before.
+            Body::Stream(_) => {
+                self.settle_version()?;
+                None
+            }
+        };
+        let headers = self.headers(headers);
+        let send = |version: &str, body, headers| {
+            let path = format!("/v{version}{path}");
+            connection::send(
+                &self.engine()?.0,
+                Request {
+                    method,
+                    path,
+                    headers,
+                    body,
+                    upgrade,
+                },
+            )
+        };
+        let version = match version {
+            Some(version) if self.version() == API_VERSION => version,
+            _ => self.version(),
+        };
+        let answer = send(version, body, headers.clone())?;
+        match again {
+            Some(body) if answer.status == 400 && self.settle_version()? => {
+                send(self.version(), body, headers)
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// The version of the API that requests are sent by.
+    pub(crate) fn version(&self) -> &str {
+        self.version.get().map_or(API_VERSION, String::as_str)
+    }
+
+    /// Asks an engine whether it speaks the newest version, once. Tells whether another one is used from now on.
+    fn settle_version(&self) -> Result<bool, Failure> {
+        if self.version.get().is_some() {
+            return Ok(false);
+        }
+        let ping = Request {
+            method: "GET",
+            path: format!("/v{API_VERSION}/_ping"),
+            headers: self.headers(Vec::new()),
+            body: Body::Empty,
+            upgrade: false,
+        };
+        let refusal = match connection::send(&self.engine()?.0, ping)?.successful() {
+            Err(Failure::Daemon { message, .. }) => message,
+            _ => String::new(),
+        };
+        let spoken = highest_spoken(&refusal).unwrap_or(API_VERSION).to_owned();
+        let other = spoken != API_VERSION;
+        Ok(self.version.set(spoken).is_ok() && other)
     }
 
     /// A request without a body whose answer is JSON.
@@ -146,7 +204,9 @@ impl Session {
     /// # Errors
     /// The daemon's sentence, or why there is none.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.get_as(API_VERSION, path)
+        self.request(None, "GET", path, Body::Empty, Vec::new(), false)?
+            .successful()?
+            .json()
     }
 
     /// The same by another version of the API.
@@ -154,7 +214,7 @@ impl Session {
     /// # Errors
     /// The daemon's sentence, or why there is none.
     pub(crate) fn get_as(&self, version: &str, path: &str) -> Result<Value, Failure> {
-        self.send_as(version, "GET", path, Body::Empty, Vec::new())?
+        self.request(Some(version), "GET", path, Body::Empty, Vec::new(), false)?
             .successful()?
             .json()
     }
@@ -190,22 +250,42 @@ impl Session {
         let body = body.map_or(Body::Empty, |body| {
             Body::Json(body.to_string().into_bytes())
         });
-        let path = format!("/v{API_VERSION}{path}");
-        connection::send(
-            &self.engine()?.0,
-            Request {
-                method: "POST",
-                path,
-                headers: self.headers(Vec::new()),
-                body,
-                upgrade: true,
-            },
-        )?
-        .successful()
+        self.request(None, "POST", path, body, Vec::new(), true)?
+            .successful()
     }
+}
+
+/// The version that an engine names in place of one that is too new for it: Docker's sentence.
+fn highest_spoken(refusal: &str) -> Option<&str> {
+    let (_, version) = refusal.split_once("Maximum supported API version is ")?;
+    let version = version.trim_end_matches('.').trim();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    version
+        .split_once('.')
+        .is_some_and(|(major, minor)| is_number(major) && is_number(minor))
+        .then_some(version)
 }
 
 /// One text and a line break to standard error; nobody is left to tell when that fails.
 pub(crate) fn tell(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::highest_spoken;
+
+    #[test]
+    fn the_version_of_an_older_engine_is_read_from_its_refusal() {
+        let refusal = "client version 1.55 is too new. Maximum supported API version is 1.41";
+        assert_eq!(highest_spoken(refusal), Some("1.41"));
+        for other in [
+            "",
+            "no such container",
+            "Maximum supported API version is ",
+            "Maximum supported API version is 1./../x",
+        ] {
+            assert_eq!(highest_spoken(other), None, "{other}");
+        }
+    }
 }

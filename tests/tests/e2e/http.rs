@@ -665,3 +665,46 @@ fn who_is_unknown_is_refused_when_an_exec_is_made() {
         engine.d(&["exec", "-u", "4711:12", "box", "true"]).ok();
     });
 }
+
+/// An engine of some years ago, as far as a client asks it.
+#[test]
+fn the_client_speaks_the_version_of_an_older_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let (tell, asked) = std::sync::mpsc::channel();
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        while let Ok((mut client, _)) = listener.accept() {
+            let mut request = [0; 4096];
+            let length = client.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let target = request.split(' ').nth(1).unwrap().to_owned();
+            let (status, body) = if target.starts_with("/v1.41/") {
+                ("200 OK", r#"[{"Name":"old"}]"#)
+            } else {
+                (
+                    "400 Bad Request",
+                    r#"{"message":"client version 1.55 is too new. Maximum supported API version is 1.41"}"#,
+                )
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            tell.send(target).unwrap();
+            client.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let mut command = std::process::Command::new(Engine::program());
+    command
+        .args(["network", "inspect", "-f", "{{.Name}}", "old"])
+        .env("DOCKER_HOST", format!("unix://{}", path.display()));
+    let done = run(command, b"");
+    let asked: Vec<String> = asked.try_iter().collect();
+    let last = asked.last().map(String::as_str);
+    assert!(
+        last.is_some_and(|last| last.starts_with("/v1.41/networks/old")),
+        "{asked:?} {done:?}"
+    );
+}

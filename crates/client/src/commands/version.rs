@@ -36,7 +36,7 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 pub(super) fn client(session: &Session) -> Result<Value, Failure> {
     Ok(json!({
         "Version": env!("CARGO_PKG_VERSION"),
-        "ApiVersion": API_VERSION,
+        "ApiVersion": session.version(),
         "DefaultAPIVersion": API_VERSION,
         "GitCommit": session.build.commit,
         "GoVersion": "none",
