@@ -60,6 +60,32 @@ pub(crate) fn go(seconds: i64) -> String {
     )
 }
 
+/// `Mon Jan  2 15:04:05 2006` of an RFC 3339 time, in UTC; other texts stay as they are.
+pub(crate) fn ansic(text: &str) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let Some((seconds, _)) = parse(text) else {
+        return text.to_owned();
+    };
+    let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = date(days);
+    let named = |names: &[&'static str], at: i64| {
+        usize::try_from(at)
+            .ok()
+            .and_then(|at| names.get(at).copied())
+    };
+    format!(
+        "{} {} {day:>2} {:02}:{:02}:{:02} {year}",
+        named(&DAYS, days.rem_euclid(7)).unwrap_or_default(),
+        named(&MONTHS, month - 1).unwrap_or_default(),
+        of_day / 3600,
+        of_day / 60 % 60,
+        of_day % 60
+    )
+}
+
 /// `2006-01-02T15:04:05Z`.
 pub(crate) fn rfc3339(seconds: i64) -> String {
     go(seconds).replacen(' ', "T", 1).replace(" +0000 UTC", "Z")
@@ -103,6 +129,25 @@ pub(crate) fn ago(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_builds_are_told_as_docker_does() {
+        for (text, told) in [
+            (
+                "2026-11-27T07:31:19.000000000+00:00",
+                "Fri Nov 27 07:31:19 2026",
+            ),
+            (
+                "2025-05-30T12:07:26.000000000+00:00",
+                "Fri May 30 12:07:26 2025",
+            ),
+            ("1970-01-01T00:00:00Z", "Thu Jan  1 00:00:00 1970"),
+            ("", ""),
+            ("today", "today"),
+        ] {
+            assert_eq!(ansic(text), told);
+        }
+    }
 
     #[test]
     fn times_go_there_and_back() {

@@ -7,6 +7,7 @@ use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::session::{API_VERSION, Session};
 use crate::template::{ORIGINAL, Shape, Template};
+use crate::time;
 use crate::verb::{Takes, Verb};
 
 const FLAGS: &[Flag] =
@@ -28,8 +29,23 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         return formatted(session, format, client);
     }
     println!("{}", of_client(&client));
-    println!("\n{}", of_server(&session.get("/version")?));
+    println!("\n{}", of_server(&server(session)?));
     Ok(0)
+}
+
+/// What the server tells, with the time of its build as docker's client tells it.
+fn server(session: &Session) -> Result<Value, Failure> {
+    let mut server = session.get("/version")?;
+    for part in server["Components"].as_array_mut().into_iter().flatten() {
+        let is_engine = part["Name"] == "Engine";
+        let built = part
+            .get_mut("Details")
+            .and_then(|details| details.get_mut("BuildTime"));
+        if let (true, Some(built)) = (is_engine, built) {
+            *built = time::ansic(built.as_str().unwrap_or_default()).into();
+        }
+    }
+    Ok(server)
 }
 
 /// What is known of the client. It is no program of Go's, and says so as the server does.
@@ -42,7 +58,7 @@ pub(super) fn client(session: &Session) -> Result<Value, Failure> {
         "GoVersion": "none",
         "Os": "linux",
         "Arch": arch(),
-        "BuildTime": session.build.time,
+        "BuildTime": time::ansic(session.build.time),
         "Context": session.engine()?.1,
     }))
 }
@@ -123,7 +139,7 @@ fn formatted(session: &Session, format: &str, client: Value) -> Result<u8, Failu
                 .map_err(|fault| Failure::Template(format!("template parsing error: {fault}")))?,
         ),
     };
-    let server = session.get("/version")?;
+    let server = server(session)?;
     let document = json!({"Client": client, "Server": server});
     match template {
         None => println!("{document}"),
