@@ -14,7 +14,7 @@ use crate::cli::{Flag, Given, Global, switch, value};
 use crate::compile::{self, Compiled};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place};
-use crate::spec::{Hooks, Process, Spec};
+use crate::spec::{Hooks, Spec};
 use crate::state::{Folder, GATE, Record, Status};
 use crate::{clock, console, process};
 
@@ -157,7 +157,7 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
         cgroup: compiled.cgroup.clone(),
         user_namespace: compiled.plan.namespaces.user == NsMode::New,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
-        process: spec.process.clone().unwrap_or_else(Process::default),
+        process: spec.process.clone().unwrap_or_default(),
         seccomp: spec.linux().seccomp.clone(),
         hooks: spec.hooks.clone(),
     })
