@@ -31,6 +31,9 @@ const MAX_HEADER: usize = 64 << 10;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 /// The head of a hijacked answer must be taken by the client within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Clients that lose nothing of a stream that begins with its head: for them it need not wait, which is a millisecond
+/// of `run` and `exec`.
+const CAREFUL_CLIENTS: [&str; 2] = ["Wharf-Client/", "Docker-Client/"];
 /// A client that has not read the head after this time gets its stream all the same.
 const HEAD_PATIENCE: Duration = Duration::from_millis(200);
 /// Most have read it within this time, which is too short to sleep in.
@@ -43,6 +46,8 @@ const MAX_LINGER: u64 = 64 << 20;
 struct Departure {
     hijack: Hijack,
     upgrade: bool,
+    /// Whether the client is known to keep what it reads past the head.
+    careful: bool,
 }
 
 /// Serves one client until it goes, its connection becomes a stream, or the server closes.
@@ -129,6 +134,11 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let upgrade = request.headers().contains_key(http::header::UPGRADE);
+    let agent = request.headers().get(http::header::USER_AGENT);
+    let careful = agent.is_some_and(|agent| {
+        let mut known = CAREFUL_CLIENTS.iter();
+        known.any(|name| agent.as_bytes().starts_with(name.as_bytes()))
+    });
     match dispatch::dispatch(&context, &phase, request).await {
         Reply::Http(response) => {
             phase.answer(response.body().streams());
@@ -136,7 +146,11 @@ async fn answer(
         }
         Reply::Hijack(hijack) => {
             // The channel holds one, and there is one: nothing else is answered on this connection.
-            let _ = departures.try_send(Departure { hijack, upgrade });
+            let _ = departures.try_send(Departure {
+                hijack,
+                upgrade,
+                careful,
+            });
             std::future::pending().await
         }
     }
@@ -160,7 +174,9 @@ async fn depart(mut stream: Stream, read_past: Bytes, departure: Departure) {
         Ok(Err(error)) => return tracing::debug!(%error, "client went before its stream began"),
         Err(_) => return tracing::debug!("client does not take the head of its stream"),
     }
-    head_taken(&stream).await;
+    if !departure.careful {
+        head_taken(&stream).await;
+    }
     let delivered = match stream.into_fd() {
         Ok(socket) => ticket.deliver(socket, read_past.to_vec()).await,
         Err(error) => {
