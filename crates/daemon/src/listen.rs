@@ -94,7 +94,9 @@ pub(crate) fn open(hosts: &[String], passed: Vec<OwnedFd>) -> Result<Vec<Socket>
                 .take()
                 .filter(|sockets| !sockets.is_empty())
                 .ok_or(ListenError::NothingPassed)?;
-            open.0.extend(sockets.into_iter().map(adopt));
+            for socket in sockets {
+                open.0.push(adopt(socket)?);
+            }
         } else {
             return Err(ListenError::Unknown { host: host.clone() });
         }
@@ -104,7 +106,9 @@ pub(crate) fn open(hosts: &[String], passed: Vec<OwnedFd>) -> Result<Vec<Socket>
         if sockets.is_empty() {
             open.0.push(unix(Path::new(OWN_SOCKET))?);
         }
-        open.0.extend(sockets.into_iter().map(adopt));
+        for socket in sockets {
+            open.0.push(adopt(socket)?);
+        }
         offer(Path::new(DOCKER_SOCKET), &mut open.0)?;
     }
     Ok(std::mem::take(&mut open.0))
@@ -163,13 +167,23 @@ fn is_at(socket: &Socket, path: &Path) -> bool {
     }
 }
 
-/// A socket that was passed is a unix or a TCP one; its address tells.
-fn adopt(socket: OwnedFd) -> Socket {
+/// A socket that was passed is a unix or a TCP one; its address tells. For TCP the same holds as for what is opened here.
+fn adopt(socket: OwnedFd) -> Result<Socket, ListenError> {
     match rustix::net::getsockname(&socket) {
         Ok(address) if address.address_family() == rustix::net::AddressFamily::UNIX => {
-            Socket::Unix(socket.into(), None)
+            Ok(Socket::Unix(socket.into(), None))
         }
-        _ => Socket::Tcp(socket.into()),
+        _ => {
+            let listener = TcpListener::from(socket);
+            let address = listener.local_addr().map_err(|source| ListenError::Bind {
+                what: "a socket that was passed".to_owned(),
+                source,
+            })?;
+            if !address.ip().is_loopback() {
+                return Err(ListenError::NotLoopback { address });
+            }
+            Ok(Socket::Tcp(listener))
+        }
     }
 }
 
@@ -319,6 +333,17 @@ mod tests {
         UnixStream::connect(&path).unwrap();
         remove_files(&second);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_tcp_socket_that_is_passed_is_on_loopback() {
+        let passed = |address: &str| TcpListener::bind(address).unwrap().into();
+        let fd = ["fd://".to_owned()];
+        assert!(open(&fd, vec![passed("127.0.0.1:0")]).is_ok());
+        assert!(matches!(
+            open(&fd, vec![passed("0.0.0.0:0")]),
+            Err(ListenError::NotLoopback { .. })
+        ));
     }
 
     #[test]
