@@ -219,6 +219,13 @@ impl Engine {
                 "WARNING: CAP_SYS_RESOURCE is missing: resource limits and OOM scores below the host's own can not be given".to_owned(),
             );
         }
+        let handed_down = self.inner().groups.layout().handed_down();
+        if !handed_down.is_empty() {
+            warnings.push(format!(
+                "WARNING: the unified cgroup tree hands down {}, since a container asked for it: no hierarchy of version 1 can have it meanwhile",
+                handed_down.join(", ")
+            ));
+        }
         if crate::compile::security::has_apparmor() {
             warnings.push(
                 "WARNING: No AppArmor support: containers run without a profile of it".to_owned(),

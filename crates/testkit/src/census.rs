@@ -33,7 +33,7 @@ impl Census {
     /// Counts now.
     ///
     /// Mounts in every mount namespace of the sandbox, cgroups of this instance in every
-    /// hierarchy, links and nftables rules of the sandbox's network, network namespaces,
+    /// hierarchy, controllers of the unified tree, links and nftables rules of the sandbox's network, network namespaces,
     /// processes, the daemon's and the launcher's descriptors, and files below the engine's folders.
     pub(crate) fn take(sandbox: &Sandbox, instance: &str, folders: &[PathBuf]) -> Self {
         let mut census = Census::default();
@@ -117,6 +117,20 @@ impl Census {
             self.files_named("cgroup", &hierarchy.path().join(&name));
         }
         self.files_named("cgroup", &Path::new("/sys/fs/cgroup").join(&name));
+        self.handed_down();
+    }
+
+    /// Controllers that the top of the unified tree hands to its groups. Those that a container may ask for stay
+    /// afterwards, as `info` says.
+    fn handed_down(&mut self) {
+        for top in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+            let file = Path::new(top).join("cgroup.subtree_control");
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let names = text.split_ascii_whitespace();
+            for name in names.filter(|name| !["hugetlb", "io", "rdma", "misc"].contains(name)) {
+                self.add("controller of the unified tree", name.to_owned());
+            }
+        }
     }
 
     /// Folders alone, below this one: the engine's own group is made once and stays.

@@ -152,7 +152,13 @@ pub(super) fn of_cgroup(error: &CgroupError) -> Class {
         CgroupError::NotMounted
         | CgroupError::NoController { .. }
         | CgroupError::Unsupported { .. } => Class::Unsupported,
-        CgroupError::BadPath { .. } => Class::InvalidArgument,
+        CgroupError::BelowUse { .. }
+        | CgroupError::InUse { .. }
+        | CgroupError::NoRealtime { .. }
+        | CgroupError::NoPageSize { .. }
+        | CgroupError::BadUnified { .. }
+        | CgroupError::NoUnified { .. }
+        | CgroupError::BadPath { .. } => Class::InvalidArgument,
         CgroupError::Layout { source, .. }
         | CgroupError::Make { source, .. }
         | CgroupError::Open { source, .. }

@@ -252,7 +252,7 @@ pub(super) fn cgroup_view(asked: &MountEntry, group: &Group, own_view: bool) -> 
     };
     for hierarchy in views {
         let kind = if own_view {
-            let names: Vec<&str> = hierarchy.controllers.iter().map(String::as_str).collect();
+            let names: Vec<&str> = hierarchy.options.iter().map(String::as_str).collect();
             defaults::cgroup_hierarchy(&names)
         } else {
             bind(&hierarchy.folder)

@@ -1,7 +1,7 @@
-//! Processor time: shares, quota and what was used.
+//! Processor time: shares, quota, bursts, real time and what was used.
 
 use super::directory::{Folder, keyed};
-use super::group::Driver;
+use super::driver::Driver;
 use super::{CgroupError, Controller, Resources, Stats};
 
 pub(super) const V1_QUOTA: &str = "cpu.cfs_quota_us";
@@ -9,7 +9,17 @@ const V1_PERIOD: &str = "cpu.cfs_period_us";
 const V1_SHARES: &str = "cpu.shares";
 const V2_WEIGHT: &str = "cpu.weight";
 const V2_MAX: &str = "cpu.max";
-const STAT: &str = "cpu.stat";
+const V1_BURST: &str = "cpu.cfs_burst_us";
+const V2_BURST: &str = "cpu.max.burst";
+/// Both versions have it, since Linux 5.15.
+const IDLE_FILE: &str = "cpu.idle";
+const V1_RT_RUNTIME: &str = "cpu.rt_runtime_us";
+const V1_RT_PERIOD: &str = "cpu.rt_period_us";
+pub(super) const STAT: &str = "cpu.stat";
+
+const BURST: &str = "a burst above the processor quota";
+const IDLE: &str = "an idle group (cpu.idle)";
+const REALTIME: &str = "time of real-time scheduling (cpu.rt_runtime_us)";
 
 /// The kernel's period in microseconds where none is given.
 const USUAL_PERIOD: u64 = 100_000;
@@ -40,17 +50,25 @@ pub fn quota_of_cpus(nano_cpus: u64) -> (i64, u64) {
 }
 
 fn wanted(resources: &Resources) -> Option<&'static str> {
-    if resources.cpu_quota.is_some_and(|quota| quota > 0) || resources.cpu_period.is_some() {
+    let set = |value: Option<i64>| value.is_some_and(|value| value > 0);
+    let positive = |value: Option<u64>| value.is_some_and(|value| value > 0);
+    if set(resources.cpu_quota) || resources.cpu_period.is_some() {
         Some("a processor quota")
+    } else if positive(resources.cpu_burst) {
+        Some(BURST)
+    } else if set(resources.cpu_idle) {
+        Some(IDLE)
+    } else if resources.cpu_rt_runtime.is_some() || resources.cpu_rt_period.is_some() {
+        Some(REALTIME)
     } else {
         resources.cpu_shares.map(|_| "a processor share")
     }
 }
 
 fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
-    if let Some(shares) = resources.cpu_shares {
-        folder.write(V1_SHARES, &shares.to_string())?;
-    }
+    weigh(folder, resources, &|shares| {
+        folder.write(V1_SHARES, &shares.to_string())
+    })?;
     let quota = resources.cpu_quota.map(|quota| {
         if quota > 0 {
             quota.to_string()
@@ -59,42 +77,127 @@ fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
         }
     });
     let period = resources.cpu_period.map(|period| period.to_string());
-    match (quota, period) {
-        (None, None) => Ok(()),
-        (Some(quota), None) => folder.write(V1_QUOTA, &quota),
-        (None, Some(period)) => folder.write(V1_PERIOD, &period),
-        (Some(quota), Some(period)) => {
-            // Neither order always works: the pair in between must be within the parent's ratio as well.
-            if folder.write(V1_PERIOD, &period).is_ok() {
-                return folder.write(V1_QUOTA, &quota);
+    // Neither order always works: each value in between must go with those that are there, and with the parent's.
+    let mut later = Vec::new();
+    if let Some(period) = &period {
+        match folder.write(V1_PERIOD, period) {
+            Err(error) if quota.is_some() && error.refused_with(libc::EINVAL) => {
+                later.push((V1_PERIOD, period.clone()));
             }
-            folder.write(V1_QUOTA, &quota)?;
-            folder.write(V1_PERIOD, &period)
+            other => other?,
         }
     }
+    later.extend(burst(folder, V1_BURST, resources, quota.is_some())?);
+    if let Some(quota) = quota {
+        folder.write(V1_QUOTA, &quota)?;
+    }
+    for (file, value) in later {
+        folder.write(file, &value)?;
+    }
+    realtime(folder, resources)
 }
 
 fn apply_v2(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
+    if resources.cpu_rt_runtime.is_some() || resources.cpu_rt_period.is_some() {
+        return Err(CgroupError::Unsupported { setting: REALTIME });
+    }
+    weigh(folder, resources, &|shares| {
+        folder.write(V2_WEIGHT, &weight_of_shares(shares).to_string())
+    })?;
+    let limited = resources.cpu_quota.is_some() || resources.cpu_period.is_some();
+    let later = burst(folder, V2_BURST, resources, limited)?;
+    if limited {
+        let quota = match resources.cpu_quota {
+            Some(quota) if quota > 0 => quota.to_string(),
+            Some(_) => "max".to_owned(),
+            // Only the period changes, and the file takes no period alone.
+            None => folder
+                .read(V2_MAX)?
+                .split_ascii_whitespace()
+                .next()
+                .unwrap_or("max")
+                .to_owned(),
+        };
+        match resources.cpu_period {
+            Some(period) => folder.write(V2_MAX, &format!("{quota} {period}"))?,
+            None => folder.write(V2_MAX, &quota)?,
+        }
+    }
+    match later {
+        Some((file, value)) => folder.write(file, &value),
+        None => Ok(()),
+    }
+}
+
+/// Sets the share by `write`, and whether the group is idle. An idle group takes no share.
+fn weigh(
+    folder: &Folder<'_>,
+    resources: &Resources,
+    write: &dyn Fn(u64) -> Result<(), CgroupError>,
+) -> Result<(), CgroupError> {
+    let idle = resources.cpu_idle.map(|idle| (idle, idle.to_string()));
+    match &idle {
+        Some((0, value)) if folder.has(IDLE_FILE) => folder.write(IDLE_FILE, value)?,
+        _ => {}
+    }
     if let Some(shares) = resources.cpu_shares {
-        folder.write(V2_WEIGHT, &weight_of_shares(shares).to_string())?;
+        write(shares)?;
     }
-    if resources.cpu_quota.is_none() && resources.cpu_period.is_none() {
-        return Ok(());
+    match idle {
+        None | Some((0, _)) => Ok(()),
+        Some((_, value)) => folder.set(IDLE_FILE, &value, IDLE),
     }
-    let quota = match resources.cpu_quota {
-        Some(quota) if quota > 0 => quota.to_string(),
-        Some(_) => "max".to_owned(),
-        // Only the period changes, and the file takes no period alone.
-        None => folder
-            .read(V2_MAX)?
-            .split_ascii_whitespace()
-            .next()
-            .unwrap_or("max")
-            .to_owned(),
+}
+
+/// Sets the burst, which goes with no quota below it: what is refused beside the old one is returned, to be written
+/// after the new.
+fn burst(
+    folder: &Folder<'_>,
+    file: &'static str,
+    resources: &Resources,
+    has_quota: bool,
+) -> Result<Option<(&'static str, String)>, CgroupError> {
+    let value = match resources.cpu_burst {
+        None => return Ok(None),
+        Some(0) if !folder.has(file) => return Ok(None),
+        Some(burst) => burst.to_string(),
     };
-    match resources.cpu_period {
-        Some(period) => folder.write(V2_MAX, &format!("{quota} {period}")),
-        None => folder.write(V2_MAX, &quota),
+    match folder.set(file, &value, BURST) {
+        Err(error) if has_quota && error.refused_with(libc::EINVAL) => Ok(Some((file, value))),
+        other => other.map(|()| None),
+    }
+}
+
+/// Sets the time of real-time scheduling, which the group above must have to give.
+fn realtime(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
+    let runtime = resources.cpu_rt_runtime;
+    let mut period = resources.cpu_rt_period.map(|period| period.to_string());
+    if let Some(value) = &period {
+        match folder.set(V1_RT_PERIOD, value, REALTIME) {
+            // Shorter than the time that is there.
+            Err(error) if runtime.is_some() && error.refused_with(libc::EINVAL) => {}
+            other => {
+                other?;
+                period = None;
+            }
+        }
+    }
+    if let Some(value) = runtime {
+        match folder.set(V1_RT_RUNTIME, &value.to_string(), REALTIME) {
+            Err(error) if error.refused_with(libc::EINVAL) => {
+                let above = folder.read(&format!("../{V1_RT_RUNTIME}"))?;
+                return Err(CgroupError::NoRealtime {
+                    path: folder.full(V1_RT_RUNTIME),
+                    value,
+                    above: above.trim().to_owned(),
+                });
+            }
+            other => other?,
+        }
+    }
+    match period {
+        Some(value) => folder.write(V1_RT_PERIOD, &value),
+        None => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which processors and memory nodes may be used.
 
 use super::directory::Folder;
-use super::group::Driver;
+use super::driver::Driver;
 use super::{CgroupError, Controller, Resources, Stats};
 
 const CPUS: &str = "cpuset.cpus";

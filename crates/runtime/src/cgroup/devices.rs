@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use crate::device_bpf;
 
 use super::directory::Folder;
-use super::group::Driver;
+use super::driver::Driver;
 use super::{Access, CgroupError, Controller, DeviceKind, DeviceRule, Resources, Stats};
 
 const V1_DENY: &str = "devices.deny";
@@ -29,14 +29,60 @@ fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
         return Ok(());
     };
     let rules = simplified(rules);
-    if rules.iter().any(|rule| !rule.allow) {
-        // Version 1 keeps a list of what is allowed and takes only whole entries from it.
-        return Err(CgroupError::Unsupported {
-            setting: "a device rule that denies a part of what another allows",
-        });
+    if rules.iter().all(|rule| rule.allow) {
+        folder.write(V1_DENY, "a")?;
+        return folder.write_all(V1_ALLOW, rules.iter().map(line));
     }
-    folder.write(V1_DENY, "a")?;
-    folder.write_all(V1_ALLOW, rules.iter().map(line))
+    // Version 1 keeps a list of what is allowed or one of what is denied, and takes only whole entries from it.
+    let denials = all_but(&rules).ok_or(CgroupError::Unsupported {
+        setting: "a device rule that denies a part of what another allows",
+    })?;
+    folder.write(V1_ALLOW, "a")?;
+    folder.write_all(V1_DENY, denials.iter().map(line))
+}
+
+/// What simplified rules deny, where that is all that they do not allow; `None` where a list of denials cannot say it.
+fn all_but(rules: &[DeviceRule]) -> Option<Vec<DeviceRule>> {
+    let mut all = Vec::new();
+    for kind in [DeviceKind::Char, DeviceKind::Block] {
+        let of_kind: Vec<&DeviceRule> = rules.iter().filter(|rule| rule.kind == kind).collect();
+        let everything = |rule: &&DeviceRule| {
+            rule.allow && rule.major.is_none() && rule.minor.is_none() && rule.access == Access::ALL
+        };
+        let last = of_kind.iter().rposition(everything)?;
+        let mut denials: Vec<DeviceRule> = Vec::new();
+        for rule in of_kind.into_iter().skip(last + 1) {
+            if !rule.allow {
+                denials.push(rule.clone());
+                continue;
+            }
+            for denial in &mut denials {
+                if covers(rule, denial) {
+                    denial.access = denial.access.difference(rule.access);
+                } else if meets(rule, denial)
+                    && denial.access.difference(rule.access) != denial.access
+                {
+                    return None;
+                }
+            }
+        }
+        denials.retain(|denial| denial.access != Access::default());
+        all.append(&mut denials);
+    }
+    Some(all)
+}
+
+/// Whether `all` concerns every device that `one` does.
+fn covers(all: &DeviceRule, one: &DeviceRule) -> bool {
+    let covers = |all: Option<u32>, one: Option<u32>| all.is_none() || all == one;
+    covers(all.major, one.major) && covers(all.minor, one.minor)
+}
+
+/// Whether there can be a device that both concern.
+fn meets(one: &DeviceRule, other: &DeviceRule) -> bool {
+    let meets =
+        |one: Option<u32>, other: Option<u32>| one.is_none() || other.is_none() || one == other;
+    meets(one.major, other.major) && meets(one.minor, other.minor)
 }
 
 fn apply_v2(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
@@ -111,13 +157,11 @@ fn allow(simple: &mut Vec<DeviceRule>, rule: DeviceRule) {
 }
 
 fn deny(simple: &mut Vec<DeviceRule>, rule: DeviceRule) {
-    let covers = |all: Option<u32>, one: Option<u32>| all.is_none() || all == one;
-    let meets = |one: Option<u32>, other: Option<u32>| covers(one, other) || covers(other, one);
     for other in simple
         .iter_mut()
         .filter(|other| other.allow && other.kind == rule.kind)
     {
-        if covers(rule.major, other.major) && covers(rule.minor, other.minor) {
+        if covers(&rule, other) {
             other.access = other.access.difference(rule.access);
         }
     }
@@ -125,8 +169,7 @@ fn deny(simple: &mut Vec<DeviceRule>, rule: DeviceRule) {
     let in_part = simple.iter().any(|other| {
         other.allow
             && other.kind == rule.kind
-            && meets(rule.major, other.major)
-            && meets(rule.minor, other.minor)
+            && meets(&rule, other)
             && other.access.difference(rule.access) != other.access
     });
     if in_part {
@@ -150,6 +193,46 @@ mod tests {
             .iter()
             .map(|rule| format!("{}{}", if rule.allow { "" } else { "not " }, line(rule)))
             .collect()
+    }
+
+    /// What a list of denials says, or that none can.
+    fn denied(rules: &[(&str, bool)]) -> Option<Vec<String>> {
+        let rules: Vec<DeviceRule> = rules
+            .iter()
+            .map(|(text, allow)| DeviceRule {
+                allow: *allow,
+                ..DeviceRule::parse(text).unwrap()
+            })
+            .collect();
+        Some(all_but(&simplified(&rules))?.iter().map(line).collect())
+    }
+
+    #[test]
+    fn all_but_some_devices() {
+        let all = ("a *:* rwm", true);
+        assert_eq!(
+            denied(&[
+                all,
+                ("c 1:11 rwm", false),
+                ("c *:* m", true),
+                ("c 1:3 rwm", true)
+            ]),
+            Some(vec!["c 1:11 rw".to_owned()])
+        );
+        assert_eq!(
+            denied(&[all, ("b 8:* w", false), ("c 1:3 w", false)]),
+            Some(vec!["c 1:3 w".to_owned(), "b 8:* w".to_owned()])
+        );
+        assert_eq!(
+            denied(&[("c 1:3 rwm", false), all, ("c 1:5 r", false), all]),
+            Some(vec![])
+        );
+        assert_eq!(denied(&[all, ("c 1:* w", false), ("c 1:3 w", true)]), None);
+        assert_eq!(
+            denied(&[("c *:* rwm", true), ("c 1:3 w", false)]),
+            None,
+            "no disks"
+        );
     }
 
     #[test]

@@ -78,6 +78,21 @@ impl<'a> Folder<'a> {
         self.write_all(file, [value])
     }
 
+    /// As [`Folder::write`], of a file that not every kernel has; `setting` is what is asked for by its usual name.
+    pub(super) fn set(
+        &self,
+        file: &str,
+        value: &str,
+        setting: &'static str,
+    ) -> Result<(), CgroupError> {
+        match self.write(file, value) {
+            Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(CgroupError::Unsupported { setting })
+            }
+            other => other,
+        }
+    }
+
     /// Writes each of `values` to `file`, each in one call.
     pub(super) fn write_all<V: AsRef<str>>(
         &self,

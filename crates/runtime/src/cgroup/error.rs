@@ -20,7 +20,9 @@ pub enum CgroupError {
         source: io::Error,
     },
     /// A limit was asked for, and the host lacks the controller that keeps it.
-    #[error("cgroups: {setting} cannot be set: the kernel lacks the {controller} controller")]
+    #[error(
+        "cgroups: {setting} cannot be set: no mounted hierarchy has the {controller} controller"
+    )]
     NoController {
         /// The setting by its usual name.
         setting: &'static str,
@@ -64,6 +66,62 @@ pub enum CgroupError {
         value: String,
         /// What the kernel says.
         source: io::Error,
+    },
+    /// There are no huge pages of this size.
+    #[error("cgroups: this kernel has no huge pages of {size:?}, only of {known}")]
+    NoPageSize {
+        /// The size as given.
+        size: String,
+        /// The sizes that there are.
+        known: String,
+    },
+    /// A name that no file of a group has.
+    #[error("unified resource {key:?} must be {form}")]
+    BadUnified {
+        /// The name as given.
+        key: String,
+        /// What it must be.
+        form: &'static str,
+    },
+    /// A file of the unified tree whose controller groups there do not have.
+    #[error("unified resource {key:?} can't be set: controller {controller:?} not available")]
+    NoUnified {
+        /// The file.
+        key: String,
+        /// The name's beginning.
+        controller: String,
+    },
+    /// The limit is below what is used, and would kill.
+    #[error("rejecting {what} limit {limit} <= usage {usage}")]
+    BelowUse {
+        /// `memory`, or `memory+swap`.
+        what: &'static str,
+        /// The limit in bytes.
+        limit: i64,
+        /// What is used, in bytes.
+        usage: u64,
+    },
+    /// The kernel could not free as much as the limit asks for; the old limit holds.
+    #[error("unable to set memory limit to {limit} (current usage: {usage}, peak usage: {peak})")]
+    InUse {
+        /// The limit in bytes.
+        limit: String,
+        /// What is used, in bytes.
+        usage: u64,
+        /// The most that was ever used, in bytes.
+        peak: u64,
+    },
+    /// Real time is handed down from group to group, and there is none to hand down.
+    #[error(
+        "cgroups: {path:?} cannot have {value} us of real time in each period: the groups above it leave {above}"
+    )]
+    NoRealtime {
+        /// The file.
+        path: PathBuf,
+        /// Microseconds that were asked for.
+        value: i64,
+        /// Microseconds of the group above.
+        above: String,
     },
     /// A file could not be read.
     #[error("cgroups: cannot read {path:?}: {source}")]
@@ -117,4 +175,11 @@ pub enum CgroupError {
         /// What the kernel says.
         source: io::Error,
     },
+}
+
+impl CgroupError {
+    /// Whether the kernel refused a value for this reason.
+    pub(super) fn refused_with(&self, errno: i32) -> bool {
+        matches!(self, CgroupError::Write { source, .. } if source.raw_os_error() == Some(errno))
+    }
 }

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 use super::directory::Folder;
+use super::driver::DRIVERS;
 use super::layout::{Controller, Home, Layout};
-use super::parent::{Parent, check_name, remove_nested};
+use super::notice::{self, Pressure, Watch};
+use super::parent::{Parent, check_name};
+use super::removal::{make_fresh, remove};
 use super::resources::Resources;
 use super::stats::Stats;
-use super::{CgroupError, cpu, cpuset, devices, freezer, kill, memory, pids};
+use super::{CgroupError, freezer, kill, memory, unified};
 
 /// Where a group's folders are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,29 +34,9 @@ pub struct HierarchyView {
     pub name: String,
     /// The group's folder.
     pub folder: PathBuf,
-    /// The hierarchy's controllers that this program knows.
-    pub controllers: Vec<String>,
+    /// What a mount of the hierarchy is given: its controllers that this program knows, or `name=` and its name.
+    pub options: Vec<String>,
 }
-
-/// What a controller's file offers.
-pub(super) struct Driver {
-    pub(super) controller: Controller,
-    /// The setting that needs the controller, if any of its settings is asked for.
-    pub(super) wanted: fn(&Resources) -> Option<&'static str>,
-    pub(super) apply_v1: fn(&Folder<'_>, &Resources) -> Result<(), CgroupError>,
-    pub(super) apply_v2: fn(&Folder<'_>, &Resources) -> Result<(), CgroupError>,
-    pub(super) read_v1: fn(&Folder<'_>, &mut Stats) -> Result<(), CgroupError>,
-    pub(super) read_v2: fn(&Folder<'_>, &mut Stats) -> Result<(), CgroupError>,
-}
-
-const DRIVERS: [Driver; 6] = [
-    memory::DRIVER,
-    cpu::DRIVER,
-    cpu::ACCOUNTING,
-    cpuset::DRIVER,
-    pids::DRIVER,
-    devices::DRIVER,
-];
 
 /// Version 1 file through which a thread moves itself.
 const TASKS: &str = "tasks";
@@ -64,8 +46,6 @@ const TASKS: &str = "tasks";
 const SHARED: [Controller; 2] = [Controller::Cpuacct, Controller::Cpuset];
 /// How often a group whose threads are moved is looked through for new ones.
 const MOVE_ROUNDS: u32 = 16;
-/// How long removal waits for exits that are under way.
-const REMOVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A container's group: a name beneath a [`Parent`] in each hierarchy that the container needs. It holds no
 /// descriptor of its own, and dropping it leaves the group in place.
@@ -99,12 +79,21 @@ impl Group {
         below(self.parent.path(), &self.name)
     }
 
+    pub(super) fn parent(&self) -> &Parent {
+        &self.parent
+    }
+
     fn unified(&self) -> Option<Folder<'_>> {
         self.parent.unified(&self.name)
     }
 
-    fn v1(&self, index: usize) -> Result<Folder<'_>, CgroupError> {
+    pub(super) fn v1(&self, index: usize) -> Result<Folder<'_>, CgroupError> {
         self.parent.v1(index, &self.name)
+    }
+
+    /// Whether the group exists in the version 1 hierarchy `index`.
+    pub(super) fn is_in(&self, index: usize) -> bool {
+        self.v1.load(Ordering::Acquire) & (1 << index) != 0
     }
 
     fn v1_indexes(&self) -> impl Iterator<Item = usize> + use<> {
@@ -115,12 +104,13 @@ impl Group {
     }
 
     /// The group's folder for `controller`, and whether it is a version 1 one; `None` where the group has none.
-    fn place(&self, controller: Controller) -> Result<Option<(Folder<'_>, bool)>, CgroupError> {
+    pub(super) fn place(
+        &self,
+        controller: Controller,
+    ) -> Result<Option<(Folder<'_>, bool)>, CgroupError> {
         match self.parent.home(controller) {
             Some(Home::Unified) => Ok(self.unified().map(|folder| (folder, false))),
-            Some(Home::V1(index)) if self.v1_indexes().any(|other| other == index) => {
-                Ok(Some((self.v1(index)?, true)))
-            }
+            Some(Home::V1(index)) if self.is_in(index) => Ok(Some((self.v1(index)?, true))),
             _ => Ok(None),
         }
     }
@@ -138,13 +128,9 @@ impl Group {
             Controller::Pids,
             Controller::Freezer,
         ];
-        let asked = DRIVERS
-            .iter()
-            .filter(|driver| (driver.wanted)(resources).is_some())
-            .map(|driver| driver.controller);
         let homes = always
             .into_iter()
-            .chain(asked)
+            .chain(asked(resources))
             .filter_map(|controller| self.parent.home(controller));
         homes
             .filter_map(|home| {
@@ -157,7 +143,32 @@ impl Group {
             .collect()
     }
 
+    /// Has controllers of the unified tree handed down that `resources` ask for.
+    fn request(&self, resources: &Resources) -> Result<(), CgroupError> {
+        let mut controllers: Vec<Controller> = asked(resources).collect();
+        controllers.extend(unified::controllers(&resources.unified));
+        // On a hybrid host it is a controller that nobody else may have wanted.
+        if resources.apart && self.parent.layout().version() == 2 {
+            controllers.extend(Controller::ON_REQUEST);
+        }
+        controllers.retain(|one| Controller::ON_REQUEST.contains(one));
+        self.parent.request(&controllers)
+    }
+
+    /// Finds out which of the controllers that are had on request the group has in the unified tree.
+    pub(super) fn recognise(&self) -> Result<(), CgroupError> {
+        if let Some(folder) = self.unified()
+            && let Some(text) = folder.read_if_exists("cgroup.controllers")?
+        {
+            let names = text.split_ascii_whitespace();
+            self.parent
+                .recognise(names.filter_map(Controller::from_unified_name));
+        }
+        Ok(())
+    }
+
     fn make(&self, resources: &Resources) -> Result<(), CgroupError> {
+        self.request(resources)?;
         for index in self.needed(resources) {
             make_fresh(&self.v1(index)?)?;
             self.v1.fetch_or(1 << index, Ordering::AcqRel);
@@ -183,7 +194,11 @@ impl Group {
                 }
             }
         }
-        Ok(())
+        if resources.unified.is_empty() {
+            return Ok(());
+        }
+        let has = |controller| self.parent.home(controller) == Some(Home::Unified);
+        unified::apply(self.unified().as_ref(), &resources.unified, &has)
     }
 
     /// Folders of the parent in version 1 hierarchies that the group shares with its siblings, as the hierarchies that
@@ -197,17 +212,21 @@ impl Group {
     /// Where the group's folders are, for a container that is shown its own groups.
     pub fn views(&self) -> View {
         let hierarchies = self.parent.layout().hierarchies();
-        if hierarchies.v1.is_empty() {
+        if self.parent.layout().version() == 2 {
             let folder = self.unified().map(|folder| folder.full(""));
             return View::Unified(folder.unwrap_or_default());
         }
         let own = self.v1_indexes().filter_map(|index| {
             let hierarchy = &hierarchies.v1[index];
             let controllers = hierarchy.controllers.iter();
+            let name = hierarchy.name.iter().map(|name| format!("name={name}"));
             Some(HierarchyView {
                 name: hierarchy.path.file_name()?.to_str()?.to_owned(),
                 folder: hierarchy.path.join(self.path()),
-                controllers: controllers.map(|one| one.name().to_owned()).collect(),
+                options: controllers
+                    .map(|one| one.name().to_owned())
+                    .chain(name)
+                    .collect(),
             })
         });
         View::Hierarchies(own.collect())
@@ -260,6 +279,27 @@ impl Group {
         })
     }
 
+    /// Watches the group run out of memory; `None` where memory is not counted.
+    pub fn watch_oom(&self) -> Result<Option<Watch>, CgroupError> {
+        Ok(match self.place(Controller::Memory)? {
+            Some((folder, true)) => Some(notice::oom_v1(&folder)?),
+            Some((folder, false)) => Some(notice::oom_v2(&folder)?),
+            None => None,
+        })
+    }
+
+    /// Watches the group be short of memory.
+    pub fn watch_pressure(&self, level: Pressure) -> Result<Watch, CgroupError> {
+        match self.place(Controller::Memory)? {
+            Some((folder, true)) => notice::pressure_v1(&folder, level),
+            Some((folder, false)) => notice::pressure_v2(&folder, level),
+            None => Err(CgroupError::NoController {
+                setting: "notice of memory pressure",
+                controller: Controller::Memory,
+            }),
+        }
+    }
+
     /// The folder that tells the members: the unified one, or that of the freezer, or any.
     fn members(&self) -> Result<Folder<'_>, CgroupError> {
         if let Some(folder) = self.unified() {
@@ -276,6 +316,7 @@ impl Group {
 
     /// Changes limits. In a version 1 hierarchy in which the group is not yet it is made, and its threads move.
     pub fn set(&self, resources: &Resources) -> Result<(), CgroupError> {
+        self.request(resources)?;
         let present: BTreeSet<usize> = self.v1_indexes().collect();
         let added: Vec<usize> = self
             .needed(resources)
@@ -455,6 +496,14 @@ impl Parent {
     }
 }
 
+/// Controllers of which `resources` ask something.
+fn asked(resources: &Resources) -> impl Iterator<Item = Controller> {
+    let asked = DRIVERS
+        .iter()
+        .filter(|driver| (driver.wanted)(resources).is_some());
+    asked.map(|driver| driver.controller)
+}
+
 /// The path of `name` beneath the group `parent`, which is empty for the top.
 fn below(parent: &str, name: &str) -> String {
     if parent.is_empty() {
@@ -470,45 +519,4 @@ fn split(path: &str) -> Result<(&str, &str), CgroupError> {
         .ok_or_else(|| CgroupError::BadPath {
             path: path.to_owned(),
         })
-}
-
-/// Makes a group's folder; one that is there already is removed first, because its limits and counters are those of
-/// an earlier run.
-fn make_fresh(folder: &Folder<'_>) -> Result<(), CgroupError> {
-    if !folder.make()? {
-        remove(folder)?;
-        folder.make()?;
-    }
-    Ok(())
-}
-
-/// Removes a folder with those beneath it, and waits for exits that are under way.
-fn remove(folder: &Folder<'_>) -> Result<(), CgroupError> {
-    let deadline = Instant::now() + REMOVE_PATIENCE;
-    let mut pause = Duration::from_micros(500);
-    loop {
-        let source = match folder.unlink() {
-            Ok(()) => return Ok(()),
-            Err(errno @ (Errno::BUSY | Errno::NOTEMPTY)) => errno,
-            Err(errno) => {
-                return Err(CgroupError::Remove {
-                    path: folder.full(""),
-                    source: errno.into(),
-                });
-            }
-        };
-        match remove_nested(folder) {
-            // A folder beneath may be busy for the same reason.
-            Ok(()) | Err(CgroupError::Remove { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        if Instant::now() >= deadline {
-            return Err(CgroupError::Remove {
-                path: folder.full(""),
-                source: source.into(),
-            });
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
 }

@@ -28,10 +28,24 @@ pub enum Controller {
     Devices,
     /// Stopping and resuming; part of the core in version 2.
     Freezer,
+    /// Block devices: weights, rates and accounting. Version 2 calls it `io`.
+    Blkio,
+    /// Huge pages.
+    Hugetlb,
+    /// Marks of network packets, for filters; version 1 alone.
+    NetCls,
+    /// Priorities of network packets; version 1 alone.
+    NetPrio,
+    /// Groups as the unit of performance counters; part of the core in version 2.
+    PerfEvent,
+    /// Remote direct memory access.
+    Rdma,
+    /// Scalar resources that have no controller of their own.
+    Misc,
 }
 
 impl Controller {
-    pub(super) const ALL: [Controller; 7] = [
+    pub(super) const ALL: [Controller; 14] = [
         Controller::Cpu,
         Controller::Cpuacct,
         Controller::Cpuset,
@@ -39,9 +53,24 @@ impl Controller {
         Controller::Pids,
         Controller::Devices,
         Controller::Freezer,
+        Controller::Blkio,
+        Controller::Hugetlb,
+        Controller::NetCls,
+        Controller::NetPrio,
+        Controller::PerfEvent,
+        Controller::Rdma,
+        Controller::Misc,
     ];
 
-    /// The kernel's name.
+    /// Those that a group of the unified tree has only when something asks for them: each costs a start time.
+    pub(super) const ON_REQUEST: [Controller; 4] = [
+        Controller::Blkio,
+        Controller::Hugetlb,
+        Controller::Rdma,
+        Controller::Misc,
+    ];
+
+    /// The kernel's name, in version 1 where the two differ.
     pub fn name(self) -> &'static str {
         match self {
             Controller::Cpu => "cpu",
@@ -51,6 +80,21 @@ impl Controller {
             Controller::Pids => "pids",
             Controller::Devices => "devices",
             Controller::Freezer => "freezer",
+            Controller::Blkio => "blkio",
+            Controller::Hugetlb => "hugetlb",
+            Controller::NetCls => "net_cls",
+            Controller::NetPrio => "net_prio",
+            Controller::PerfEvent => "perf_event",
+            Controller::Rdma => "rdma",
+            Controller::Misc => "misc",
+        }
+    }
+
+    /// The name in the unified tree.
+    pub(super) fn unified_name(self) -> &'static str {
+        match self {
+            Controller::Blkio => "io",
+            other => other.name(),
         }
     }
 
@@ -58,6 +102,12 @@ impl Controller {
         Controller::ALL
             .into_iter()
             .find(|controller| controller.name() == name)
+    }
+
+    pub(super) fn from_unified_name(name: &str) -> Option<Controller> {
+        Controller::ALL
+            .into_iter()
+            .find(|controller| controller.unified_name() == name)
     }
 }
 
@@ -73,6 +123,8 @@ pub(super) struct Hierarchy {
     pub(super) path: PathBuf,
     pub(super) root: OwnedFd,
     pub(super) controllers: Vec<Controller>,
+    /// Of one that has a name, as systemd's, which has it in place of controllers.
+    pub(super) name: Option<String>,
 }
 
 impl Hierarchy {
@@ -87,6 +139,7 @@ impl Hierarchy {
             path: path.to_owned(),
             root,
             controllers,
+            name: None,
         })
     }
 
@@ -154,17 +207,42 @@ impl Layout {
         Layout::of_mounts(&mounts(&text))
     }
 
+    /// As [`Layout::detect`], with the groups of a process as the tops: in each hierarchy of version 1 its group, and in
+    /// the unified tree the one above it, since a group with processes hands nothing down. `membership` is the text of
+    /// that process's /proc/PID/cgroup.
+    pub fn detect_below(membership: &str) -> Result<Layout, CgroupError> {
+        let path = PathBuf::from("/proc/self/mountinfo");
+        let text = std::fs::read(&path).map_err(|source| CgroupError::Layout { path, source })?;
+        let mut mounts = mounts(&text);
+        for mount in &mut mounts {
+            if let Some(below) = mount.kind.group_of(membership) {
+                // A mount may show a part of the hierarchy, as a container's does.
+                let shown = Path::new(below).strip_prefix(&mount.root);
+                let below = shown.unwrap_or(Path::new(""));
+                mount.path = match mount.kind {
+                    Kind::Unified => mount.path.join(below.parent().unwrap_or(below)),
+                    Kind::V1(..) => mount.path.join(below),
+                };
+            }
+        }
+        Layout::of_mounts(&mounts)
+    }
+
     fn of_mounts(mounts: &[Mount]) -> Result<Layout, CgroupError> {
         let mut v1: Vec<Hierarchy> = Vec::new();
         let mut unified = None;
         for mount in mounts {
             match &mount.kind {
-                Kind::V1(controllers) => {
-                    let known = v1
-                        .iter()
-                        .any(|other| controllers.iter().any(|c| other.controllers.contains(c)));
-                    if !known && !controllers.is_empty() {
-                        v1.push(Hierarchy::open(&mount.path, controllers.clone())?);
+                Kind::V1(controllers, name) => {
+                    let known = v1.iter().any(|other| {
+                        controllers.iter().any(|c| other.controllers.contains(c))
+                            || (name.is_some() && other.name == *name)
+                    });
+                    if !known && (!controllers.is_empty() || name.is_some()) {
+                        v1.push(Hierarchy {
+                            name: name.clone(),
+                            ..Hierarchy::open(&mount.path, controllers.clone())?
+                        });
                     }
                 }
                 Kind::Unified if unified.is_none() => {
@@ -172,7 +250,7 @@ impl Layout {
                     let text = hierarchy.folder().read("cgroup.controllers")?;
                     hierarchy.controllers = text
                         .split_ascii_whitespace()
-                        .filter_map(Controller::from_name)
+                        .filter_map(Controller::from_unified_name)
                         .collect();
                     unified = Some(hierarchy);
                 }
@@ -189,9 +267,15 @@ impl Layout {
         &self.0
     }
 
-    /// 2 where version 2 alone is mounted, else 1 (hybrid hosts count as version 1, as they do for Docker).
+    /// 2 where version 2 alone is mounted, else 1 (hybrid hosts count as version 1, as they do for Docker). Hierarchies
+    /// without controllers do not count.
     pub fn version(&self) -> u8 {
-        if self.0.v1.is_empty() { 2 } else { 1 }
+        if self.has_v1() { 1 } else { 2 }
+    }
+
+    fn has_v1(&self) -> bool {
+        let mut hierarchies = self.0.v1.iter();
+        self.0.unified.is_none() || hierarchies.any(|one| !one.controllers.is_empty())
     }
 
     /// Where the unified tree is mounted.
@@ -204,18 +288,26 @@ impl Layout {
 
     /// Whether a unified tree is mounted beside version 1 hierarchies.
     pub fn is_hybrid(&self) -> bool {
-        !self.0.v1.is_empty() && self.0.unified.is_some()
+        self.has_v1() && self.0.unified.is_some()
+    }
+
+    /// Controllers of the unified tree that a hybrid host hands down to its groups, by name.
+    pub fn handed_down(&self) -> Vec<String> {
+        let unified = self.0.unified.as_ref().filter(|_| self.is_hybrid());
+        let text = unified.and_then(|top| top.folder().read("cgroup.subtree_control").ok());
+        let text = text.unwrap_or_default();
+        text.split_ascii_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The version 1 hierarchy that has `controller`.
+    pub(super) fn index_v1(&self, controller: Controller) -> Option<usize> {
+        let mut hierarchies = self.0.v1.iter();
+        hierarchies.position(|one| one.controllers.contains(&controller))
     }
 
     /// Where `controller` is; `None` where the host lacks it.
     pub(super) fn home(&self, controller: Controller) -> Option<Home> {
-        let v1 = || {
-            self.0
-                .v1
-                .iter()
-                .position(|h| h.controllers.contains(&controller))
-                .map(Home::V1)
-        };
+        let v1 = || self.index_v1(controller).map(Home::V1);
         let core = || self.0.unified.as_ref().map(|_| Home::Unified);
         let unified = || {
             let unified = self.0.unified.as_ref()?;
@@ -228,9 +320,15 @@ impl Layout {
             // The unified tree freezes and counts without a controller: a folder less to make on hybrid hosts.
             Controller::Freezer | Controller::Cpuacct => core().or_else(v1),
             Controller::Devices => v1().or_else(core),
-            Controller::Cpu | Controller::Cpuset | Controller::Memory | Controller::Pids => {
-                v1().or_else(unified)
-            }
+            Controller::NetCls | Controller::NetPrio | Controller::PerfEvent => v1(),
+            Controller::Cpu
+            | Controller::Cpuset
+            | Controller::Memory
+            | Controller::Pids
+            | Controller::Blkio
+            | Controller::Hugetlb
+            | Controller::Rdma
+            | Controller::Misc => v1().or_else(unified),
         }
     }
 
@@ -270,13 +368,34 @@ fn kernel_accounts_swap() -> bool {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
-    V1(Vec<Controller>),
+    V1(Vec<Controller>, Option<String>),
     Unified,
+}
+
+impl Kind {
+    /// The group of this hierarchy in a text of the form of /proc/PID/cgroup.
+    fn group_of<'t>(&self, membership: &'t str) -> Option<&'t str> {
+        membership.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            let ours = match self {
+                Kind::Unified => controllers.is_empty(),
+                Kind::V1(known, name) => controllers.split(',').any(|word| {
+                    let named = name.as_deref();
+                    known.iter().any(|one| one.name() == word)
+                        || (named.is_some() && word.strip_prefix("name=") == named)
+                }),
+            };
+            ours.then_some(path)
+        })
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
     path: PathBuf,
+    /// Which part of the hierarchy it shows.
+    root: PathBuf,
     kind: Kind,
 }
 
@@ -294,17 +413,18 @@ fn mount(line: &[u8]) -> Option<Mount> {
         b"cgroup2" => Kind::Unified,
         b"cgroup" => {
             let options = std::str::from_utf8(fields.get(separator + 3)?).ok()?;
+            let words = || options.split(',');
+            let name = words().find_map(|word| word.strip_prefix("name="));
             Kind::V1(
-                options
-                    .split(',')
-                    .filter_map(Controller::from_name)
-                    .collect(),
+                words().filter_map(Controller::from_name).collect(),
+                name.map(str::to_owned),
             )
         }
         _ => return None,
     };
     Some(Mount {
         path: unescape(fields.get(4)?),
+        root: unescape(fields.get(3)?),
         kind,
     })
 }
@@ -347,18 +467,34 @@ mod tests {
             [
                 Mount {
                     path: "/sys/fs/cgroup/cpu,cpuacct".into(),
-                    kind: Kind::V1(vec![Controller::Cpu, Controller::Cpuacct])
+                    root: "/".into(),
+                    kind: Kind::V1(vec![Controller::Cpu, Controller::Cpuacct], None)
                 },
                 Mount {
                     path: "/sys/fs/cgroup/sys temd".into(),
-                    kind: Kind::V1(vec![])
+                    root: "/".into(),
+                    kind: Kind::V1(vec![], Some("systemd".to_owned()))
                 },
                 Mount {
                     path: "/sys/fs/cgroup/unified".into(),
+                    root: "/".into(),
                     kind: Kind::Unified
                 },
             ]
         );
+    }
+
+    #[test]
+    fn a_process_is_found_in_each_hierarchy() {
+        let text = "12:cpu,cpuacct:/a/b\n3:name=systemd:/s:t\n0::/user.slice/x\n";
+        let v1 = |controllers, name: Option<&str>| Kind::V1(controllers, name.map(str::to_owned));
+        assert_eq!(
+            v1(vec![Controller::Cpuacct], None).group_of(text),
+            Some("/a/b")
+        );
+        assert_eq!(v1(vec![], Some("systemd")).group_of(text), Some("/s:t"));
+        assert_eq!(Kind::Unified.group_of(text), Some("/user.slice/x"));
+        assert_eq!(v1(vec![Controller::Memory], None).group_of(text), None);
     }
 
     #[test]
@@ -372,8 +508,8 @@ mod tests {
     #[test]
     fn this_host_is_understood() {
         let layout = Layout::detect().unwrap();
-        for controller in Controller::ALL {
-            assert!(layout.home(controller).is_some(), "{controller}");
+        for controller in &Controller::ALL[..7] {
+            assert!(layout.home(*controller).is_some(), "{controller}");
         }
         let support = layout.support();
         assert!(support.memory_limit && support.pids_limit && support.cpu_quota && support.devices);

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::directory::{Folder, keyed, read_from_start};
-use super::group::Driver;
+use super::driver::Driver;
 use super::{CgroupError, Controller, Resources, Stats};
 
 pub(super) const V1_SWAP: &str = "memory.memsw.limit_in_bytes";
@@ -12,14 +12,18 @@ pub(super) const V1_SWAPPINESS: &str = "memory.swappiness";
 pub(super) const V1_OOM: &str = "memory.oom_control";
 const V1_LIMIT: &str = "memory.limit_in_bytes";
 const V1_SOFT: &str = "memory.soft_limit_in_bytes";
+const V1_HIERARCHY: &str = "memory.use_hierarchy";
 const V1_USAGE: &str = "memory.usage_in_bytes";
+const V1_PEAK: &str = "memory.max_usage_in_bytes";
 const V2_MAX: &str = "memory.max";
 const V2_SWAP: &str = "memory.swap.max";
 const V2_LOW: &str = "memory.low";
 const V2_CURRENT: &str = "memory.current";
 pub(super) const V2_EVENTS: &str = "memory.events";
-const STAT: &str = "memory.stat";
+pub(super) const STAT: &str = "memory.stat";
 const OOM_KILL: &str = "oom_kill";
+
+const SWAPPINESS: &str = "a memory swappiness";
 
 /// Version 1 writes "no limit" as the largest multiple of the page size; nothing real comes near.
 const V1_NO_LIMIT: u64 = 1 << 62;
@@ -51,7 +55,7 @@ fn wanted(resources: &Resources) -> Option<&'static str> {
     {
         Some("a memory limit")
     } else if resources.memory_swappiness.is_some() {
-        Some("a memory swappiness")
+        Some(SWAPPINESS)
     } else {
         resources
             .oom_kill_disable
@@ -68,19 +72,22 @@ fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
             "-1".to_owned()
         }
     };
+    if resources.memory_hierarchy && folder.has(V1_HIERARCHY) {
+        folder.write(V1_HIERARCHY, "1")?;
+    }
     let limit = resources.memory.map(number);
     let total = swap_total(resources).map(number);
     match (limit, total) {
         (Some(limit), Some(total)) if folder.has(V1_SWAP) => limits_v1(folder, &limit, &total)?,
-        (Some(limit), _) => folder.write(V1_LIMIT, &limit)?,
-        (None, Some(total)) if folder.has(V1_SWAP) => folder.write(V1_SWAP, &total)?,
+        (Some(limit), _) => limit_v1(folder, V1_LIMIT, &limit)?,
+        (None, Some(total)) if folder.has(V1_SWAP) => limit_v1(folder, V1_SWAP, &total)?,
         (None, _) => {}
     }
     if let Some(soft) = resources.memory_reservation {
         folder.write(V1_SOFT, &number(soft))?;
     }
     if let Some(swappiness) = resources.memory_swappiness {
-        folder.write(V1_SWAPPINESS, &swappiness.to_string())?;
+        folder.set(V1_SWAPPINESS, &swappiness.to_string(), SWAPPINESS)?;
     }
     match resources.oom_kill_disable {
         Some(disable) => folder.write(V1_OOM, if disable { "1" } else { "0" }),
@@ -88,29 +95,57 @@ fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
     }
 }
 
-/// Sets both limits. The kernel keeps the sum at or above the memory limit after each write, so growing goes with
-/// the sum first and shrinking with the memory first.
+/// Sets both limits, or neither. The kernel keeps the sum at or above the memory limit after each write, so growing goes
+/// with the sum first and shrinking with the memory first.
 fn limits_v1(folder: &Folder<'_>, limit: &str, total: &str) -> Result<(), CgroupError> {
-    match folder.write(V1_LIMIT, limit) {
-        Ok(()) => folder.write(V1_SWAP, total),
-        Err(CgroupError::Write { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
-            folder.write(V1_SWAP, total)?;
-            folder.write(V1_LIMIT, limit)
-        }
-        Err(error) => Err(error),
+    let (first, second) = match limit_v1_in_turn(folder, V1_LIMIT, limit, V1_SWAP, total) {
+        Err(error) if error.refused_with(libc::EINVAL) => ((V1_SWAP, total), (V1_LIMIT, limit)),
+        other => return other,
+    };
+    limit_v1_in_turn(folder, first.0, first.1, second.0, second.1)
+}
+
+/// Sets one limit and then the other; the first is as it was when the second is refused.
+fn limit_v1_in_turn(
+    folder: &Folder<'_>,
+    first: &str,
+    value: &str,
+    second: &str,
+    next: &str,
+) -> Result<(), CgroupError> {
+    let before = folder.read(first)?;
+    limit_v1(folder, first, value)?;
+    limit_v1(folder, second, next).inspect_err(|_| {
+        // The refusal is the one to tell.
+        let _ = folder.write(first, before.trim());
+    })
+}
+
+/// Sets one limit. The kernel frees what it can first, and refuses with EBUSY where more stays in use.
+fn limit_v1(folder: &Folder<'_>, file: &str, value: &str) -> Result<(), CgroupError> {
+    match folder.write(file, value) {
+        Err(error) if error.refused_with(libc::EBUSY) => Err(CgroupError::InUse {
+            limit: value.to_owned(),
+            usage: folder.read_number(V1_USAGE)?,
+            peak: folder.read_number(V1_PEAK)?,
+        }),
+        other => other,
     }
 }
 
 fn apply_v2(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
     if resources.memory_swappiness.is_some() {
         return Err(CgroupError::Unsupported {
-            setting: "a memory swappiness",
+            setting: SWAPPINESS,
         });
     }
     if resources.oom_kill_disable == Some(true) {
         return Err(CgroupError::Unsupported {
             setting: "disabling the out-of-memory killer",
         });
+    }
+    if resources.memory_check {
+        refuse_below_use(folder, resources)?;
     }
     let number = |value: i64| {
         if value > 0 {
@@ -132,6 +167,23 @@ fn apply_v2(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
         Some(low) => folder.write(V2_LOW, &number(low)),
         None => Ok(()),
     }
+}
+
+/// Refuses limits for which the kernel would kill at once.
+fn refuse_below_use(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
+    let asked = [
+        ("memory+swap", resources.memory_swap),
+        ("memory", resources.memory),
+    ];
+    let usage = folder.read_number(V2_CURRENT)?;
+    for (what, limit) in asked {
+        if let Some(limit) = limit.filter(|limit| *limit > 0)
+            && limit.unsigned_abs() <= usage
+        {
+            return Err(CgroupError::BelowUse { what, limit, usage });
+        }
+    }
+    Ok(())
 }
 
 /// Version 2 limits swap alone: the sum less the memory limit, which may have been set before.

@@ -12,16 +12,25 @@ mod cpu;
 mod cpuset;
 mod devices;
 mod directory;
+mod driver;
 mod error;
 mod freezer;
 mod group;
+mod hugetlb;
+mod io;
 mod kill;
 mod layout;
 mod memory;
+mod net;
+mod notice;
 mod parent;
 mod pids;
+mod rdma;
+mod removal;
+mod report;
 mod resources;
 mod stats;
+mod unified;
 
 pub use cpu::quota_of_cpus;
 pub use error::CgroupError;
@@ -29,6 +38,13 @@ pub use group::{Group, HierarchyView, View};
 pub use kill::{clear_by_descriptor, kill_by_descriptor};
 pub use layout::{Controller, Layout, Support};
 pub use memory::oom_kills_by_descriptor;
+pub use notice::{Pressure, Watch};
 pub use parent::Parent;
-pub use resources::{Access, DeviceKind, DeviceRule, Resources, default_device_rules};
+pub use report::{
+    CpuReport, CpusetReport, Gauge, HugetlbReport, IoEntry, IoReport, MemoryReport, Report,
+};
+pub use resources::{
+    Access, BlockIo, DeviceKind, DeviceRate, DeviceRule, DeviceWeight, RdmaLimit, Resources,
+    default_device_rules,
+};
 pub use stats::Stats;

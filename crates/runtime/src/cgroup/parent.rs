@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
@@ -22,8 +23,8 @@ struct Folders {
     path: String,
     v1: Vec<OnceLock<Place>>,
     unified: Option<Place>,
-    /// Controllers that groups beneath have in the unified tree.
-    enabled: Vec<Controller>,
+    /// Controllers that groups beneath have in the unified tree, each a bit.
+    enabled: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -43,15 +44,16 @@ impl Place {
 }
 
 impl Parent {
-    /// Opens the parent at `path`, relative to the top of each hierarchy (empty: the top itself). In the unified tree it is made now and
-    /// its controllers are enabled down the path; in others when a container first needs it.
+    /// Opens the parent at `path`, relative to the top of each hierarchy (empty: the top itself). In the unified tree it
+    /// is made now and its controllers are enabled down the path, but for those that are so on request; in others when a
+    /// container first needs it.
     pub fn open(layout: &Layout, path: &str) -> Result<Parent, CgroupError> {
         let path = match path.trim_matches('/') {
             "" => String::new(),
             below => checked(below)?,
         };
         let hierarchies = layout.hierarchies();
-        let mut enabled = Vec::new();
+        let mut enabled = 0;
         let unified = match &hierarchies.unified {
             Some(hierarchy) => {
                 let wanted: Vec<Controller> = hierarchy
@@ -59,10 +61,11 @@ impl Parent {
                     .iter()
                     .copied()
                     .filter(|controller| layout.home(*controller) == Some(Home::Unified))
+                    .filter(|controller| !Controller::ON_REQUEST.contains(controller))
                     .collect();
-                let (place, active) = open_unified(hierarchy, &path, &wanted)?;
-                enabled = active;
-                Some(place)
+                let active = hand_down(hierarchy, &path, wanted)?;
+                enabled = active.into_iter().fold(0, |bits, one| bits | bit(one));
+                Some(open_place(hierarchy, &path)?)
             }
             None => None,
         };
@@ -72,7 +75,7 @@ impl Parent {
             path,
             v1,
             unified,
-            enabled,
+            enabled: AtomicU32::new(enabled),
         })))
     }
 
@@ -93,7 +96,34 @@ impl Parent {
             controller,
             Controller::Devices | Controller::Freezer | Controller::Cpuacct
         );
-        (core || home != Home::Unified || self.0.enabled.contains(&controller)).then_some(home)
+        let enabled = || self.0.enabled.load(Ordering::Acquire) & bit(controller) != 0;
+        (core || home != Home::Unified || enabled()).then_some(home)
+    }
+
+    /// Lets groups beneath this parent have controllers of the unified tree that they have only on request. Those that
+    /// cannot be had are not at [`Parent::home`] afterwards either.
+    pub(super) fn request(&self, controllers: &[Controller]) -> Result<(), CgroupError> {
+        let Some(hierarchy) = &self.0.layout.hierarchies().unified else {
+            return Ok(());
+        };
+        let had = self.0.enabled.load(Ordering::Acquire);
+        let missing: Vec<Controller> = controllers
+            .iter()
+            .copied()
+            .filter(|one| self.0.layout.home(*one) == Some(Home::Unified) && had & bit(*one) == 0)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let active = hand_down(hierarchy, &self.0.path, missing)?;
+        self.recognise(active.into_iter());
+        Ok(())
+    }
+
+    /// Takes note of controllers that groups beneath have in the unified tree.
+    pub(super) fn recognise(&self, controllers: impl Iterator<Item = Controller>) {
+        let bits = controllers.fold(0, |bits, one| bits | bit(one));
+        self.0.enabled.fetch_or(bits, Ordering::AcqRel);
     }
 
     /// The group `name` beneath this parent in the version 1 hierarchy `index`.
@@ -233,23 +263,27 @@ fn open_v1(hierarchy: &Hierarchy, path: &str) -> Result<Place, CgroupError> {
     open_place(hierarchy, path)
 }
 
-/// Makes the path and enables `wanted` at each step. Returns what groups beneath it then have.
-fn open_unified(
+/// A controller's place in a set of them.
+fn bit(controller: Controller) -> u32 {
+    1 << controller as u32
+}
+
+/// Makes the path and enables `wanted` at each step. Returns what groups beneath it then have of these.
+fn hand_down(
     hierarchy: &Hierarchy,
     path: &str,
-    wanted: &[Controller],
-) -> Result<(Place, Vec<Controller>), CgroupError> {
-    let mut active = wanted.to_vec();
-    enable(&hierarchy.folder(), &mut active)?;
+    mut wanted: Vec<Controller>,
+) -> Result<Vec<Controller>, CgroupError> {
+    enable(&hierarchy.folder(), &mut wanted)?;
     for prefix in prefixes(path) {
         let folder = Folder {
             name: prefix,
             ..hierarchy.folder()
         };
         folder.make()?;
-        enable(&folder, &mut active)?;
+        enable(&folder, &mut wanted)?;
     }
-    Ok((open_place(hierarchy, path)?, active))
+    Ok(wanted)
 }
 
 /// Hands controllers down to the groups beneath `folder`. Those that cannot be are taken from the list: a limit
@@ -261,7 +295,7 @@ fn enable(folder: &Folder<'_>, wanted: &mut Vec<Controller>) -> Result<(), Cgrou
     }
     let listed = |text: &str, controller: &Controller| {
         text.split_ascii_whitespace()
-            .any(|w| w == controller.name())
+            .any(|word| word == controller.unified_name())
     };
     let before = folder.read(FILE)?;
     let missing: Vec<Controller> = wanted
@@ -274,7 +308,7 @@ fn enable(folder: &Folder<'_>, wanted: &mut Vec<Controller>) -> Result<(), Cgrou
     }
     let all: Vec<String> = missing
         .iter()
-        .map(|controller| format!("+{controller}"))
+        .map(|controller| format!("+{}", controller.unified_name()))
         .collect();
     if folder.write(FILE, &all.join(" ")).is_err() {
         for one in &all {

@@ -1,7 +1,7 @@
 //! The number of processes and threads.
 
 use super::directory::Folder;
-use super::group::Driver;
+use super::driver::Driver;
 use super::{CgroupError, Controller, Resources, Stats};
 
 const MAX: &str = "pids.max";

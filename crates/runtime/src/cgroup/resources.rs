@@ -1,5 +1,7 @@
 //! What a group is asked to limit.
 
+use std::collections::BTreeMap;
+
 /// Limits of a group. What is `None` is not touched: a fresh group has no limit there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -14,6 +16,10 @@ pub struct Resources {
     pub memory_reservation: Option<i64>,
     /// Tendency to swap, 0 to 100. Version 1 only.
     pub memory_swappiness: Option<u64>,
+    /// Memory of groups beneath counts for this one; recent kernels know nothing else. `false` leaves it as it is.
+    pub memory_hierarchy: bool,
+    /// Refuse a limit of memory that is below what is used. Version 1 refuses it by itself where nothing can be freed.
+    pub memory_check: bool,
     /// At the memory limit, stop processes instead of killing them. Version 1 only.
     pub oom_kill_disable: Option<bool>,
     /// Share of the processor while others want it too, 2 to 262,144; 1,024 is the usual one.
@@ -22,18 +28,90 @@ pub struct Resources {
     pub cpu_quota: Option<i64>,
     /// Length of a period in microseconds; 100,000 is the usual one.
     pub cpu_period: Option<u64>,
+    /// Microseconds that a period may take from what former ones left of the quota; at most the quota.
+    pub cpu_burst: Option<u64>,
+    /// 1: the group runs when nobody else wants to. 0 takes that back.
+    pub cpu_idle: Option<i64>,
+    /// Microseconds of real-time scheduling in each period of that. Version 1 only.
+    pub cpu_rt_runtime: Option<i64>,
+    /// Length of such a period in microseconds. Version 1 only.
+    pub cpu_rt_period: Option<u64>,
     /// Processors that may be used, as a list such as `0-2,4`.
     pub cpuset_cpus: Option<String>,
     /// Memory nodes that may be used, as a list.
     pub cpuset_mems: Option<String>,
     /// Processes and threads; 0 and below lift the limit.
     pub pids_max: Option<i64>,
+    /// Block devices.
+    pub block_io: BlockIo,
+    /// Bytes of huge pages by their size, such as `2MB`.
+    pub huge_pages: Vec<(String, u64)>,
+    /// Mark of packets for filters. Version 1 only.
+    pub net_class: Option<u32>,
+    /// Priority of packets by network interface, as this process's network namespace names it. Version 1 only.
+    pub net_priorities: Vec<(String, u32)>,
+    /// Handles of adapters for remote memory access, by the adapter's name.
+    pub rdma: BTreeMap<String, RdmaLimit>,
+    /// Files of the group in the unified tree and what is written to them, after all other limits.
+    pub unified: BTreeMap<String, String>,
     /// Devices: everything is denied, then the rules apply in order, and the last one that matches decides.
     /// `None` leaves devices to the parent's rules; a privileged container has that.
     pub devices: Option<Vec<DeviceRule>>,
     /// The group is one of its own in every hierarchy, also where no limit asks for it: who looks for it by its processes
     /// finds it nowhere else.
     pub apart: bool,
+}
+
+/// Weights and rates of block devices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockIo {
+    /// Share of each device while others want it too, 10 to 1,000. A device's scheduler has to know of it, as bfq does.
+    pub weight: Option<u16>,
+    /// Share of the group's own processes against groups beneath it, which no kernel since 5.0 has.
+    pub leaf_weight: Option<u16>,
+    /// Shares of single devices.
+    pub weights: Vec<DeviceWeight>,
+    /// Bytes a second that are read.
+    pub read_bps: Vec<DeviceRate>,
+    /// Bytes a second that are written.
+    pub write_bps: Vec<DeviceRate>,
+    /// Requests a second for reading.
+    pub read_iops: Vec<DeviceRate>,
+    /// Requests a second for writing.
+    pub write_iops: Vec<DeviceRate>,
+}
+
+/// A share of one block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceWeight {
+    /// Device number.
+    pub major: u32,
+    /// Device number.
+    pub minor: u32,
+    /// As [`BlockIo::weight`].
+    pub weight: Option<u16>,
+    /// As [`BlockIo::leaf_weight`].
+    pub leaf_weight: Option<u16>,
+}
+
+/// A rate of one block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceRate {
+    /// Device number.
+    pub major: u32,
+    /// Device number.
+    pub minor: u32,
+    /// So much a second; 0 lifts the limit.
+    pub rate: u64,
+}
+
+/// What may be opened of one adapter for remote memory access; `None` leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RdmaLimit {
+    /// Handles.
+    pub handles: Option<u32>,
+    /// Objects.
+    pub objects: Option<u32>,
 }
 
 /// Kind of a device file.

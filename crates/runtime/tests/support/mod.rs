@@ -1,6 +1,8 @@
 //! A root folder with busybox, and plans that run in it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod groups;
+
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
