@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use runtime::Prepared;
-use runtime::cgroup::{Group, Layout, Parent};
+use runtime::cgroup::{Group, Parent};
 use runtime::plan::{NsMode, Plan};
 use runtime::spawn::{self, Spawned, Stdio, Stream};
 use runtime::{Fault, Step};
@@ -15,7 +15,7 @@ use crate::compile::{self, Compiled};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place};
 use crate::spec::{Hooks, Spec};
-use crate::state::{Folder, GATE, Record, Status};
+use crate::state::{self, Folder, GATE, Record, Status};
 use crate::{clock, console, process};
 
 /// Flags of `create`, which `run` has too.
@@ -155,6 +155,7 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
         owner: rustix::process::getuid().as_raw(),
         annotations,
         cgroup: compiled.cgroup.clone(),
+        cgroup_base: compiled.cgroup_base.clone(),
         user_namespace: compiled.plan.namespaces.user == NsMode::New,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
         process: spec.process.clone().unwrap_or_default(),
@@ -164,7 +165,7 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
 }
 
 fn group(compiled: &Compiled) -> Result<Group> {
-    let layout = Layout::detect()?;
+    let layout = state::layout(compiled.cgroup_base.as_deref())?;
     let (parent, name) = compiled
         .cgroup
         .rsplit_once('/')

@@ -246,13 +246,59 @@ object!(
         cpu: Cpu,
         pids: Pids,
         #[serde(rename = "blockIO")]
-        block_io: Value,
-        hugepage_limits: Value,
-        network: Value,
-        rdma: Value,
-        unified: Value,
+        block_io: BlockIo,
+        hugepage_limits: Vec<HugepageLimit>,
+        network: Network,
+        rdma: BTreeMap<String, Rdma>,
+        unified: BTreeMap<String, String>,
     }
 );
+
+object!(BlockIo {
+    weight: u16,
+    leaf_weight: u16,
+    weight_device: Vec<WeightDevice>,
+    throttle_read_bps_device: Vec<ThrottleDevice>,
+    throttle_write_bps_device: Vec<ThrottleDevice>,
+    #[serde(rename = "throttleReadIOPSDevice")]
+    throttle_read_iops_device: Vec<ThrottleDevice>,
+    #[serde(rename = "throttleWriteIOPSDevice")]
+    throttle_write_iops_device: Vec<ThrottleDevice>,
+});
+
+object!(WeightDevice {
+    major: i64,
+    minor: i64,
+    weight: u16,
+    leaf_weight: u16,
+});
+
+object!(ThrottleDevice {
+    major: i64,
+    minor: i64,
+    rate: u64,
+});
+
+object!(HugepageLimit {
+    page_size: String,
+    limit: u64,
+});
+
+object!(Network {
+    #[serde(rename = "classID")]
+    class_id: u32,
+    priorities: Vec<InterfacePriority>,
+});
+
+object!(InterfacePriority {
+    name: String,
+    priority: u32,
+});
+
+object!(Rdma {
+    hca_handles: u32,
+    hca_objects: u32,
+});
 
 object!(DeviceRule {
     allow: bool,
@@ -466,10 +512,10 @@ mod tests {
         for text in ["null", "{}", "[]", r#"{"weight": 0, "weightDevice": null}"#] {
             assert!(refuse("x", Some(&value(text))).is_ok(), "{text}");
         }
-        let error = refuse("linux.resources.blockIO", Some(&value(r#"{"weight": 10}"#)));
+        let error = refuse("linux.intelRdt", Some(&value(r#"{"closID": "a"}"#)));
         assert_eq!(
             error.unwrap_err().to_string(),
-            "config.json: linux.resources.blockIO is not supported"
+            "config.json: linux.intelRdt is not supported"
         );
     }
 }

@@ -74,6 +74,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// The group's path in each hierarchy.
     pub(crate) cgroup: String,
+    /// Where that path does not begin at the tops: /proc/PID/cgroup of the command that made it, below whose groups it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cgroup_base: Option<String>,
     /// It has a user namespace of its own.
     #[serde(default)]
     pub(crate) user_namespace: bool,
@@ -267,13 +270,17 @@ impl Container {
     }
 
     pub(crate) fn group(&self) -> Result<Group> {
-        open_group(&self.record.cgroup)
+        let layout = layout(self.record.cgroup_base.as_deref())?;
+        Ok(Group::open(&layout, &format!("/{}", self.record.cgroup))?)
     }
 }
 
-/// A group by its path, which need not exist any more.
-pub(crate) fn open_group(path: &str) -> Result<Group> {
-    Ok(Group::open(&Layout::detect()?, &format!("/{path}"))?)
+/// The host's hierarchies, as seen from their tops or from the groups of a process.
+pub(crate) fn layout(base: Option<&str>) -> Result<Layout> {
+    Ok(match base {
+        None => Layout::detect()?,
+        Some(membership) => Layout::detect_below(membership)?,
+    })
 }
 
 #[cfg(test)]

@@ -1,45 +1,111 @@
-//! `events`: what a container uses, once or again and again.
+//! `events`: what a container uses, once or again and again, and when it is out of memory.
 
-use std::time::Duration;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use runtime::cgroup::Stats;
+use runtime::cgroup::{Group, Pressure, Watch};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
-use super::print;
+use super::{print, usage};
 use crate::cli::{Given, Global, switch, value};
 use crate::error::{Error, Result};
 use crate::state::{Container, Status};
 
 pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
-    let given = Given::parse(&[value("interval"), switch("stats")], words)?;
+    let flags = [value("interval"), switch("stats"), value("pressure")];
+    let given = Given::parse(&flags, words)?;
     let id = given.id("events")?;
     let interval = match given.value("interval") {
         Some(text) => duration(text)?,
         None => Duration::from_secs(5),
     };
     let container = Container::open(&global.root, id)?;
-    if container.status() == Status::Stopped {
+    let pidfd = match container.status() {
+        Status::Stopped => None,
+        _ => container.pidfd()?,
+    };
+    let Some(pidfd) = pidfd else {
         return Err(Error::State(format!(
             "container with id {id} is not running"
         )));
-    }
+    };
     let group = container.group()?;
-    let mut stats = group.stats()?;
     if given.is_on("stats") {
-        return tell(id, "stats", Some(document(&stats)));
+        return tell(id, "stats", Some(usage::document(&group.report()?)));
     }
+    let watches = watches(&group, &given)?;
+    follow(id, &group, &pidfd, watches, interval)
+}
+
+/// What is watched, and what an event of it is called.
+fn watches(group: &Group, given: &Given) -> Result<Vec<(&'static str, Watch)>> {
+    let mut watches = Vec::new();
+    watches.extend(group.watch_oom()?.map(|watch| ("oom", watch)));
+    if let Some(word) = given.value("pressure") {
+        let level = Pressure::parse(word).ok_or_else(|| {
+            let text = format!("invalid pressure {word:?}: it is low, medium or critical");
+            Error::Usage(text)
+        })?;
+        watches.push(("pressure", group.watch_pressure(level)?));
+    }
+    Ok(watches)
+}
+
+/// Tells what happens at once, and the figures at each interval, until the container has ended.
+fn follow(
+    id: &str,
+    group: &Group,
+    pidfd: &OwnedFd,
+    mut watches: Vec<(&'static str, Watch)>,
+    interval: Duration,
+) -> Result<u8> {
+    let mut next = Instant::now() + interval;
     loop {
-        std::thread::sleep(interval);
-        if container.status() == Status::Stopped {
+        let ready = wait(pidfd, &watches, next)?;
+        let ended = ready.first() == Some(&true);
+        let mut gone = Vec::new();
+        for (index, (kind, watch)) in watches.iter().enumerate() {
+            // At the end also what the kernel has not announced yet, which it does at its leisure.
+            let last_look = ended && *kind == "oom";
+            if ready.get(index + 1) != Some(&true) && !last_look {
+                continue;
+            }
+            match watch.take() {
+                Ok(true) => drop(tell(id, kind, None)?),
+                Ok(false) => {}
+                Err(_) => gone.push(index),
+            }
+        }
+        if ended {
             return Ok(0);
         }
-        let next = group.stats()?;
-        if next.oom_kills > stats.oom_kills {
-            tell(id, "oom", None)?;
+        for index in gone.into_iter().rev() {
+            watches.remove(index);
         }
-        tell(id, "stats", Some(document(&next)))?;
-        stats = next;
+        if Instant::now() >= next {
+            tell(id, "stats", Some(usage::document(&group.report()?)))?;
+            next = Instant::now() + interval;
+        }
     }
+}
+
+/// Waits for the container's end and for notices, until `next`. Tells which of them are there, the end first.
+fn wait(pidfd: &OwnedFd, watches: &[(&'static str, Watch)], next: Instant) -> Result<Vec<bool>> {
+    let mut polled = vec![PollFd::new(pidfd, PollFlags::IN)];
+    polled.extend(
+        watches
+            .iter()
+            .map(|(_, watch)| PollFd::from_borrowed_fd(watch.as_fd(), watch.interest())),
+    );
+    let left = next.saturating_duration_since(Instant::now());
+    let left = Timespec {
+        tv_sec: left.as_secs().cast_signed(),
+        tv_nsec: left.subsec_nanos().into(),
+    };
+    rustix::io::retry_on_intr(|| poll(&mut polled, Some(&left)))
+        .map_err(Error::call("waiting for events"))?;
+    Ok(polled.iter().map(|one| !one.revents().is_empty()).collect())
 }
 
 fn tell(id: &str, kind: &str, data: Option<Value>) -> Result<u8> {
@@ -48,30 +114,6 @@ fn tell(id: &str, kind: &str, data: Option<Value>) -> Result<u8> {
         event["data"] = data;
     }
     print(&format!("{event}\n"))
-}
-
-/// runc's form, as far as it is counted.
-fn document(stats: &Stats) -> Value {
-    let limit = stats.memory_limit.unwrap_or(u64::MAX >> 1);
-    json!({
-        "cpu": {
-            "usage": {
-                "total": stats.cpu_total,
-                "kernel": stats.cpu_system,
-                "user": stats.cpu_user,
-            },
-            "throttling": {
-                "periods": stats.cpu_periods,
-                "throttledPeriods": stats.cpu_throttled_periods,
-                "throttledTime": stats.cpu_throttled,
-            },
-        },
-        "memory": {
-            "usage": { "limit": limit, "usage": stats.memory_usage },
-            "raw": { "total_inactive_file": stats.memory_inactive_file },
-        },
-        "pids": { "current": stats.pids, "limit": stats.pids_limit.unwrap_or(0) },
-    })
 }
 
 /// A time in Go's form with one unit: `500ms`, `5s`, `1m`.

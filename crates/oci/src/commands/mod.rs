@@ -14,6 +14,7 @@ mod spec;
 mod start;
 mod state;
 mod update;
+mod usage;
 
 use std::ffi::OsString;
 

@@ -23,6 +23,9 @@ pub(super) struct State<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: &'a BTreeMap<String, String>,
     owner: String,
+    /// Not runc's: the kernel killed a process of the container for want of memory.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    oom_killed: bool,
 }
 
 impl<'a> State<'a> {
@@ -43,6 +46,11 @@ impl<'a> State<'a> {
             created: &record.created,
             annotations: &record.annotations,
             owner,
+            // A group that is gone has nothing to tell.
+            oom_killed: container
+                .group()
+                .and_then(|group| Ok(group.oom_kills()?))
+                .is_ok_and(|kills| kills > 0),
         }
     }
 

@@ -5,13 +5,13 @@ use std::io::Read as _;
 use crate::cli::{Flag, Given, Global, value};
 use crate::compile::limits;
 use crate::error::{Error, Result};
-use crate::spec::{self, Cpu, Memory, Pids, Resources};
+use crate::spec::{self, BlockIo, Cpu, Memory, Pids, Resources};
 use crate::state::{Container, Status};
 
 /// The largest document that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
-const FLAGS: [Flag; 15] = [
+const FLAGS: [Flag; 17] = [
     value("resources").or("r"),
     value("blkio-weight"),
     value("cpu-period"),
@@ -26,6 +26,9 @@ const FLAGS: [Flag; 15] = [
     value("memory"),
     value("memory-reservation"),
     value("memory-swap"),
+    // Nothing comes of them any more, in runc neither.
+    value("kernel-memory"),
+    value("kernel-memory-tcp"),
     value("pids-limit"),
 ];
 
@@ -39,7 +42,7 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         Some(path) => from_file(&path)?,
         None => from_flags(&given)?,
     };
-    container.group()?.set(&limits(&asked)?)?;
+    container.group()?.set(&limits(&asked, &global.log)?)?;
     Ok(0)
 }
 
@@ -63,12 +66,13 @@ fn from_flags(given: &Given) -> Result<Resources> {
             .filter(|value| !value.is_empty())
             .map(str::to_owned)
     };
-    let weight: Option<u64> = given.number("blkio-weight")?;
     Ok(Resources {
         memory: Some(Memory {
             limit: bytes(given, "memory")?,
             reservation: bytes(given, "memory-reservation")?,
             swap: bytes(given, "memory-swap")?,
+            kernel: bytes(given, "kernel-memory")?,
+            kernel_tcp: bytes(given, "kernel-memory-tcp")?,
             ..Memory::default()
         }),
         cpu: Some(Cpu {
@@ -85,7 +89,10 @@ fn from_flags(given: &Given) -> Result<Resources> {
         pids: Some(Pids {
             limit: given.number("pids-limit")?,
         }),
-        block_io: weight.map(|weight| serde_json::json!({ "weight": weight })),
+        block_io: Some(BlockIo {
+            weight: given.number("blkio-weight")?,
+            ..BlockIo::default()
+        }),
         ..Resources::default()
     })
 }

@@ -29,6 +29,8 @@ pub(crate) struct Compiled {
     pub(crate) rootfs: PathBuf,
     /// The group's path in each hierarchy.
     pub(crate) cgroup: String,
+    /// Below which groups that is, if not below the tops: this command's /proc/PID/cgroup.
+    pub(crate) cgroup_base: Option<String>,
     pub(crate) resources: Resources,
     /// Mounts of the plan that show the group, which is not made yet.
     cgroup_mounts: Vec<usize>,
@@ -77,6 +79,8 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Resu
         plan.uid_map = namespaces::id_map("linux.uidMappings", linux.uid_mappings.as_deref())?;
         plan.gid_map = namespaces::id_map("linux.gidMappings", linux.gid_mappings.as_deref())?;
     }
+    let (cgroup, relative) = cgroup_path(linux.cgroups_path.as_deref(), id)?;
+    let cgroup_base = relative.then(own_groups).transpose()?;
     plan.time_offsets = namespaces::time_offsets(linux.time_offsets.as_ref())?;
     plan.process = process::compile(process, spec, log)?;
     process::add_home(&mut plan, &rootfs);
@@ -84,8 +88,9 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Resu
         plan,
         fds,
         rootfs,
-        cgroup: cgroup_path(linux.cgroups_path.as_deref(), id)?,
-        resources: resources::compile(linux.resources.as_ref())?,
+        cgroup,
+        cgroup_base,
+        resources: resources::compile(linux.resources.as_ref(), log)?,
         cgroup_mounts: mounts.cgroups,
     })
 }
@@ -149,9 +154,9 @@ fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {
     }
 }
 
-/// The group's path: as it says, else the container's name; without a leading slash. A relative path begins at the top
-/// too, where the runtime's own group ends nobody's view.
-fn cgroup_path(path: Option<&str>, id: &str) -> Result<String> {
+/// The group's path: as it says, else the container's name; without a leading slash. With it whether it begins at this
+/// command's own groups, as a relative path and a missing one do.
+fn cgroup_path(path: Option<&str>, id: &str) -> Result<(String, bool)> {
     let path = path.unwrap_or_default();
     if path.contains(':') {
         return Err(Error::field(
@@ -161,7 +166,14 @@ fn cgroup_path(path: Option<&str>, id: &str) -> Result<String> {
     }
     let clean = mounts::clean(path);
     let trimmed = clean.trim_matches('/');
-    Ok(if trimmed.is_empty() { id } else { trimmed }.to_owned())
+    let path_or_id = if trimmed.is_empty() { id } else { trimmed };
+    Ok((path_or_id.to_owned(), !path.starts_with('/')))
+}
+
+/// In which groups this command is.
+fn own_groups() -> Result<String> {
+    let path = Path::new("/proc/self/cgroup");
+    std::fs::read_to_string(path).map_err(|source| Error::io("reading", path, source))
 }
 
 /// Checks what every process needs; the words are runc's.
@@ -185,13 +197,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_lie_at_the_top_unless_a_path_is_given() {
+    fn paths_of_groups_begin_at_the_top_or_at_the_callers() {
         let path = |path| cgroup_path(path, "box").unwrap();
-        assert_eq!(path(None), "box");
-        assert_eq!(path(Some("")), "box");
-        assert_eq!(path(Some("/docker/x")), "docker/x");
-        assert_eq!(path(Some("a/b/")), "a/b");
-        assert_eq!(path(Some("/a/../../b")), "b");
+        let told = |path: &str, relative| (path.to_owned(), relative);
+        assert_eq!(path(None), told("box", true));
+        assert_eq!(path(Some("")), told("box", true));
+        assert_eq!(path(Some("/")), told("box", false));
+        assert_eq!(path(Some("/docker/x")), told("docker/x", false));
+        assert_eq!(path(Some("a/b/")), told("a/b", true));
+        assert_eq!(path(Some("../b")), told("b", true));
+        assert_eq!(path(Some("/a/../../b")), told("b", false));
         assert!(cgroup_path(Some("system.slice:wharf:x"), "box").is_err());
     }
 

@@ -1,16 +1,20 @@
 //! Limits of the container's group.
 
-use runtime::cgroup::{Access, DeviceKind, DeviceRule, Resources, default_device_rules};
+use runtime::cgroup::{
+    Access, BlockIo, DeviceKind, DeviceRate, DeviceRule, DeviceWeight, RdmaLimit, Resources,
+    default_device_rules,
+};
 
 use crate::error::{Error, Result};
-use crate::spec::{self, refuse};
+use crate::log::Log;
+use crate::spec;
 
 const FIELD: &str = "linux.resources";
 
 /// What a new group is given. The devices that every container may use come after the configuration's rules.
-pub(crate) fn compile(asked: Option<&spec::Resources>) -> Result<Resources> {
+pub(crate) fn compile(asked: Option<&spec::Resources>, log: &Log) -> Result<Resources> {
     let mut resources = match asked {
-        Some(asked) => limits(asked)?,
+        Some(asked) => limits(asked, log)?,
         None => Resources::default(),
     };
     let mut rules = match asked.and_then(|asked| asked.devices.as_ref()) {
@@ -24,8 +28,7 @@ pub(crate) fn compile(asked: Option<&spec::Resources>) -> Result<Resources> {
 }
 
 /// Limits without devices: what can be changed while the container runs.
-pub(crate) fn limits(asked: &spec::Resources) -> Result<Resources> {
-    refuse_what_is_not_built(asked)?;
+pub(crate) fn limits(asked: &spec::Resources, log: &Log) -> Result<Resources> {
     let mut resources = Resources {
         keep_swap: true,
         ..Resources::default()
@@ -37,64 +40,96 @@ pub(crate) fn limits(asked: &spec::Resources) -> Result<Resources> {
         resources.memory_swap = set(memory.swap);
         resources.memory_reservation = set(memory.reservation);
         resources.memory_swappiness = memory.swappiness;
+        resources.memory_hierarchy = memory.use_hierarchy == Some(true);
+        resources.memory_check = memory.check_before_update == Some(true);
         resources.oom_kill_disable = memory.disable_oom_killer;
+        if set(memory.kernel).or(set(memory.kernel_tcp)).is_some() {
+            log.warning("Kernel memory settings are ignored and will be removed");
+        }
     }
     if let Some(cpu) = &asked.cpu {
         resources.cpu_shares = cpu.shares.filter(|shares| *shares != 0);
         resources.cpu_quota = cpu.quota.filter(|quota| *quota != 0);
         resources.cpu_period = cpu.period.filter(|period| *period != 0);
+        resources.cpu_burst = cpu.burst;
+        resources.cpu_idle = cpu.idle;
+        resources.cpu_rt_runtime = cpu.realtime_runtime.filter(|runtime| *runtime != 0);
+        resources.cpu_rt_period = cpu.realtime_period.filter(|period| *period != 0);
         resources.cpuset_cpus = cpu.cpus.clone().filter(|list| !list.is_empty());
         resources.cpuset_mems = cpu.mems.clone().filter(|list| !list.is_empty());
     }
     if let Some(pids) = &asked.pids {
         resources.pids_max = pids.limit.filter(|limit| *limit != 0);
     }
+    if let Some(io) = &asked.block_io {
+        resources.block_io = block_io(io)?;
+    }
+    if let Some(network) = &asked.network {
+        resources.net_class = network.class_id.filter(|class| *class != 0);
+        let named = network.priorities.iter().flatten();
+        let named = named.map(|one| (one.name.clone().unwrap_or_default(), one.priority));
+        resources.net_priorities = named
+            .map(|(name, priority)| (name, priority.unwrap_or_default()))
+            .collect();
+    }
+    let pages = asked.hugepage_limits.iter().flatten();
+    let page = |one: &spec::HugepageLimit| {
+        let size = one.page_size.clone().unwrap_or_default();
+        (size, one.limit.unwrap_or_default())
+    };
+    resources.huge_pages = pages.map(page).collect();
+    for (adapter, limit) in asked.rdma.iter().flatten() {
+        let limit = RdmaLimit {
+            handles: limit.hca_handles,
+            objects: limit.hca_objects,
+        };
+        if limit != RdmaLimit::default() {
+            resources.rdma.insert(adapter.clone(), limit);
+        }
+    }
+    resources.unified = asked.unified.clone().unwrap_or_default();
     Ok(resources)
 }
 
-fn refuse_what_is_not_built(asked: &spec::Resources) -> Result<()> {
-    let field = |name: &str| format!("{FIELD}.{name}");
-    refuse(&field("blockIO"), asked.block_io.as_ref())?;
-    refuse(&field("hugepageLimits"), asked.hugepage_limits.as_ref())?;
-    refuse(&field("network"), asked.network.as_ref())?;
-    refuse(&field("rdma"), asked.rdma.as_ref())?;
-    refuse(&field("unified"), asked.unified.as_ref())?;
-    let memory = asked.memory.as_ref();
-    let cpu = asked.cpu.as_ref();
-    let numbers = [
-        ("memory.kernel", memory.and_then(|memory| memory.kernel)),
-        (
-            "memory.kernelTCP",
-            memory.and_then(|memory| memory.kernel_tcp),
-        ),
-        (
-            "cpu.realtimeRuntime",
-            cpu.and_then(|cpu| cpu.realtime_runtime),
-        ),
-        (
-            "cpu.realtimePeriod",
-            cpu.and_then(|cpu| cpu.realtime_period)
-                .map(u64::cast_signed),
-        ),
-        (
-            "cpu.burst",
-            cpu.and_then(|cpu| cpu.burst).map(u64::cast_signed),
-        ),
-        ("cpu.idle", cpu.and_then(|cpu| cpu.idle)),
-        (
-            "memory.checkBeforeUpdate",
-            memory
-                .and_then(|memory| memory.check_before_update)
-                .map(i64::from),
-        ),
-    ];
-    match numbers
-        .iter()
-        .find(|(_, number)| number.is_some_and(|number| number != 0))
-    {
-        Some((name, _)) => Err(Error::unsupported(field(name))),
-        None => Ok(()),
-    }
+fn block_io(asked: &spec::BlockIo) -> Result<BlockIo> {
+    let number = |list: &str, index: usize, name: &str, value: Option<i64>| {
+        let value = value.unwrap_or_default();
+        u32::try_from(value).map_err(|_| {
+            let field = format!("{FIELD}.blockIO.{list}[{index}].{name}");
+            Error::field(field, format!("{value} is no device number"))
+        })
+    };
+    let rates = |name: &str, list: &Option<Vec<spec::ThrottleDevice>>| {
+        let devices = list.iter().flatten().enumerate();
+        let one = |(index, device): (usize, &spec::ThrottleDevice)| {
+            Ok(DeviceRate {
+                major: number(name, index, "major", device.major)?,
+                minor: number(name, index, "minor", device.minor)?,
+                rate: device.rate.unwrap_or_default(),
+            })
+        };
+        devices.map(one).collect::<Result<Vec<DeviceRate>>>()
+    };
+    let set = |weight: Option<u16>| weight.filter(|weight| *weight != 0);
+    let weight = |(index, device): (usize, &spec::WeightDevice)| {
+        let name = "weightDevice";
+        Ok(DeviceWeight {
+            major: number(name, index, "major", device.major)?,
+            minor: number(name, index, "minor", device.minor)?,
+            weight: set(device.weight),
+            leaf_weight: set(device.leaf_weight),
+        })
+    };
+    let weights = asked.weight_device.iter().flatten().enumerate();
+    Ok(BlockIo {
+        weight: set(asked.weight),
+        leaf_weight: set(asked.leaf_weight),
+        weights: weights.map(weight).collect::<Result<Vec<DeviceWeight>>>()?,
+        read_bps: rates("throttleReadBpsDevice", &asked.throttle_read_bps_device)?,
+        write_bps: rates("throttleWriteBpsDevice", &asked.throttle_write_bps_device)?,
+        read_iops: rates("throttleReadIOPSDevice", &asked.throttle_read_iops_device)?,
+        write_iops: rates("throttleWriteIOPSDevice", &asked.throttle_write_iops_device)?,
+    })
 }
 
 fn device_rules(rules: &[spec::DeviceRule]) -> Result<Vec<DeviceRule>> {

@@ -3,6 +3,7 @@
 
 mod bundles;
 mod exec;
+mod groups;
 mod hooks;
 mod life;
 mod support;

@@ -1,0 +1,82 @@
+//! The figures of `events` in runc's form. It leaves out what is zero or empty; here everything is there.
+
+use runtime::cgroup::{Gauge, IoEntry, Report};
+use serde_json::{Map, Value, json};
+
+/// What stands under `data` of an event of the type `stats`.
+pub(super) fn document(report: &Report) -> Value {
+    let cpu = &report.cpu;
+    let memory = &report.memory;
+    let hugetlb = report.hugetlb.iter().map(|(size, pages)| {
+        let figures = json!({
+            "usage": pages.usage, "max": pages.max, "failcnt": pages.failures,
+        });
+        (size.clone(), figures)
+    });
+    json!({
+        "cpu": {
+            "usage": {
+                "total": cpu.total,
+                "percpu": cpu.per_cpu,
+                "percpu_kernel": cpu.per_cpu_system,
+                "percpu_user": cpu.per_cpu_user,
+                "kernel": cpu.system,
+                "user": cpu.user,
+            },
+            "throttling": {
+                "periods": cpu.periods,
+                "throttledPeriods": cpu.throttled_periods,
+                "throttledTime": cpu.throttled,
+            },
+            "burstData": { "burstsPeriods": cpu.bursts, "burstTime": cpu.burst_time },
+        },
+        "cpuset": cpuset(report),
+        "memory": {
+            "cache": memory.cache,
+            "usage": gauge(&memory.memory),
+            "swap": gauge(&memory.swap),
+            "kernel": gauge(&memory.kernel),
+            "kernelTCP": gauge(&memory.kernel_tcp),
+            "raw": memory.raw,
+        },
+        "pids": { "current": report.pids, "limit": report.pids_limit.unwrap_or(0) },
+        "blkio": {
+            "ioServiceBytesRecursive": entries(&report.io.bytes),
+            "ioServicedRecursive": entries(&report.io.requests),
+        },
+        "hugetlb": hugetlb.collect::<Map<String, Value>>(),
+        "intel_rdt": {},
+        "network_interfaces": null,
+    })
+}
+
+fn cpuset(report: &Report) -> Value {
+    let switches = report.cpuset.switches.iter();
+    let mut fields: Map<String, Value> = switches
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
+    fields.insert("cpus".to_owned(), json!(report.cpuset.cpus));
+    fields.insert("mems".to_owned(), json!(report.cpuset.mems));
+    Value::Object(fields)
+}
+
+fn gauge(gauge: &Gauge) -> Value {
+    json!({
+        "limit": gauge.limit,
+        "usage": gauge.usage,
+        "max": gauge.max,
+        "failcnt": gauge.failures,
+    })
+}
+
+fn entries(entries: &[IoEntry]) -> Vec<Value> {
+    let one = |entry: &IoEntry| {
+        json!({
+            "major": entry.major,
+            "minor": entry.minor,
+            "op": entry.operation,
+            "value": entry.value,
+        })
+    };
+    entries.iter().map(one).collect()
+}
