@@ -2,13 +2,14 @@
 
 mod mounts;
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use api_types::{Config, HostConfig};
 use runtime::defaults;
 use runtime::plan::{
-    CgroupEntry, ExecPlan, FdSlot, Namespaces, NsMode, Plan, ProcessPlan, RootSource,
+    CgroupEntry, ExecPlan, FdSlot, MountEntry, Namespaces, NsMode, Plan, ProcessPlan, RootSource,
 };
 use runtime::users::{self, User};
 use sys::beneath::Root;
@@ -74,8 +75,10 @@ pub(crate) struct Parts<'a> {
     pub(crate) net: Net,
     /// A pid namespace to join.
     pub(crate) pid: Option<OwnedFd>,
-    /// An IPC namespace to join with its /dev/shm.
-    pub(crate) ipc: Option<(OwnedFd, OwnedFd)>,
+    /// An IPC namespace to join.
+    pub(crate) ipc: Option<OwnedFd>,
+    /// The /dev/shm of that IPC namespace.
+    pub(crate) shm: Option<OwnedFd>,
     pub(crate) tasks: Vec<OwnedFd>,
     pub(crate) unified: Option<OwnedFd>,
     /// Mounts and links for /sys/fs/cgroup.
@@ -102,7 +105,7 @@ const FILE_LIMIT: u64 = 8 << 20;
 ///
 /// # Errors
 /// Users that the container's files do not know; devices that do not exist.
-pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Planned> {
+pub(crate) fn plan(mut parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Planned> {
     let Parts {
         config,
         host,
@@ -110,124 +113,45 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
         ..
     } = parts;
     let root = Root::new(parts.root.as_fd());
-    let identity = identify(
-        &root,
-        &config.user,
-        host.group_add.as_deref().unwrap_or_default(),
-    )?;
+    let extra = host.group_add.as_deref().unwrap_or_default();
+    let identity = identify(&root, &config.user, extra)?;
     let mut process = process(config, host, &identity, parts.filters)?;
-    let health = health::parse(config)?.map(|check| {
-        let args = check
-            .words
-            .iter()
-            .cloned()
-            .map(String::into_bytes)
-            .collect();
-        let process = ProcessPlan {
-            args,
-            create_cwd: false,
-            ..process.clone()
-        };
-        (
-            check,
-            ExecPlan {
-                process,
-                ..ExecPlan::default()
-            }
-            .encode(),
-        )
-    });
+    let health = health_check(config, &process)?;
     process.args = merge::command(config)
         .into_iter()
         .map(String::into_bytes)
         .collect();
 
-    let mut sysctls: Vec<(String, String)> = Vec::new();
-    let net = match parts.net {
-        Net::Host => NsMode::Host,
-        Net::Join(namespace, own) => {
-            if own {
-                sysctls.extend(
-                    defaults::NETWORK_SYSCTLS
-                        .map(|(name, value)| (name.to_owned(), value.to_owned())),
-                );
-            }
-            NsMode::Join(descriptors.slot(namespace))
-        }
-    };
-    sysctls.retain(|(name, _)| !host.sysctls.contains_key(name));
-    sysctls.extend(
-        host.sysctls
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
-
-    let mut mounts = mounts::base_mounts(host, modes);
-    let own_dev = parts
-        .mounts
-        .iter()
-        .find(|mount| mount.spec.target == "/dev");
-    if own_dev.is_some() {
-        mounts.retain(|mount| !Path::new(&mount.target).starts_with("/dev"));
-    }
     // What is bound there has its own content, and may not be writable.
-    let foreign_dev = own_dev.is_some_and(|mount| mount.tree.is_some());
-    mounts.extend(parts.cgroup_view.mounts);
-    for (target, tree) in parts.host_ipc {
-        mounts.push(mounts::detached(target, descriptors.slot(tree), true));
-    }
-    let ipc = match parts.ipc {
-        Some((namespace, shm)) => {
-            mounts.push(mounts::detached("/dev/shm", descriptors.slot(shm), true));
-            NsMode::Join(descriptors.slot(namespace))
-        }
-        None if modes.ipc == IpcMode::Host => NsMode::Host,
-        None => NsMode::New,
-    };
-    let (below, above): (Vec<_>, Vec<_>) = parts.files.into_iter().partition(|(target, _)| {
-        let mut users = parts.mounts.iter();
-        users.any(|mount| mounts::lies_over(mount.spec, target))
-    });
-    for (target, file) in below {
-        mounts.push(mounts::own_file(target, descriptors.slot(file), host));
-    }
-    for mount in parts.mounts {
-        mounts.push(mounts::user_mount(mount, descriptors));
-    }
-    for (target, file) in above {
-        mounts.push(mounts::own_file(target, descriptors.slot(file), host));
-    }
-    let pid = match parts.pid {
-        Some(namespace) => NsMode::Join(descriptors.slot(namespace)),
-        None if modes.pid == PidMode::Host => NsMode::Host,
-        None => NsMode::New,
-    };
-    let (devices, mut links) = if foreign_dev {
+    let mut bound = parts.mounts.iter().filter(|mount| mount.tree.is_some());
+    let (devices, mut links) = if bound.any(|mount| mount.spec.target == "/dev") {
         (Vec::new(), Vec::new())
     } else {
         (devices::nodes(host)?, defaults::links())
     };
-    links.extend(parts.cgroup_view.links);
+    links.append(&mut parts.cgroup_view.links);
     let (masked, readonly) = paths(host);
+    let own_name = !modes.uts_host;
+    let hostname = match config.hostname.as_str() {
+        "" => parts.short_id,
+        name => name,
+    };
     let plan = Plan {
-        namespaces: Namespaces {
-            pid,
-            net,
-            ipc,
-            uts: if modes.uts_host {
-                NsMode::Host
-            } else {
-                NsMode::New
-            },
-            mount: NsMode::New,
-            cgroup: if parts.cgroup_private {
-                NsMode::New
-            } else {
-                NsMode::Host
-            },
-            user: NsMode::Host,
-            time: NsMode::Host,
-        },
+        root_readonly: host.readonly_rootfs,
+        root_propagation: None,
+        sysctls: sysctls(host, &parts.net),
+        mounts: mount_list(&mut parts, descriptors),
+        devices,
+        links,
+        masked,
+        readonly,
+        hostname: own_name.then(|| hostname.to_owned()),
+        domainname: (own_name && !config.domainname.is_empty()).then(|| config.domainname.clone()),
+        terminal: config.tty,
+        console_size: console_size(host.console_size),
+        console_bind: config.tty,
+        process,
+        init: host.init == Some(true),
         cgroup: CgroupEntry {
             dirs: parts
                 .tasks
@@ -236,32 +160,102 @@ pub(crate) fn plan(parts: Parts<'_>, descriptors: &mut Descriptors) -> Result<Pl
                 .collect(),
             unified: parts.unified.map(|folder| descriptors.slot(folder)),
         },
+        namespaces: Namespaces {
+            pid: joined_or(parts.pid, modes.pid == PidMode::Host, descriptors),
+            net: match parts.net {
+                Net::Host => NsMode::Host,
+                Net::Join(namespace, _) => NsMode::Join(descriptors.slot(namespace)),
+            },
+            ipc: joined_or(parts.ipc, modes.ipc == IpcMode::Host, descriptors),
+            uts: new_unless(modes.uts_host),
+            mount: NsMode::New,
+            cgroup: new_unless(!parts.cgroup_private),
+            user: NsMode::Host,
+            time: NsMode::Host,
+        },
         root: Some(RootSource::Mount(descriptors.slot(parts.root))),
-        root_readonly: host.readonly_rootfs,
-        root_propagation: None,
-        mounts,
-        devices,
-        links,
-        masked,
-        readonly,
-        sysctls,
-        hostname: (!modes.uts_host).then(|| {
-            if config.hostname.is_empty() {
-                parts.short_id.to_owned()
-            } else {
-                config.hostname.clone()
-            }
-        }),
-        domainname: (!modes.uts_host && !config.domainname.is_empty())
-            .then(|| config.domainname.clone()),
-        terminal: config.tty,
-        console_size: console_size(host.console_size),
-        console_bind: config.tty,
-        process,
-        init: host.init == Some(true),
         ..Plan::default()
     };
     Ok(Planned { plan, health })
+}
+
+fn new_unless(host: bool) -> NsMode {
+    if host { NsMode::Host } else { NsMode::New }
+}
+
+fn joined_or(namespace: Option<OwnedFd>, host: bool, descriptors: &mut Descriptors) -> NsMode {
+    match namespace {
+        Some(namespace) => NsMode::Join(descriptors.slot(namespace)),
+        None => new_unless(host),
+    }
+}
+
+/// The health check and the plan of its execs: the first process with other words.
+fn health_check(
+    config: &Config,
+    process: &ProcessPlan,
+) -> Result<Option<(health::Check, Vec<u8>)>> {
+    let Some(check) = health::parse(config)? else {
+        return Ok(None);
+    };
+    let words = check.words.iter().cloned();
+    let plan = ExecPlan {
+        process: ProcessPlan {
+            args: words.map(String::into_bytes).collect(),
+            create_cwd: false,
+            ..process.clone()
+        },
+        ..ExecPlan::default()
+    };
+    Ok(Some((check, plan.encode())))
+}
+
+/// The defaults of a network namespace of its own, then what was asked for.
+fn sysctls(host: &HostConfig, net: &Net) -> Vec<(String, String)> {
+    let defaults: &[(&str, &str)] = match net {
+        Net::Join(_, true) => &defaults::NETWORK_SYSCTLS,
+        Net::Join(_, false) | Net::Host => &[],
+    };
+    let mut all: Vec<(String, String)> = defaults
+        .iter()
+        .filter(|(name, _)| !host.sysctls.contains_key(*name))
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let asked = host.sysctls.iter();
+    all.extend(asked.map(|(name, value)| (name.clone(), value.clone())));
+    all
+}
+
+/// All mounts in their order; takes what they are made of out of the parts.
+fn mount_list(parts: &mut Parts<'_>, descriptors: &mut Descriptors) -> Vec<MountEntry> {
+    let host = parts.host;
+    let mut all = mounts::base_mounts(host, parts.modes);
+    let users = mem::take(&mut parts.mounts);
+    if users.iter().any(|mount| mount.spec.target == "/dev") {
+        all.retain(|mount| !Path::new(&mount.target).starts_with("/dev"));
+    }
+    all.append(&mut parts.cgroup_view.mounts);
+    for (target, tree) in parts.host_ipc.drain(..) {
+        all.push(mounts::detached(target, descriptors.slot(tree), true));
+    }
+    if let Some(shm) = parts.shm.take() {
+        all.push(mounts::detached("/dev/shm", descriptors.slot(shm), true));
+    }
+    let (below, above): (Vec<_>, Vec<_>) = parts.files.drain(..).partition(|(target, _)| {
+        users
+            .iter()
+            .any(|mount| mounts::lies_over(mount.spec, target))
+    });
+    for (target, file) in below {
+        all.push(mounts::own_file(target, descriptors.slot(file), host));
+    }
+    for mount in users {
+        all.push(mounts::user_mount(mount, descriptors));
+    }
+    for (target, file) in above {
+        all.push(mounts::own_file(target, descriptors.slot(file), host));
+    }
+    all
 }
 
 /// Rows and columns, when both are given.

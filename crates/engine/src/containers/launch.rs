@@ -199,6 +199,12 @@ impl Engine {
         let version = self.inner().groups.layout().version();
         let cgroup_private = modes.cgroup_private.unwrap_or(version == 2);
         let net = surroundings.take_net();
+        let (ipc, shm) = match &modes.ipc {
+            IpcMode::Container(name) => self
+                .join_ipc(name)
+                .map(|(ipc, shm)| (Some(ipc), Some(shm)))?,
+            _ => (None, None),
+        };
         let parts = Parts {
             config: &spec.config,
             host: &spec.host,
@@ -209,10 +215,8 @@ impl Engine {
                 PidMode::Container(name) => Some(self.join_pid(name)?),
                 _ => None,
             },
-            ipc: match &modes.ipc {
-                IpcMode::Container(name) => Some(self.join_ipc(name)?),
-                _ => None,
-            },
+            ipc,
+            shm,
             tasks: surroundings.take_tasks(),
             unified: surroundings.take_unified(),
             cgroup_view: self.cgroup_view(

@@ -45,6 +45,14 @@ impl Engine {
             return Ok(false);
         }
         let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let exit = |code: i64, oom, error, restart| Exit {
+            code,
+            oom,
+            time,
+            error,
+            restart,
+            sequence,
+        };
         let ended = match kind {
             EventKind::Started {
                 pid,
@@ -56,39 +64,23 @@ impl Engine {
                 false
             }
             EventKind::StartFailed { exit_code, text } => {
-                let exit = Exit {
-                    code: i64::from(exit_code),
-                    oom: false,
-                    time,
-                    error: text,
-                    restart: RestartOutlook::None,
-                    sequence,
-                };
+                let exit = exit(i64::from(exit_code), false, text, RestartOutlook::None);
                 self.exited(container, exit, Some(link)).await?
             }
             EventKind::Exited {
                 code, oom, restart, ..
             } => {
-                let exit = Exit {
-                    code: i64::from(code),
-                    oom,
-                    time,
-                    error: String::new(),
-                    restart,
-                    sequence,
-                };
+                let exit = exit(i64::from(code), oom, String::new(), restart);
                 self.exited(container, exit, Some(link)).await?
             }
             EventKind::RestartCancelled => {
-                let code = container.run().exit_code;
-                let exit = Exit {
-                    code,
-                    oom: container.run().oom_killed,
-                    time,
-                    error: String::new(),
-                    restart: RestartOutlook::None,
-                    sequence,
-                };
+                let run = container.run();
+                let exit = exit(
+                    run.exit_code,
+                    run.oom_killed,
+                    String::new(),
+                    RestartOutlook::None,
+                );
                 self.settled(container, exit, Some(link), Vec::new())
                     .await?
             }
@@ -101,32 +93,14 @@ impl Engine {
                 state,
                 failing_streak,
             } => {
-                let word = match state {
-                    HealthState::Starting => "starting",
-                    HealthState::Healthy => "healthy",
-                    HealthState::Unhealthy => "unhealthy",
-                };
-                let told = container.event(format!("health_status: {word}"), &[]);
-                self.change(
-                    container,
-                    vec![told],
-                    move |run| {
-                        run.cursor = sequence;
-                        run.health = Some(HealthRecord {
-                            state: word.to_owned(),
-                            failing_streak,
-                        });
-                    },
-                    |_| Ok(()),
-                )
-                .await?;
+                self.heard_health(container, sequence, state, failing_streak)
+                    .await?;
                 false
             }
             EventKind::Detached { exec, .. } => {
-                let action = if exec.is_some() {
-                    "exec_detach"
-                } else {
-                    "detach"
+                let action = match exec {
+                    Some(_) => "exec_detach",
+                    None => "detach",
                 };
                 self.tell_later(container.event(action, &[]));
                 false
@@ -136,6 +110,35 @@ impl Engine {
             link.tell(&Request::Acknowledge { sequence });
         }
         Ok(ended)
+    }
+
+    /// The result of a health check that changes what is told of the container.
+    async fn heard_health(
+        &self,
+        container: &Arc<Container>,
+        sequence: u64,
+        state: HealthState,
+        failing_streak: u32,
+    ) -> Result<()> {
+        let word = match state {
+            HealthState::Starting => "starting",
+            HealthState::Healthy => "healthy",
+            HealthState::Unhealthy => "unhealthy",
+        };
+        let told = container.event(format!("health_status: {word}"), &[]);
+        self.change(
+            container,
+            vec![told],
+            move |run| {
+                run.cursor = sequence;
+                run.health = Some(HealthRecord {
+                    state: word.to_owned(),
+                    failing_streak,
+                });
+            },
+            |_| Ok(()),
+        )
+        .await
     }
 
     /// A start that the shim made by itself; the first one is known already.

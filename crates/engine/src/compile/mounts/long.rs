@@ -10,126 +10,146 @@ use crate::outcome::{EngineError, Result};
 /// # Errors
 /// Docker's sentences.
 pub(super) fn long_form(mount: &Mount) -> Result<MountSpec> {
-    let invalid = |why: &str| {
-        Err(EngineError::invalid(format!(
-            "invalid mount config for type \"{}\": {why}",
-            mount.kind
-        )))
+    let target = target(mount)?;
+    check_options(mount)?;
+    let mut spec = MountSpec {
+        source: Source::Tmpfs {
+            options: String::new(),
+        },
+        target,
+        read_only: mount.read_only,
+        only_top_read_only: false,
+        propagation: String::new(),
+        mode: String::new(),
     };
-    if mount.target.is_empty() {
-        return invalid("field Target must not be empty");
-    }
-    if !mount.target.starts_with('/') {
-        return invalid(&format!(
-            "invalid mount path: '{}' mount path must be absolute",
-            mount.target
-        ));
-    }
-    let target = normal(&mount.target);
-    if target == "/" {
-        return invalid("invalid specification: destination can't be '/'");
-    }
-    for (kind, given) in [
-        ("bind", mount.bind_options.is_some()),
-        ("volume", mount.volume_options.is_some()),
-        ("tmpfs", mount.tmpfs_options.is_some()),
-        ("image", mount.image_options.is_some()),
-    ] {
-        if given && kind != mount.kind {
-            let mut field = kind.to_owned();
-            field[..1].make_ascii_uppercase();
-            return invalid(&format!("field {field}Options must not be specified"));
-        }
-    }
-    let mut propagation = String::new();
-    let mut only_top_read_only = false;
-    let source = match mount.kind.as_str() {
-        "bind" => {
-            if mount.source.is_empty() {
-                return invalid("field Source must not be empty");
-            }
-            if !mount.source.starts_with('/') {
-                return invalid(&format!(
-                    "invalid mount path: '{}' mount path must be absolute",
-                    mount.source
-                ));
-            }
-            let options = mount.bind_options.clone().unwrap_or_default();
-            if !options.propagation.is_empty()
-                && !PROPAGATIONS.contains(&options.propagation.as_str())
-            {
-                return invalid(&format!(
-                    "invalid propagation mode: {}",
-                    options.propagation
-                ));
-            }
-            check_recursion(mount, &options)?;
-            only_top_read_only = options.read_only_non_recursive;
-            propagation = options.propagation;
-            Source::Bind {
-                path: normal(&mount.source),
-                create: options.create_mountpoint,
-                recursive: !options.non_recursive,
-            }
-        }
-        "volume" => {
-            let options = mount.volume_options.clone().unwrap_or_default();
-            if let Some(driver) = &options.driver_config {
-                if !matches!(driver.name.as_str(), "" | "local") {
-                    return Err(EngineError::NoSuchPlugin {
-                        volume: mount.source.clone(),
-                        name: driver.name.clone(),
-                    });
-                }
-                if !driver.options.is_empty() {
-                    return Err(EngineError::unsupported("a volume driver with options"));
-                }
-            }
-            if !mount.source.is_empty() {
-                volume_name(&mount.source)?;
-            } else if mount.read_only {
-                return invalid("must not set ReadOnly mode when using anonymous volumes");
-            }
-            if options.subpath.starts_with('/')
-                || options.subpath.split('/').any(|part| part == "..")
-            {
-                return invalid("subpath must be a relative path within the volume");
-            }
-            Source::Volume {
-                name: mount.source.clone(),
-                anonymous: mount.source.is_empty(),
-                copy: !options.no_copy,
-                subpath: options.subpath,
-                labels: options.labels,
-            }
-        }
-        "tmpfs" => {
-            if !mount.source.is_empty() {
-                return invalid("field Source must not be specified");
-            }
-            Source::Tmpfs {
+    match mount.kind.as_str() {
+        "bind" => bind(mount, &mut spec)?,
+        "volume" => spec.source = volume(mount)?,
+        "tmpfs" if mount.source.is_empty() => {
+            spec.source = Source::Tmpfs {
                 options: tmpfs_options(mount)?,
-            }
+            };
         }
+        "tmpfs" => return Err(invalid(mount, "field Source must not be specified")),
         "image" => {
             return Err(EngineError::unsupported(format!(
                 "a mount of type \"{}\"",
                 mount.kind
             )));
         }
-        other => {
-            return Err(EngineError::invalid(format!(
-                "invalid mount config for type \"{other}\": mount type unknown"
-            )));
+        _ => return Err(invalid(mount, "mount type unknown")),
+    }
+    Ok(spec)
+}
+
+fn invalid(mount: &Mount, why: &str) -> EngineError {
+    EngineError::invalid(format!(
+        "invalid mount config for type \"{}\": {why}",
+        mount.kind
+    ))
+}
+
+/// Where the mount goes.
+fn target(mount: &Mount) -> Result<String> {
+    if mount.target.is_empty() {
+        return Err(invalid(mount, "field Target must not be empty"));
+    }
+    let target = absolute(mount, &mount.target)?;
+    if target == "/" {
+        return Err(invalid(
+            mount,
+            "invalid specification: destination can't be '/'",
+        ));
+    }
+    Ok(target)
+}
+
+/// The path in its shortest form.
+fn absolute(mount: &Mount, path: &str) -> Result<String> {
+    if !path.starts_with('/') {
+        return Err(invalid(
+            mount,
+            &format!("invalid mount path: '{path}' mount path must be absolute"),
+        ));
+    }
+    Ok(normal(path))
+}
+
+/// A type has no options but its own.
+fn check_options(mount: &Mount) -> Result<()> {
+    for (kind, name, given) in [
+        ("bind", "Bind", mount.bind_options.is_some()),
+        ("volume", "Volume", mount.volume_options.is_some()),
+        ("tmpfs", "Tmpfs", mount.tmpfs_options.is_some()),
+        ("image", "Image", mount.image_options.is_some()),
+    ] {
+        if given && kind != mount.kind {
+            return Err(invalid(
+                mount,
+                &format!("field {name}Options must not be specified"),
+            ));
         }
+    }
+    Ok(())
+}
+
+fn bind(mount: &Mount, spec: &mut MountSpec) -> Result<()> {
+    if mount.source.is_empty() {
+        return Err(invalid(mount, "field Source must not be empty"));
+    }
+    let path = absolute(mount, &mount.source)?;
+    let options = mount.bind_options.clone().unwrap_or_default();
+    if !options.propagation.is_empty() && !PROPAGATIONS.contains(&options.propagation.as_str()) {
+        return Err(invalid(
+            mount,
+            &format!("invalid propagation mode: {}", options.propagation),
+        ));
+    }
+    check_recursion(mount, &options)?;
+    spec.only_top_read_only = options.read_only_non_recursive;
+    spec.propagation = options.propagation;
+    spec.source = Source::Bind {
+        path,
+        create: options.create_mountpoint,
+        recursive: !options.non_recursive,
     };
-    Ok(MountSpec {
-        source,
-        target,
-        read_only: mount.read_only,
-        only_top_read_only,
-        propagation,
-        mode: String::new(),
+    Ok(())
+}
+
+fn volume(mount: &Mount) -> Result<Source> {
+    let options = mount.volume_options.clone().unwrap_or_default();
+    if let Some(driver) = &options.driver_config {
+        if !matches!(driver.name.as_str(), "" | "local") {
+            return Err(EngineError::NoSuchPlugin {
+                volume: mount.source.clone(),
+                name: driver.name.clone(),
+            });
+        }
+        if !driver.options.is_empty() {
+            return Err(EngineError::unsupported("a volume driver with options"));
+        }
+    }
+    if !mount.source.is_empty() {
+        volume_name(&mount.source)?;
+    } else if mount.read_only {
+        return Err(invalid(
+            mount,
+            "must not set ReadOnly mode when using anonymous volumes",
+        ));
+    }
+    let mut parts = options.subpath.split('/');
+    if options.subpath.starts_with('/') || parts.any(|part| part == "..") {
+        return Err(invalid(
+            mount,
+            "subpath must be a relative path within the volume",
+        ));
+    }
+    Ok(Source::Volume {
+        name: mount.source.clone(),
+        anonymous: mount.source.is_empty(),
+        copy: !options.no_copy,
+        subpath: options.subpath,
+        labels: options.labels,
     })
 }
 
@@ -157,9 +177,7 @@ fn tmpfs_options(mount: &Mount) -> Result<String> {
     let options = mount.tmpfs_options.clone().unwrap_or_default();
     let mut words: Vec<String> = Vec::new();
     if options.size_bytes < 0 {
-        return Err(EngineError::invalid(
-            "invalid mount config for type \"tmpfs\": size must not be negative",
-        ));
+        return Err(invalid(mount, "size must not be negative"));
     }
     if options.size_bytes > 0 {
         words.push(format!("size={}", options.size_bytes));
