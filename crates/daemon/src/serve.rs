@@ -78,7 +78,7 @@ fn run(args: Vec<String>, build: engine::Build) -> Result<(), DaemonError> {
     let set_log_level = log_to_stderr(&config.log_level);
     let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(process("start the daemon's threads"))?;
