@@ -195,8 +195,9 @@ impl Walk<'_> {
         let plan = &prepared.plan;
         self.enter_cgroups(&plan.cgroup)?;
         if self.process.oom_score_adj.is_some() {
-            // The container's own /proc may be anything; this one is not.
-            self.procfs = Some(sys::mount::private_procfs().at(Step::OomScore)?);
+            // The container's own /proc may be anything, the caller's is not. A mount of its own would have to end
+            // here too, and the end of one waits for a grace period.
+            self.procfs = Some(place::callers_procfs().at(Step::OomScore)?);
             self.prefer_to_be_killed()?;
         }
         if plan.user_namespace {

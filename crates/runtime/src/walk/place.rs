@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs};
 use rustix::io::Errno;
 
 use crate::plan::TargetKind;
@@ -13,7 +13,16 @@ use crate::prepared::Place;
 /// The root of the process itself.
 pub(super) fn working_root() -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(rustix::fs::CWD, c"/", flags, Mode::empty())
+    rustix::fs::openat(CWD, c"/", flags, Mode::empty())
+}
+
+/// The caller's /proc, as long as it is in sight; where there is none, a procfs that is mounted nowhere.
+pub(super) fn callers_procfs() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(CWD, c"/proc", flags, Mode::empty()) {
+        Ok(found) if fstatfs(&found)?.f_type == PROC_SUPER_MAGIC => Ok(found),
+        _ => sys::mount::private_procfs(),
+    }
 }
 
 /// Opens a path as a place; `None` where it is missing.
