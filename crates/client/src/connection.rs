@@ -1,13 +1,16 @@
-//! One request over one connection: HTTP/1.1 as an engine speaks it, blocking.
+//! Requests to an engine: HTTP/1.1 as it speaks it, blocking, one after the other.
 //!
 //! An engine is near and answers at once; a general client would cost more time to set up than
 //! the whole command takes.
 
+use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 
+use rustix::net::RecvFlags;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -94,6 +97,20 @@ impl Write for Stream {
     }
 }
 
+/// A connection whose last answer was read to its end, for the next request: the engine has less to do than for a new one.
+#[derive(Clone, Default)]
+pub(crate) struct Idle(Rc<RefCell<Option<Stream>>>);
+
+impl Idle {
+    /// The connection, if the other side has not given it up meanwhile.
+    fn take(&self) -> Option<Stream> {
+        let stream = self.0.take()?;
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let told = rustix::net::recv(&stream, &mut [0; 1], flags);
+        matches!(told, Err(rustix::io::Errno::AGAIN)).then_some(stream)
+    }
+}
+
 /// What is sent behind the head of a request.
 pub(crate) enum Body<'a> {
     /// Nothing.
@@ -124,6 +141,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     reader: BufReader<Stream>,
     framing: Framing,
+    /// Where the connection goes when the body was read; `None` when it ends with it.
+    idle: Option<Idle>,
 }
 
 /// How the end of a body is known.
@@ -139,19 +158,24 @@ enum Framing {
     Done,
 }
 
-/// Sends a request and reads the head of its answer. Statuses of errors are not looked at.
+/// Sends a request and reads the head of its answer, over the idle connection where there is one. Statuses of errors are
+/// not looked at.
 ///
 /// # Errors
 /// [`Failure::NoDaemon`], or [`Failure::Connection`] when the connection breaks.
-pub(crate) fn send(host: &Host, request: Request<'_>) -> Result<Answer, Failure> {
+pub(crate) fn send(host: &Host, idle: &Idle, request: Request<'_>) -> Result<Answer, Failure> {
     let doing = format!("{} \"{}{}\"", request.method, host.shown(), request.path);
-    let mut stream = Stream::connect(host)?;
+    let mut stream = match idle.take() {
+        Some(stream) => stream,
+        None => Stream::connect(host)?,
+    };
     let broken = |source| Failure::Connection {
         doing: doing.clone(),
         source,
     };
+    let keep = (!request.upgrade).then(|| idle.clone());
     write_request(&mut stream, request).map_err(broken)?;
-    read_head(stream).map_err(broken)
+    read_head(stream, keep).map_err(broken)
 }
 
 fn write_request(stream: &mut Stream, request: Request<'_>) -> io::Result<()> {
@@ -164,11 +188,9 @@ fn write_request(stream: &mut Stream, request: Request<'_>) -> io::Result<()> {
     for (name, value) in &request.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    head.push_str(if request.upgrade {
-        "Connection: Upgrade\r\nUpgrade: tcp\r\n"
-    } else {
-        "Connection: close\r\n"
-    });
+    if request.upgrade {
+        head.push_str("Connection: Upgrade\r\nUpgrade: tcp\r\n");
+    }
     match request.body {
         Body::Empty => {
             if request.method == "POST" {
@@ -215,7 +237,7 @@ fn write_chunks(stream: &mut Stream, body: &mut dyn Read) -> io::Result<()> {
     }
 }
 
-fn read_head(stream: Stream) -> io::Result<Answer> {
+fn read_head(stream: Stream, idle: Option<Idle>) -> io::Result<Answer> {
     let mut reader = BufReader::with_capacity(16 << 10, stream);
     let mut left = HEAD_LIMIT;
     let first = read_line(&mut reader, &mut left)?;
@@ -254,10 +276,12 @@ fn read_head(stream: Stream) -> io::Result<Answer> {
     } else {
         Framing::Close
     };
+    let ends = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
     Ok(Answer {
         status,
-        reader,
         framing,
+        idle: idle.filter(|_| !ends && first.starts_with("HTTP/1.1 ")),
+        reader,
     })
 }
 
@@ -315,6 +339,7 @@ impl Answer {
             doing: "read the answer".to_owned(),
             source,
         })?;
+        self.keep();
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
@@ -328,6 +353,16 @@ impl Answer {
     pub(crate) fn into_stream(self) -> (Stream, Vec<u8>) {
         let early = self.reader.buffer().to_vec();
         (self.reader.into_inner(), early)
+    }
+
+    /// Leaves the connection to the next request, if this one's answer was read to its end.
+    fn keep(self) {
+        if let Some(idle) = self.idle
+            && self.framing == Framing::Done
+            && self.reader.buffer().is_empty()
+        {
+            idle.0.replace(Some(self.reader.into_inner()));
+        }
     }
 
     /// The head of the next chunk.
@@ -381,3 +416,6 @@ impl Read for Answer {
         Ok(number)
     }
 }
+
+#[cfg(test)]
+mod tests;

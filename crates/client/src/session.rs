@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::connection::{self, Answer, Body, Request};
+use crate::connection::{self, Answer, Body, Idle, Request};
 use crate::failure::Failure;
 use crate::host::{self, Host};
 use crate::parse::Parsed;
@@ -30,6 +30,7 @@ pub(crate) struct Session {
     config_folder: PathBuf,
     config: OnceCell<Value>,
     chosen: OnceCell<(Host, String)>,
+    idle: Idle,
     /// The version of the API that requests are sent by, once that was said or found out.
     version: OnceCell<String>,
 }
@@ -56,6 +57,7 @@ impl Session {
             config_folder: host::config_folder(global.one("config")),
             config: OnceCell::new(),
             chosen: OnceCell::new(),
+            idle: Idle::default(),
             version: std::env::var("DOCKER_API_VERSION")
                 .ok()
                 .filter(|version| !version.is_empty())
@@ -151,6 +153,7 @@ impl Session {
             let path = format!("/v{version}{path}");
             connection::send(
                 &self.engine()?.0,
+                &self.idle,
                 Request {
                     method,
                     path,
@@ -190,7 +193,7 @@ impl Session {
             body: Body::Empty,
             upgrade: false,
         };
-        let refusal = match connection::send(&self.engine()?.0, ping)?.successful() {
+        let refusal = match connection::send(&self.engine()?.0, &self.idle, ping)?.successful() {
             Err(Failure::Daemon { message, .. }) => message,
             _ => String::new(),
         };

@@ -1,0 +1,83 @@
+use std::os::unix::net::UnixListener;
+use std::thread;
+
+use super::*;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+
+fn request() -> Request<'static> {
+    Request {
+        method: "GET",
+        path: "/_ping".to_owned(),
+        headers: Vec::new(),
+        body: Body::Empty,
+        upgrade: false,
+    }
+}
+
+/// Reads one request without a body; false at the connection's end.
+fn read_request(reader: &mut impl BufRead) -> bool {
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        if reader.read_line(&mut line).unwrap() == 0 {
+            return false;
+        }
+    }
+    true
+}
+
+/// Answers on each connection as many requests as the list says, then ends it.
+fn serve(answers: &'static [usize]) -> (tempfile::TempDir, Host, thread::JoinHandle<()>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        for &number in answers {
+            let mut stream = listener.accept().unwrap().0;
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            for _ in 0..number {
+                assert!(read_request(&mut reader));
+                stream.write_all(ANSWER).unwrap();
+            }
+        }
+    });
+    (folder, Host::Unix(path), server)
+}
+
+#[test]
+fn a_connection_serves_the_next_request_once_its_answer_was_read() {
+    let (_folder, host, server) = serve(&[2]);
+    let idle = Idle::default();
+    for _ in 0..2 {
+        send(&host, &idle, request()).unwrap().json().unwrap();
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn a_connection_that_the_engine_gave_up_is_not_used_again() {
+    let (_folder, host, server) = serve(&[1, 1]);
+    let idle = Idle::default();
+    send(&host, &idle, request()).unwrap().json().unwrap();
+    {
+        let kept = idle.0.borrow();
+        let stream = kept.as_ref().unwrap();
+        let mut closed = [rustix::event::PollFd::new(
+            stream,
+            rustix::event::PollFlags::IN,
+        )];
+        rustix::event::poll(&mut closed, None).unwrap();
+    }
+    send(&host, &idle, request()).unwrap().json().unwrap();
+    server.join().unwrap();
+}
+
+#[test]
+fn an_answer_that_was_not_read_to_its_end_leaves_no_connection() {
+    let (_folder, host, server) = serve(&[1]);
+    let idle = Idle::default();
+    drop(send(&host, &idle, request()).unwrap());
+    assert!(idle.take().is_none());
+    server.join().unwrap();
+}
