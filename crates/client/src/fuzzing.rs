@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::container::{mounts, ports, values};
 use crate::frames::Frames;
-use crate::template::{Shape, Template};
+use crate::template::{Template, Type, Value, schema};
 
 /// Reads a flag's value in every way that a flag has.
 pub fn value(text: &str) {
@@ -35,9 +35,11 @@ pub fn frames(stream: &[u8], size: usize) -> (Vec<u8>, Vec<u8>, bool) {
 /// Renders a template over a value.
 pub fn template(text: &str, data: &serde_json::Value) {
     if let Ok(template) = Template::parse(text) {
-        for shape in [Shape::Row("row"), Shape::Document(&[])] {
-            let _ = template.render(data, shape);
-            let _ = template.render_heading(data, shape);
+        let _ = template.render_raw(data);
+        let _ = template.render_heading(data);
+        for strict in [false, true] {
+            let _ = template.render(&Value::read(data, &schema::container::INSPECT), strict);
+            let _ = template.render(&Value::row(data, &Type::Row("row")), strict);
         }
     }
 }

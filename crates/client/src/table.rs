@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
-use crate::template::{Fault, Shape, Template};
+use crate::template::{self, Fault, Template};
 
 /// Columns are at least this wide, and this far apart: the settings of docker's table writer.
 const NARROWEST: usize = 10;
@@ -14,7 +14,7 @@ const GAP: usize = 3;
 /// A list that is about to be printed.
 pub(crate) struct List<'a> {
     /// The type of a row in docker's client, as its messages name it.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: &'static template::Type,
     /// Each column's field and heading.
     pub(crate) headings: &'a [(&'a str, &'a str)],
     /// The template of the table when nothing else is asked for.
@@ -57,22 +57,19 @@ impl List<'_> {
         let template = template.replace("\\t", "\t").replace("\\n", "\n");
         let failed = |fault: Fault| Failure::Invalid(format!("template parsing error: {fault}"));
         let parsed = Template::parse(&template).map_err(failed)?;
-        let shape = Shape::Row(self.kind);
         let mut lines = Vec::with_capacity(rows.len() + 1);
+        for row in rows {
+            let row = template::Value::row(row, self.kind);
+            lines.push(parsed.render(&row, false).map_err(failed)?);
+        }
         if is_table {
             let names: Map<_, _> = self
                 .headings
                 .iter()
                 .map(|(field, heading)| ((*field).to_owned(), Value::from(*heading)))
                 .collect();
-            lines.push(
-                parsed
-                    .render_heading(&Value::Object(names), shape)
-                    .map_err(failed)?,
-            );
-        }
-        for row in rows {
-            lines.push(parsed.render(row, shape).map_err(failed)?);
+            let heading = parsed.render_heading(&Value::Object(names));
+            lines.insert(0, heading.map_err(failed)?);
         }
         Ok(if is_table {
             columns(&lines)
@@ -84,37 +81,11 @@ impl List<'_> {
 
 /// A row as JSON, its fields in order.
 pub(crate) fn row(row: &Value) -> String {
-    escaped(&visible(row))
+    template::Value::row(row, &ROW).to_json()
 }
 
-/// A row without its hidden fields.
-fn visible(row: &Value) -> Value {
-    match row {
-        Value::Object(map) => {
-            let mut fields: Vec<_> = map
-                .iter()
-                .filter(|(name, _)| !name.starts_with('\0'))
-                .collect();
-            fields.sort_by_key(|(name, _)| *name);
-            Value::Object(
-                fields
-                    .into_iter()
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect(),
-            )
-        }
-        other => other.clone(),
-    }
-}
-
-/// JSON as Go writes it: what HTML could take for its own is escaped.
-fn escaped(value: &Value) -> String {
-    value
-        .to_string()
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-}
+/// A row of which no message tells the kind.
+static ROW: template::Type = template::Type::Row("");
 
 /// Aligns cells that tabs separate. The last cell of a line has no width of its own.
 pub(crate) fn columns(lines: &[String]) -> String {
@@ -149,7 +120,7 @@ mod tests {
     use serde_json::json;
 
     const LIST: List<'static> = List {
-        kind: "*formatter.Row",
+        kind: &template::Type::Row("*formatter.Row"),
         headings: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
         table: "{{.ID}}\t{{.Names}}",
         quiet: "ID",

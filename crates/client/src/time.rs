@@ -9,8 +9,16 @@ pub(crate) fn now() -> i64 {
         .map_or(0, |since| since.as_secs() as i64)
 }
 
+/// The first moment of the year 1, Go's time zero, in seconds since 1970.
+pub(crate) const ZERO: i64 = -62_135_596_800;
+
 /// Seconds since 1970 of an RFC 3339 time, with its nanoseconds; `None` for other texts.
 pub(crate) fn parse(text: &str) -> Option<(i64, u32)> {
+    parse_zoned(text).map(|(seconds, nanos, _)| (seconds, nanos))
+}
+
+/// The same with the seconds that its zone is ahead.
+pub(crate) fn parse_zoned(text: &str) -> Option<(i64, u32, i32)> {
     let (date, rest) = text.split_once(['T', ' '])?;
     let mut parts = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
@@ -35,6 +43,7 @@ pub(crate) fn parse(text: &str) -> Option<(i64, u32)> {
     Some((
         days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset,
         nanos,
+        i32::try_from(offset).ok()?,
     ))
 }
 
@@ -58,6 +67,69 @@ pub(crate) fn go(seconds: i64) -> String {
         of_day / 60 % 60,
         of_day % 60
     )
+}
+
+/// How Go prints a time of a zone: with what is left of a second, and the zone.
+pub(crate) fn go_zoned(seconds: i64, nanos: u32, zone: i32) -> String {
+    let told = go(seconds + i64::from(zone));
+    let clock = told.strip_suffix(" +0000 UTC").unwrap_or(&told);
+    let zone = match zone {
+        0 => "+0000 UTC".to_owned(),
+        zone => format!("{0} {0}", offset(zone, "")),
+    };
+    format!("{clock}{} {zone}", fraction(nanos))
+}
+
+/// The same as JSON has it.
+pub(crate) fn rfc3339_zoned(seconds: i64, nanos: u32, zone: i32) -> String {
+    let told = rfc3339(seconds + i64::from(zone));
+    let clock = told.strip_suffix('Z').unwrap_or(&told);
+    let zone = match zone {
+        0 => "Z".to_owned(),
+        zone => offset(zone, ":"),
+    };
+    format!("{clock}{}{zone}", fraction(nanos))
+}
+
+/// What is left of a second, without zeros at its end; nothing for nothing.
+fn fraction(nanos: u32) -> String {
+    match nanos {
+        0 => String::new(),
+        nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
+    }
+}
+
+/// `+0130`, in seconds.
+fn offset(zone: i32, between: &str) -> String {
+    let (sign, ahead) = if zone < 0 { ('-', -zone) } else { ('+', zone) };
+    format!("{sign}{:02}{between}{:02}", ahead / 3600, ahead / 60 % 60)
+}
+
+/// A span of time as Go prints it: `1h0m2.5s`.
+pub(crate) fn span(nanos: i64) -> String {
+    let (sign, left) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+    let decimals = |whole: u64, unit: u64, name: &str| {
+        let rest = format!("{:09}", whole % unit * (1_000_000_000 / unit));
+        let rest = rest.trim_end_matches('0');
+        let dot = if rest.is_empty() { "" } else { "." };
+        format!("{}{dot}{rest}{name}", whole / unit)
+    };
+    let told = match left {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{left}ns"),
+        1_000..1_000_000 => decimals(left, 1_000, "µs"),
+        1_000_000..1_000_000_000 => decimals(left, 1_000_000, "ms"),
+        _ => {
+            let minutes = left / 60_000_000_000;
+            let seconds = decimals(left % 60_000_000_000, 1_000_000_000, "s");
+            match minutes {
+                0 => seconds,
+                1..60 => format!("{minutes}m{seconds}"),
+                _ => format!("{}h{}m{seconds}", minutes / 60, minutes % 60),
+            }
+        }
+    };
+    format!("{sign}{told}")
 }
 
 /// `Mon Jan  2 15:04:05 2006` of an RFC 3339 time, in UTC; other texts stay as they are.
@@ -146,6 +218,40 @@ mod tests {
             ("today", "today"),
         ] {
             assert_eq!(ansic(text), told);
+        }
+    }
+
+    #[test]
+    fn times_and_spans_are_told_as_go_tells_them() {
+        for (text, told) in [
+            (
+                "2026-11-27T06:44:47.36Z",
+                "2026-11-27 06:44:47.36 +0000 UTC",
+            ),
+            ("0001-01-01T00:00:00Z", "0001-01-01 00:00:00 +0000 UTC"),
+            (
+                "2026-01-01T00:30:00+01:30",
+                "2026-01-01 00:30:00 +0130 +0130",
+            ),
+            (
+                "2026-01-01T00:30:00.000000001-05:00",
+                "2026-01-01 00:30:00.000000001 -0500 -0500",
+            ),
+        ] {
+            let (seconds, nanos, zone) = parse_zoned(text).unwrap();
+            assert_eq!(go_zoned(seconds, nanos, zone), told);
+            assert_eq!(rfc3339_zoned(seconds, nanos, zone), text);
+        }
+        for (nanos, told) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (20_000_000, "20ms"),
+            (1_500_000_000, "1.5s"),
+            (-90_000_000_000, "-1m30s"),
+            (3_600_000_000_000, "1h0m0s"),
+        ] {
+            assert_eq!(span(nanos), told);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::session::Session;
 use crate::table::{List, columns, row};
-use crate::template::{Fault, LABELS, Shape, Template};
+use crate::template::{self, Fault, LABELS, Template};
 use crate::units;
 use crate::verb::{Takes, Verb};
 
@@ -60,7 +60,7 @@ fn df(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         .collect();
     let table = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
     List {
-        kind: "*formatter.diskUsageImagesContext",
+        kind: &template::Type::Row("*formatter.diskUsageImagesContext"),
         headings: HEADINGS,
         table,
         quiet: "Type",
@@ -180,6 +180,9 @@ fn tables(all: &Value) -> String {
     sections.join("\n")
 }
 
+/// All of them, with a list of rows for each kind.
+static WHOLE: template::Type = template::Type::Row("*formatter.diskUsageContext");
+
 /// The same as one document, for a template or as it is.
 fn formatted(all: &Value, format: &str) -> Result<String, Failure> {
     if format == "json" {
@@ -196,6 +199,6 @@ fn formatted(all: &Value, format: &str) -> Result<String, Failure> {
     let failed = |fault: Fault| Failure::Invalid(format!("template parsing error: {fault}"));
     let template = format.replace("\\t", "\t").replace("\\n", "\n");
     Template::parse(&template)
-        .and_then(|template| template.render(all, Shape::Row("*formatter.diskUsageContext")))
+        .and_then(|template| template.render(&template::Value::row(all, &WHOLE), false))
         .map_err(failed)
 }

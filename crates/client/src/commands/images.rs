@@ -8,7 +8,7 @@ use crate::parse::Parsed;
 use crate::query::{Query, encode_path};
 use crate::session::Session;
 use crate::table::List;
-use crate::template::LABELS;
+use crate::template::{LABELS, Type};
 use crate::verb::{Takes, Verb};
 use crate::{time, units};
 
@@ -76,7 +76,7 @@ fn list(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     );
     let format = super::format(session, parsed, "imagesFormat")?;
     List {
-        kind: "*formatter.imageContext",
+        kind: &Type::Row("*formatter.imageContext"),
         headings: HEADINGS,
         table: &table,
         quiet: "ID",
@@ -308,7 +308,7 @@ fn history(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     ];
     let table = "{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{end}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
     List {
-        kind: "*image.historyContext",
+        kind: &Type::Row("*image.historyContext"),
         headings: &headings,
         table,
         quiet: "ID",

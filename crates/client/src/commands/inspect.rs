@@ -9,7 +9,7 @@ use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::query::{encode, encode_path};
 use crate::session::{SHAPE_VERSION, Session, tell};
-use crate::template::{Fault, ORIGINAL, Shape, Template};
+use crate::template::{self, Fault, Template, schema};
 use crate::verb::{Takes, Verb};
 
 const FORMAT: Flag =
@@ -22,27 +22,33 @@ struct Kind {
     name: &'static str,
     prefix: &'static str,
     suffix: &'static str,
+    /// What docker's client reads it into.
+    structure: &'static template::Type,
 }
 
 const CONTAINER: Kind = Kind {
     name: "container",
     prefix: "/containers/",
     suffix: "/json",
+    structure: &schema::container::INSPECT,
 };
 const IMAGE: Kind = Kind {
     name: "image",
     prefix: "/images/",
     suffix: "/json",
+    structure: &schema::image::INSPECT,
 };
 const NETWORK: Kind = Kind {
     name: "network",
     prefix: "/networks/",
     suffix: "",
+    structure: &schema::network::INSPECT,
 };
 const VOLUME: Kind = Kind {
     name: "volume",
     prefix: "/volumes/",
     suffix: "",
+    structure: &schema::volume::VOLUME,
 };
 /// In the order in which `inspect` tries them.
 const KINDS: [Kind; 4] = [CONTAINER, IMAGE, NETWORK, VOLUME];
@@ -62,6 +68,7 @@ const fn other(name: &'static str, prefix: &'static str, suffix: &'static str) -
         name,
         prefix,
         suffix,
+        structure: &template::ANY_MAP,
     }
 }
 
@@ -135,7 +142,8 @@ pub(super) static VOLUME_INSPECT: Verb = verb(
     "[OPTIONS] VOLUME [VOLUME...]",
     "Display detailed information on one or more volumes",
     &[&[FORMAT]],
-    |session, parsed| inspect(session, parsed, &[VOLUME]),
+    // Docker's client keeps no answer as it came of these.
+    |session, parsed| with_raw(session, parsed, &[VOLUME], false),
 );
 
 fn any(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
@@ -158,40 +166,45 @@ fn any(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 }
 
 fn inspect(session: &Session, parsed: &Parsed, kinds: &[Kind]) -> Result<u8, Failure> {
+    with_raw(session, parsed, kinds, true)
+}
+
+fn with_raw(
+    session: &Session,
+    parsed: &Parsed,
+    kinds: &[Kind],
+    has_raw: bool,
+) -> Result<u8, Failure> {
     let format = parsed.one("format").unwrap_or_default();
-    let template = match format {
+    let mut template = match format {
         "" | "json" => None,
-        text => Some(
-            Template::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))
+        text => Some(Shown {
+            template: Template::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))
                 .map_err(|fault| Failure::Template(format!("template parsing error: {fault}")))?,
-        ),
+            has_raw,
+            strict: false,
+            text: String::new(),
+        }),
     };
     let mut found = Vec::new();
     let mut failures = Vec::new();
     for name in &parsed.args {
-        match find(session, name, kinds, parsed.switch("size")) {
-            Ok(object) => found.push(object),
-            Err(failure @ Failure::Endpoint(_)) => return Err(failure),
-            Err(failure) => failures.push(failure),
+        match (
+            find(session, name, kinds, parsed.switch("size")),
+            &mut template,
+        ) {
+            (Ok((kind, object)), Some(template)) => {
+                failures.extend(template.add(kind, &object).err());
+            }
+            (Ok((_, object)), None) => found.push(object),
+            (Err(failure @ Failure::Endpoint(_)), _) => return Err(failure),
+            (Err(failure), _) => failures.push(failure),
         }
     }
-    match &template {
-        Some(template) => {
-            if found.is_empty() {
-                // Docker ends the line all the same.
-                println!();
-            }
-            for (at, object) in found.iter().enumerate() {
-                let shown = shown(template, object, kinds).map_err(|fault| {
-                    // Docker ends the line all the same.
-                    if at == 0 {
-                        println!();
-                    }
-                    Failure::Invalid(format!("template parsing error: {fault}"))
-                })?;
-                println!("{shown}");
-            }
-        }
+    match template {
+        // Docker ends the line all the same.
+        Some(shown) if shown.text.is_empty() => println!(),
+        Some(shown) => print!("{}", shown.text),
         None if format == "json" => println!("{}", Value::Array(found)),
         None => println!("{}", indented(&Value::Array(found))?),
     }
@@ -202,76 +215,32 @@ fn inspect(session: &Session, parsed: &Parsed, kinds: &[Kind]) -> Result<u8, Fai
     last.map_or(Ok(0), Err)
 }
 
-/// Fields that an object of the API's lacks when they have nothing to say and that docker's client has all the same:
-/// where they are, their names, and what they are then.
-const UNSAID: &[(&str, &[(&str, Unsaid)])] = &[
-    ("State", &[("Health", Unsaid::Null)]),
-    (
-        "HostConfig",
-        &[
-            ("Tmpfs", Unsaid::Null),
-            ("StorageOpt", Unsaid::Null),
-            ("Sysctls", Unsaid::Null),
-            ("Mounts", Unsaid::Null),
-            ("Annotations", Unsaid::Null),
-            ("Init", Unsaid::Null),
-        ],
-    ),
-    (
-        "Config",
-        &[
-            ("ExposedPorts", Unsaid::Null),
-            ("Healthcheck", Unsaid::Null),
-            ("StopSignal", Unsaid::Text),
-            ("StopTimeout", Unsaid::Null),
-            ("Shell", Unsaid::Null),
-        ],
-    ),
-];
-
-/// What a field is that nothing is said of.
-#[derive(Clone, Copy)]
-enum Unsaid {
-    Null,
-    Text,
+/// Objects as a template shows them.
+struct Shown {
+    template: Template,
+    /// Whether a template that does not fit the structure is applied to the answer as it came.
+    has_raw: bool,
+    /// Whether that was done already: from then on, a key that is not there is a fault everywhere.
+    strict: bool,
+    text: String,
 }
 
-/// Applies a template as docker does: to the object with all its fields, and when that fails to the answer as it came.
-fn shown(template: &Template, object: &Value, kinds: &[Kind]) -> Result<String, Fault> {
-    let mut whole = object.clone();
-    for (part, fields) in UNSAID {
-        let Some(map) = whole[*part].as_object_mut() else {
-            continue;
-        };
-        let original = Value::Object(map.clone());
-        for (name, unsaid) in *fields {
-            map.entry(*name).or_insert(match unsaid {
-                Unsaid::Null => Value::Null,
-                Unsaid::Text => "".into(),
-            });
-        }
-        map.insert(ORIGINAL.to_owned(), original);
-    }
-    if let ([kind], Value::Object(map)) = (kinds, &mut whole)
-        && kind.name == VOLUME.name
-    {
-        for name in ["Status", "UsageData"] {
-            map.entry(name).or_insert(Value::Null);
-        }
-        map.insert(ORIGINAL.to_owned(), object.clone());
-        return template.render(&whole, Shape::Document(&[("", "volume.Volume")]));
-    }
-    if let Value::Object(map) = &mut whole {
-        if map.contains_key("State") {
-            for name in ["SizeRw", "SizeRootFs"] {
-                map.entry(name).or_insert(Value::Null);
+impl Shown {
+    /// Adds an object, on a line of its own.
+    fn add(&mut self, kind: Kind, object: &Value) -> Result<(), Failure> {
+        let typed = template::Value::read(object, kind.structure);
+        let told = |fault: Fault| Failure::Invalid(format!("template parsing error: {fault}"));
+        let text = match self.template.render(&typed, self.strict) {
+            Err(_) if self.has_raw => {
+                self.strict = true;
+                self.template.render_raw(object)
             }
-        }
-        map.insert(ORIGINAL.to_owned(), object.clone());
+            rendered => rendered,
+        };
+        self.text.push_str(&text.map_err(told)?);
+        self.text.push('\n');
+        Ok(())
     }
-    template
-        .render(&whole, Shape::Document(&[]))
-        .or_else(|_| template.render(object, Shape::Document(&[])))
 }
 
 /// JSON as docker indents it: four spaces, and `[]` for an empty list.
@@ -289,7 +258,12 @@ fn indented(value: &Value) -> Result<String, Failure> {
 ///
 /// Docker's users read containers and images in the shape that docker 28 knows, in which `.NetworkSettings.IPAddress`
 /// and much else still stands: that version of the API is asked.
-fn find(session: &Session, name: &str, kinds: &[Kind], size: bool) -> Result<Value, Failure> {
+fn find(
+    session: &Session,
+    name: &str,
+    kinds: &[Kind],
+    size: bool,
+) -> Result<(Kind, Value), Failure> {
     if name.trim().is_empty() {
         let kind = kinds.first().map_or("container", |kind| kind.name);
         return Err(Failure::Invalid(format!(
@@ -317,9 +291,9 @@ fn find(session: &Session, name: &str, kinds: &[Kind], size: bool) -> Result<Val
                 if size && kind.name != "container" {
                     tell(&format!("WARNING: --size ignored for {}", kind.name));
                 }
-                return Ok(object);
+                return Ok((*kind, object));
             }
-            other => return other,
+            Err(failure) => return Err(failure),
         }
     }
     Err(Failure::Invalid(format!("Error: No such object: {name}")))

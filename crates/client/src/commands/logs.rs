@@ -15,7 +15,7 @@ use crate::frames::Frames;
 use crate::parse::Parsed;
 use crate::query::{Query, encode};
 use crate::session::Session;
-use crate::template::{Fault, ORIGINAL, Shape, Template};
+use crate::template::{self, Fault, Template, schema};
 use crate::time;
 use crate::verb::{Takes, Verb};
 
@@ -301,7 +301,7 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     if let Some(template) = &template {
         // Most faults show before anything has happened.
         template
-            .render(&row(Value::Null), EVENT)
+            .render(&message(json!({})), false)
             .map_err(unformatted)?;
     }
     let moment = |flag: &str| match parsed.one(flag).filter(|text| !text.is_empty()) {
@@ -332,8 +332,10 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
             continue;
         };
         let text = match &template {
-            Some(template) => template.render(&row(event), EVENT).map_err(unformatted)?,
-            None if format == "json" => event.to_string(),
+            Some(template) => template
+                .render(&message(event), false)
+                .map_err(unformatted)?,
+            None if format == "json" => message(event).to_json(),
             None => shown(&event),
         };
         let mut out = io::stdout().lock();
@@ -343,37 +345,21 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     }
 }
 
-const EVENT: Shape = Shape::Row("*events.Message");
-
 fn unformatted(fault: Fault) -> Failure {
     Failure::Template(format!("Error parsing format: {fault}"))
 }
 
-/// An event with the names that templates know; those of former days are made from today's.
-fn row(event: Value) -> Value {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let actor = &event["Actor"];
-    let of_container = event["Type"] == "container";
-    let attributes = actor["Attributes"].as_object().cloned().unwrap_or_default();
-    let older = |value: &Value| {
-        if of_container {
-            text(value)
-        } else {
-            String::new()
+/// An event as docker's client knows it; members of former days are made from today's.
+fn message(mut event: Value) -> template::Value {
+    let has_older = matches!(event["Type"].as_str(), Some("container" | "image"));
+    if has_older {
+        event["status"] = event["Action"].clone();
+        event["id"] = event["Actor"]["ID"].clone();
+        if event["Type"] == "container" {
+            event["from"] = event["Actor"]["Attributes"]["image"].clone();
         }
-    };
-    json!({
-        "Status": older(&event["Action"]),
-        "ID": older(&actor["ID"]),
-        "From": older(&actor["Attributes"]["image"]),
-        "Type": text(&event["Type"]),
-        "Action": text(&event["Action"]),
-        "Actor": {"ID": text(&actor["ID"]), "Attributes": attributes},
-        "Scope": text(&event["scope"]),
-        "Time": event["time"].as_i64().unwrap_or(0),
-        "TimeNano": event["timeNano"].as_i64().unwrap_or(0),
-        ORIGINAL: event,
-    })
+    }
+    template::Value::read(&event, schema::events::MESSAGE)
 }
 
 /// `TIME TYPE ACTION ID (name=value, …)`

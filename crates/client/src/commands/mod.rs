@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::Failure;
 use crate::parse::{ParseError, Parsed};
 use crate::session::Session;
-use crate::template::Fault;
+use crate::template::{self, Template};
 use crate::verb::Verb;
 
 mod archive;
@@ -211,18 +211,16 @@ fn natural(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// Prints what a template gave and a line break; docker writes the latter also when it failed.
-fn print_or_end_line(shown: Result<String, Fault>) -> Result<(), Failure> {
-    match shown {
-        Ok(text) => {
-            println!("{text}");
-            Ok(())
-        }
-        Err(fault) => {
-            println!();
-            Err(Failure::Invalid(fault.to_string()))
-        }
-    }
+/// Prints a document by a template, or as JSON without one. Docker writes what came before a fault, and ends the line.
+fn print_document(template: Option<&Template>, document: &template::Value) -> Result<u8, Failure> {
+    let Some(template) = template else {
+        println!("{}", document.to_json());
+        return Ok(0);
+    };
+    let (text, end) = template.render_partly(document);
+    println!("{text}");
+    end.map(|()| 0)
+        .map_err(|fault| Failure::Invalid(fault.to_string()))
 }
 
 /// An id without its algorithm, its first twelve digits if it is to be short.

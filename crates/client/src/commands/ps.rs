@@ -8,7 +8,7 @@ use crate::parse::Parsed;
 use crate::query::Query;
 use crate::session::{Session, tell};
 use crate::table::List;
-use crate::template::{Fault, LABELS, Shape, Template};
+use crate::template::{self, Fault, LABELS, Template};
 use crate::verb::{Takes, Verb};
 use crate::{time, units};
 
@@ -69,7 +69,7 @@ const HEADINGS: &[(&str, &str)] = &[
     ("Platform", "PLATFORM"),
 ];
 
-const KIND: &str = "*formatter.ContainerContext";
+static KIND: template::Type = template::Type::Row("*formatter.ContainerContext");
 
 const TABLE: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
@@ -109,7 +109,7 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         TABLE.to_owned()
     };
     List {
-        kind: KIND,
+        kind: &KIND,
         headings: HEADINGS,
         table: &table,
         quiet: "ID",
@@ -125,7 +125,10 @@ fn try_out(format: &str) -> Result<(), Failure> {
     };
     let template = Template::parse(format).map_err(|fault| failed("parse", fault))?;
     template
-        .render(&row(&Value::Null, true), Shape::Row(KIND))
+        .render(
+            &template::Value::row(&row(&Value::Null, true), &KIND),
+            false,
+        )
         .map(drop)
         .map_err(|fault| failed("execute", fault))
 }

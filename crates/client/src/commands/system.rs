@@ -8,8 +8,8 @@ use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::query::Query;
-use crate::session::{Session, tell};
-use crate::template::{Shape, Template};
+use crate::session::{SHAPE_VERSION, Session, tell};
+use crate::template::{self, Template, schema};
 use crate::units;
 use crate::verb::{Takes, Verb};
 
@@ -27,28 +27,25 @@ pub(super) static INFO: Verb = Verb {
 
 fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let format = parsed.one("format").unwrap_or_default();
-    let answer = match session.get("/info") {
+    let answer = match session.get_as(SHAPE_VERSION, "/info") {
         Err(failure @ Failure::NoDaemon { .. }) if format.is_empty() => {
             println!("{}", client(session)?);
             return Err(failure);
         }
         answer => answer?,
     };
-    match format {
-        "" => {}
-        text => {
-            let mut whole = answer;
-            whole["ClientInfo"] = client_info(session)?;
-            if text == "json" {
-                println!("{whole}");
-                return Ok(0);
-            }
-            let template = Template::parse(text)
-                .map_err(|fault| Failure::Template(format!("template parsing error: {fault}")))?;
-            let shape = Shape::Document(&[("", "system.dockerInfo")]);
-            super::print_or_end_line(template.render(&whole, shape))?;
-            return Ok(0);
-        }
+    if !format.is_empty() {
+        let template =
+            match format {
+                "json" => None,
+                text => Some(Template::parse(text).map_err(|fault| {
+                    Failure::Template(format!("template parsing error: {fault}"))
+                })?),
+            };
+        let mut whole = answer;
+        whole["ClientInfo"] = client_info(session)?;
+        let whole = template::Value::read(&whole, &schema::system::DOCKER_INFO);
+        return super::print_document(template.as_ref(), &whole);
     }
     println!("{}", client(session)?);
     print!("{}", server(&answer));

@@ -1,12 +1,12 @@
 //! `version`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::session::{API_VERSION, Session};
-use crate::template::{ORIGINAL, Shape, Template};
+use crate::template::{self, Template, schema};
 use crate::time;
 use crate::verb::{Takes, Verb};
 
@@ -127,11 +127,6 @@ fn of_server(server: &Value) -> String {
 
 /// Client and server as one document, for a template or as it is.
 fn formatted(session: &Session, format: &str, client: Value) -> Result<u8, Failure> {
-    const TYPES: &[(&str, &str)] = &[
-        ("", "system.versionInfo"),
-        ("Client", "system.clientVersion"),
-        ("Server", "*types.Version"),
-    ];
     let template = match format {
         "json" => None,
         text => Some(
@@ -139,39 +134,9 @@ fn formatted(session: &Session, format: &str, client: Value) -> Result<u8, Failu
                 .map_err(|fault| Failure::Template(format!("template parsing error: {fault}")))?,
         ),
     };
-    let server = server(session)?;
-    let document = json!({"Client": client, "Server": server});
-    match template {
-        None => println!("{document}"),
-        Some(template) => {
-            let whole = json!({
-                "Client": with_names(&document["Client"]),
-                "Server": with_names(&document["Server"]),
-                ORIGINAL: document,
-            });
-            super::print_or_end_line(template.render(&whole, Shape::Document(TYPES)))?;
-        }
-    }
-    Ok(0)
-}
-
-/// The same with the names that templates know.
-fn with_names(part: &Value) -> Value {
-    let mut named: Map<_, _> = part
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| {
-            let name = if name == "ApiVersion" {
-                "APIVersion"
-            } else {
-                name
-            };
-            (name.to_owned(), value.clone())
-        })
-        .collect();
-    named.insert(ORIGINAL.to_owned(), part.clone());
-    Value::Object(named)
+    let document = json!({"Client": client, "Server": server(session)?});
+    let whole = template::Value::read(&document, &schema::system::VERSION_INFO);
+    super::print_document(template.as_ref(), &whole)
 }
 
 fn arch() -> &'static str {

@@ -9,7 +9,7 @@ use crate::parse::Parsed;
 use crate::query::{Query, encode};
 use crate::session::Session;
 use crate::table::List;
-use crate::template::LABELS;
+use crate::template::{LABELS, Type};
 use crate::units;
 use crate::verb::{Takes, Verb};
 
@@ -93,7 +93,7 @@ fn list_volumes(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         };
     }
     List {
-        kind: "*formatter.volumeContext",
+        kind: &Type::Row("*formatter.volumeContext"),
         headings: HEADINGS,
         table: "{{.Driver}}\t{{.Name}}",
         quiet: "Name",
@@ -255,7 +255,7 @@ fn list_networks(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         .collect();
     let format = super::format(session, parsed, "networksFormat")?;
     let list = List {
-        kind: "*network.networkContext",
+        kind: &Type::Row("*network.networkContext"),
         headings: HEADINGS,
         table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
         quiet: "ID",

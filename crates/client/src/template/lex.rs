@@ -1,220 +1,385 @@
-//! Text into tokens.
+//! Text into items, as Go's `text/template` takes it apart.
 
-use super::TemplateError;
-
-/// A template longer than this is refused.
+/// A template longer than this is refused, in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// One piece of a template.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token {
-    /// Text outside actions.
-    Text(String),
-    /// `{{`
-    Open,
-    /// `}}`
-    Close,
-    /// `.Name`, without the dot; empty for the dot alone.
-    Field(String),
-    /// The same, right behind a field, a variable or a bracket: a field of that value.
-    Chain(String),
-    /// `$name`, without the dollar; empty for `$` alone.
-    Variable(String),
-    /// A function or keyword.
-    Word(String),
-    /// A string or character.
-    Quoted(String),
-    /// A number as it was written.
-    Number(String),
-    /// `|`, `(`, `)`, `,`
-    Sign(char),
-    /// `:=`
-    Declare,
-    /// `=`
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What could not be understood: the item's text says why.
+    Error,
+    End,
+    Bool,
+    /// A letter that stands for itself: `,`.
+    Char,
+    CharConstant,
     Assign,
+    Declare,
+    /// `.` and a name.
+    Field,
+    Identifier,
+    LeftDelimiter,
+    LeftBracket,
+    Number,
+    Pipe,
+    RawString,
+    RightDelimiter,
+    RightBracket,
+    Space,
+    String,
+    Text,
+    /// `$` and a name.
+    Variable,
+    Dot,
+    /// `if`, `range`, …
+    Keyword,
 }
 
-/// A token, and where it stands in the template, in bytes.
+/// One piece of a template.
 #[derive(Debug, Clone)]
-pub(super) struct Piece {
-    pub(super) token: Token,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(super) struct Item {
+    pub(super) kind: Kind,
+    /// Where it begins, in bytes.
+    pub(super) at: usize,
+    /// Its line, from 1.
+    pub(super) line: usize,
+    pub(super) text: String,
 }
 
-fn fault<T>(why: impl Into<String>) -> Result<T, TemplateError> {
-    Err(TemplateError::Parse(why.into()))
-}
-
-/// Takes a template apart.
-pub(super) fn lex(text: &str) -> Result<Vec<Piece>, TemplateError> {
-    if text.len() > LIMIT {
-        return fault("template too large");
-    }
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    let mut trim_next = false;
-    while let Some(at) = rest.find("{{") {
-        let mut before = &rest[..at];
-        if trim_next {
-            before = before.trim_start();
-        }
-        rest = &rest[at + 2..];
-        let trims = rest
-            .strip_prefix('-')
-            .filter(|rest| rest.starts_with(char::is_whitespace));
-        if let Some(inside) = trims {
-            before = before.trim_end();
-            rest = inside;
-        }
-        push_text(&mut tokens, before);
-        let (inside, trim) = match rest.trim_start().strip_prefix("/*") {
-            Some(comment) => comment_end(comment)?,
-            None => {
-                push(&mut tokens, text, Token::Open, rest, rest);
-                action(text, rest, &mut tokens)?
+/// As messages show it.
+impl std::fmt::Display for Item {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const LONGEST: usize = 10;
+        match self.kind {
+            Kind::End => write!(out, "EOF"),
+            Kind::Error => write!(out, "{}", self.text),
+            Kind::Keyword | Kind::Dot => write!(out, "<{}>", self.text),
+            _ if self.text.len() > LONGEST => {
+                let start: String = self.text.chars().take(LONGEST).collect();
+                write!(out, "{}...", super::quote::quoted(&start))
             }
-        };
-        (rest, trim_next) = (inside, trim);
-    }
-    push_text(
-        &mut tokens,
-        if trim_next { rest.trim_start() } else { rest },
-    );
-    Ok(tokens)
-}
-
-/// Adds a token that begins with `from` and ends before `behind`, both of them ends of the whole text.
-fn push(tokens: &mut Vec<Piece>, whole: &str, token: Token, from: &str, behind: &str) {
-    tokens.push(Piece {
-        token,
-        start: whole.len() - from.len(),
-        end: whole.len() - behind.len(),
-    });
-}
-
-fn push_text(tokens: &mut Vec<Piece>, text: &str) {
-    if !text.is_empty() {
-        // Nothing that is told of text needs its place.
-        tokens.push(Piece {
-            token: Token::Text(text.to_owned()),
-            start: 0,
-            end: 0,
-        });
+            _ => write!(out, "{}", super::quote::quoted(&self.text)),
+        }
     }
 }
 
-/// What follows a comment, and whether white space is trimmed there.
-fn comment_end(text: &str) -> Result<(&str, bool), TemplateError> {
-    let Some((_, rest)) = text.split_once("*/") else {
-        return fault("unclosed comment");
+const KEYWORDS: &[&str] = &[
+    "block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with",
+];
+
+/// Takes a template apart. The last item is [`Kind::End`] or [`Kind::Error`].
+pub(super) fn lex(text: &str) -> Vec<Item> {
+    let mut lexer = Lexer {
+        text,
+        at: 0,
+        start: 0,
+        items: Vec::new(),
+        brackets: 0,
     };
-    close(rest).map_or_else(|| fault("comment ends before closing delimiter"), Ok)
+    if text.len() > LIMIT {
+        lexer.fail("template too large");
+        return lexer.items;
+    }
+    if lexer.outside().is_some() {
+        lexer.start = lexer.at;
+        lexer.push(Kind::End);
+    }
+    lexer.items
 }
 
-/// The text behind `}}` or ` -}}`, if that is what comes next.
-fn close(text: &str) -> Option<(&str, bool)> {
-    if let Some(rest) = text.strip_prefix("}}") {
-        return Some((rest, false));
-    }
-    let trimmed = text.trim_start();
-    if trimmed.len() < text.len()
-        && let Some(rest) = trimmed.strip_prefix("-}}")
-    {
-        return Some((rest, true));
-    }
-    trimmed.strip_prefix("}}").map(|rest| (rest, false))
-}
-
-/// The tokens of one action; gives the text behind it, and whether white space is trimmed there.
-fn action<'a>(
-    whole: &str,
+struct Lexer<'a> {
     text: &'a str,
-    tokens: &mut Vec<Piece>,
-) -> Result<(&'a str, bool), TemplateError> {
-    let mut rest = text;
-    loop {
-        if let Some((behind, trim)) = close(rest) {
-            push(tokens, whole, Token::Close, rest, behind);
-            return Ok((behind, trim));
-        }
-        let gap = rest.starts_with(char::is_whitespace);
-        let chains = !gap
-            && matches!(
-                tokens.last().map(|piece| &piece.token),
-                Some(Token::Field(_) | Token::Chain(_) | Token::Variable(_) | Token::Sign(')'))
-            );
-        rest = rest.trim_start();
-        let Some(first) = rest.chars().next() else {
-            return fault("unclosed action");
-        };
-        let (token, behind) = match first {
-            '"' => quoted(rest)?,
-            '`' => match rest[1..].split_once('`') {
-                Some((raw, behind)) => (Token::Quoted(raw.to_owned()), behind),
-                None => return fault("unterminated raw quoted string"),
-            },
-            '.' if !rest[1..].starts_with(|letter: char| letter.is_ascii_digit()) => {
-                let (name, behind) = word(&rest[1..]);
-                (
-                    if chains {
-                        Token::Chain(name)
-                    } else {
-                        Token::Field(name)
-                    },
-                    behind,
-                )
-            }
-            '$' => {
-                let (name, behind) = word(&rest[1..]);
-                (Token::Variable(name), behind)
-            }
-            ':' if rest.starts_with(":=") => (Token::Declare, &rest[2..]),
-            '=' => (Token::Assign, &rest[1..]),
-            '|' | '(' | ')' | ',' => (Token::Sign(first), &rest[1..]),
-            '0'..='9' | '-' | '+' | '.' => number(rest),
-            letter if letter.is_alphabetic() || letter == '_' => {
-                let (name, behind) = word(rest);
-                (Token::Word(name), behind)
-            }
-            other => return fault(format!("unexpected {other:?} in command")),
-        };
-        push(tokens, whole, token, rest, behind);
-        rest = behind;
+    at: usize,
+    /// Where the item that is being read begins.
+    start: usize,
+    items: Vec<Item>,
+    /// How many brackets are open.
+    brackets: usize,
+}
+
+fn is_space(letter: char) -> bool {
+    matches!(letter, ' ' | '\t' | '\r' | '\n')
+}
+
+fn is_of_name(letter: char) -> bool {
+    letter == '_' || letter.is_alphanumeric()
+}
+
+/// Whether white space and the sign that trims it come next.
+fn trims_left(rest: &str) -> bool {
+    rest.starts_with('-') && rest[1..].starts_with(is_space)
+}
+
+fn trims_right(rest: &str) -> bool {
+    rest.starts_with(is_space) && rest[1..].starts_with('-')
+}
+
+/// Steps give `None` once a fault was told.
+impl<'a> Lexer<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
     }
-}
 
-fn word(text: &str) -> (String, &str) {
-    let end = text
-        .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
-        .unwrap_or(text.len());
-    (text[..end].to_owned(), &text[end..])
-}
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
 
-fn number(text: &str) -> (Token, &str) {
-    let end = text[1..]
-        .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.')
-        .map_or(text.len(), |at| at + 1);
-    (Token::Number(text[..end].to_owned()), &text[end..])
-}
+    fn next(&mut self) -> Option<char> {
+        let letter = self.peek()?;
+        self.at += letter.len_utf8();
+        Some(letter)
+    }
 
-/// A string in double quotes, with Go's common escapes.
-fn quoted(text: &str) -> Result<(Token, &str), TemplateError> {
-    let mut value = String::new();
-    let mut letters = text.char_indices().skip(1);
-    while let Some((at, letter)) = letters.next() {
+    fn skip(&mut self, fits: impl Fn(char) -> bool) {
+        while self.peek().is_some_and(&fits) {
+            self.next();
+        }
+    }
+
+    fn push_text(&mut self, kind: Kind, text: String) {
+        let line = self.text[..self.start].matches('\n').count() + 1;
+        self.items.push(Item {
+            kind,
+            at: self.start,
+            line,
+            text,
+        });
+        self.start = self.at;
+    }
+
+    fn push(&mut self, kind: Kind) {
+        self.push_text(kind, self.text[self.start..self.at].to_owned());
+    }
+
+    fn fail(&mut self, why: impl Into<String>) -> Option<()> {
+        self.push_text(Kind::Error, why.into());
+        None
+    }
+
+    /// Text and actions in turn.
+    fn outside(&mut self) -> Option<()> {
+        let mut trim = false;
+        loop {
+            let rest = self.rest();
+            let end = rest.find("{{").unwrap_or(rest.len());
+            let mut text = &rest[..end];
+            if trim {
+                let trimmed = text.trim_start_matches(is_space);
+                self.start += text.len() - trimmed.len();
+                text = trimmed;
+            }
+            let behind = rest.get(end + 2..).unwrap_or_default();
+            if trims_left(behind) {
+                text = text.trim_end_matches(is_space);
+            }
+            self.at += end;
+            if !text.is_empty() {
+                self.push_text(Kind::Text, text.to_owned());
+            }
+            self.start = self.at;
+            if self.rest().is_empty() {
+                return Some(());
+            }
+            trim = self.action()?;
+        }
+    }
+
+    /// One action or comment. Tells whether it trims white space behind it.
+    fn action(&mut self) -> Option<bool> {
+        let marked = if trims_left(&self.rest()[2..]) { 2 } else { 0 };
+        if self.rest()[2 + marked..].starts_with("/*") {
+            self.at += 2 + marked;
+            self.start = self.at;
+            return self.comment();
+        }
+        self.at += 2;
+        self.push(Kind::LeftDelimiter);
+        self.at += marked;
+        self.start = self.at;
+        self.brackets = 0;
+        loop {
+            if let Some((length, trims)) = self.right_delimiter() {
+                if self.brackets > 0 {
+                    self.fail("unclosed left paren")?;
+                }
+                self.at += length - 2;
+                self.start = self.at;
+                self.at += 2;
+                self.push(Kind::RightDelimiter);
+                return Some(trims);
+            }
+            self.item()?;
+        }
+    }
+
+    /// The length of the delimiter that comes next, with what trims, and whether it does.
+    fn right_delimiter(&self) -> Option<(usize, bool)> {
+        let rest = self.rest();
+        if trims_right(rest) && rest[2..].starts_with("}}") {
+            return Some((4, true));
+        }
+        rest.starts_with("}}").then_some((2, false))
+    }
+
+    fn comment(&mut self) -> Option<bool> {
+        let Some(end) = self.rest().find("*/") else {
+            self.fail("unclosed comment")?;
+            return None;
+        };
+        self.at += end + 2;
+        let Some((length, trims)) = self.right_delimiter() else {
+            self.fail("comment ends before closing delimiter")?;
+            return None;
+        };
+        self.at += length;
+        self.start = self.at;
+        Some(trims)
+    }
+
+    /// One item inside of an action.
+    fn item(&mut self) -> Option<()> {
+        let Some(letter) = self.next() else {
+            return self.fail("unclosed action");
+        };
         match letter {
-            '"' => return Ok((Token::Quoted(value), &text[at + 1..])),
-            '\\' => match letters.next().map(|(_, letter)| letter) {
-                Some('n') => value.push('\n'),
-                Some('t') => value.push('\t'),
-                Some('r') => value.push('\r'),
-                Some(other @ ('"' | '\\' | '\'')) => value.push(other),
-                _ => return fault("unknown escape in string"),
+            letter if is_space(letter) => {
+                while self.peek().is_some_and(is_space) && self.right_delimiter().is_none() {
+                    self.next();
+                }
+                self.push(Kind::Space);
+            }
+            '=' => self.push(Kind::Assign),
+            ':' if self.peek() == Some('=') => {
+                self.next();
+                self.push(Kind::Declare);
+            }
+            ':' => return self.fail("expected :="),
+            '|' => self.push(Kind::Pipe),
+            '"' => return self.closed('"', Kind::String, "unterminated quoted string"),
+            '\'' => {
+                return self.closed('\'', Kind::CharConstant, "unterminated character constant");
+            }
+            '`' => match self.rest().find('`') {
+                Some(end) => {
+                    self.at += end + 1;
+                    self.push(Kind::RawString);
+                }
+                None => return self.fail("unterminated raw quoted string"),
             },
-            '\n' => break,
-            _ => value.push(letter),
+            '$' => return self.name(Kind::Variable),
+            '.' if !self.peek().is_some_and(|letter| letter.is_ascii_digit()) => {
+                return self.name(Kind::Field);
+            }
+            '.' | '+' | '-' | '0'..='9' => {
+                self.at = self.start;
+                return self.number();
+            }
+            letter if is_of_name(letter) => return self.name(Kind::Identifier),
+            '(' => {
+                self.brackets += 1;
+                self.push(Kind::LeftBracket);
+            }
+            ')' => match self.brackets.checked_sub(1) {
+                Some(left) => {
+                    self.brackets = left;
+                    self.push(Kind::RightBracket);
+                }
+                None => return self.fail("unexpected right paren"),
+            },
+            letter if letter.is_ascii_graphic() => self.push(Kind::Char),
+            letter => {
+                return self.fail(format!(
+                    "unrecognized character in action: {}",
+                    super::quote::unicode(letter)
+                ));
+            }
+        }
+        Some(())
+    }
+
+    /// What ends with the sign that it began with, on the same line.
+    fn closed(&mut self, sign: char, kind: Kind, fault: &str) -> Option<()> {
+        loop {
+            match self.next() {
+                Some('\\') if self.peek().is_some_and(|letter| letter != '\n') => {
+                    self.next();
+                }
+                None | Some('\n' | '\\') => return self.fail(fault),
+                Some(letter) if letter == sign => {
+                    self.push(kind);
+                    return Some(());
+                }
+                Some(_) => {}
+            }
         }
     }
-    fault("unterminated quoted string")
+
+    /// A name behind the letter that was read; the dot and the dollar may stand alone.
+    fn name(&mut self, kind: Kind) -> Option<()> {
+        let kind = match kind {
+            Kind::Field if self.ends() => Kind::Dot,
+            kind => kind,
+        };
+        if kind == Kind::Dot {
+            self.push(kind);
+            return Some(());
+        }
+        self.skip(is_of_name);
+        if !self.ends() {
+            let letter = self.next().map(super::quote::unicode);
+            return self.fail(format!("bad character {}", letter.unwrap_or_default()));
+        }
+        let word = &self.text[self.start..self.at];
+        let kind = match (kind, word) {
+            (Kind::Identifier, "true" | "false") => Kind::Bool,
+            (Kind::Identifier, word) if KEYWORDS.contains(&word) => Kind::Keyword,
+            (kind, _) => kind,
+        };
+        self.push(kind);
+        Some(())
+    }
+
+    /// Whether a name may end here.
+    fn ends(&self) -> bool {
+        match self.peek() {
+            None | Some('.' | ',' | '|' | ':' | ')' | '(') => true,
+            Some(letter) => is_space(letter) || self.rest().starts_with("}}"),
+        }
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let accept = |lexer: &mut Self, set: &str| {
+            let found = lexer.peek().is_some_and(|letter| set.contains(letter));
+            if found {
+                lexer.next();
+            }
+            found
+        };
+        accept(self, "+-");
+        let (mut digits, mut exponent) = ("0123456789_", "eE");
+        if accept(self, "0") {
+            if accept(self, "xX") {
+                (digits, exponent) = ("0123456789abcdefABCDEF_", "pP");
+            } else if accept(self, "oO") {
+                (digits, exponent) = ("01234567_", "");
+            } else if accept(self, "bB") {
+                (digits, exponent) = ("01_", "");
+            }
+        }
+        self.skip(|letter| digits.contains(letter));
+        if accept(self, ".") {
+            self.skip(|letter| digits.contains(letter));
+        }
+        if accept(self, exponent) {
+            accept(self, "+-");
+            self.skip(|letter| letter.is_ascii_digit() || letter == '_');
+        }
+        if self.peek().is_some_and(is_of_name) {
+            self.next();
+            let text = super::quote::quoted(&self.text[self.start..self.at]);
+            return self.fail(format!("bad number syntax: {text}"));
+        }
+        self.push(Kind::Number);
+        Some(())
+    }
 }

@@ -1,391 +1,533 @@
-//! Tokens into nodes.
+//! Items into nodes, as Go's `text/template` reads them; the words of faults are its own.
 
-use super::TemplateError;
-use super::functions;
-use super::lex::{Piece, Token};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::lex::{Item, Kind};
+use super::number::number;
+use super::quote::{quoted, unquoted};
+use super::tree::{Branch, Command, Node, Nodes, Operand, Pipeline, Term};
+use super::{builtins, lex};
 
 /// Brackets and blocks deeper than this are refused.
 const DEEPEST: usize = 64;
 
-/// One part of a template.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Node {
-    /// Text as it is.
-    Text(String),
-    /// A pipeline whose value is printed.
-    Print(Pipeline),
-    /// A pipeline whose value goes to a variable, and whether the variable is new.
-    Set(String, bool, Pipeline),
-    /// `if`: condition, then, else.
-    If(Pipeline, Vec<Node>, Vec<Node>),
-    /// `with`: value, then, else.
-    With(Pipeline, Vec<Node>, Vec<Node>),
-    /// `range`: names for index and element, what is ranged over, body, else.
-    Range {
-        place: Place,
-        index: Option<String>,
-        element: Option<String>,
-        over: Pipeline,
-        body: Vec<Node>,
-        empty: Vec<Node>,
-    },
-    /// `break`
-    Break,
-    /// `continue`
-    Continue,
+/// The templates of one text: the outermost, which has no name, and those that it defines.
+#[derive(Debug, Default)]
+pub(super) struct Trees {
+    pub(super) main: Nodes,
+    pub(super) defined: BTreeMap<String, Nodes>,
 }
 
-/// Commands, each of which gets the former's value as its last argument.
-pub(super) type Pipeline = Vec<Command>;
+/// A line, from 1, and what is wrong there.
+pub(super) type Fault = (usize, String);
 
-/// Where something stands, as messages tell it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Line, from 1, and column, from 0: `1:2`.
-    pub(super) at: String,
-    /// What stands there.
-    pub(super) text: String,
-}
-
-/// A function, method or value, and arguments.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Command {
-    /// Where it stands.
-    pub(super) place: Place,
-    /// What comes first.
-    pub(super) head: Operand,
-    /// What follows.
-    pub(super) args: Vec<Operand>,
-}
-
-/// A value, or how to get one, and where that stands.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Operand {
-    pub(super) place: Place,
-    pub(super) what: What,
-}
-
-/// A value, or how to get one.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum What {
-    /// A function's name.
-    Function(String),
-    /// Fields from the dot; none is the dot itself.
-    Field(Vec<String>),
-    /// Fields from a variable.
-    Variable(String, Vec<String>),
-    /// A pipeline in brackets, and fields from its value.
-    Nested(Pipeline, Vec<String>),
-    /// A constant.
-    Constant(serde_json::Value),
-}
-
-fn fault<T>(why: impl Into<String>) -> Result<T, TemplateError> {
-    Err(TemplateError::Parse(why.into()))
-}
-
-/// Builds the nodes of a whole template.
-pub(super) fn parse(source: &str, tokens: Vec<Piece>) -> Result<Vec<Node>, TemplateError> {
+/// Reads a text.
+pub(super) fn parse(text: &str) -> Result<Trees, Fault> {
     let mut parser = Parser {
-        source,
-        tokens,
+        items: lex::lex(text),
         at: 0,
+        names: vec!["$".to_owned()],
+        ranges: 0,
         depth: 0,
+        action_line: 0,
+        defined: BTreeMap::new(),
     };
-    let (nodes, end) = parser.nodes(0)?;
-    match end {
-        Stop::Text => Ok(nodes),
-        Stop::Close => fault("unexpected {{end}}"),
-        Stop::Else => fault("unexpected {{else}}"),
+    let mut main = Vec::new();
+    while parser.peek().kind != Kind::End {
+        if parser.peek().kind == Kind::LeftDelimiter && parser.is_define() {
+            parser.definition()?;
+            continue;
+        }
+        match parser.text_or_action()? {
+            Part::Node(node) => main.push(node),
+            Part::End | Part::Else(_) if parser.depth > DEEPEST => {}
+            Part::End => return parser.fault("unexpected {{end}}"),
+            Part::Else(_) => return parser.fault("unexpected {{else}}"),
+        }
     }
+    Ok(Trees {
+        main,
+        defined: parser.defined,
+    })
 }
 
-/// What ended a list of nodes.
-enum Stop {
-    Text,
-    Close,
-    /// The tokens behind `else`, up to the close, are still to be read.
-    Else,
+/// A node, or what ends a list of them.
+enum Part {
+    Node(Node),
+    End,
+    /// `else`, and whether `if` or `with` follows in the same action.
+    Else(bool),
 }
 
-struct Parser<'a> {
-    source: &'a str,
-    tokens: Vec<Piece>,
+struct Parser {
+    items: Vec<Item>,
     at: usize,
+    /// The variables that are known here, with their dollars.
+    names: Vec<String>,
+    /// How many `range`s are around.
+    ranges: usize,
     depth: usize,
+    /// The line in which the action began that is being read; 0 outside.
+    action_line: usize,
+    defined: BTreeMap<String, Nodes>,
 }
 
-impl Parser<'_> {
-    fn next(&mut self) -> Option<Token> {
-        let token = self.tokens.get(self.at).map(|piece| piece.token.clone());
-        self.at += 1;
-        token
+impl Parser {
+    /// The next item; the last one stays.
+    fn next(&mut self) -> Item {
+        let item = self.peek().clone();
+        self.at = (self.at + 1).min(self.items.len());
+        item
     }
 
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at).map(|piece| &piece.token)
+    fn peek(&self) -> &Item {
+        // There is always a last one.
+        &self.items[self.at.min(self.items.len() - 1)]
     }
 
-    /// The place of what is told to stand at one token, and is made of all from another one to the last that was read.
-    fn place(&self, told: usize, from: usize) -> Place {
-        let piece = |at: usize| self.tokens.get(at);
-        let start = piece(from).map_or(0, |piece| piece.start);
-        let end = piece(self.at.saturating_sub(1)).map_or(start, |piece| piece.end);
-        let before = &self.source[..piece(told).map_or(0, |piece| piece.start)];
-        let line = before.rfind('\n').map_or(0, |at| at + 1);
-        Place {
-            at: format!(
-                "{}:{}",
-                before.matches('\n').count() + 1,
-                before.len() - line
-            ),
-            text: self.source.get(start..end).unwrap_or_default().to_owned(),
+    fn skip_space(&mut self) {
+        while self.peek().kind == Kind::Space {
+            self.at += 1;
         }
     }
 
-    fn expect(&mut self, wanted: &Token) -> Result<(), TemplateError> {
-        match self.next() {
-            Some(token) if token == *wanted => Ok(()),
-            other => fault(format!("unexpected {other:?}")),
-        }
+    fn next_solid(&mut self) -> Item {
+        self.skip_space();
+        self.next()
     }
 
-    fn nodes(&mut self, depth: usize) -> Result<(Vec<Node>, Stop), TemplateError> {
-        if depth > DEEPEST {
-            return fault("nested too deep");
+    fn peek_solid(&mut self) -> &Item {
+        self.skip_space();
+        self.peek()
+    }
+
+    fn fault<T>(&self, why: impl Into<String>) -> Result<T, Fault> {
+        let read = self.at.saturating_sub(1).min(self.items.len() - 1);
+        Err((self.items[read].line, why.into()))
+    }
+
+    fn unexpected<T>(&self, item: &Item, context: &str) -> Result<T, Fault> {
+        if item.kind != Kind::Error {
+            return self.fault(format!("unexpected {item} in {context}"));
         }
-        let mut nodes = Vec::new();
-        loop {
-            match self.next() {
-                None => return Ok((nodes, Stop::Text)),
-                Some(Token::Text(text)) => nodes.push(Node::Text(text)),
-                Some(Token::Open) => match self.peek().cloned() {
-                    Some(Token::Word(word)) if word == "end" => {
-                        self.at += 1;
-                        self.expect(&Token::Close)?;
-                        return Ok((nodes, Stop::Close));
-                    }
-                    Some(Token::Word(word)) if word == "else" => {
-                        self.at += 1;
-                        return Ok((nodes, Stop::Else));
-                    }
-                    _ => nodes.push(self.action(depth)?),
-                },
-                other => return fault(format!("unexpected {other:?}")),
+        let started = if self.action_line != 0 && self.action_line != item.line {
+            let whole = format!(" in action started at :{}", self.action_line);
+            match item.text.ends_with(" action") {
+                true => whole[" in action".len()..].to_owned(),
+                false => whole,
             }
-        }
-    }
-
-    fn action(&mut self, depth: usize) -> Result<Node, TemplateError> {
-        let word = match self.peek() {
-            Some(Token::Word(word)) => word.clone(),
-            _ => String::new(),
+        } else {
+            String::new()
         };
-        match word.as_str() {
-            "if" | "with" => {
-                self.at += 1;
-                let condition = self.pipeline()?;
-                self.expect(&Token::Close)?;
-                self.branches(&word, condition, depth)
+        self.fault(format!("{item}{started}"))
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Result<Item, Fault> {
+        let item = self.next_solid();
+        if item.kind == kind {
+            Ok(item)
+        } else {
+            self.unexpected(&item, context)
+        }
+    }
+
+    fn deeper(&mut self) -> Result<(), Fault> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            self.fault("nested too deep")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the action that comes next defines a template; its first two items are read then.
+    fn is_define(&mut self) -> bool {
+        let before = self.at;
+        self.next();
+        let word = self.next_solid();
+        let found = word.kind == Kind::Keyword && word.text == "define";
+        if !found {
+            self.at = before;
+        }
+        found
+    }
+
+    fn definition(&mut self) -> Result<(), Fault> {
+        let context = "define clause";
+        let item = self.next_solid();
+        let name = self.template_name(&item, context)?;
+        self.expect(Kind::RightDelimiter, context)?;
+        let outer = std::mem::replace(&mut self.names, vec!["$".to_owned()]);
+        let (nodes, end) = self.nodes()?;
+        self.names = outer;
+        if let Part::Else(_) = end {
+            return self.fault(format!("unexpected {{{{else}}}} in {context}"));
+        }
+        self.add(name, nodes)
+    }
+
+    /// Adds a template; one with a body may follow one without.
+    fn add(&mut self, name: String, nodes: Nodes) -> Result<(), Fault> {
+        let is_empty = |nodes: &Nodes| {
+            let blank = |node: &Node| matches!(node, Node::Text(text) if text.trim().is_empty());
+            nodes.iter().all(blank)
+        };
+        match self.defined.get(&name) {
+            Some(known) if !is_empty(known) => {
+                if is_empty(&nodes) {
+                    return Ok(());
+                }
+                self.fault(format!(
+                    "template: multiple definition of template {}",
+                    quoted(&name)
+                ))
             }
-            "range" => {
-                self.at += 1;
-                self.range(depth)
+            _ => {
+                self.defined.insert(name, nodes);
+                Ok(())
             }
+        }
+    }
+
+    fn template_name(&self, item: &Item, context: &str) -> Result<String, Fault> {
+        match item.kind {
+            Kind::String | Kind::RawString => match unquoted(&item.text) {
+                Some(name) => Ok(name),
+                None => self.fault("invalid syntax"),
+            },
+            _ => self.unexpected(item, context),
+        }
+    }
+
+    /// Nodes up to the `end` or `else` behind them.
+    fn nodes(&mut self) -> Result<(Nodes, Part), Fault> {
+        self.deeper()?;
+        let mut nodes = Vec::new();
+        while self.peek_solid().kind != Kind::End {
+            match self.text_or_action()? {
+                Part::Node(node) => nodes.push(node),
+                end => {
+                    self.depth -= 1;
+                    return Ok((nodes, end));
+                }
+            }
+        }
+        self.next();
+        self.fault("unexpected EOF")
+    }
+
+    fn text_or_action(&mut self) -> Result<Part, Fault> {
+        let item = self.next_solid();
+        match item.kind {
+            Kind::Text => Ok(Part::Node(Node::Text(item.text))),
+            Kind::LeftDelimiter => {
+                self.action_line = item.line;
+                let part = self.action();
+                self.action_line = 0;
+                part
+            }
+            _ => self.unexpected(&item, "input"),
+        }
+    }
+
+    fn action(&mut self) -> Result<Part, Fault> {
+        let word = self.peek_solid().clone();
+        let keyword = if word.kind == Kind::Keyword {
+            word.text.as_str()
+        } else {
+            ""
+        };
+        if !matches!(keyword, "" | "nil" | "define") {
+            self.next();
+        }
+        match keyword {
+            "end" => {
+                self.expect(Kind::RightDelimiter, "end")?;
+                Ok(Part::End)
+            }
+            "else" => {
+                let next = self.peek_solid();
+                if next.kind == Kind::Keyword && matches!(next.text.as_str(), "if" | "with") {
+                    return Ok(Part::Else(true));
+                }
+                self.expect(Kind::RightDelimiter, "else")?;
+                Ok(Part::Else(false))
+            }
+            "if" => self.branch(Branch::If).map(Part::Node),
+            "with" => self.branch(Branch::With).map(Part::Node),
+            "range" => self.range().map(Part::Node),
             "break" | "continue" => {
-                self.at += 1;
-                self.expect(&Token::Close)?;
-                Ok(if word == "break" {
+                let item = self.next_solid();
+                if item.kind != Kind::RightDelimiter {
+                    return self.unexpected(&item, &format!("{{{{{keyword}}}}}"));
+                }
+                if self.ranges == 0 {
+                    return self.fault(format!("{{{{{keyword}}}}} outside {{{{range}}}}"));
+                }
+                Ok(Part::Node(if keyword == "break" {
                     Node::Break
                 } else {
                     Node::Continue
-                })
+                }))
             }
-            "define" | "template" | "block" => fault(format!("{word} is not supported")),
-            _ => self.print_or_set(),
+            "block" => self.block().map(Part::Node),
+            "template" => self.template().map(Part::Node),
+            _ => {
+                let pipeline = self.pipeline("command", Kind::RightDelimiter)?;
+                Ok(Part::Node(Node::Action(pipeline)))
+            }
         }
     }
 
-    fn print_or_set(&mut self) -> Result<Node, TemplateError> {
-        if let (Some(Token::Variable(name)), Some(sign @ (Token::Declare | Token::Assign))) = (
-            self.peek().cloned(),
-            self.tokens
-                .get(self.at + 1)
-                .map(|piece| piece.token.clone()),
-        ) {
-            self.at += 2;
-            let pipeline = self.pipeline()?;
-            self.expect(&Token::Close)?;
-            return Ok(Node::Set(name, sign == Token::Declare, pipeline));
-        }
-        let pipeline = self.pipeline()?;
-        self.expect(&Token::Close)?;
-        Ok(Node::Print(pipeline))
+    fn branch(&mut self, kind: Branch) -> Result<Node, Fault> {
+        let known = self.names.len();
+        let (word, context) = match kind {
+            Branch::If => ("if", "if"),
+            Branch::With => ("with", "with"),
+        };
+        let pipeline = self.pipeline(context, Kind::RightDelimiter)?;
+        let (then, end) = self.nodes()?;
+        let otherwise = self.otherwise(end, Some((word, kind)))?;
+        self.names.truncate(known);
+        Ok(Node::Branch(kind, pipeline, then, otherwise))
     }
 
-    fn branches(
-        &mut self,
-        word: &str,
-        condition: Pipeline,
-        depth: usize,
-    ) -> Result<Node, TemplateError> {
-        let (then, end) = self.nodes(depth + 1)?;
-        let otherwise = self.otherwise(end, depth)?;
-        Ok(if word == "if" {
-            Node::If(condition, then, otherwise)
-        } else {
-            Node::With(condition, then, otherwise)
-        })
+    fn range(&mut self) -> Result<Node, Fault> {
+        let known = self.names.len();
+        let pipeline = self.pipeline("range", Kind::RightDelimiter)?;
+        self.ranges += 1;
+        let (body, end) = self.nodes()?;
+        self.ranges -= 1;
+        let otherwise = self.otherwise(end, None)?;
+        self.names.truncate(known);
+        Ok(Node::Range(pipeline, body, otherwise))
     }
 
-    /// What follows the first body: nothing, `else`, or `else if`.
-    fn otherwise(&mut self, end: Stop, depth: usize) -> Result<Vec<Node>, TemplateError> {
-        match end {
-            Stop::Close => Ok(Vec::new()),
-            Stop::Text => fault("unexpected EOF"),
-            Stop::Else => match self.next() {
-                Some(Token::Close) => match self.nodes(depth + 1)? {
-                    (nodes, Stop::Close) => Ok(nodes),
-                    (_, Stop::Text) => fault("unexpected EOF"),
-                    (_, Stop::Else) => fault("unexpected {{else}}"),
-                },
-                Some(Token::Word(word)) if word == "if" || word == "with" => {
-                    let condition = self.pipeline()?;
-                    self.expect(&Token::Close)?;
-                    Ok(vec![self.branches(&word, condition, depth + 1)?])
+    /// What follows the first body: nothing, `else`, or another branch of the same kind.
+    fn otherwise(&mut self, end: Part, chain: Option<(&str, Branch)>) -> Result<Nodes, Fault> {
+        match (end, chain) {
+            (Part::Else(true), Some((word, kind))) if self.peek_solid().text == word => {
+                self.next();
+                self.deeper()?;
+                let node = self.branch(kind)?;
+                self.depth -= 1;
+                Ok(vec![node])
+            }
+            (Part::Else(_), _) => {
+                let (nodes, end) = self.nodes()?;
+                match end {
+                    Part::End => Ok(nodes),
+                    _ => self.fault("expected end; found {{else}}"),
                 }
-                other => fault(format!("unexpected {other:?} in else")),
-            },
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
-    fn range(&mut self, depth: usize) -> Result<Node, TemplateError> {
-        let mut names = Vec::new();
-        let start = self.at;
-        while let Some(Token::Variable(name)) = self.peek().cloned() {
-            self.at += 1;
-            names.push(name);
-            match self.next() {
-                Some(Token::Sign(',')) if names.len() < 2 => {}
-                Some(Token::Declare) => break,
-                _ => {
-                    names.clear();
-                    self.at = start;
+    fn block(&mut self) -> Result<Node, Fault> {
+        let context = "block clause";
+        let item = self.next_solid();
+        let name = self.template_name(&item, context)?;
+        let pipeline = self.pipeline(context, Kind::RightDelimiter)?;
+        let outer = std::mem::replace(&mut self.names, vec!["$".to_owned()]);
+        let ranges = std::mem::take(&mut self.ranges);
+        let (nodes, end) = self.nodes()?;
+        (self.names, self.ranges) = (outer, ranges);
+        if let Part::Else(_) = end {
+            return self.fault(format!("unexpected {{{{else}}}} in {context}"));
+        }
+        self.add(name.clone(), nodes)?;
+        Ok(Node::Template(item.at, name, Some(pipeline)))
+    }
+
+    fn template(&mut self) -> Result<Node, Fault> {
+        let context = "template clause";
+        let item = self.next_solid();
+        let name = self.template_name(&item, context)?;
+        let pipeline = if self.peek_solid().kind == Kind::RightDelimiter {
+            self.next();
+            None
+        } else {
+            Some(self.pipeline(context, Kind::RightDelimiter)?)
+        };
+        Ok(Node::Template(item.at, name, pipeline))
+    }
+
+    /// A pipeline and what ends it.
+    fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipeline, Fault> {
+        self.deeper()?;
+        let mut pipeline = Pipeline {
+            at: self.peek_solid().at,
+            ..Pipeline::default()
+        };
+        self.declarations(&mut pipeline, context)?;
+        loop {
+            let item = self.peek_solid().clone();
+            match item.kind {
+                kind if kind == end => {
+                    self.next();
                     break;
                 }
+                Kind::Bool
+                | Kind::CharConstant
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Identifier
+                | Kind::Number
+                | Kind::RawString
+                | Kind::String
+                | Kind::Variable
+                | Kind::LeftBracket => {}
+                Kind::Keyword if item.text == "nil" => {}
+                _ => {
+                    self.next();
+                    return self.unexpected(&item, context);
+                }
             }
-        }
-        let start = self.at;
-        let over = self.pipeline()?;
-        let place = self.place(start, start);
-        self.expect(&Token::Close)?;
-        let (body, end) = self.nodes(depth + 1)?;
-        let empty = self.otherwise(end, depth)?;
-        let element = names.pop();
-        Ok(Node::Range {
-            place,
-            index: names.pop(),
-            element,
-            over,
-            body,
-            empty,
-        })
-    }
-
-    fn pipeline(&mut self) -> Result<Pipeline, TemplateError> {
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return fault("nested too deep");
-        }
-        let mut commands = vec![self.command()?];
-        while self.peek() == Some(&Token::Sign('|')) {
-            self.at += 1;
-            commands.push(self.command()?);
+            pipeline.commands.push(self.command()?);
         }
         self.depth -= 1;
-        Ok(commands)
-    }
-
-    fn command(&mut self) -> Result<Command, TemplateError> {
-        let start = self.at;
-        let head = self.operand()?;
-        let mut args = Vec::new();
-        while !matches!(
-            self.peek(),
-            None | Some(Token::Close | Token::Sign('|' | ')'))
-        ) {
-            args.push(self.operand()?);
+        if pipeline.commands.is_empty() {
+            return self.fault(format!("missing value for {context}"));
         }
-        let place = self.place(start, start);
-        Ok(Command { place, head, args })
+        for (at, command) in pipeline.commands.iter().enumerate().skip(1) {
+            let first = command.operands.first().map(|operand| &operand.is);
+            if let Some(Term::Bool(_) | Term::Dot | Term::Nil | Term::Number(_) | Term::Text(..)) =
+                first
+            {
+                return self.fault(format!(
+                    "non executable command in pipeline stage {}",
+                    at + 1
+                ));
+            }
+        }
+        Ok(pipeline)
     }
 
-    fn operand(&mut self) -> Result<Operand, TemplateError> {
-        let start = self.at;
-        let what = self.what()?;
-        // A chain of fields stands where its second part does.
-        let chain = (start + 1..self.at)
-            .find(|at| matches!(self.tokens[*at].token, Token::Chain(_)))
-            .filter(|_| !matches!(what, What::Nested(..)));
-        let last = (self.at - 1 > start).then_some(self.at - 1);
-        let nested = match &what {
-            What::Nested(_, names) => last.map(|last| last + 1 - names.len()),
-            _ => None,
+    /// The variables that a pipeline's value goes to.
+    fn declarations(&mut self, pipeline: &mut Pipeline, context: &str) -> Result<(), Fault> {
+        while self.peek_solid().kind == Kind::Variable {
+            let before = self.at;
+            let variable = self.next();
+            let sign = self.next_solid();
+            match sign.kind {
+                Kind::Assign | Kind::Declare => {
+                    pipeline.assigns = sign.kind == Kind::Assign;
+                    pipeline.names.push(variable.text.clone());
+                    self.names.push(variable.text);
+                    return Ok(());
+                }
+                Kind::Char if sign.text == "," => {
+                    pipeline.names.push(variable.text.clone());
+                    self.names.push(variable.text);
+                    if context != "range" || pipeline.names.len() >= 2 {
+                        return self.fault(format!("too many declarations in {context}"));
+                    }
+                    let next = self.peek_solid().kind;
+                    if !matches!(
+                        next,
+                        Kind::Variable | Kind::RightDelimiter | Kind::RightBracket
+                    ) {
+                        return self.fault("range can only initialize variables");
+                    }
+                }
+                _ => {
+                    self.at = before;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self) -> Result<Command, Fault> {
+        let mut operands = Vec::new();
+        loop {
+            self.skip_space();
+            operands.extend(self.operand()?);
+            let item = self.next();
+            match item.kind {
+                Kind::Space => {}
+                Kind::RightDelimiter | Kind::RightBracket => {
+                    self.at -= 1;
+                    break;
+                }
+                Kind::Pipe => break,
+                _ => return self.unexpected(&item, "operand"),
+            }
+        }
+        if operands.is_empty() {
+            return self.fault("empty command");
+        }
+        Ok(Command { operands })
+    }
+
+    /// A term and the fields behind it; `None` when there is none.
+    fn operand(&mut self) -> Result<Option<Operand>, Fault> {
+        let Some(term) = self.term()? else {
+            return Ok(None);
         };
-        let told = chain.or(nested).unwrap_or(start);
-        Ok(Operand {
-            place: self.place(told, start),
-            what,
-        })
-    }
-
-    fn what(&mut self) -> Result<What, TemplateError> {
-        use serde_json::Value;
-        match self.next() {
-            Some(Token::Field(name)) => {
-                let mut names: Vec<_> = Some(name)
-                    .filter(|name| !name.is_empty())
-                    .into_iter()
-                    .collect();
-                names.extend(self.chain());
-                Ok(What::Field(names))
-            }
-            Some(Token::Variable(name)) => Ok(What::Variable(name, self.chain())),
-            Some(Token::Quoted(text)) => Ok(What::Constant(Value::String(text))),
-            Some(Token::Number(text)) => number(&text).map(What::Constant),
-            Some(Token::Word(word)) => match word.as_str() {
-                "true" | "false" => Ok(What::Constant(Value::Bool(word == "true"))),
-                "nil" => Ok(What::Constant(Value::Null)),
-                _ if functions::exists(&word) => Ok(What::Function(word)),
-                _ => fault(format!("function \"{word}\" not defined")),
-            },
-            Some(Token::Sign('(')) => {
-                let inside = self.pipeline()?;
-                self.expect(&Token::Sign(')'))?;
-                Ok(What::Nested(inside, self.chain()))
-            }
-            Some(Token::Close) | None => fault("missing value for command"),
-            other => fault(format!("unexpected {other:?} in operand")),
+        if self.peek().kind != Kind::Field {
+            return Ok(Some(term));
         }
-    }
-
-    /// Fields of the value before.
-    fn chain(&mut self) -> Vec<String> {
+        // A chain stands where its first field does.
+        let at = self.peek().at;
         let mut names = Vec::new();
-        while let Some(Token::Chain(name)) = self.peek() {
-            names.push(name.clone());
-            self.at += 1;
+        while self.peek().kind == Kind::Field {
+            names.push(self.next().text[1..].to_owned());
         }
-        names
+        let is = match term.is {
+            Term::Field(mut all) => {
+                all.extend(names);
+                Term::Field(all)
+            }
+            Term::Variable(name, mut all) => {
+                all.extend(names);
+                Term::Variable(name, all)
+            }
+            Term::Bool(_) | Term::Text(..) | Term::Number(_) | Term::Nil | Term::Dot => {
+                return self.fault(format!(
+                    "unexpected . after term {}",
+                    quoted(&term.to_string())
+                ));
+            }
+            _ => Term::Chain(Box::new(term), names),
+        };
+        Ok(Some(Operand { at, is }))
     }
-}
 
-fn number(text: &str) -> Result<serde_json::Value, TemplateError> {
-    if let Ok(value) = text.parse::<i64>() {
-        return Ok(value.into());
-    }
-    match text.parse::<f64>() {
-        Ok(value) => Ok(value.into()),
-        Err(_) => fault(format!("bad number syntax: \"{text}\"")),
+    fn term(&mut self) -> Result<Option<Operand>, Fault> {
+        let before = self.at;
+        let item = self.next_solid();
+        let text = item.text;
+        let is = match item.kind {
+            Kind::Identifier if builtins::exists(&text) => Term::Function(text),
+            Kind::Identifier => {
+                return self.fault(format!("function {} not defined", quoted(&text)));
+            }
+            Kind::Dot => Term::Dot,
+            Kind::Keyword if text == "nil" => Term::Nil,
+            Kind::Variable if self.names.contains(&text) => Term::Variable(text, Vec::new()),
+            Kind::Variable => return self.fault(format!("undefined variable {}", quoted(&text))),
+            Kind::Field => Term::Field(vec![text[1..].to_owned()]),
+            Kind::Bool => Term::Bool(text == "true"),
+            Kind::CharConstant | Kind::Number => match number(&text) {
+                Ok(number) => Term::Number(Rc::new(number)),
+                Err(why) => return self.fault(why),
+            },
+            Kind::LeftBracket => Term::Nested(Box::new(
+                self.pipeline("parenthesized pipeline", Kind::RightBracket)?,
+            )),
+            Kind::String | Kind::RawString => match unquoted(&text) {
+                Some(meant) => Term::Text(text, meant.into()),
+                None => return self.fault("invalid syntax"),
+            },
+            _ => {
+                self.at = before;
+                return Ok(None);
+            }
+        };
+        Ok(Some(Operand { at: item.at, is }))
     }
 }
