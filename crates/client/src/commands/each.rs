@@ -179,30 +179,27 @@ pub(super) fn not_empty(name: &str) -> Result<&str, Failure> {
     Ok(name)
 }
 
-/// Does something for every name, whatever became of the others.
+/// Does something for every name, whatever became of the others; what went wrong is told when all is done.
 ///
 /// # Errors
-/// The last name's when no daemon is there; else status 1 when one failed.
+/// The last one, when the others have been told.
 pub(super) fn for_each(
     names: &[String],
     mut act: impl FnMut(&str) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let mut failed = false;
-    for (at, name) in names.iter().enumerate() {
+    let mut failures = Vec::new();
+    for name in names {
         match act(name) {
             Ok(()) => {}
-            // It is told with what to do about it, once.
-            Err(failure @ Failure::NoDaemon { .. }) if at + 1 == names.len() => {
-                return Err(failure);
-            }
             Err(failure @ (Failure::Endpoint(_) | Failure::Plain(_))) => return Err(failure),
-            Err(failure) => {
-                tell(&failure.to_string());
-                failed = true;
-            }
+            Err(failure) => failures.push(failure),
         }
     }
-    Ok(u8::from(failed))
+    let last = failures.pop();
+    failures
+        .iter()
+        .for_each(|failure| tell(&failure.to_string()));
+    last.map_or(Ok(0), Err)
 }
 
 fn remove(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {

@@ -26,7 +26,10 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let detached = parsed.switch("detach");
     check(parsed, detached)?;
     let attachments = Attachments::read(parsed);
-    let id = create::create(session, parsed)?;
+    let id = create::create(session, parsed).or_else(|failure| match failure {
+        Failure::Unfit(_) | Failure::Daemon { .. } => Err(with_status(session, failure)),
+        failure => Err(failure),
+    })?;
     if detached {
         // The container is there, whether it starts or not: who asked for it has to know its name.
         println!("{id}");
@@ -98,17 +101,22 @@ fn attach_path(id: &str, attachments: &Attachments, streams: &Streams) -> String
 /// Starts the container. A program that is missing or can not be executed has statuses of its
 /// own, as in a shell.
 fn start(session: &Session, id: &str) -> Result<(), Failure> {
-    let Err(failure) = session.post(&format!("/containers/{id}/start"), None) else {
-        return Ok(());
-    };
+    session
+        .post(&format!("/containers/{id}/start"), None)
+        .map(drop)
+        .map_err(|failure| with_status(session, failure))
+}
+
+/// Tells a failure that has a status of its own.
+fn with_status(session: &Session, failure: Failure) -> Failure {
     match start_status(&failure.to_string()) {
-        125 => Err(failure),
+        125 => failure,
         status => {
             tell(&format!(
                 "{}: {failure}\n\nRun '{} run --help' for more information",
                 session.program, session.program
             ));
-            Err(Failure::Status(status))
+            Failure::Status(status)
         }
     }
 }
