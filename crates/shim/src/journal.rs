@@ -210,9 +210,15 @@ fn encode(event: &Event) -> Option<[u8; RECORD]> {
             pid,
             start_ticks,
             restarts,
+            supervisor,
         } => (
             1,
-            [u64::from(*pid), *start_ticks, u64::from(*restarts), 0],
+            [
+                u64::from(*pid),
+                *start_ticks,
+                u64::from(*restarts),
+                u64::from(*supervisor),
+            ],
             "",
         ),
         EventKind::StartFailed { exit_code, text } => (2, [u64::from(*exit_code), 0, 0, 0], text),
@@ -291,6 +297,7 @@ fn event_kind(kind: u8, numbers: [u64; 4], text: &str) -> Option<EventKind> {
             pid: u32::try_from(a).ok()?,
             start_ticks: b,
             restarts: u32::try_from(c).ok()?,
+            supervisor: u32::try_from(d).ok()?,
         },
         2 => EventKind::StartFailed {
             exit_code: u8::try_from(a).ok()?,
@@ -339,6 +346,7 @@ mod tests {
             pid: 42,
             start_ticks: 1 << 40,
             restarts,
+            supervisor: 41,
         }
     }
 

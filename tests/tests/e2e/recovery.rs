@@ -195,6 +195,16 @@ fn a_killed_launcher_is_made_again_within_the_request() {
         for _ in 0..3 {
             engine.d(&["run", "--rm", "busybox", "true"]).ok();
         }
+        let log = engine.log();
+        let told = log
+            .lines()
+            .find(|line| line.contains("the launcher had died"));
+        let told = told.unwrap_or_else(|| panic!("{log}"));
+        // By the number that it has where the daemon is.
+        assert!(
+            told.contains("signal: 9 (SIGKILL)") && told.contains("pid="),
+            "{told}"
+        );
     });
 }
 
@@ -220,6 +230,15 @@ fn a_killed_shim_takes_its_container_with_it() {
                 .ok()
                 .text(),
             ""
+        );
+        let log = engine.log();
+        let told = log
+            .lines()
+            .find(|line| line.contains("the shim of a container died"));
+        let told = told.unwrap_or_else(|| panic!("{log}"));
+        assert!(
+            told.contains("it is recorded as exited") && !told.contains("pid=0"),
+            "{told}"
         );
         engine.d(&["start", "cc"]).ok();
     });

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shim::protocol::{Event, RestartKind, RestartOutlook};
+use shim::protocol::{Event, EventKind, RestartKind, RestartOutlook};
 use shim::{ShimConn, journal};
 
 use super::link::{Answering, Link};
@@ -166,6 +166,16 @@ impl Engine {
         .await
     }
 
+    /// The process that the last shim of a container was, by its journal; 0 where that does not say.
+    async fn supervisor_of(&self, container: &Container) -> u32 {
+        let events = self.journal_of(container, 0).await.unwrap_or_default();
+        let told = events.iter().rev().find_map(|event| match event.kind {
+            EventKind::Started { supervisor, .. } => Some(supervisor),
+            _ => None,
+        });
+        told.unwrap_or(0)
+    }
+
     /// The end of a container whose shim is dead, after everything that its journal says.
     async fn shim_died(
         &self,
@@ -188,12 +198,22 @@ impl Engine {
                 "the container's supervisor was killed, and the container with it",
             )
         };
-        if !rebooted {
-            tracing::warn!(container = container.id().short(), "{sentence}");
-        }
         self.execs_died(container, code).await?;
         // After a restart of the host, those that are due are started once the engine is open.
         let again = !rebooted && !run.stopped_by_user && is_due(container, &run);
+        if !rebooted {
+            let done = match again {
+                true => "it is started again by its restart policy",
+                false => "it is recorded as exited",
+            };
+            let pid = self.supervisor_of(container).await;
+            tracing::warn!(
+                container = container.id().short(),
+                pid,
+                code,
+                "the shim of a container died without a word: it was killed, or crashed; the container ended with it, and {done}"
+            );
+        }
         let restart = if again {
             RestartOutlook::ByDaemon { delay: DELAY }
         } else {

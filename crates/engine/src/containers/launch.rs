@@ -329,11 +329,19 @@ impl Engine {
             if underway.is_given_up() {
                 return Err(EngineError::GivenUp);
             }
-            let connection = Arc::new(
-                self.inner()
-                    .launcher
-                    .launch(launch, &descriptors.borrow())?,
-            );
+            let (connection, replaced) = self
+                .inner()
+                .launcher
+                .launch(launch, &descriptors.borrow())?;
+            if let Some(replaced) = replaced {
+                tracing::warn!(
+                    pid = replaced.dead,
+                    end = %replaced.end,
+                    made = replaced.pid,
+                    "the launcher had died; another one was made in its place, and no container was touched by it"
+                );
+            }
+            let connection = Arc::new(connection);
             underway.asked(&connection);
             match first_answer(&connection) {
                 Ok(started) => return Ok((connection, started)),
@@ -401,7 +409,8 @@ fn start_failure(error: shim::ShimError) -> EngineError {
 pub(crate) fn start_failed(attempt: &str, text: &str, exit_code: u8, errno: i32) -> EngineError {
     let hint = match errno {
         libc::EISDIR => ": permission denied",
-        libc::ENOTDIR => {
+        // Where a program begins is no mount.
+        libc::ENOTDIR if !text.contains("chdir to cwd") => {
             ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
         }
         _ => "",

@@ -58,6 +58,7 @@ impl Engine {
                 pid,
                 start_ticks,
                 restarts,
+                ..
             } => {
                 self.heard_start(container, sequence, time, pid, start_ticks, restarts)
                     .await?;

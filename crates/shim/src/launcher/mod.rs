@@ -9,7 +9,7 @@ mod role;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -36,6 +36,17 @@ pub struct Launcher {
     arguments: Vec<String>,
     open_files: Option<u64>,
     running: Mutex<Running>,
+}
+
+/// A launcher that was dead when a shim was asked for, and the one in its place.
+#[derive(Debug)]
+pub struct Replaced {
+    /// The dead one's process.
+    pub dead: u32,
+    /// How it ended.
+    pub end: ExitStatus,
+    /// The process of the one that was made.
+    pub pid: u32,
 }
 
 #[derive(Debug)]
@@ -88,7 +99,7 @@ impl Launcher {
     /// The first message on the connection is the answer number 0: started, prepared (in two phases), or
     /// refused. If the connection ends before it, the launcher or the shim died in between: nothing runs (the
     /// kernel kills a first process whose shim is gone), and the same call may be made again. A launcher that
-    /// was dead already is replaced within the call.
+    /// was dead already is replaced within the call, which is told beside the connection.
     ///
     /// # Errors
     /// When no launcher could be made, or it does not take the message.
@@ -96,7 +107,7 @@ impl Launcher {
         &self,
         launch: &Launch,
         descriptors: &[BorrowedFd<'_>],
-    ) -> Result<ShimConn, ShimError> {
+    ) -> Result<(ShimConn, Option<Replaced>), ShimError> {
         let failed = |source| ShimError::Io {
             action: "make a connection to a new supervisor",
             source,
@@ -111,6 +122,7 @@ impl Launcher {
             number: 0,
         };
         let mut running = self.lock();
+        let mut replaced = None;
         let sent = transport::send(running.socket.as_fd(), header, &body, &all, Wait::Block);
         match sent {
             Err(ShimError::Io { source, .. }) if is_gone(&source) => {
@@ -118,12 +130,13 @@ impl Launcher {
                     &mut *running,
                     execute(self.program.as_fd(), &self.arguments, self.open_files)?,
                 );
-                dead.reap();
+                let pid = running.process.id();
+                replaced = dead.reap().map(|(dead, end)| Replaced { dead, end, pid });
                 transport::send(running.socket.as_fd(), header, &body, &all, Wait::Block)?;
             }
             other => other?,
         }
-        Ok(ShimConn::new(ours))
+        Ok((ShimConn::new(ours), replaced))
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
@@ -146,10 +159,11 @@ impl Drop for Launcher {
 }
 
 impl Running {
-    /// Collects a launcher whose socket says that it is dead.
-    fn reap(mut self) {
+    /// Collects a launcher whose socket says that it is dead: its process, and how it ended.
+    fn reap(mut self) -> Option<(u32, ExitStatus)> {
         let _ = self.process.kill();
-        let _ = self.process.wait();
+        let end = self.process.wait().ok()?;
+        Some((self.process.id(), end))
     }
 }
 

@@ -130,6 +130,8 @@ pub enum EventKind {
         start_ticks: u64,
         /// How many times the shim had started it before.
         restarts: u32,
+        /// The shim's own process, as the host numbers it; 0 where an older one did not say.
+        supervisor: u32,
     },
     /// A start failed: the container is where it is after an exit.
     StartFailed {
@@ -364,11 +366,13 @@ impl Event {
                 pid,
                 start_ticks,
                 restarts,
+                supervisor,
             } => {
                 w.number(3, 1);
                 w.number(4, u64::from(*pid));
                 w.number(5, *start_ticks);
                 w.number(6, u64::from(*restarts));
+                w.number(7, u64::from(*supervisor));
             }
             EventKind::StartFailed { exit_code, text } => {
                 w.number(3, 2);
@@ -446,6 +450,7 @@ fn event_kind(which: u64, n: [u64; 10], text: Option<String>) -> Result<EventKin
             pid: narrow(&n, 4)?,
             start_ticks: n[5],
             restarts: narrow(&n, 6)?,
+            supervisor: narrow(&n, 7)?,
         },
         2 => EventKind::StartFailed {
             exit_code: narrow(&n, 4)?,

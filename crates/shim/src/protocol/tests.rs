@@ -191,6 +191,7 @@ fn messages() -> Vec<Message> {
             pid: 1,
             start_ticks: 2,
             restarts: 3,
+            supervisor: 4,
         },
         EventKind::StartFailed {
             exit_code: 126,

@@ -277,6 +277,7 @@ impl Supervisor {
             pid,
             start_ticks,
             restarts: self.restarts.count(),
+            supervisor: std::process::id(),
         };
         let event = self.journal.record(time, kind);
         if let Some(asker) = asker {

@@ -134,7 +134,7 @@ impl Container {
     pub(crate) fn launch_with(&mut self, launcher: &Launcher) -> Result<Running, Refusal> {
         self.launch.plan = self.plan.encode();
         let fds: Vec<BorrowedFd<'_>> = self.fds.iter().map(AsFd::as_fd).collect();
-        let conn = launcher.launch(&self.launch, &fds).unwrap();
+        let (conn, _) = launcher.launch(&self.launch, &fds).unwrap();
         // The shim has its own copies now; ours would keep the sockets open.
         self.fds.clear();
         let mut running = Running {

@@ -72,6 +72,7 @@ fn a_program_runs() {
         pid,
         restarts: 0,
         start_ticks: 1..,
+        supervisor: 2..,
     } = journal[0]
     else {
         panic!("{journal:?}")
