@@ -1,11 +1,13 @@
 //! Making a container: everything is checked before anything is made.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use api_types::{Config, HostConfig};
+use sys::beneath::Root;
 use types::{ContainerId, Platform};
 
 use super::names;
@@ -69,6 +71,10 @@ impl Engine {
             new_volumes.retain(|name, _| !known.contains_key(name));
         }
         let layers = self.unpacked_layers(&image).await?;
+        let folder = &draft.config.working_dir;
+        if !matches!(folder.as_str(), "" | "/") && *folder != image.config.working_dir {
+            self.check_working_folder(&layers, folder).await?;
+        }
 
         let name = match name {
             Some(name) => {
@@ -109,6 +115,24 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Refuses to begin in what the image has as a file.
+    async fn check_working_folder(&self, layers: &[u64], folder: &str) -> Result<()> {
+        let (layers, folder) = (layers.to_owned(), folder.to_owned());
+        self.blocking("create", move |engine| {
+            let options = snapshot::MountOptions::default();
+            let root = engine.inner().layers.mount(&layers, None, &options)?;
+            let found = Root::new(root.as_fd()).open_dir(&folder);
+            match found {
+                Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                    Err(EngineError::NotAFolder { path: folder })
+                }
+                // What is missing is made at the start.
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 
     fn find_image(&self, wanted: &str, platform: Option<&str>) -> Result<Arc<Image>> {

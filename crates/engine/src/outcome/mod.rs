@@ -114,6 +114,12 @@ pub enum EngineError {
         /// Why not.
         source: Box<EngineError>,
     },
+    /// A container shall begin in what its image has as a file.
+    #[error("Cannot mkdir: {path} is not a directory")]
+    NotAFolder {
+        /// The path in the image.
+        path: String,
+    },
     /// The operation contradicts the state; the sentence says how.
     #[error("{sentence}")]
     Conflict {
@@ -356,7 +362,7 @@ impl EngineError {
             Self::Cgroup { source } => classes::of_cgroup(source),
             Self::StoreRow { .. } => Class::Internal,
             Self::Closing => Class::Unavailable,
-            Self::Panicked { .. } => Class::Internal,
+            Self::Panicked { .. } | Self::NotAFolder { .. } => Class::Internal,
         }
     }
 
