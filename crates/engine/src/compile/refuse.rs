@@ -1,6 +1,6 @@
 //! Refuses by name what a request asks for and nobody has built: a setting is honoured or refused, never dropped.
 
-use api_types::{Config, HostConfig, NetworkingConfig};
+use api_types::{Config, EndpointSettings, HostConfig, NetworkingConfig};
 
 use crate::outcome::{EngineError, Result};
 
@@ -13,15 +13,34 @@ pub(crate) fn check(
     host: &HostConfig,
     networking: &NetworkingConfig,
 ) -> Result<()> {
-    let given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let throttled = |list: &Option<Vec<api_types::ThrottleDevice>>| {
-        list.as_ref().is_some_and(|list| !list.is_empty())
-    };
     runtime_and_isolation(host)?;
     endpoints(host, networking)?;
-    let fields: [(&str, bool); 32] = [
+    let container = [
         ("Config.MacAddress", !config.mac_address.is_empty()),
         ("Config.NetworkDisabled", config.network_disabled),
+    ];
+    let asked = container
+        .into_iter()
+        .chain(host_fields(host))
+        .chain(device_fields(host))
+        .chain(resource_fields(host))
+        .chain(endpoint_fields(networking))
+        .find(|(_, asked)| *asked);
+    match asked {
+        Some((name, _)) => Err(EngineError::unsupported(name)),
+        None => Ok(()),
+    }
+}
+
+/// A field's name in the API, and whether it is asked for.
+type Asked = (&'static str, bool);
+
+fn given<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
+}
+
+fn host_fields(host: &HostConfig) -> [Asked; 7] {
+    [
         (
             "HostConfig.VolumeDriver",
             !matches!(host.volume_driver.as_str(), "" | "local"),
@@ -31,29 +50,39 @@ pub(crate) fn check(
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         ("HostConfig.Links", given(&host.links)),
         ("HostConfig.StorageOpt", !host.storage_opt.is_empty()),
+        ("HostConfig.CgroupParent", !host.cgroup_parent.is_empty()),
+    ]
+}
+
+fn device_fields(host: &HostConfig) -> [Asked; 7] {
+    [
         ("HostConfig.BlkioWeight", host.blkio_weight != 0),
         (
             "HostConfig.BlkioWeightDevice",
-            host.blkio_weight_device
-                .as_ref()
-                .is_some_and(|list| !list.is_empty()),
+            given(&host.blkio_weight_device),
         ),
         (
             "HostConfig.BlkioDeviceReadBps",
-            throttled(&host.blkio_device_read_bps),
+            given(&host.blkio_device_read_bps),
         ),
         (
             "HostConfig.BlkioDeviceWriteBps",
-            throttled(&host.blkio_device_write_bps),
+            given(&host.blkio_device_write_bps),
         ),
         (
             "HostConfig.BlkioDeviceReadIOps",
-            throttled(&host.blkio_device_read_iops),
+            given(&host.blkio_device_read_iops),
         ),
         (
             "HostConfig.BlkioDeviceWriteIOps",
-            throttled(&host.blkio_device_write_iops),
+            given(&host.blkio_device_write_iops),
         ),
+        ("HostConfig.DeviceRequests", given(&host.device_requests)),
+    ]
+}
+
+fn resource_fields(host: &HostConfig) -> [Asked; 10] {
+    [
         (
             "HostConfig.CpuRealtimePeriod",
             host.cpu_realtime_period != 0,
@@ -61,12 +90,6 @@ pub(crate) fn check(
         (
             "HostConfig.CpuRealtimeRuntime",
             host.cpu_realtime_runtime != 0,
-        ),
-        (
-            "HostConfig.DeviceRequests",
-            host.device_requests
-                .as_ref()
-                .is_some_and(|list| !list.is_empty()),
         ),
         ("HostConfig.KernelMemory", host.kernel_memory != 0),
         ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
@@ -85,30 +108,38 @@ pub(crate) fn check(
             "HostConfig.IOMaximumBandwidth",
             host.io_maximum_bandwidth != 0,
         ),
-        ("HostConfig.CgroupParent", !host.cgroup_parent.is_empty()),
-        ("Config.Shell", false),
-        ("NetworkingConfig", networking_refused(networking, "Links")),
+    ]
+}
+
+/// What no endpoint may ask for.
+fn endpoint_fields(networking: &NetworkingConfig) -> [Asked; 5] {
+    let any = |asks: fn(&EndpointSettings) -> bool| {
+        let endpoints = networking.endpoints_config.iter().flatten();
+        endpoints.into_iter().any(|(_, endpoint)| asks(endpoint))
+    };
+    [
+        ("NetworkingConfig", any(|one| given(&one.links))),
         (
             "NetworkingConfig.EndpointsConfig.Aliases",
-            networking_refused(networking, "Aliases"),
+            any(|one| given(&one.aliases)),
         ),
         (
             "NetworkingConfig.EndpointsConfig.DriverOpts",
-            networking_refused(networking, "DriverOpts"),
+            any(|one| one.driver_opts.as_ref().is_some_and(|map| !map.is_empty())),
         ),
         (
             "NetworkingConfig.EndpointsConfig.MacAddress",
-            networking_refused(networking, "MacAddress"),
+            any(|one| !one.mac_address.is_empty()),
         ),
         (
             "NetworkingConfig.EndpointsConfig.IPAMConfig",
-            networking_refused(networking, "IPAMConfig"),
+            any(|one| {
+                one.ipam_config
+                    .as_ref()
+                    .is_some_and(|ipam| *ipam != Default::default())
+            }),
         ),
-    ];
-    match fields.into_iter().find(|(_, asked)| *asked) {
-        Some((name, _)) => Err(EngineError::unsupported(name)),
-        None => Ok(()),
-    }
+    ]
 }
 
 /// Runtimes and isolations that nobody has, in docker's words.
@@ -149,31 +180,6 @@ fn endpoints(host: &HostConfig, networking: &NetworkingConfig) -> Result<()> {
             "more than one network (NetworkingConfig.EndpointsConfig names {name} beside {mode})"
         ))),
     }
-}
-
-/// Whether an endpoint asks for this setting.
-fn networking_refused(networking: &NetworkingConfig, field: &str) -> bool {
-    networking
-        .endpoints_config
-        .iter()
-        .flatten()
-        .any(|(_, endpoint)| match field {
-            "Links" => endpoint.links.as_ref().is_some_and(|list| !list.is_empty()),
-            "Aliases" => endpoint
-                .aliases
-                .as_ref()
-                .is_some_and(|list| !list.is_empty()),
-            "DriverOpts" => endpoint
-                .driver_opts
-                .as_ref()
-                .is_some_and(|map| !map.is_empty()),
-            "MacAddress" => !endpoint.mac_address.is_empty(),
-            "IPAMConfig" => endpoint
-                .ipam_config
-                .as_ref()
-                .is_some_and(|ipam| *ipam != Default::default()),
-            _ => false,
-        })
 }
 
 #[cfg(test)]

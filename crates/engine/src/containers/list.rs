@@ -32,98 +32,42 @@ const FILTERS: [&str; 16] = [
     "volume",
 ];
 
+const STATES: [&str; 7] = [
+    "created",
+    "running",
+    "paused",
+    "restarting",
+    "removing",
+    "exited",
+    "dead",
+];
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
+/// What of the filters is looked up before containers are compared with it.
+struct Bounds {
+    /// Whether containers that do not run are listed too.
+    all: bool,
+    exited: Vec<i64>,
+    /// Times of creation, nanoseconds.
+    before: Option<i64>,
+    since: Option<i64>,
+    /// Ids of images.
+    ancestors: Option<Vec<String>>,
+}
+
 impl Engine {
     /// Lists containers, the newest first.
     pub async fn list(&self, options: ListOptions) -> Result<Vec<ContainerSummary>> {
-        options.filters.check(&FILTERS)?;
-        for status in options.filters.get("status") {
-            if ![
-                "created",
-                "running",
-                "paused",
-                "restarting",
-                "removing",
-                "exited",
-                "dead",
-            ]
-            .contains(&status)
-            {
-                return Err(EngineError::invalid(format!(
-                    "invalid filter 'status={status}': invalid value for state ({status}): must be one of created, running, paused, restarting, removing, exited, dead"
-                )));
-            }
-        }
-        for health in options.filters.get("health") {
-            if !["none", "starting", "healthy", "unhealthy"].contains(&health) {
-                return Err(EngineError::invalid(format!(
-                    "invalid filter 'health={health}': invalid value for health ({health}): must be one of none, starting, healthy, unhealthy"
-                )));
-            }
-        }
-        for key in ["publish", "expose"] {
-            for wanted in options.filters.get(key) {
-                check_port_range(key, wanted)?;
-            }
-        }
+        check(&options)?;
         // Nothing here is a task of a swarm.
         if options.filters.flag("is-task")? == Some(true) {
             return Ok(Vec::new());
         }
-        let exited: Vec<i64> = options
-            .filters
-            .get("exited")
-            .map(|code| {
-                code.parse()
-                    .map_err(|_| {
-                        EngineError::invalid(format!(
-                            "invalid filter 'exited={code}': strconv.Atoi: parsing \"{code}\": invalid syntax"
-                        ))
-                    })
-            })
-            .collect::<Result<_>>()?;
-        let bound = |key: &str| {
-            options
-                .filters
-                .get(key)
-                .next()
-                .map(|name| self.registry().find(name).map(|found| found.spec.created))
-                .transpose()
-        };
-        let (before, since) = (bound("before")?, bound("since")?);
-        let ancestors = self.ancestors(&options);
-        let mut containers: Vec<(Arc<Container>, Arc<View>)> = self
-            .registry()
-            .all()
-            .into_iter()
-            .map(|container| {
-                let view = container.view();
-                (container, view)
-            })
-            .collect();
-        containers.sort_by(|(a, _), (b, _)| {
-            b.spec
-                .created
-                .cmp(&a.spec.created)
-                .then_with(|| a.id().cmp(b.id()))
-        });
-        let all = options.all
-            || options.limit.is_some()
-            || options.filters.has("status")
-            || !exited.is_empty();
+        let bounds = self.bounds(&options)?;
         let names = options.filters.patterns("name");
         let mut list = Vec::new();
-        for (container, view) in containers {
-            let run = &view.run;
-            let shown = (all || run.status.is_up())
-                && before.is_none_or(|bound| container.spec.created < bound)
-                && since.is_none_or(|bound| container.spec.created > bound)
-                && (exited.is_empty()
-                    || (exited.contains(&run.exit_code)
-                        && !run.status.is_up()
-                        && run.status != Status::Created))
-                && ancestors
-                    .as_ref()
-                    .is_none_or(|ancestors| ancestors.contains(&container.spec.image))
+        for (container, view) in self.newest_first() {
+            let shown = bounds.hold(&container, &view)
                 && names.match_any(&[&format!("/{}", view.name), &view.name])
                 && matches(&options, &container, &view);
             if !shown {
@@ -146,6 +90,50 @@ impl Engine {
         Ok(list)
     }
 
+    fn newest_first(&self) -> Vec<(Arc<Container>, Arc<View>)> {
+        let mut containers: Vec<_> = self
+            .registry()
+            .all()
+            .into_iter()
+            .map(|container| {
+                let view = container.view();
+                (container, view)
+            })
+            .collect();
+        containers.sort_by(|(a, _), (b, _)| {
+            b.spec
+                .created
+                .cmp(&a.spec.created)
+                .then_with(|| a.id().cmp(b.id()))
+        });
+        containers
+    }
+
+    fn bounds(&self, options: &ListOptions) -> Result<Bounds> {
+        let filters = &options.filters;
+        let exited: Vec<i64> = filters
+            .get("exited")
+            .map(exit_code)
+            .collect::<Result<_>>()?;
+        let created = |key: &str| {
+            filters
+                .get(key)
+                .next()
+                .map(|name| self.registry().find(name).map(|found| found.spec.created))
+                .transpose()
+        };
+        Ok(Bounds {
+            all: options.all
+                || options.limit.is_some()
+                || filters.has("status")
+                || !exited.is_empty(),
+            before: created("before")?,
+            since: created("since")?,
+            ancestors: self.ancestors(options),
+            exited,
+        })
+    }
+
     /// Ids of the images that the filter names; those that do not exist match nothing.
     fn ancestors(&self, options: &ListOptions) -> Option<Vec<String>> {
         options.filters.has("ancestor").then(|| {
@@ -157,6 +145,56 @@ impl Engine {
                 .collect()
         })
     }
+}
+
+impl Bounds {
+    fn hold(&self, container: &Container, view: &View) -> bool {
+        let run = &view.run;
+        let has_exited = !run.status.is_up() && run.status != Status::Created;
+        (self.all || run.status.is_up())
+            && self
+                .before
+                .is_none_or(|bound| container.spec.created < bound)
+            && self
+                .since
+                .is_none_or(|bound| container.spec.created > bound)
+            && (self.exited.is_empty() || (has_exited && self.exited.contains(&run.exit_code)))
+            && self
+                .ancestors
+                .as_ref()
+                .is_none_or(|ancestors| ancestors.contains(&container.spec.image))
+    }
+}
+
+/// Refuses filters that there are not and values that they can not have, in docker's words.
+fn check(options: &ListOptions) -> Result<()> {
+    let filters = &options.filters;
+    filters.check(&FILTERS)?;
+    for (key, what, known) in [
+        ("status", "state", STATES.as_slice()),
+        ("health", "health", &HEALTHS),
+    ] {
+        if let Some(wrong) = filters.get(key).find(|value| !known.contains(value)) {
+            return Err(EngineError::invalid(format!(
+                "invalid filter '{key}={wrong}': invalid value for {what} ({wrong}): must be one of {}",
+                known.join(", ")
+            )));
+        }
+    }
+    for key in ["publish", "expose"] {
+        for wanted in filters.get(key) {
+            check_port_range(key, wanted)?;
+        }
+    }
+    Ok(())
+}
+
+fn exit_code(text: &str) -> Result<i64> {
+    text.parse().map_err(|_| {
+        EngineError::invalid(format!(
+            "invalid filter 'exited={text}': strconv.Atoi: parsing \"{text}\": invalid syntax"
+        ))
+    })
 }
 
 /// Refuses what is no port and no range of ports, in docker's words.
