@@ -268,11 +268,11 @@ fn read_head(stream: Stream, idle: Option<Idle>) -> io::Result<Answer> {
     {
         Framing::Chunk(0)
     } else if let Some(length) = header("content-length").filter(|_| status != 101) {
-        Framing::Length(
-            length
-                .parse()
-                .map_err(|_| malformed("a length that is no number"))?,
-        )
+        match length.parse() {
+            Ok(0) => Framing::Done,
+            Ok(length) => Framing::Length(length),
+            Err(_) => return Err(malformed("a length that is no number")),
+        }
     } else {
         Framing::Close
     };

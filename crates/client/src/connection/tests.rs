@@ -3,7 +3,12 @@ use std::thread;
 
 use super::*;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+/// With a body, without one.
+const ANSWERS: [&[u8]; 3] = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+];
 
 fn request() -> Request<'static> {
     Request {
@@ -36,9 +41,9 @@ fn serve(answers: &'static [usize]) -> (tempfile::TempDir, Host, thread::JoinHan
         for &number in answers {
             let mut stream = listener.accept().unwrap().0;
             let mut reader = BufReader::new(stream.try_clone().unwrap());
-            for _ in 0..number {
+            for answer in ANSWERS.iter().cycle().take(number) {
                 assert!(read_request(&mut reader));
-                stream.write_all(ANSWER).unwrap();
+                stream.write_all(answer).unwrap();
             }
         }
     });
@@ -47,9 +52,9 @@ fn serve(answers: &'static [usize]) -> (tempfile::TempDir, Host, thread::JoinHan
 
 #[test]
 fn a_connection_serves_the_next_request_once_its_answer_was_read() {
-    let (_folder, host, server) = serve(&[2]);
+    let (_folder, host, server) = serve(&[5]);
     let idle = Idle::default();
-    for _ in 0..2 {
+    for _ in 0..5 {
         send(&host, &idle, request()).unwrap().json().unwrap();
     }
     server.join().unwrap();
