@@ -18,15 +18,20 @@ const PIECE: usize = 32 * 1024;
 
 /// Sends the caller's side of a terminal to the socket of `--console-socket`.
 pub(crate) fn send(socket: &Path, console: &OwnedFd) -> Result<()> {
-    let failed = |source: std::io::Error| Error::io("sending the terminal to", socket, source);
-    let address = SocketAddrUnix::new(socket).map_err(|errno| failed(errno.into()))?;
-    let flags = SocketFlags::CLOEXEC;
-    let connection = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .map_err(|errno| failed(errno.into()))?;
-    rustix::net::connect(&connection, &address).map_err(|errno| failed(errno.into()))?;
     // Who receives it may show the name; runc sends this one.
-    let name = IoSlice::new(b"/dev/ptmx");
-    fdpass::send(connection.as_fd(), &[name], &[console.as_fd()], Wait::Block).map_err(failed)
+    hand_over(socket, b"/dev/ptmx", console)
+        .map_err(|source| Error::io("sending the terminal to", socket, source))
+}
+
+/// Sends a descriptor and words about it to a socket.
+pub(crate) fn hand_over(socket: &Path, words: &[u8], fd: &OwnedFd) -> std::io::Result<()> {
+    let address = SocketAddrUnix::new(socket)?;
+    let flags = SocketFlags::CLOEXEC;
+    let connection =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&connection, &address)?;
+    let words = IoSlice::new(words);
+    fdpass::send(connection.as_fd(), &[words], &[fd.as_fd()], Wait::Block)
 }
 
 /// This command's terminal, which passes everything on while this lives.

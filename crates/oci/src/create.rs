@@ -6,17 +6,18 @@ use std::time::SystemTime;
 
 use runtime::Prepared;
 use runtime::cgroup::{Group, Parent};
-use runtime::plan::{NsMode, Plan};
+use runtime::plan::{NsMode, Plan, ProcessPlan, RootChange};
 use runtime::spawn::{self, Spawned, Stdio, Stream};
 use runtime::{Fault, Step};
 
 use crate::cli::{Flag, Given, Global, switch, value};
 use crate::compile::{self, Compiled};
 use crate::error::{Error, Result};
-use crate::hooks::{self, Place};
+use crate::hooks::{self, Place, Within};
 use crate::spec::{Hooks, Spec};
 use crate::state::{self, Folder, GATE, Record, Status};
-use crate::{clock, console, process};
+use crate::supervisor::{self, Failure};
+use crate::{clock, console, notify, process};
 
 /// Flags of `create`, which `run` has too.
 pub(crate) const FLAGS: [Flag; 6] = [
@@ -46,6 +47,8 @@ pub(crate) struct Made {
     pub(crate) spawned: Spawned,
     pub(crate) group: Group,
     pub(crate) hooks: Hooks,
+    /// The process waits to be let through.
+    pub(crate) waits: bool,
 }
 
 /// Makes a container. Where that fails nothing of it is left.
@@ -53,16 +56,22 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
     let log = &request.global.log;
     let bundle = bundle(request.given)?;
     let spec = Spec::load(&bundle)?;
-    if request.given.is_on("no-pivot") {
-        return Err(Error::Usage("--no-pivot is not supported".to_owned()));
-    }
     let mut compiled = compile::container(&spec, &bundle, request.id, log)?;
-    compiled.plan.process.preserved = preserved(request.given)?;
+    if request.given.is_on("no-pivot") {
+        compiled.plan.root_change = RootChange::Cover(compile::mounts_below_root()?);
+    }
+    preserve(&mut compiled.plan.process, request.given)?;
     if !request.given.is_on("no-new-keyring") {
         compiled.plan.process.keyring = Some(format!("_ses.{}", request.id));
     }
     check_console(request, &compiled.plan)?;
     let folder = Folder::claim(&request.global.root, request.id)?;
+    if notify::manager().is_some()
+        && let Err(error) = notify::prepare(&mut compiled.plan, &folder)
+    {
+        let _ = folder.remove();
+        return Err(error);
+    }
     let mut record = record(request.id, &bundle, &spec, &compiled)?;
     let hooks = spec.hooks.unwrap_or_default();
     // From here on something exists: written down, `delete` can remove it whatever happens to this command.
@@ -82,6 +91,7 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
         });
     match made {
         Ok((spawned, group)) => Ok(Made {
+            waits: waits(request, &hooks),
             folder,
             record,
             spawned,
@@ -113,14 +123,29 @@ fn bundle(given: &Given) -> Result<PathBuf> {
         .map_err(|source| Error::io("opening the bundle", &path, source))
 }
 
-/// How many descriptors from 3 on the program gets: those of `--preserve-fds` and of socket activation.
-pub(crate) fn preserved(given: &Given) -> Result<u16> {
+/// How many descriptors from 3 on the program gets: those of `--preserve-fds` and, before them, of socket activation, of
+/// which its environment tells.
+pub(crate) fn preserve(process: &mut ProcessPlan, given: &Given) -> Result<()> {
     let asked: u16 = given.number("preserve-fds")?.unwrap_or(0);
-    let sockets = std::env::var("LISTEN_FDS").ok();
+    let own = std::process::id().to_string();
+    let is_ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == own);
+    let sockets = std::env::var("LISTEN_FDS").ok().filter(|_| is_ours);
     let sockets: u16 = sockets.and_then(|count| count.parse().ok()).unwrap_or(0);
+    if sockets != 0 {
+        // Process 1 of the container, or the program's own number: it is the one that looks.
+        let mut tell = |text: String| process.env.push(text.into_bytes());
+        tell(format!("LISTEN_FDS={sockets}"));
+        tell("LISTEN_PID=1".to_owned());
+        if let Ok(names) = std::env::var("LISTEN_FDNAMES") {
+            tell(format!("LISTEN_FDNAMES={names}"));
+        }
+    }
     let all = asked.saturating_add(sockets);
     match sys::inherited::first_missing(3, all) {
-        None => Ok(all),
+        None => {
+            process.preserved = all;
+            Ok(())
+        }
         Some(number) => Err(Error::State(format!(
             "please check that preserved-fd {number} is present"
         ))),
@@ -158,6 +183,7 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
         cgroup_base: compiled.cgroup_base.clone(),
         user_namespace: compiled.plan.namespaces.user == NsMode::New,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
+        keyring: compiled.plan.process.keyring.clone(),
         process: spec.process.clone().unwrap_or_default(),
         seccomp: spec.linux().seccomp.clone(),
         hooks: spec.hooks.clone(),
@@ -182,18 +208,21 @@ fn start(
     hooks: &Hooks,
 ) -> Result<Spawned> {
     compiled.enter(group)?;
-    if request.gated || has(hooks.start_container.as_ref()) {
+    if waits(request, hooks) {
         let gate = spawn::make_gate(std::os::fd::AsFd::as_fd(folder), GATE)
             .map_err(Error::call("making the pipe at which the process waits"))?;
         let slot = compiled.slot(gate);
         compiled.plan.process.gate = Some(slot);
     }
-    let plan = std::mem::take(&mut compiled.plan);
+    let mut plan = std::mem::take(&mut compiled.plan);
+    if early_hooks(hooks) || compile::names_host_paths(&plan.mounts) {
+        plan.shown_at = Some(shown_at(&compiled.rootfs)?);
+    }
     let terminal = plan.terminal;
     let prepared = Prepared::new(plan)?;
     let fds: Vec<OwnedFd> = std::mem::take(&mut compiled.fds);
-    let spawned =
-        process(&prepared, &fds, record, hooks).map_err(|failure| failure.told(prepared.plan()))?;
+    let spawned = process(&prepared, &fds, record, group, hooks)
+        .map_err(|failure| told(failure, prepared.plan()))?;
     drop(fds);
     let gated = prepared.plan().process.gate.is_some();
     let guard = Guard(Some(spawned));
@@ -221,6 +250,12 @@ fn start(
     guard.keep()
 }
 
+/// Whether the process waits before its program until it is let through.
+fn waits(request: &Request<'_>, hooks: &Hooks) -> bool {
+    // A service manager's socket is made when the container is started.
+    request.gated || has(hooks.start_container.as_ref()) || notify::manager().is_some()
+}
+
 /// A process that is killed unless it is kept.
 struct Guard(Option<Spawned>);
 
@@ -244,24 +279,11 @@ fn has(hooks: Option<&Vec<crate::spec::Hook>>) -> bool {
     hooks.is_some_and(|hooks| !hooks.is_empty())
 }
 
-/// What kept a process from its program.
-enum Failure {
-    Fault(Fault),
-    Other(Error),
-}
-
-impl Failure {
-    fn told(self, plan: &Plan) -> Error {
-        match self {
-            Self::Fault(fault) => Error::Start(sentence(&fault, plan)),
-            Self::Other(error) => error,
-        }
-    }
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+/// What is told of a process that did not get to its program.
+fn told(failure: Failure, plan: &Plan) -> Error {
+    match failure {
+        Failure::Fault(fault) => Error::Start(sentence(&fault, plan)),
+        Failure::Other(error) => error,
     }
 }
 
@@ -274,11 +296,12 @@ pub(crate) fn sentence(fault: &Fault, plan: &Plan) -> String {
     }
 }
 
-/// Starts the process, with the hooks that come before its mounts between.
+/// Starts the process, with the hooks between that see its mounts before they are all that it sees.
 fn process(
     prepared: &Prepared,
     fds: &[OwnedFd],
     record: &mut Record,
+    group: &Group,
     hooks: &Hooks,
 ) -> Result<Spawned, Failure> {
     let inherit = Stdio {
@@ -286,29 +309,48 @@ fn process(
         stdout: Stream::Inherit,
         stderr: Stream::Inherit,
     };
-    let early = [
-        &hooks.prestart,
-        &hooks.create_runtime,
-        &hooks.create_container,
-    ];
-    if early.iter().all(|list| !has(list.as_ref())) {
-        return Ok(spawn::spawn(prepared, fds, inherit)?);
-    }
-    let pending = spawn::begin(prepared, fds, inherit)?;
+    let seccomp = record.seccomp.as_ref().map(|seccomp| seccomp.get());
+    let listener = compile::listener(seccomp).map_err(Failure::Other)?;
+    let about = record.clone();
+    let state = |pid| hooks::state(&about, Status::Creating, pid);
+    let Some(cwd) = &prepared.plan().shown_at else {
+        let pending = spawn::set_off(prepared, fds, inherit)?;
+        return supervisor::proceed(pending, listener.as_ref(), &state);
+    };
+    let mut pending = spawn::begin(prepared, fds, inherit)?;
+    pending.await_mounts()?;
     record.pid = pending.pid();
     for list in [&hooks.prestart, &hooks.create_runtime] {
         hooks::run(list.as_ref(), record, Status::Creating, Place::Runtime)
             .map_err(Failure::Other)?;
     }
-    if let Some(pidfd) = pending.pidfd() {
-        let place = Place::Container(pidfd);
-        hooks::run(
-            hooks.create_container.as_ref(),
-            record,
-            Status::Creating,
-            place,
-        )
-        .map_err(Failure::Other)?;
+    if let (Some(process), true) = (pending.pidfd(), has(hooks.create_container.as_ref())) {
+        let within = Within {
+            process,
+            group,
+            cwd,
+        };
+        let list = hooks.create_container.as_ref();
+        hooks::run(list, record, Status::Creating, Place::Container(within))
+            .map_err(Failure::Other)?;
     }
-    Ok(pending.proceed()?)
+    supervisor::proceed(pending, listener.as_ref(), &state)
+}
+
+/// Whether hooks come before the root is all that the process sees.
+fn early_hooks(hooks: &Hooks) -> bool {
+    let early = [
+        &hooks.prestart,
+        &hooks.create_runtime,
+        &hooks.create_container,
+    ];
+    early.iter().any(|list| has(list.as_ref()))
+}
+
+/// Where the root lies in the host's tree while that is still there.
+fn shown_at(rootfs: &Path) -> Result<String> {
+    let path = rootfs
+        .canonicalize()
+        .map_err(|source| Error::io("opening the root folder", rootfs, source))?;
+    Ok(path.to_string_lossy().into_owned())
 }

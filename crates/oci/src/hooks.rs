@@ -10,14 +10,18 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use runtime::PreparedExec;
+use runtime::cgroup::Group;
 use runtime::plan::{CapSets, ExecPlan, ProcessPlan};
 use runtime::spawn::{self, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
+use serde_json::Value;
 use sys::process::Exit;
 
+use crate::compile;
 use crate::error::{Error, Result};
+use crate::process;
 use crate::spec::Hook;
 use crate::state::{Record, Status};
 
@@ -29,8 +33,17 @@ const MAX_TOLD: u64 = 4096;
 pub(crate) enum Place<'a> {
     /// Where this command runs.
     Runtime,
-    /// In the namespaces of the container's process.
-    Container(BorrowedFd<'a>),
+    /// In the namespaces and groups of the container's process.
+    Container(Within<'a>),
+}
+
+/// A container's process for a hook that runs beside it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Within<'a> {
+    pub(crate) process: BorrowedFd<'a>,
+    pub(crate) group: &'a Group,
+    /// Where the hook begins, in the process's tree.
+    pub(crate) cwd: &'a str,
 }
 
 /// Runs hooks in their order until one fails.
@@ -43,32 +56,35 @@ pub(crate) fn run(
     status: Status,
     place: Place<'_>,
 ) -> Result<()> {
-    let state = state(record, status);
+    let pid = match place {
+        _ if status == Status::Stopped => 0,
+        Place::Runtime => record.pid,
+        // As the container sees it, says the specification.
+        Place::Container(_) => process::innermost(record.pid).unwrap_or(record.pid),
+    };
+    let state = state(record, status, pid).to_string().into_bytes();
     for (index, hook) in hooks.into_iter().flatten().enumerate() {
-        run_one(hook, &state, &record.bundle, place).map_err(|why| Error::Hook { index, why })?;
+        run_one(hook, &state, record, place).map_err(|why| Error::Hook { index, why })?;
     }
     Ok(())
 }
 
-/// What a hook reads: the state as the specification has it.
-fn state(record: &Record, status: Status) -> Vec<u8> {
+/// The state as the specification has it.
+pub(crate) fn state(record: &Record, status: Status, pid: i32) -> Value {
     let mut state = serde_json::json!({
         "ociVersion": record.oci_version,
         "id": record.id,
         "status": status.word(),
-        "pid": record.pid,
+        "pid": pid,
         "bundle": record.bundle,
     });
-    if record.pid == 0 || status == Status::Stopped {
-        state["pid"] = 0.into();
-    }
     if !record.annotations.is_empty() {
         state["annotations"] = serde_json::json!(record.annotations);
     }
-    state.to_string().into_bytes()
+    state
 }
 
-fn run_one(hook: &Hook, state: &[u8], bundle: &Path, place: Place<'_>) -> Result<(), String> {
+fn run_one(hook: &Hook, state: &[u8], record: &Record, place: Place<'_>) -> Result<(), String> {
     let failed = |action: &'static str| {
         move |error: std::io::Error| match error.raw_os_error() {
             Some(errno) => format!("{action}: {}", runtime::words(errno)),
@@ -91,9 +107,15 @@ fn run_one(hook: &Hook, state: &[u8], bundle: &Path, place: Place<'_>) -> Result
     ];
     let pidfd = match place {
         Place::Runtime => {
-            in_runtime(hook, path, bundle, &input, &outputs).map_err(failed("starting it"))
+            in_runtime(hook, path, &record.bundle, &input, &outputs).map_err(failed("starting it"))
         }
-        Place::Container(target) => in_container(hook, path, target, &input, &outputs),
+        Place::Container(within) => in_container(
+            hook,
+            path,
+            record,
+            within,
+            [&input, &outputs[0], &outputs[1]],
+        ),
     }?;
     let timeout = hook
         .timeout
@@ -156,9 +178,9 @@ fn in_runtime(
 fn in_container(
     hook: &Hook,
     path: &str,
-    target: BorrowedFd<'_>,
-    input: &std::fs::File,
-    outputs: &[std::fs::File; 2],
+    record: &Record,
+    within: Within<'_>,
+    streams: [&std::fs::File; 3],
 ) -> Result<OwnedFd, String> {
     let own = sys::process::capabilities().map_or(0, |own| own.permitted);
     let bytes = |list: &Option<Vec<String>>| -> Vec<Vec<u8>> {
@@ -169,8 +191,10 @@ fn in_container(
     if args.is_empty() {
         args.push(path.as_bytes().to_vec());
     }
+    let entry = compile::entry(within.group).map_err(|error| error.to_string())?;
     let plan = ExecPlan {
         process: ProcessPlan {
+            cwd: within.cwd.to_owned(),
             args,
             program: Some(path.as_bytes().to_vec()),
             env: bytes(&hook.env),
@@ -183,17 +207,20 @@ fn in_container(
             },
             ..ProcessPlan::default()
         },
+        cgroup: entry.cgroup,
+        user_namespace: record.user_namespace,
+        time_namespace: record.time_namespace,
         ..ExecPlan::default()
     };
-    let [stdout, stderr] = outputs;
+    let [stdin, stdout, stderr] = streams.map(|stream| Stream::Fd(stream.as_fd()));
     let stdio = spawn::Stdio {
-        stdin: Stream::Fd(input.as_fd()),
-        stdout: Stream::Fd(stdout.as_fd()),
-        stderr: Stream::Fd(stderr.as_fd()),
+        stdin,
+        stdout,
+        stderr,
     };
     let process = plan.process.clone();
     let prepared = PreparedExec::new(plan).map_err(|error| error.to_string())?;
-    spawn::exec(target, &prepared, &[], stdio)
+    spawn::exec(within.process, &prepared, &entry.fds, stdio)
         .map(|spawned| spawned.pidfd)
         .map_err(|fault| fault.describe_process(&process))
 }

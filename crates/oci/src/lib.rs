@@ -13,10 +13,12 @@ mod error;
 mod guard;
 mod hooks;
 mod log;
+mod notify;
 mod process;
 mod signals;
 mod spec;
 mod state;
+mod supervisor;
 
 use std::ffi::OsString;
 

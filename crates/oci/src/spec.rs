@@ -108,7 +108,13 @@ object!(Process {
     selinux_label: String,
     io_priority: IoPriority,
     #[serde(rename = "execCPUAffinity")]
-    exec_cpu_affinity: Value,
+    exec_cpu_affinity: Affinity,
+});
+
+object!(Affinity {
+    initial: String,
+    #[serde(rename = "final")]
+    last: String,
 });
 
 object!(ConsoleSize {

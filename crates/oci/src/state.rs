@@ -83,6 +83,9 @@ pub(crate) struct Record {
     /// It has a time namespace of its own.
     #[serde(default)]
     pub(crate) time_namespace: bool,
+    /// The name of its keyring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keyring: Option<String>,
     /// The configuration's process, from which further ones take what they are not told.
     #[serde(default)]
     pub(crate) process: Process,
@@ -147,6 +150,10 @@ impl Folder {
             Err(Errno::NOENT) => Err(Error::NoContainer),
             Err(errno) => Err(Error::io("opening the folder", &path, errno)),
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Waits until no other command changes the container's state.

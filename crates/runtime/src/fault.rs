@@ -35,7 +35,7 @@ steps! {
     PidNamespace = 4,
     /// Making the process and its namespaces.
     Clone = 5,
-    /// Writing the maps of a user namespace.
+    /// Writing the maps of a user namespace; the index is 1 for newuidmap, 2 for newgidmap.
     IdMaps = 6,
     /// The channel to the caller.
     Channel = 7,
@@ -129,6 +129,12 @@ steps! {
     Gate = 51,
     /// Making the time namespace, or setting its clocks.
     TimeNamespace = 53,
+    /// Showing a bind mount's files as other users'; the index is the mount's.
+    MountIds = 54,
+    /// Telling security modules of the program; the index is the label's.
+    Label = 55,
+    /// Setting the processors to run on.
+    Affinity = 56,
     /// A mount would hide a part of the container's procfs, or all of it; the index is the mount's.
     ProcSafety = 52,
 }
@@ -215,6 +221,7 @@ impl Fault {
             | Step::MountTarget
             | Step::MountAttach
             | Step::MountAttributes
+            | Step::MountIds
             | Step::ProcSafety => match plan.mounts.get(index) {
                 Some(mount) => self.describe_mount(mount),
                 None => format!("error mounting: {why}"),
@@ -277,6 +284,19 @@ impl Fault {
             }
             Step::OomScore => format!("error writing oom_score_adj: {why}"),
             Step::Cgroup => format!("error entering the container's cgroup: {why}"),
+            Step::Label => {
+                let labels = process.labels.get(index as usize);
+                let (file, label) = labels.map_or(("", ""), |(file, label)| (file, label));
+                format!("writing {label:?} to /proc/self/attr/{file}: {why}")
+            }
+            Step::IdMaps if index > 0 => {
+                let (helper, ids) = if index == 1 {
+                    ("newuidmap", "/etc/subuid")
+                } else {
+                    ("newgidmap", "/etc/subgid")
+                };
+                format!("writing the user namespace's id maps by {helper}, which asks {ids}: {why}")
+            }
             Step::User => format!("setuid {}: {why}", process.uid),
             Step::Group => format!("setgid {}: {why}", process.gid),
             Step::Groups => format!("setgroups: {why}"),
@@ -295,6 +315,7 @@ impl Fault {
             MountKind::Fs { fstype, source, .. } if source.is_empty() => fstype,
             // The caller's own has no path; the target says which it is.
             MountKind::Detached { source, .. } if source.is_empty() => &mount.target,
+            MountKind::Remount { .. } => &mount.target,
             MountKind::Fs { source, .. }
             | MountKind::Bind { source, .. }
             | MountKind::Detached { source, .. } => source,
@@ -306,6 +327,9 @@ impl Fault {
             }
             Step::MountTarget => format!(
                 "error mounting {source:?} to rootfs at {target:?}: create mountpoint for {target} mount: {why}"
+            ),
+            Step::MountIds => format!(
+                "error mounting {source:?} to rootfs at {target:?}: failed to set MOUNT_ATTR_IDMAP on {source}: {why}"
             ),
             Step::ProcSafety if self.errno == libc::ELOOP => format!(
                 "error mounting {source:?} to rootfs at {target:?}: filesystem {source:?} must be mounted on ordinary directory"
@@ -339,6 +363,8 @@ fn phrase(step: Step) -> &'static str {
         Step::Console => "error creating /dev/console",
         Step::RootReadOnly => "making the root read-only",
         Step::Scheduling => "error setting the scheduling policy",
+        Step::Label => "writing a label",
+        Step::Affinity => "error setting the CPU affinity",
         Step::Keyring => "unable to join session keyring",
         Step::Stdio => "opening standard streams",
         Step::NoNewPrivileges => "prctl(PR_SET_NO_NEW_PRIVS)",
@@ -353,6 +379,7 @@ fn phrase(step: Step) -> &'static str {
         | Step::MountTarget
         | Step::MountAttach
         | Step::MountAttributes
+        | Step::MountIds
         | Step::ProcSafety => "error mounting",
         Step::Device => "error creating device nodes",
         Step::Link => "error creating a symbolic link",

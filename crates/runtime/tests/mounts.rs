@@ -18,6 +18,7 @@ fn bind(source: &Path, target: &str, attrs: MountAttrs, kind: TargetKind) -> Mou
         kind: MountKind::Bind {
             source: source.to_str().unwrap().into(),
             recursive: true,
+            idmap: None,
         },
         attrs,
         propagation: Some(Propagation::Private),
@@ -37,8 +38,8 @@ fn files_and_folders_are_bound_onto_targets_that_are_made() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("file"), "text\n").unwrap();
     let read_only = MountAttrs {
-        recursive: true,
-        ..MountAttrs::of(attr::READ_ONLY)
+        below_set: attr::READ_ONLY,
+        ..MountAttrs::default()
     };
     let mounts = vec![
         bind(
@@ -167,6 +168,7 @@ fn a_read_only_tmpfs_takes_mounts_before_it_becomes_so() {
             MountKind::Bind {
                 source: "/sys/fs/cgroup/cpu".into(),
                 recursive: false,
+                idmap: None,
             },
         ),
         (
@@ -174,6 +176,7 @@ fn a_read_only_tmpfs_takes_mounts_before_it_becomes_so() {
             MountKind::Bind {
                 source: "/sys/fs/cgroup/pids".into(),
                 recursive: false,
+                idmap: None,
             },
         ),
     ]);

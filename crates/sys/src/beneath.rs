@@ -7,6 +7,7 @@
 //!
 //! [`Root`] holds the descriptor and the [`Rule`]; deep trees are walked by [`tree`] with few descriptors.
 
+pub mod copy;
 mod trail;
 pub mod tree;
 mod usage;

@@ -94,6 +94,12 @@ impl Context {
         raw::fsopen(fstype, raw::FsOpenFlags::FSOPEN_CLOEXEC).map(Self)
     }
 
+    /// Begins to configure the file system anew whose mount `mount` is open on; [`Context::reconfigure`] ends it.
+    pub fn pick(mount: BorrowedFd<'_>) -> Result<Self> {
+        let flags = raw::FsPickFlags::FSPICK_CLOEXEC | raw::FsPickFlags::FSPICK_EMPTY_PATH;
+        raw::fspick(mount, c"", flags).map(Self)
+    }
+
     /// Sets an option that has a value.
     pub fn string(&self, key: &CStr, value: &CStr) -> Result<()> {
         raw::fsconfig_set_string(&self.0, key, value)
@@ -112,6 +118,11 @@ impl Context {
     /// Makes the file system's instance; no option can be set after it.
     pub fn create(&self) -> Result<()> {
         raw::fsconfig_create(&self.0)
+    }
+
+    /// Gives the instance, which exists, the options that were set.
+    pub fn reconfigure(&self) -> Result<()> {
+        raw::fsconfig_reconfigure(&self.0)
     }
 
     /// Mounts the instance, attached nowhere. `attributes` are bits of [`attr`].

@@ -10,8 +10,8 @@ use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use sys::beneath::{Root, Rule, tree};
 
-use crate::copy;
 use crate::store::DATA;
+use sys::beneath::copy;
 
 const FILL: &str = "_fill";
 const FILLED: &str = "_filled";

@@ -5,7 +5,6 @@
 //! knowledge.
 
 mod bind;
-mod copy;
 mod error;
 mod fill;
 mod store;

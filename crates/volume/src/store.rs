@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use sys::beneath::{Root, Rule, tree};
+use sys::beneath::{Root, Rule, copy, tree};
 
 use crate::turns::Turns;
-use crate::{VolumeError, copy, fill};
+use crate::{VolumeError, fill};
 
 /// A volume's content within its folder.
 pub(crate) const DATA: &str = "_data";

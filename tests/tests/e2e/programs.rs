@@ -30,6 +30,45 @@ fn a_debian_runs_its_own_programs() {
     });
 }
 
+/// Numbers of add_key(2) and keyctl(2).
+const KEY_CALLS: (u32, u32) = if cfg!(target_arch = "x86_64") {
+    (248, 250)
+} else {
+    (217, 219)
+};
+
+#[test]
+fn keys_are_the_containers_own() {
+    Engine::run(|engine| {
+        engine.load(&testkit::image::debian());
+        let (add_key, keyctl) = KEY_CALLS;
+        let add = format!(
+            "$n = syscall({add_key}, 'user', 'wharf-test', 'v', 1, -3); die $! if $n < 0; $| = 1; print \"$n\\n\"; sleep"
+        );
+        // The number of a key that the session's keyring leads to, or -1.
+        let search = format!("print syscall({keyctl}, 10, -3, 'user', 'wharf-test', 0)");
+        let open = ["--security-opt", "seccomp=unconfined"];
+        for client in [Engine::d, Engine::w] {
+            let begin = ["run", "-d", "--name", "keys"];
+            let perl = ["debian", "perl", "-e"];
+            client(engine, &[&begin[..], &open, &perl, &[&add]].concat()).ok();
+            let serial = eventually("the key is there", Duration::from_secs(20), || {
+                let told = client(engine, &["logs", "keys"]).ok();
+                (!told.stdout.is_empty()).then(|| told.text().to_owned())
+            });
+            // Further processes have it, other containers and theirs have not.
+            let found = client(engine, &["exec", "keys", "perl", "-e", &search]).ok();
+            assert_eq!(found.stdout, serial);
+            let other = client(
+                engine,
+                &[&["run", "--rm"], &open[..], &perl, &[&search]].concat(),
+            );
+            assert_eq!(other.ok().stdout, "-1");
+            client(engine, &["rm", "-f", "keys"]).ok();
+        }
+    });
+}
+
 #[test]
 fn a_shell_script_runs() {
     Engine::run(|engine| {

@@ -13,6 +13,7 @@ use runtime::plan::{
 };
 use runtime::users::{self, User};
 use sys::beneath::Root;
+use types::ContainerId;
 
 use super::devices;
 use super::health;
@@ -69,7 +70,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) config: &'a Config,
     pub(crate) host: &'a HostConfig,
     pub(crate) modes: &'a Modes,
-    pub(crate) short_id: &'a str,
+    pub(crate) id: &'a ContainerId,
     /// The detached root mount.
     pub(crate) root: OwnedFd,
     pub(crate) net: Net,
@@ -115,7 +116,7 @@ pub(crate) fn plan(mut parts: Parts<'_>, descriptors: &mut Descriptors) -> Resul
     let root = Root::new(parts.root.as_fd());
     let extra = host.group_add.as_deref().unwrap_or_default();
     let identity = identify(&root, &config.user, extra)?;
-    let mut process = process(config, host, &identity, parts.filters)?;
+    let mut process = process(config, host, &identity, parts.filters, parts.id)?;
     let health = health_check(config, &process)?;
     process.args = merge::command(config)
         .into_iter()
@@ -133,7 +134,7 @@ pub(crate) fn plan(mut parts: Parts<'_>, descriptors: &mut Descriptors) -> Resul
     let (masked, readonly) = paths(host);
     let own_name = !modes.uts_host;
     let hostname = match config.hostname.as_str() {
-        "" => parts.short_id,
+        "" => parts.id.short(),
         name => name,
     };
     let plan = Plan {
@@ -274,12 +275,14 @@ pub(crate) fn identify(root: &Root<'_>, user: &str, extra: &[String]) -> Result<
     })
 }
 
-/// Who the process runs as and with what rights; the arguments are still empty.
+/// Who the process runs as and with what rights; the arguments are still empty. The keyring, which the container's
+/// processes share and find by its name, is there for what they would have otherwise: that of whoever started the engine.
 pub(crate) fn process(
     config: &Config,
     host: &HostConfig,
     identity: &User,
     filters: &Filters,
+    id: &ContainerId,
 ) -> Result<ProcessPlan> {
     let caps = security::capabilities(host)?;
     let options = security::options(host)?;
@@ -303,6 +306,7 @@ pub(crate) fn process(
         caps: security::sets(caps, identity.uid),
         no_new_privs: options.no_new_privileges,
         seccomp: filter.map(|filter| (*filter).clone()),
+        keyring: Some(format!("_ses.{}", id.as_str())),
         ..ProcessPlan::default()
     })
 }

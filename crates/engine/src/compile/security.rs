@@ -142,8 +142,13 @@ pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions> {
                     "unconfined" => SeccompChoice::Unconfined,
                     "builtin" | "" => SeccompChoice::Default,
                     json => {
-                        Profile::from_json(json)
+                        let profile = Profile::from_json(json)
                             .map_err(|error| EngineError::invalid(error.to_string()))?;
+                        if profile.listener.is_some() {
+                            return Err(EngineError::unsupported(
+                                "a seccomp profile with a listenerPath",
+                            ));
+                        }
                         SeccompChoice::Json(json.to_owned())
                     }
                 }

@@ -208,7 +208,7 @@ impl Engine {
         let parts = Parts {
             config: &spec.config,
             host: &spec.host,
-            short_id: container.id().short(),
+            id: container.id(),
             root,
             net,
             pid: match &modes.pid {

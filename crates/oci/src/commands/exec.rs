@@ -1,21 +1,24 @@
 //! `exec`: a further process in a container that runs.
 
+mod subgroup;
+
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use runtime::PreparedExec;
-use runtime::plan::{CgroupEntry, ExecPlan, FdSlot};
+use runtime::plan::ExecPlan;
 use runtime::spawn::{self, Spawned, Stdio, Stream};
 
 use super::run::status;
 use crate::cli::{Flag, Given, Global, NAME, switch, value};
-use crate::compile::exec_process;
-use crate::create::preserved;
+use crate::compile::{affinity, entry, exec_process, listener};
+use crate::create::preserve;
 use crate::error::{Error, Result};
 use crate::spec::{self, Capabilities, Process, User};
 use crate::state::{Container, Status};
-use crate::{console, guard, process};
+use crate::supervisor::{self, Failure};
+use crate::{console, guard, hooks, process};
 
 /// The exit status where there is no process whose it could be.
 const FAILED: u8 = 255;
@@ -101,17 +104,16 @@ fn start(
     let seccomp = record.seccomp.as_ref().map(|seccomp| seccomp.get());
     let mut plan = exec_process(process, seccomp, &global.log)?;
     plan.create_cwd = false;
-    plan.preserved = preserved(given)?;
+    plan.keyring.clone_from(&record.keyring);
+    preserve(&mut plan, given)?;
     add_home(&mut plan, container);
     let terminal = process.terminal == Some(true);
     let socket = given.path("console-socket");
     check_console(terminal, socket.is_some(), given.is_on("detach"))?;
-    let (mut fds, unified) = container.group()?.entry_fds()?;
-    let dirs = (0..fds.len()).map(|slot| FdSlot(slot as u16)).collect();
-    let unified = unified.map(|fd| {
-        fds.push(fd);
-        FdSlot((fds.len() - 1) as u16)
-    });
+    let entry = match given.values("cgroup").collect::<Vec<_>>().as_slice() {
+        [] | [""] => entry(&container.group()?)?,
+        asked => subgroup::entry(container, asked)?,
+    };
     let plan = ExecPlan {
         process: plan,
         terminal,
@@ -119,9 +121,11 @@ fn start(
             .console_size
             .as_ref()
             .map(|size| (size.height.unwrap_or(0), size.width.unwrap_or(0))),
-        cgroup: CgroupEntry { dirs, unified },
+        cgroup: entry.cgroup,
         user_namespace: record.user_namespace,
         time_namespace: record.time_namespace,
+        affinity: affinity(process)?,
+        unprivileged: false,
     };
     let prepared = PreparedExec::new(plan)?;
     let inherit = Stdio {
@@ -129,8 +133,20 @@ fn start(
         stdout: Stream::Inherit,
         stderr: Stream::Inherit,
     };
-    let spawned = spawn::exec(target, &prepared, &fds, inherit)
-        .map_err(|fault| Error::Start(fault.describe_process(&prepared.plan().process)))?;
+    let state = |_| hooks::state(record, container.status(), record.pid);
+    let spawned = spawn::exec_set_off(target, &prepared, &entry.fds, inherit)
+        .map_err(Failure::Fault)
+        .and_then(|pending| {
+            supervisor::proceed(
+                pending,
+                listener(seccomp).map_err(Failure::Other)?.as_ref(),
+                &state,
+            )
+        })
+        .map_err(|failure| match failure {
+            Failure::Fault(fault) => Error::Start(fault.describe_process(&prepared.plan().process)),
+            Failure::Other(error) => error,
+        })?;
     let told = given
         .path("pid-file")
         .map_or(Ok(()), |path| process::write_pid(&path, spawned.pid))
@@ -168,11 +184,6 @@ fn add_home(plan: &mut runtime::plan::ProcessPlan, container: &Container) {
 
 /// The process that is asked for: that of a file, or the container's with what the flags say.
 fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Process> {
-    for flag in ["process-label", "apparmor", "cgroup"] {
-        if given.value(flag).is_some_and(|value| !value.is_empty()) {
-            return Err(Error::Usage(format!("--{flag} is not supported")));
-        }
-    }
     if let Some(path) = given.path("process") {
         return from_file(&path);
     }
@@ -187,6 +198,16 @@ fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Pr
     }
     let env = given.values("env").map(str::to_owned);
     process.env.get_or_insert_default().extend(env);
+    let label = |flag: &str| {
+        let value = given.value(flag).filter(|value| !value.is_empty());
+        value.map(str::to_owned)
+    };
+    if let Some(profile) = label("apparmor") {
+        process.apparmor_profile = Some(profile);
+    }
+    if let Some(label) = label("process-label") {
+        process.selinux_label = Some(label);
+    }
     if let Some(value) = given.value("no-new-privs") {
         process.no_new_privileges = Some(value == "true");
     }

@@ -9,13 +9,14 @@ use crate::error::{Error, Result};
 use crate::spec::VERSION;
 
 /// Words that mounts may have, beside those of their file systems.
-const MOUNT_OPTIONS: [&str; 40] = [
+const MOUNT_OPTIONS: [&str; 53] = [
     "atime",
     "bind",
     "defaults",
     "dev",
     "diratime",
     "exec",
+    "idmap",
     "loud",
     "noatime",
     "nodev",
@@ -26,22 +27,30 @@ const MOUNT_OPTIONS: [&str; 40] = [
     "nosuid",
     "nosymfollow",
     "private",
+    "ratime",
     "rbind",
     "rdev",
     "rdiratime",
     "relatime",
+    "remount",
     "rexec",
+    "ridmap",
+    "rnoatime",
     "rnodev",
     "rnodiratime",
     "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
     "rnosuid",
     "rnosymfollow",
     "ro",
     "rprivate",
+    "rrelatime",
     "rro",
     "rrw",
     "rshared",
     "rslave",
+    "rstrictatime",
     "rsuid",
     "rsymfollow",
     "runbindable",
@@ -50,12 +59,14 @@ const MOUNT_OPTIONS: [&str; 40] = [
     "silent",
     "slave",
     "strictatime",
+    "suid",
+    "symfollow",
+    "tmpcopyup",
+    "unbindable",
 ];
 
 pub(super) fn run(words: &[String]) -> Result<u8> {
     Given::parse(&[], words)?;
-    let mut options: Vec<&str> = MOUNT_OPTIONS.to_vec();
-    options.extend(["suid", "symfollow", "unbindable"]);
     let document = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
@@ -63,7 +74,7 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
             "prestart", "createRuntime", "createContainer", "startContainer", "poststart",
             "poststop",
         ],
-        "mountOptions": options,
+        "mountOptions": MOUNT_OPTIONS.as_slice(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": CapSet::ALL.iter().map(|one| one.to_string()).collect::<Vec<_>>(),
@@ -96,7 +107,7 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
             "apparmor": { "enabled": false },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": { "org.wharf.version": env!("CARGO_PKG_VERSION") },
     });

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 
 use sys::process::Exit;
+use sys::signals::Signals;
 
 use super::start;
 use crate::cli::{Flag, Given, Global, switch};
 use crate::create::{FLAGS, Made, Request, make, run_poststop};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place};
+use crate::notify::Proxy;
 use crate::state::{Container, Status};
 use crate::{console, guard};
 
@@ -34,10 +36,7 @@ pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> Resul
         gated: false,
         attached,
     })?;
-    let ended = begin(global, &made).and_then(|()| match &signals {
-        Some(signals) => attend(&made, signals).map(Some),
-        None => Ok(None),
-    });
+    let ended = see_through(global, &made, signals.as_ref());
     match ended {
         Ok(None) => Ok(0),
         Ok(Some(exit)) => {
@@ -58,16 +57,31 @@ pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> Resul
     }
 }
 
+/// Starts what was made and waits for its end, or with no signals to pass on until it has started. The service manager
+/// hears of it.
+fn see_through(global: &Global, made: &Made, signals: Option<&Signals>) -> Result<Option<Exit>> {
+    let Some(proxy) = Proxy::bind(&made.folder)? else {
+        begin(global, made)?;
+        return signals.map(|signals| attend(made, signals)).transpose();
+    };
+    begin(global, made)?;
+    let process = made.spawned.pidfd.as_fd();
+    let Some(signals) = signals else {
+        proxy.until_ready(process, made.spawned.pid)?;
+        return Ok(None);
+    };
+    std::thread::scope(|scope| {
+        // It ends with the process, and a manager that does not listen ends no container.
+        scope.spawn(|| proxy.until_the_end(process));
+        attend(made, signals).map(Some)
+    })
+}
+
 /// Lets a process that waits go on, with the hooks around it.
 fn begin(global: &Global, made: &Made) -> Result<()> {
-    if made
-        .hooks
-        .start_container
-        .as_ref()
-        .is_some_and(|hooks| !hooks.is_empty())
-    {
+    if made.waits {
         let container = Container::open(&global.root, &made.record.id)?;
-        return start::let_through(&container);
+        return start::start(&container).map(drop);
     }
     hooks::run(
         made.hooks.poststart.as_ref(),
@@ -77,7 +91,7 @@ fn begin(global: &Global, made: &Made) -> Result<()> {
     )
 }
 
-fn attend(made: &Made, signals: &sys::signals::Signals) -> Result<Exit> {
+fn attend(made: &Made, signals: &Signals) -> Result<Exit> {
     let pidfd = made.spawned.pidfd.as_fd();
     console::attend(pidfd, made.spawned.console.as_ref(), signals)?;
     sys::process::wait(pidfd, true)

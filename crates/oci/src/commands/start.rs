@@ -1,6 +1,6 @@
 //! `start`: lets the process of a created container execute its program.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use runtime::plan::Plan;
 use runtime::spawn::{GateError, pass_gate};
@@ -8,7 +8,8 @@ use runtime::spawn::{GateError, pass_gate};
 use crate::cli::{Given, Global};
 use crate::create::sentence;
 use crate::error::{Error, Result};
-use crate::hooks::{self, Place};
+use crate::hooks::{self, Place, Within};
+use crate::notify::Proxy;
 use crate::state::{Container, GATE, Status};
 
 pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
@@ -27,17 +28,33 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
 
 /// Opens the gate, with the hooks before and after. A hook that fails ends the container.
 pub(super) fn let_through(container: &Container) -> Result<()> {
+    let proxy = Proxy::bind(&container.folder)?;
+    let pidfd = start(container)?;
+    match proxy {
+        Some(proxy) => proxy.until_ready(pidfd.as_fd(), container.record.pid),
+        None => Ok(()),
+    }
+}
+
+/// The same without a service manager.
+pub(super) fn start(container: &Container) -> Result<OwnedFd> {
     let record = &container.record;
     let none = crate::spec::Hooks::default();
     let hooks = record.hooks.as_ref().unwrap_or(&none);
     let pidfd = container
         .pidfd()?
         .ok_or_else(|| Error::State("cannot start a container that has stopped".to_owned()))?;
+    let group = container.group()?;
+    let within = Within {
+        process: pidfd.as_fd(),
+        group: &group,
+        cwd: "/",
+    };
     let done = hooks::run(
         hooks.start_container.as_ref(),
         record,
         Status::Created,
-        Place::Container(pidfd.as_fd()),
+        Place::Container(within),
     )
     .and_then(|()| open_gate(container))
     .and_then(|()| {
@@ -48,7 +65,7 @@ pub(super) fn let_through(container: &Container) -> Result<()> {
         // The hook's failure is the one to tell.
         let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     }
-    done
+    done.map(|()| pidfd)
 }
 
 fn open_gate(container: &Container) -> Result<()> {

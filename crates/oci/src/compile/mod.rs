@@ -1,6 +1,7 @@
 //! From a bundle's configuration to a plan: everything is decided here, before anything is made.
 
 mod devices;
+pub(crate) mod labels;
 mod mounts;
 mod namespaces;
 mod process;
@@ -10,13 +11,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use runtime::cgroup::{Group, Resources};
-use runtime::plan::{FdSlot, NsMode, Plan, Propagation, RootSource};
+use runtime::plan::{CgroupEntry, FdSlot, NsMode, Plan, Propagation, RootSource};
 
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::spec::{Process, Spec, refuse};
+use crate::spec::{IdMapping, Process, Spec, refuse};
 
-pub(crate) use process::{exec as exec_process, set_home};
+pub(crate) use mounts::{below_root as mounts_below_root, clean, names_host_paths};
+pub(crate) use process::{affinity, exec as exec_process, listener, set_home};
 pub(crate) use resources::limits;
 
 /// A container that can be made.
@@ -55,7 +57,25 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Resu
         .process
         .as_ref()
         .ok_or_else(|| Error::field("process", "it is missing"))?;
-    let mounts = mounts::compile(spec, bundle, log)?;
+    let (mut users, mut groups) = (Vec::new(), Vec::new());
+    if namespaces.user == NsMode::New {
+        let map = |field, lines: &Option<Vec<IdMapping>>| {
+            namespaces::id_map(field, lines.as_deref(), "a new user namespace")
+        };
+        users = map("linux.uidMappings", &linux.uid_mappings)?;
+        groups = map("linux.gidMappings", &linux.gid_mappings)?;
+    }
+    let mut around = mounts::Around {
+        bundle,
+        rootfs: &rootfs,
+        namespaces,
+        users: &users,
+        groups: &groups,
+        label: labels::of_mounts(linux)?,
+        log,
+        fds: &mut fds,
+    };
+    let mounts = mounts::compile(spec, &mut around)?;
     let (devices, links) = devices::compile(spec)?;
     let mut plan = Plan {
         namespaces,
@@ -75,10 +95,8 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Resu
         console_bind: process.terminal == Some(true),
         ..Plan::default()
     };
-    if plan.namespaces.user == NsMode::New {
-        plan.uid_map = namespaces::id_map("linux.uidMappings", linux.uid_mappings.as_deref())?;
-        plan.gid_map = namespaces::id_map("linux.gidMappings", linux.gid_mappings.as_deref())?;
-    }
+    plan.uid_map = users;
+    plan.gid_map = groups;
     let (cgroup, relative) = cgroup_path(linux.cgroups_path.as_deref(), id)?;
     let cgroup_base = relative.then(own_groups).transpose()?;
     plan.time_offsets = namespaces::time_offsets(linux.time_offsets.as_ref())?;
@@ -119,6 +137,27 @@ impl Compiled {
     }
 }
 
+/// What a further process needs to enter a container's group.
+pub(crate) struct Entry {
+    pub(crate) cgroup: CgroupEntry,
+    /// What it names by slot.
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Opens `group` for a process that joins.
+pub(crate) fn entry(group: &Group) -> Result<Entry> {
+    let (mut fds, unified) = group.entry_fds()?;
+    let dirs = (0..fds.len()).map(|slot| FdSlot(slot as u16)).collect();
+    let unified = unified.map(|fd| {
+        fds.push(fd);
+        FdSlot((fds.len() - 1) as u16)
+    });
+    Ok(Entry {
+        cgroup: CgroupEntry { dirs, unified },
+        fds,
+    })
+}
+
 /// Fields that are known and not built.
 fn refuse_what_is_not_built(spec: &Spec) -> Result<()> {
     let linux = spec.linux();
@@ -126,15 +165,7 @@ fn refuse_what_is_not_built(spec: &Spec) -> Result<()> {
     refuse("linux.netDevices", linux.net_devices.as_ref())?;
     refuse("linux.intelRdt", linux.intel_rdt.as_ref())?;
     refuse("linux.memoryPolicy", linux.memory_policy.as_ref())?;
-    let labels = [("linux.mountLabel", &linux.mount_label)];
-    match labels.iter().find(|(_, label)| is_some(label)) {
-        Some((field, _)) => Err(Error::unsupported(*field)),
-        None => Ok(()),
-    }
-}
-
-fn is_some(text: &Option<String>) -> bool {
-    text.as_deref().is_some_and(|text| !text.is_empty())
+    Ok(())
 }
 
 fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {

@@ -1,14 +1,20 @@
 //! Mounts and their options.
 
+mod copy_up;
+
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
 use runtime::cgroup::{Group, View};
-use runtime::defaults;
-use runtime::plan::{MountAttrs, MountEntry, MountKind, Propagation, TargetKind, attr};
+use runtime::plan::{
+    FdSlot, IdMap, MountAttrs, MountEntry, MountIdMap, MountKind, Namespaces, NsMode, Propagation,
+    TargetKind, attr,
+};
+use runtime::{defaults, spawn};
 
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::spec::{Mount, Spec};
+use crate::spec::{IdMapping, Mount, Spec};
 
 /// The plan's mounts; those of groups stand for several, which are known when there is a group.
 #[derive(Debug, Default)]
@@ -18,10 +24,10 @@ pub(super) struct Mounts {
     pub(super) cgroups: Vec<usize>,
 }
 
-pub(super) fn compile(spec: &Spec, bundle: &Path, log: &Log) -> Result<Mounts> {
+pub(super) fn compile(spec: &Spec, around: &mut Around<'_>) -> Result<Mounts> {
     let mut mounts = Mounts::default();
     for (index, mount) in spec.mounts.iter().flatten().enumerate() {
-        let entry = entry(index, mount, bundle, log)?;
+        let entry = entry(index, mount, &mounts.entries, around)?;
         if !is_bind(mount) && matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")) {
             mounts.cgroups.push(index);
         }
@@ -30,14 +36,40 @@ pub(super) fn compile(spec: &Spec, bundle: &Path, log: &Log) -> Result<Mounts> {
     Ok(mounts)
 }
 
+/// What mounts are compiled with.
+pub(super) struct Around<'a> {
+    pub(super) bundle: &'a Path,
+    pub(super) rootfs: &'a Path,
+    pub(super) namespaces: Namespaces,
+    /// The container's own maps, for a new user namespace.
+    pub(super) users: &'a [IdMap],
+    pub(super) groups: &'a [IdMap],
+    /// The label of new file systems' files.
+    pub(super) label: Option<String>,
+    pub(super) log: &'a Log,
+    /// What the plan names by slot.
+    pub(super) fds: &'a mut Vec<OwnedFd>,
+}
+
+impl Around<'_> {
+    fn slot(&mut self, fd: OwnedFd) -> FdSlot {
+        self.fds.push(fd);
+        FdSlot((self.fds.len() - 1) as u16)
+    }
+}
+
 /// Options of a mount, taken apart.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     attrs: MountAttrs,
-    /// Attributes of mounts below too.
-    below: u64,
     propagation: Option<Propagation>,
     bind: Option<bool>,
+    /// What is there already is changed.
+    remount: bool,
+    /// A new tmpfs begins with what it hides.
+    copy_up: bool,
+    /// Files are shown as other users'; with the mounts below.
+    idmap: Option<bool>,
     /// What the file system is to make of it.
     data: Vec<(String, Option<String>)>,
 }
@@ -48,7 +80,12 @@ pub(super) fn is_bind(mount: &Mount) -> bool {
     mount.kind.as_deref() == Some("bind") || mount.options.iter().flatten().any(by_option)
 }
 
-fn entry(index: usize, mount: &Mount, bundle: &Path, log: &Log) -> Result<MountEntry> {
+fn entry(
+    index: usize,
+    mount: &Mount,
+    before: &[MountEntry],
+    around: &mut Around<'_>,
+) -> Result<MountEntry> {
     let field = |name: &str| format!("mounts[{index}].{name}");
     let asked = mount.destination.as_deref().unwrap_or_default();
     let target = clean(asked);
@@ -57,106 +94,262 @@ fn entry(index: usize, mount: &Mount, bundle: &Path, log: &Log) -> Result<MountE
         return Err(Error::field(field("destination"), why));
     }
     if !asked.starts_with('/') {
-        log.warning(&format!(
+        around.log.warning(&format!(
             "mount destination {asked} is not absolute, support for non-absolute mount destinations will be removed in a future release"
         ));
     }
-    for (name, mappings) in [
-        ("uidMappings", &mount.uid_mappings),
-        ("gidMappings", &mount.gid_mappings),
-    ] {
-        if mappings.as_ref().is_some_and(|lines| !lines.is_empty()) {
-            return Err(Error::unsupported(field(name)));
-        }
-    }
-    let words = mount.options.as_deref().unwrap_or_default();
-    let options = options(words)
-        .map_err(|word| Error::unsupported(format!("{}: the option {word:?}", field("options"))))?;
+    let options = options(mount.options.as_deref().unwrap_or_default());
     let fstype = mount.kind.as_deref().unwrap_or_default();
-    let source = mount.source.as_deref().unwrap_or_default();
-    if is_bind(mount) {
-        let source = bundle.join(source);
-        let is_file = std::fs::metadata(&source).is_ok_and(|found| !found.is_dir());
-        return Ok(MountEntry {
-            target,
-            kind: MountKind::Bind {
-                source: source.to_string_lossy().into_owned(),
-                recursive: options.bind == Some(true),
-            },
-            attrs: options.attrs,
-            // What happens in the container stays there, unless something else is asked for.
-            propagation: Some(options.propagation.unwrap_or(Propagation::Slave)),
-            create_target: if is_file {
-                TargetKind::File
-            } else {
-                TargetKind::Dir
-            },
-        });
-    }
-    if fstype.is_empty() {
-        return Err(Error::field(field("type"), "it is missing"));
-    }
-    let mut data = options.data;
-    // Every devpts is an instance of its own, and newer kernels do not know the word any more.
-    data.retain(|(key, _)| fstype != "devpts" || key != "newinstance");
-    Ok(MountEntry {
+    let bind = is_bind(mount);
+    let mut entry = MountEntry {
         target,
-        kind: MountKind::Fs {
-            fstype: fstype.to_owned(),
-            source: source.to_owned(),
-            options: data,
-        },
         attrs: options.attrs,
         propagation: options.propagation,
         create_target: TargetKind::Dir,
+        kind: MountKind::Remount {
+            options: Vec::new(),
+        },
+    };
+    if !bind && wants_idmap(mount, &options) {
+        let why = "only bind mounts can show files as other users'";
+        return Err(Error::field(field("options"), why));
+    }
+    if options.remount {
+        if !bind {
+            entry.kind = MountKind::Remount {
+                options: options.data,
+            };
+        }
+    } else if bind {
+        let source = around
+            .bundle
+            .join(mount.source.as_deref().unwrap_or_default());
+        let is_file = std::fs::metadata(&source).is_ok_and(|found| !found.is_dir());
+        if is_file {
+            entry.create_target = TargetKind::File;
+        }
+        // What happens in the container stays there, unless something else is asked for.
+        entry.propagation.get_or_insert(Propagation::Slave);
+        entry.kind = MountKind::Bind {
+            source: source.to_string_lossy().into_owned(),
+            recursive: options.bind == Some(true),
+            idmap: idmap(index, mount, &options, around)?,
+        };
+    } else if fstype.is_empty() {
+        return Err(Error::field(field("type"), "it is missing"));
+    } else if fstype == "tmpfs" && options.copy_up {
+        let tmpfs = copy_up::make(&entry.target, before, around.rootfs, &options.data)
+            .map_err(|source| Error::io("filling the tmpfs for", Path::new(asked), source))?;
+        entry.kind = MountKind::Detached {
+            slot: around.slot(tmpfs),
+            source: "tmpfs".to_owned(),
+        };
+    } else {
+        file_system(&mut entry, mount, options.data, around);
+    }
+    Ok(entry)
+}
+
+/// A file system that is made for the container; or the caller's, where the kernel lets only its namespace's owner make one
+/// and that is the caller.
+fn file_system(
+    entry: &mut MountEntry,
+    mount: &Mount,
+    mut data: Vec<(String, Option<String>)>,
+    around: &Around<'_>,
+) {
+    let fstype = mount.kind.as_deref().unwrap_or_default();
+    let source = mount.source.as_deref().unwrap_or_default();
+    let namespaces = around.namespaces;
+    let foreign = match fstype {
+        "sysfs" if namespaces.net == NsMode::Host => Some("/sys"),
+        "mqueue" if namespaces.ipc == NsMode::Host => Some("/dev/mqueue"),
+        _ => None,
+    };
+    if let (Some(path), true) = (foreign, namespaces.user != NsMode::Host) {
+        entry.propagation.get_or_insert(Propagation::Slave);
+        entry.kind = MountKind::Bind {
+            source: path.to_owned(),
+            recursive: true,
+            idmap: None,
+        };
+        return;
+    }
+    // Every devpts is an instance of its own, and newer kernels do not know the word any more.
+    data.retain(|(key, _)| fstype != "devpts" || key != "newinstance");
+    let read_only = entry.attrs.set & attr::READ_ONLY != 0;
+    if read_only && source.starts_with('/') && !KERNELS.contains(&fstype) {
+        // On a device: it may be one that cannot be written to.
+        data.push(("ro".to_owned(), None));
+    }
+    if let Some(label) = &around.label
+        && !matches!(fstype, "proc" | "sysfs")
+    {
+        data.push(("context".to_owned(), Some(label.clone())));
+    }
+    entry.kind = MountKind::Fs {
+        fstype: fstype.to_owned(),
+        source: source.to_owned(),
+        options: data,
+    };
+}
+
+/// Whether some mount is of a file system that is made of paths of the host (a device, an overlay's layers): it has to be
+/// mounted while the host's tree is there.
+pub(crate) fn names_host_paths(mounts: &[MountEntry]) -> bool {
+    let is_path = |text: &str| text.split(':').any(|part| part.starts_with('/'));
+    mounts.iter().any(|mount| match &mount.kind {
+        MountKind::Fs {
+            fstype,
+            source,
+            options,
+        } => {
+            let named = options.iter().filter_map(|(_, value)| value.as_deref());
+            let on_device = !KERNELS.contains(&fstype.as_str()) && is_path(source);
+            on_device || fstype != "tmpfs" && { named }.any(is_path)
+        }
+        _ => false,
     })
 }
 
-/// Reads options in order; a later one takes back what an earlier one said. The error is a word that is not built.
-fn options(words: &[String]) -> Result<Options, String> {
+/// File systems without a device, whose source may be any word.
+const KERNELS: [&str; 9] = [
+    "tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "ramfs",
+];
+
+fn wants_idmap(mount: &Mount, options: &Options) -> bool {
+    let given = [&mount.uid_mappings, &mount.gid_mappings];
+    options.idmap.is_some()
+        || given
+            .iter()
+            .any(|maps| maps.as_ref().is_some_and(|maps| !maps.is_empty()))
+}
+
+/// Whose a bind mount's files are: by its own maps, else by the container's.
+fn idmap(
+    index: usize,
+    mount: &Mount,
+    options: &Options,
+    around: &mut Around<'_>,
+) -> Result<Option<MountIdMap>> {
+    if !wants_idmap(mount, options) {
+        return Ok(None);
+    }
+    let recursive = options.idmap == Some(true);
+    let made = match (&mount.uid_mappings, &mount.gid_mappings) {
+        (None, None) => match around.namespaces.user {
+            NsMode::Join(namespace) => {
+                return Ok(Some(MountIdMap {
+                    namespace,
+                    recursive,
+                }));
+            }
+            NsMode::New => spawn::user_namespace(around.users, around.groups),
+            NsMode::Host => {
+                let why = "idmap needs uidMappings and gidMappings, or a user namespace";
+                return Err(Error::field(format!("mounts[{index}].options"), why));
+            }
+        },
+        (uids, gids) => {
+            let map = |name: &str, lines: &Option<Vec<IdMapping>>| {
+                let field = format!("mounts[{index}].{name}");
+                super::namespaces::id_map(&field, lines.as_deref(), "a mapped mount")
+            };
+            spawn::user_namespace(&map("uidMappings", uids)?, &map("gidMappings", gids)?)
+        }
+    };
+    let made = made.map_err(Error::call(
+        "making the user namespace of an idmapped mount",
+    ))?;
+    Ok(Some(MountIdMap {
+        namespace: around.slot(made),
+        recursive,
+    }))
+}
+
+/// Reads options in order; a later one takes back what an earlier one said.
+fn options(words: &[String]) -> Options {
     let mut options = Options::default();
-    let (mut own, mut below) = (0, 0);
-    let mut access_time = None;
+    let mut attrs = MountAttrs::default();
     for word in words {
-        let (name, is_below) = match word.strip_prefix('r') {
-            Some(rest) if attribute(rest).is_some() && attribute(word).is_none() => (rest, true),
-            _ => (word.as_str(), false),
-        };
-        if let Some((bit, set)) = attribute(name) {
-            let bits = if is_below { &mut below } else { &mut own };
-            *bits = if set { *bits | bit } else { *bits & !bit };
+        if let Some(change) = word.strip_prefix('r').and_then(change)
+            && attribute(word).is_none()
+            && access_time(word).is_none()
+        {
+            change.apply(&mut attrs.below_set, &mut attrs.below_clear);
             continue;
         }
-        match name {
+        if let Some((bit, set)) = attribute(word) {
+            attrs.set = if set {
+                attrs.set | bit
+            } else {
+                attrs.set & !bit
+            };
+            continue;
+        }
+        if let Some(mode) = access_time(word) {
+            attrs.set = attrs.set & !attr::ATIME_MASK | mode;
+            attrs.clear = attr::ATIME_MASK;
+            continue;
+        }
+        let plain = word.strip_prefix('r').unwrap_or(word);
+        match word.as_str() {
             "defaults" | "silent" | "loud" => {}
             "bind" => options.bind = Some(options.bind == Some(true)),
             "rbind" => options.bind = Some(true),
-            "noatime" => access_time = Some(attr::NO_ATIME),
-            "strictatime" => access_time = Some(attr::STRICT_ATIME),
-            "relatime" | "atime" | "nostrictatime" => access_time = Some(0),
-            "norelatime" => access_time = access_time.or(Some(0)),
-            "remount" | "tmpcopyup" | "idmap" | "ridmap" => return Err(word.clone()),
-            _ => {
-                let plain = name.strip_prefix('r').unwrap_or(name);
-                match (propagation(name), propagation(plain)) {
-                    (Some(kind), _) | (None, Some(kind)) => options.propagation = Some(kind),
-                    (None, None) => options.data.push(match name.split_once('=') {
-                        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                        None => (name.to_owned(), None),
-                    }),
-                }
-            }
+            "remount" => options.remount = true,
+            "tmpcopyup" => options.copy_up = true,
+            "idmap" => options.idmap = Some(options.idmap == Some(true)),
+            "ridmap" => options.idmap = Some(true),
+            _ => match propagation(word).or_else(|| propagation(plain)) {
+                Some(kind) => options.propagation = Some(kind),
+                None => options.data.push(match word.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                    None => (word.clone(), None),
+                }),
+            },
         }
     }
-    if below != 0 && own & !below != 0 {
-        return Err("one for the mount alone beside one for all below".to_owned());
+    options.attrs = attrs;
+    options
+}
+
+/// What a word does to the attributes of a mount and all below it.
+struct AttributeChange {
+    set: u64,
+    clear: u64,
+}
+
+impl AttributeChange {
+    fn apply(&self, set: &mut u64, clear: &mut u64) {
+        // Bits of the access time are taken back before others are set, which the kernel wants told.
+        let taken = self.set & !attr::ATIME_MASK;
+        *set = *set & !self.clear | self.set;
+        *clear = *clear & !taken | self.clear;
     }
-    options.attrs = MountAttrs {
-        set: own | below | access_time.unwrap_or(0),
-        clear: access_time.map_or(0, |_| attr::ATIME_MASK),
-        recursive: below != 0,
-    };
-    Ok(options)
+}
+
+fn change(word: &str) -> Option<AttributeChange> {
+    if let Some(mode) = access_time(word) {
+        return Some(AttributeChange {
+            set: mode,
+            clear: attr::ATIME_MASK,
+        });
+    }
+    attribute(word).map(|(bit, set)| match set {
+        true => AttributeChange { set: bit, clear: 0 },
+        false => AttributeChange { set: 0, clear: bit },
+    })
+}
+
+/// The access-time mode that a word asks for.
+fn access_time(word: &str) -> Option<u64> {
+    Some(match word {
+        "noatime" => attr::NO_ATIME,
+        "strictatime" => attr::STRICT_ATIME,
+        "relatime" | "norelatime" | "atime" | "nostrictatime" => 0,
+        _ => return None,
+    })
 }
 
 /// The attribute that a word sets or takes back.
@@ -190,7 +383,7 @@ pub(super) fn propagation(word: &str) -> Option<Propagation> {
 }
 
 /// An absolute path with `.` and `..` gone, as the words say and before any link is followed.
-pub(super) fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for component in Path::new(path).components() {
         match component {
@@ -200,6 +393,48 @@ pub(super) fn clean(path: &str) -> String {
         }
     }
     format!("/{}", parts.join("/"))
+}
+
+/// Where mounts lie on the root of this process itself, and not on another of them.
+///
+/// # Errors
+/// The list of mounts cannot be read.
+pub(crate) fn below_root() -> Result<Vec<String>> {
+    let path = Path::new("/proc/self/mountinfo");
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::io("reading", path, source))?;
+    Ok(topmost(&text))
+}
+
+/// The places of mountinfo's (proc(5)) that lie below no other, but for the root.
+fn topmost(mountinfo: &str) -> Vec<String> {
+    let mut places: Vec<String> = mountinfo
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescaped)
+        .filter(|place| place != "/")
+        .collect();
+    places.sort_unstable();
+    places.dedup_by(|later, former| Path::new(later).starts_with(former));
+    places
+}
+
+/// mountinfo writes blanks, tabs, line ends and backslashes as a backslash and three octal digits.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..3).filter(|_| *first == b'\\');
+        let code = code
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = match code {
+            Some(_) => after.get(3..).unwrap_or_default(),
+            None => after,
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What takes the place of one mount of groups.
@@ -216,6 +451,7 @@ pub(super) fn cgroup_view(asked: &MountEntry, group: &Group, own_view: bool) -> 
     let bind = |path: &Path| MountKind::Bind {
         source: path.to_string_lossy().into_owned(),
         recursive: false,
+        idmap: None,
     };
     let mount = |target: String, kind: MountKind| MountEntry {
         target,
@@ -273,32 +509,41 @@ pub(super) fn cgroup_view(asked: &MountEntry, group: &Group, own_view: bool) -> 
 mod tests {
     use super::*;
 
-    fn read(words: &[&str]) -> Result<Options, String> {
+    fn read(words: &[&str]) -> Options {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         options(&words)
     }
 
     #[test]
     fn the_last_word_counts() {
-        let options = read(&["ro", "nosuid", "rw", "noatime", "strictatime"]).unwrap();
+        let options = read(&["ro", "nosuid", "rw", "noatime", "strictatime"]);
         assert_eq!(options.attrs.set, attr::NO_SUID | attr::STRICT_ATIME);
         assert_eq!(options.attrs.clear, attr::ATIME_MASK);
+        let below = read(&["rro", "rrw", "rnosuid", "rnoatime", "rstrictatime"]).attrs;
+        assert_eq!(below.below_set, attr::NO_SUID | attr::STRICT_ATIME);
+        assert_eq!(below.below_clear, attr::READ_ONLY | attr::ATIME_MASK);
+        assert_eq!(read(&["rrw", "rro"]).attrs.below_clear, 0);
     }
 
     #[test]
     fn attributes_of_mounts_below_are_told_apart() {
-        let options = read(&["rbind", "rro", "ro"]).unwrap();
-        assert!(options.attrs.recursive && options.bind == Some(true));
-        assert_eq!(options.attrs.set, attr::READ_ONLY);
-        assert!(!read(&["rbind", "ro"]).unwrap().attrs.recursive);
-        assert!(read(&["rro", "nosuid"]).is_err());
+        let options = read(&["rbind", "rro", "nosuid"]);
+        assert_eq!(options.bind, Some(true));
+        assert_eq!(
+            (options.attrs.set, options.attrs.below_set),
+            (attr::NO_SUID, attr::READ_ONLY)
+        );
+        assert_eq!(read(&["rbind", "ro"]).attrs.below_set, 0);
         // No attribute of mounts below, but one of the mount.
-        assert_eq!(read(&["relatime"]).unwrap().attrs.set, 0);
+        let attrs = read(&["relatime"]).attrs;
+        assert_eq!((attrs.set, attrs.clear), (0, attr::ATIME_MASK));
+        let attrs = read(&["rrelatime"]).attrs;
+        assert_eq!((attrs.below_set, attrs.below_clear), (0, attr::ATIME_MASK));
     }
 
     #[test]
     fn the_rest_is_the_file_systems() {
-        let options = read(&["mode=755", "size=64k", "sync", "rprivate"]).unwrap();
+        let options = read(&["mode=755", "size=64k", "sync", "rprivate"]);
         let pair = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
         assert_eq!(
             options.data,
@@ -309,7 +554,23 @@ mod tests {
             ]
         );
         assert_eq!(options.propagation, Some(Propagation::Private));
-        assert_eq!(read(&["tmpcopyup"]), Err("tmpcopyup".to_owned()));
+    }
+
+    #[test]
+    fn mounts_upon_mounts_are_left_out() {
+        let line = |place: &str| format!("1 2 0:3 / {place} rw - tmpfs none rw\n");
+        let text: String = [
+            "/",
+            "/proc/sys",
+            "/proc",
+            "/a\\040b",
+            "/a\\040b/c",
+            "/proc2",
+        ]
+        .map(line)
+        .concat();
+        assert_eq!(topmost(&text), ["/a b", "/proc", "/proc2"]);
+        assert_eq!(unescaped("\\04"), "\\04");
     }
 
     #[test]

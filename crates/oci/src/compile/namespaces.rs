@@ -74,11 +74,11 @@ fn open(path: &str, field: &str) -> Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty()).map_err(failed)
 }
 
-/// Lines of a user namespace's map.
-pub(super) fn id_map(field: &str, lines: Option<&[IdMapping]>) -> Result<Vec<IdMap>> {
+/// Lines of a user namespace's map; `whose` needs some.
+pub(super) fn id_map(field: &str, lines: Option<&[IdMapping]>, whose: &str) -> Result<Vec<IdMap>> {
     let lines = lines.unwrap_or_default();
     if lines.is_empty() {
-        return Err(Error::field(field, "a new user namespace needs some"));
+        return Err(Error::field(field, format!("{whose} needs some")));
     }
     Ok(lines
         .iter()

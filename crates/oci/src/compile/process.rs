@@ -8,13 +8,15 @@ use runtime::caps::{CapSet, Capability, host_bounding_set};
 use runtime::plan::{
     CapSets, MountKind, Plan, ProcessPlan, Rlimit, Scheduler, Seccomp, TargetKind,
 };
-use runtime::seccomp::{CompileEnv, Profile};
+use runtime::seccomp::{
+    CompileEnv, FLAG_NEW_LISTENER, FLAG_TSYNC, FLAG_WAIT_KILLABLE_RECV, Listener, Profile,
+};
 use runtime::users;
 
-use super::{check_process, is_some};
+use super::{check_process, labels};
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::spec::{self, Process, Spec, refuse};
+use crate::spec::{self, Process, Spec};
 
 /// The largest passwd file that is read for a home folder.
 const MAX_PASSWD: u64 = 1 << 20;
@@ -40,7 +42,7 @@ pub(super) fn compile(process: &Process, spec: &Spec, log: &Log) -> Result<Proce
 /// Any process; `seccomp` is the container's profile.
 pub(crate) fn exec(process: &Process, seccomp: Option<&str>, log: &Log) -> Result<ProcessPlan> {
     check_process(process)?;
-    refuse_what_is_not_built(process)?;
+    affinity(process)?;
     let default_user = spec::User::default();
     let user = process.user.as_ref().unwrap_or(&default_user);
     let caps = capabilities(process, log)?;
@@ -61,6 +63,7 @@ pub(crate) fn exec(process: &Process, seccomp: Option<&str>, log: &Log) -> Resul
         oom_score_adj: process.oom_score_adj.map(|value| (value, true)),
         caps,
         no_new_privs: process.no_new_privileges == Some(true),
+        labels: labels::compile(process)?,
         seccomp: seccomp
             .map(|text| filter(text, CapSet::from_bits(caps.bounding)))
             .transpose()?,
@@ -71,18 +74,39 @@ pub(crate) fn exec(process: &Process, seccomp: Option<&str>, log: &Log) -> Resul
     })
 }
 
-fn refuse_what_is_not_built(process: &Process) -> Result<()> {
-    refuse(
-        "process.execCPUAffinity",
-        process.exec_cpu_affinity.as_ref(),
-    )?;
-    if is_some(&process.apparmor_profile) {
-        return Err(Error::unsupported("process.apparmorProfile"));
+/// Processors of a further process: before it enters the container's groups, and after.
+pub(crate) fn affinity(process: &Process) -> Result<[Option<Vec<u8>>; 2]> {
+    let set = |name: &str, list: &Option<String>| match list.as_deref().unwrap_or_default() {
+        "" => Ok(None),
+        list => processors(list).map(Some).ok_or_else(|| {
+            let field = format!("process.execCPUAffinity.{name}");
+            Error::field(field, format!("{list:?} is no list of processors"))
+        }),
+    };
+    match &process.exec_cpu_affinity {
+        None => Ok([None, None]),
+        Some(asked) => Ok([set("initial", &asked.initial)?, set("final", &asked.last)?]),
     }
-    if is_some(&process.selinux_label) {
-        return Err(Error::unsupported("process.selinuxLabel"));
+}
+
+/// More processors than a kernel may be built for.
+const MAX_PROCESSORS: usize = 8192;
+
+/// A bit for each processor of a list such as `0-3,7`.
+fn processors(list: &str) -> Option<Vec<u8>> {
+    let mut set = vec![0u8; MAX_PROCESSORS / 8];
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| text.trim().parse::<usize>().ok();
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return None;
+        }
+        for processor in first..=last {
+            *set.get_mut(processor / 8)? |= 1 << (processor % 8);
+        }
     }
-    Ok(())
+    Some(set)
 }
 
 pub(super) fn console_size(process: &Process) -> Option<(u16, u16)> {
@@ -133,8 +157,20 @@ fn filter(text: &str, caps: CapSet) -> Result<Seccomp> {
             .iter()
             .map(|one| (one.code, one.jt, one.jf, one.k))
             .collect(),
-        flags: profile.flags,
+        flags: match profile.notifies() {
+            // The kernel takes them together for a process of several threads alone.
+            true => profile.flags & !FLAG_TSYNC | FLAG_NEW_LISTENER,
+            false => profile.flags & !FLAG_WAIT_KILLABLE_RECV,
+        },
     })
+}
+
+/// Who answers for a profile that asks.
+pub(crate) fn listener(seccomp: Option<&str>) -> Result<Option<Listener>> {
+    let profile = seccomp.map(Profile::from_json).transpose()?;
+    Ok(profile
+        .filter(Profile::notifies)
+        .and_then(|profile| profile.listener))
 }
 
 fn rlimits(process: &Process, log: &Log) -> Result<Vec<Rlimit>> {
@@ -349,6 +385,16 @@ mod tests {
         let mut process = ProcessPlan::default();
         set_home(&mut process, "");
         assert_eq!(process.env, [b"HOME=/".to_vec()]);
+    }
+
+    #[test]
+    fn lists_of_processors_are_read() {
+        let set = |list| processors(list).map(|set| (set[0], set[1]));
+        assert_eq!(set("0-2,9"), Some((0b111, 0b10)));
+        assert_eq!(set("7"), Some((0x80, 0)));
+        for wrong in ["", "a", "3-1", "1,", "8192", "0-99999999999"] {
+            assert_eq!(processors(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -102,3 +102,84 @@ fn a_hook_that_fails_or_takes_too_long_ends_the_container() {
     let sentence = bundle.run(&["run", "ID"]).sentence();
     assert!(sentence.contains("no such file or directory"), "{sentence}");
 }
+
+/// A hook that runs a line of the host's shell; the state is in `$state`, its process's number in `$pid`.
+fn line(text: &str) -> Value {
+    let script = format!(
+        "set -e; read -r state || :; pid=$(echo \"$state\" | grep -o '\"pid\":[0-9]*' | cut -d: -f2); {text}"
+    );
+    json!({"path": "/bin/sh", "args": ["sh", "-ec", script], "env": ["PATH=/sbin:/bin:/usr/sbin:/usr/bin"]})
+}
+
+#[test]
+fn hooks_see_the_mounts_and_add_to_them() {
+    let mut bundle =
+        Bundle::new("cat /tmp/file /sys/file; ls /mnt; grep -c wharf-oci-rootfs /proc/self/mounts");
+    let root = bundle.config["root"]["path"].as_str().unwrap().to_owned();
+    bundle.push(
+        "/mounts",
+        json!({"destination": "/mnt", "type": "tmpfs", "source": "seen", "options": ["size=64k"]}),
+    );
+    let log = bundle.path("log");
+    let log = log.display();
+    let enter = "nsenter -t $pid -m";
+    bundle.config["hooks"] = json!({
+        "prestart": [line(&format!(
+            "{enter} grep -o ' {root}/mnt .*seen' /proc/self/mountinfo >>{log}; {enter} touch {root}/mnt/by-prestart"
+        ))],
+        "createRuntime": [line(&format!(
+            "{enter} mount -t tmpfs none {root}/tmp; {enter} sh -c 'echo runtime >{root}/tmp/file'"
+        ))],
+        "createContainer": [line(&format!(
+            "echo $pid $(pwd) >>{log}; mount -t tmpfs none {root}/sys; echo container >{root}/sys/file"
+        ))],
+    });
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!(
+        ended.out, "runtime\ncontainer\nby-prestart\n0\n",
+        "{ended:?}"
+    );
+    let told = fs::read_to_string(bundle.path("log")).unwrap();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].starts_with(&format!(" {root}/mnt ")), "{told}");
+    // The process's number is the container's, the folder its root.
+    assert_eq!(lines[1], format!("1 {root}"));
+    // Nothing of it reached the host.
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(&root), "{mounts}");
+}
+
+#[test]
+fn hooks_find_the_namespaces_that_are_joined() {
+    let other = Bundle::new("sleep 1000");
+    other.quietly(&["run", "-d", "ID"]);
+    let pid = other.state()["pid"].as_i64().unwrap();
+    let net = format!("/proc/{pid}/ns/net");
+    let mut bundle = Bundle::new("true");
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    for namespace in namespaces {
+        if namespace["type"] == "network" {
+            namespace["path"] = json!(net);
+        }
+    }
+    let log = bundle.path("log");
+    let tell = line(&format!("readlink /proc/$pid/ns/net >{}", log.display()));
+    bundle.config["hooks"] = json!({"createRuntime": [tell]});
+    bundle.run(&["run", "ID"]).good();
+    let seen = fs::read_to_string(&log).unwrap();
+    assert_eq!(seen.trim(), fs::read_link(&net).unwrap().to_string_lossy());
+    other.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn hooks_in_the_container_are_in_its_groups() {
+    let mut bundle = Bundle::new("true");
+    bundle.config["linux"]["resources"]["pids"] = json!({"limit": 50});
+    let log = bundle.path("log");
+    bundle.config["hooks"] = json!({
+        "createContainer": [line(&format!("grep pids /proc/self/cgroup >{} || cat /proc/self/cgroup >{0}", log.display()))],
+    });
+    bundle.run(&["run", "ID"]).good();
+    let seen = fs::read_to_string(&log).unwrap();
+    assert!(seen.contains(&bundle.id), "{seen}");
+}

@@ -6,4 +6,6 @@ mod exec;
 mod groups;
 mod hooks;
 mod life;
+mod mounts;
+mod process;
 mod support;

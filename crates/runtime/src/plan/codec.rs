@@ -3,13 +3,14 @@
 use super::process::{CapSets, ExecPlan, ProcessPlan, Rlimit, Scheduler, Seccomp};
 use super::wire::{Reader, Wire, wire_enum, wire_struct};
 use super::{
-    CgroupEntry, Device, DeviceKind, FdSlot, IdMap, MAX_ENCODED, MountAttrs, MountEntry, MountKind,
-    Namespaces, NsMode, Plan, PlanError, Propagation, RootSource, TargetKind, TimeOffset,
+    CgroupEntry, Device, DeviceKind, FdSlot, IdMap, MAX_ENCODED, MountAttrs, MountEntry,
+    MountIdMap, MountKind, Namespaces, NsMode, Plan, PlanError, Propagation, RootChange,
+    RootSource, TargetKind, TimeOffset,
 };
 
 /// First bytes of an encoded plan: `WP`, and the version of the form. One is for [`Plan`], the other for [`ExecPlan`].
-const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x02");
-const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x02");
+const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x03");
+const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x03");
 
 impl Plan {
     /// Writes the plan in its binary form.
@@ -71,6 +72,17 @@ impl Wire for FdSlot {
     }
 }
 
+impl Wire for [Option<Vec<u8>>; 2] {
+    fn put(&self, out: &mut Vec<u8>) {
+        let [first, second] = self;
+        first.put(out);
+        second.put(out);
+    }
+    fn get(from: &mut Reader<'_>) -> Result<Self, PlanError> {
+        Ok([Wire::get(from)?, Wire::get(from)?])
+    }
+}
+
 impl Wire for (u16, u8, u8, u32) {
     fn put(&self, out: &mut Vec<u8>) {
         (self.0, (self.1, (self.2, self.3))).put(out);
@@ -103,17 +115,24 @@ wire_struct!(TimeOffset {
     nanoseconds
 });
 wire_struct!(CgroupEntry { dirs, unified });
+wire_enum!(RootChange { 0 = Pivot, 1 = Cover(places) });
 wire_enum!(RootSource { 0 = Mount(slot), 1 = Path(path) });
 wire_enum!(Propagation { 0 = Private, 1 = Slave, 2 = Shared, 3 = Unbindable });
 wire_struct!(MountAttrs {
     set,
     clear,
+    below_set,
+    below_clear
+});
+wire_struct!(MountIdMap {
+    namespace,
     recursive
 });
 wire_enum!(MountKind {
     0 = Fs { fstype, source, options },
     1 = Detached { slot, source },
-    2 = Bind { source, recursive },
+    2 = Bind { source, recursive, idmap },
+    3 = Remount { options },
 });
 wire_enum!(TargetKind { 0 = File, 1 = Dir });
 wire_struct!(MountEntry {
@@ -172,6 +191,7 @@ wire_struct!(ProcessPlan {
     caps,
     no_new_privs,
     seccomp,
+    labels,
     keyring,
     personality,
     scheduler,
@@ -184,9 +204,12 @@ wire_struct!(Plan {
     namespaces,
     uid_map,
     gid_map,
+    unprivileged,
     time_offsets,
     cgroup,
     root,
+    shown_at,
+    root_change,
     root_readonly,
     root_propagation,
     mounts,
@@ -209,7 +232,9 @@ wire_struct!(ExecPlan {
     console_size,
     cgroup,
     user_namespace,
-    time_namespace
+    time_namespace,
+    unprivileged,
+    affinity,
 });
 
 #[cfg(test)]
@@ -251,6 +276,7 @@ mod tests {
                     kind: MountKind::Bind {
                         source: "/tmp/hosts".into(),
                         recursive: true,
+                        idmap: None,
                     },
                     attrs: MountAttrs::default(),
                     propagation: None,

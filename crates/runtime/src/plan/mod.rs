@@ -68,6 +68,12 @@ pub enum PlanError {
         /// Its text.
         path: String,
     },
+    /// A caller without rights over the host cannot have it.
+    #[error("{what} needs rights over the host")]
+    WithoutRights {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// There is no program to execute.
     #[error("no command specified")]
     NoProgram,
@@ -156,6 +162,17 @@ pub enum RootSource {
     Path(String),
 }
 
+/// How the root takes the place of the caller's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum RootChange {
+    /// They change places, and the caller's is dropped (pivot_root(2)).
+    #[default]
+    Pivot,
+    /// It is mounted over the caller's, where that cannot be dropped: the kernel's first root, in memory. The mounts
+    /// below these places of the caller's root are dropped, as far as the kernel lets them go.
+    Cover(Vec<String>),
+}
+
 pub use sys::mount::{Propagation, attr};
 
 /// Changes to a mount's attributes; bits as in [`attr`].
@@ -166,8 +183,10 @@ pub struct MountAttrs {
     /// Bits that are cleared, for bind mounts, which begin with their source's. Clear [`attr::ATIME_MASK`] to set
     /// another access-time mode.
     pub clear: u64,
-    /// Mounts below a bind mount are changed too.
-    pub recursive: bool,
+    /// After that, bits that are set for the mount and all below it.
+    pub below_set: u64,
+    /// After that, bits that are cleared for the mount and all below it.
+    pub below_clear: u64,
 }
 
 impl MountAttrs {
@@ -176,7 +195,8 @@ impl MountAttrs {
         Self {
             set,
             clear: 0,
-            recursive: false,
+            below_set: 0,
+            below_clear: 0,
         }
     }
 
@@ -189,8 +209,7 @@ impl MountAttrs {
     pub const fn read_only(self) -> Self {
         Self {
             set: self.set | attr::READ_ONLY,
-            clear: self.clear,
-            recursive: self.recursive,
+            ..self
         }
     }
 }
@@ -220,7 +239,24 @@ pub enum MountKind {
         source: String,
         /// With the mounts below it.
         recursive: bool,
+        /// Whose files they are, where that is not what the disk says.
+        idmap: Option<MountIdMap>,
     },
+    /// What is mounted at the target already: its attributes are changed, and where `options` are given those of the
+    /// file system itself.
+    Remount {
+        /// As for a new file system.
+        options: Vec<(String, Option<String>)>,
+    },
+}
+
+/// A mount that shows files as other users' (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MountIdMap {
+    /// The user namespace whose maps count: inside is what the disk says.
+    pub namespace: FdSlot,
+    /// Mounts below are changed too.
+    pub recursive: bool,
 }
 
 impl MountKind {
@@ -299,12 +335,21 @@ pub struct Plan {
     pub uid_map: Vec<IdMap>,
     /// Groups of a new user namespace.
     pub gid_map: Vec<IdMap>,
+    /// The caller has no rights over the host: what the plan names is opened within a new user namespace, whose maps are
+    /// the caller's own user's alone or are written by newuidmap(1) and newgidmap(1). Needs [`Plan::shown_at`].
+    pub unprivileged: bool,
     /// Clocks of a new time namespace.
     pub time_offsets: Vec<TimeOffset>,
     /// Cgroups to enter.
     pub cgroup: CgroupEntry,
     /// The root folder; `None` stays in the caller's.
     pub root: Option<RootSource>,
+    /// Where in the caller's tree, as the process sees it, the root is mounted at first. The process stops there when
+    /// everything is mounted within, so that others can look and add to it ([`crate::spawn::Pending::await_mounts`]).
+    /// `None`: it is put in place at once.
+    pub shown_at: Option<String>,
+    /// How the root takes the place of the caller's.
+    pub root_change: RootChange,
     /// The root mount is made read-only at the end.
     pub root_readonly: bool,
     /// The root mount's propagation; `None` leaves what its source had.
@@ -344,9 +389,12 @@ impl Default for Plan {
             namespaces: Namespaces::default(),
             uid_map: Vec::new(),
             gid_map: Vec::new(),
+            unprivileged: false,
             time_offsets: Vec::new(),
             cgroup: CgroupEntry::default(),
             root: None,
+            shown_at: None,
+            root_change: RootChange::Pivot,
             root_readonly: false,
             root_propagation: None,
             mounts: Vec::new(),

@@ -90,6 +90,8 @@ pub struct ProcessPlan {
     pub no_new_privs: bool,
     /// The filter of system calls.
     pub seccomp: Option<Seccomp>,
+    /// For security modules: files below the process's `attr` in procfs, and what is written to each before execve.
+    pub labels: Vec<(String, String)>,
     /// A session keyring of this name is made and joined.
     pub keyring: Option<String>,
     /// An execution domain (personality(2)).
@@ -125,6 +127,7 @@ impl Default for ProcessPlan {
             caps: CapSets::default(),
             no_new_privs: false,
             seccomp: None,
+            labels: Vec::new(),
             keyring: None,
             personality: None,
             scheduler: None,
@@ -151,4 +154,8 @@ pub struct ExecPlan {
     pub user_namespace: bool,
     /// The container has a time namespace of its own.
     pub time_namespace: bool,
+    /// The caller has no rights over the host, but over the container's user namespace.
+    pub unprivileged: bool,
+    /// The processors that it may run on, a bit each, before it enters the cgroups and after.
+    pub affinity: [Option<Vec<u8>>; 2],
 }

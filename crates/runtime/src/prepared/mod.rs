@@ -13,7 +13,8 @@ pub(crate) use place::{Node, Place};
 use place::{node, place, place_below};
 
 use crate::plan::{
-    Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, ProcessPlan, TargetKind, attr,
+    Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, ProcessPlan, RootChange,
+    RootSource, TargetKind, attr,
 };
 use crate::procfs::{self, Relation};
 
@@ -31,6 +32,12 @@ pub struct Prepared {
     /// Below the procfs: `sys/…`.
     pub(crate) sysctls: Vec<CString>,
     pub(crate) program: Program,
+    /// The root folder, where it is opened within the container's namespaces.
+    pub(crate) root: Option<CString>,
+    /// Where the root is shown at first.
+    pub(crate) shown_at: Option<CString>,
+    /// Below the caller's root: what is dropped when the container's covers it.
+    pub(crate) covered: Vec<CString>,
     pub(crate) birthplace: Option<OwnedFd>,
 }
 
@@ -51,6 +58,8 @@ pub(crate) enum Role {
     Proc,
     /// Terminals come from it.
     Devpts,
+    /// It is there already, and is changed.
+    Remount,
     /// Nothing else.
     Plain,
 }
@@ -60,9 +69,11 @@ pub(crate) struct Mount {
     pub(crate) target: Place,
     /// What the target is to the container's procfs.
     pub(crate) relation: Relation,
-    /// For a new file system: type and options.
+    /// For a new file system: type and options. For one that is there: options.
     pub(crate) filesystem: Option<Filesystem>,
     pub(crate) role: Role,
+    /// For a bind mount that is opened within the container's namespaces.
+    pub(crate) source: Option<CString>,
     /// In a user namespace, for a file system that it may only mount while it sees another: its place among those.
     pub(crate) revealing: Option<usize>,
     /// The attributes of a new file system's mount, without what comes late.
@@ -90,6 +101,8 @@ pub(crate) struct Program {
     pub(crate) cwd: Place,
     pub(crate) filter: Vec<FilterInstruction>,
     pub(crate) keyring: Option<CString>,
+    /// Files of the process in procfs, and what is written to them.
+    pub(crate) labels: Vec<(CString, CString)>,
 }
 
 /// What PATH is when the environment has none, as execvp(3) has it for root.
@@ -136,6 +149,25 @@ impl Prepared {
                 .map(|(name, _)| sysctl(name))
                 .collect::<Result<_, _>>()?,
             program: program(&plan.process)?,
+            root: match &plan.root {
+                Some(RootSource::Path(path)) if plan.unprivileged => Some(text("root", path)?),
+                _ => None,
+            },
+            shown_at: plan
+                .shown_at
+                .as_deref()
+                .map(|path| text("root", path))
+                .transpose()?,
+            covered: match &plan.root_change {
+                RootChange::Pivot => Vec::new(),
+                RootChange::Cover(places) => {
+                    let below = places.iter().map(|place| place.trim_start_matches('/'));
+                    let below = below.filter(|place| !place.is_empty());
+                    below
+                        .map(|place| text("mount", place))
+                        .collect::<Result<_, _>>()?
+                }
+            },
             birthplace: None,
             plan,
         })
@@ -162,7 +194,8 @@ impl Prepared {
         let namespaces = &self.plan.namespaces;
         let fits = namespaces.mount == NsMode::New
             && namespaces.user == NsMode::Host
-            && self.plan.root.is_some();
+            && self.plan.root.is_some()
+            && self.plan.shown_at.is_none();
         self.birthplace.as_ref().filter(|_| fits).map(AsFd::as_fd)
     }
 
@@ -197,9 +230,22 @@ fn refuse(plan: &Plan) -> Result<(), PlanError> {
             what: "an offset of clocks without a new time namespace",
         });
     }
-    if matches!(plan.namespaces.user, NsMode::Join(_)) {
+    if plan.unprivileged {
+        let mapped =
+            |mount: &MountEntry| matches!(&mount.kind, MountKind::Bind { idmap: Some(_), .. });
+        let what = match plan.namespaces.user {
+            _ if plan.root.is_some() && plan.shown_at.is_none() => "a root that is not shown",
+            _ if plan.mounts.iter().any(mapped) => "an idmapped mount",
+            NsMode::Host => "a container without a user namespace",
+            _ => "",
+        };
+        if !what.is_empty() {
+            return Err(PlanError::WithoutRights { what });
+        }
+    }
+    if plan.shown_at.is_some() && plan.root.is_none() {
         return Err(PlanError::Unsupported {
-            what: "a first process in an existing user namespace",
+            what: "a place for a root folder that is not there",
         });
     }
     if matches!(plan.namespaces.mount, NsMode::Join(_)) && plan.root.is_some() {
@@ -241,7 +287,14 @@ fn mounts(plan: &Plan) -> Result<Vec<Mount>, PlanError> {
         .iter()
         .map(mount)
         .collect::<Result<Vec<_>, _>>()?;
-    if plan.namespaces.user == NsMode::New {
+    if plan.unprivileged {
+        for (entry, mount) in plan.mounts.iter().zip(&mut mounts) {
+            if let MountKind::Bind { source, .. } = &entry.kind {
+                mount.source = Some(text("mount source", source)?);
+            }
+        }
+    }
+    if plan.namespaces.user != NsMode::Host {
         let is_revealing = |mount: &&mut Mount| {
             let fstype = mount
                 .filesystem
@@ -265,7 +318,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
     let mut role = Role::Plain;
     let mut filesystem = None;
     let mut late_read_only = false;
-    let mut attributes = entry.attrs.set;
+    let mut attributes = entry.attrs.set & !entry.attrs.below_clear | entry.attrs.below_set;
     if let MountKind::Fs {
         fstype,
         source,
@@ -283,17 +336,26 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         }
         let source = if source.is_empty() { fstype } else { source };
         let mut list = vec![(c"source".to_owned(), Some(text("mount source", source)?))];
-        for (key, value) in options {
-            let value = value
-                .as_deref()
-                .map(|value| text("mount option", value))
-                .transpose()?;
-            list.push((text("mount option", key)?, value));
+        list.extend(texts_of(options)?);
+        if let Some((_, subtype)) = fstype.split_once('.') {
+            // `fuse.sshfs`: the kernel knows the part before the dot.
+            list.push((c"subtype".to_owned(), Some(text("file system", subtype)?)));
         }
         filesystem = Some(Filesystem {
             fstype: text("file system", fstype)?,
             options: list,
         });
+    }
+    if let MountKind::Remount { options } = &entry.kind {
+        role = Role::Remount;
+        filesystem = (!options.is_empty())
+            .then(|| {
+                Ok::<_, PlanError>(Filesystem {
+                    fstype: CString::default(),
+                    options: texts_of(options)?,
+                })
+            })
+            .transpose()?;
     }
     let target = place_below("mount target", &entry.target)?;
     Ok(Mount {
@@ -305,11 +367,22 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         target,
         filesystem,
         role,
+        source: None,
         revealing: None,
         attributes,
         late_read_only,
         create: entry.create_target,
     })
+}
+
+fn texts_of(
+    options: &[(String, Option<String>)],
+) -> Result<Vec<(CString, Option<CString>)>, PlanError> {
+    let one = |(key, value): &(String, Option<String>)| {
+        let value = value.as_deref().map(|value| text("mount option", value));
+        Ok((text("mount option", key)?, value.transpose()?))
+    };
+    options.iter().map(one).collect()
 }
 
 /// `net.ipv4.ip_forward` and `net/ipv4/conf/eth0.1/forwarding` are both in use: with a slash, dots are names'.
@@ -332,13 +405,6 @@ fn sysctl(name: &str) -> Result<CString, PlanError> {
 fn program(process: &ProcessPlan) -> Result<Program, PlanError> {
     let first = process.args.first().ok_or(PlanError::NoProgram)?;
     let name = process.program.as_ref().unwrap_or(first);
-    if process.seccomp.as_ref().is_some_and(|seccomp| {
-        u64::from(seccomp.flags) & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0
-    }) {
-        return Err(PlanError::Unsupported {
-            what: "a seccomp listener",
-        });
-    }
     let searched = !name.contains(&b'/');
     let candidates = if searched {
         candidates(name, &process.env)?
@@ -363,12 +429,29 @@ fn program(process: &ProcessPlan) -> Result<Program, PlanError> {
         environment: list("environment variable", &process.env)?,
         cwd: place("working folder", &process.cwd)?,
         filter,
+        labels: process
+            .labels
+            .iter()
+            .map(|(file, label)| Ok((attribute(file)?, text("label", label)?)))
+            .collect::<Result<_, PlanError>>()?,
         keyring: process
             .keyring
             .as_deref()
             .map(|name| text("keyring", name))
             .transpose()?,
     })
+}
+
+/// A file below the process's `attr`.
+fn attribute(file: &str) -> Result<CString, PlanError> {
+    let sound = file.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !sound {
+        return Err(PlanError::Path {
+            what: "process attribute",
+            path: file.to_owned(),
+        });
+    }
+    text("process attribute", &format!("self/attr/{file}"))
 }
 
 /// Where a program without a slash may be. Folders that are not absolute are left out, as Go's lookup does.

@@ -4,7 +4,9 @@ use serde::Deserialize;
 
 use crate::caps::{CapSet, Capability};
 
-use super::profile::{Action, Arch, Architectures, Argument, Comparison, Condition, Profile, Rule};
+use super::profile::{
+    Action, Arch, Architectures, Argument, Comparison, Condition, Listener, Profile, Rule,
+};
 use super::{
     FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_TSYNC, FLAG_WAIT_KILLABLE_RECV, KernelVersion, SeccompError,
 };
@@ -19,6 +21,7 @@ struct ProfileJson {
     flags: Option<Vec<String>>,
     syscalls: Option<Vec<RuleJson>>,
     listener_path: Option<String>,
+    listener_metadata: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -65,16 +68,16 @@ impl Profile {
     /// unknown word is an error, since ignoring it could allow what was meant to be denied.
     pub fn from_json(text: &str) -> Result<Profile, SeccompError> {
         let json: ProfileJson = serde_json::from_str(text)?;
-        if json
+        let listener = json
             .listener_path
-            .as_deref()
-            .is_some_and(|path| !path.is_empty())
-        {
-            return Err(invalid("listenerPath is not supported"));
-        }
+            .filter(|path| !path.is_empty())
+            .map(|path| Listener {
+                path,
+                metadata: json.listener_metadata.unwrap_or_default(),
+            });
         let default_errno = json.default_errno_ret;
         let default_action = action(&json.default_action, default_errno)?;
-        Ok(Profile {
+        let profile = Profile {
             default_action,
             architectures: architectures(json.architectures, json.arch_map)?,
             flags: flags(json.flags)?,
@@ -84,9 +87,38 @@ impl Profile {
                 .into_iter()
                 .map(rule)
                 .collect::<Result<_, _>>()?,
-        })
+            listener,
+        };
+        check_listener(&profile)?;
+        Ok(profile)
     }
 }
+
+/// A supervisor can only be asked once it has the listener.
+fn check_listener(profile: &Profile) -> Result<(), SeccompError> {
+    if profile.default_action == Action::Notify {
+        return Err(invalid("SCMP_ACT_NOTIFY cannot be used as default action"));
+    }
+    if !profile.notifies() {
+        return Ok(());
+    }
+    if profile.listener.is_none() {
+        return Err(invalid("SCMP_ACT_NOTIFY needs a listenerPath"));
+    }
+    let mut asking = profile.rules.iter();
+    let hands_over = |rule: &Rule| {
+        rule.action == Action::Notify && rule.names.iter().any(|name| name == HANDS_OVER)
+    };
+    match asking.any(hands_over) {
+        true => Err(invalid(
+            "SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall, by which the listener is handed over",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// The call by which a process hands its listener over.
+const HANDS_OVER: &str = "sendmsg";
 
 fn invalid(what: &str) -> SeccompError {
     SeccompError::Invalid {

@@ -18,7 +18,9 @@ mod tests;
 
 pub use compile::{CompileEnv, KernelVersion, compile};
 pub use default::default_profile;
-pub use profile::{Action, Arch, Architectures, Argument, Comparison, Condition, Profile, Rule};
+pub use profile::{
+    Action, Arch, Architectures, Argument, Comparison, Condition, Listener, Profile, Rule,
+};
 pub use sys::process::FilterInstruction as SockFilter;
 
 /// Loading flag: speculation mitigations stay as they are (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`).
@@ -30,6 +32,9 @@ pub const FLAG_TSYNC: u32 = 1;
 /// Loading flag: only fatal signals interrupt a call that a supervisor has received
 /// (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`).
 pub const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// Loading flag: the answer is a listener (`SECCOMP_FILTER_FLAG_NEW_LISTENER`). Not of profiles.
+pub const FLAG_NEW_LISTENER: u32 = 1 << 3;
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]

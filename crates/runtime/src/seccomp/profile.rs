@@ -204,6 +204,17 @@ pub struct Profile {
     pub flags: u32,
     /// Rules in order.
     pub rules: Vec<Rule>,
+    /// The supervisor that [`Action::Notify`] asks.
+    pub listener: Option<Listener>,
+}
+
+/// Who takes a filter's listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The socket that it is sent to.
+    pub path: String,
+    /// What is sent beside, as the profile says.
+    pub metadata: String,
 }
 
 impl Profile {
@@ -217,6 +228,7 @@ impl Profile {
             ]),
             flags: FLAG_SPEC_ALLOW,
             rules: Vec::new(),
+            listener: None,
         }
     }
 

@@ -408,8 +408,17 @@ fn words_without_meaning_are_refused() {
             "unknown architecture",
         ),
         (
-            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x"}"#,
-            "listenerPath",
+            r#"{"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"}"#,
+            "SCMP_ACT_NOTIFY cannot be used as default action",
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+            "SCMP_ACT_NOTIFY needs a listenerPath",
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x",
+                "syscalls": [{"names": ["sendmsg"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+            "cannot be used for the sendmsg syscall",
         ),
         (
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL",

@@ -3,6 +3,7 @@
 mod gate;
 mod pending;
 mod supply;
+mod users;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -16,7 +17,8 @@ use crate::prepared::{Prepared, PreparedExec};
 use crate::walk::{self, Supply};
 
 pub use gate::{GateError, is_waited_at, make_gate, pass_gate};
-pub use pending::Pending;
+pub use pending::{HandOver, Pending};
+pub use users::user_namespace;
 
 /// One of the program's standard streams.
 #[derive(Debug, Clone, Copy, Default)]
@@ -109,7 +111,20 @@ pub fn exec_set_off(
     stdio: Stdio<'_>,
 ) -> Result<Pending, Fault> {
     let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
-    let supply = Supply::plain(fds, stdio, theirs);
+    let mut supply = Supply::plain(fds, stdio, theirs);
+    if prepared.plan.unprivileged {
+        let args = sibling(0, &prepared.plan.cgroup, fds)?;
+        return match clone_here()? {
+            Cloned::Child => {
+                drop(ours);
+                walk::join_beyond(prepared, &mut supply, target, &args)
+            }
+            Cloned::Parent { pidfd, .. } => {
+                drop(supply);
+                Pending::of_sibling(&pidfd, ours, false)
+            }
+        };
+    }
     let elsewhere = Elsewhere::pid_namespace(target)?;
     match clone_into(0, &prepared.plan.cgroup, fds)? {
         Cloned::Child => {
@@ -135,6 +150,9 @@ fn start(
     let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
     let mut supply = Supply::for_plan(prepared, fds, stdio, theirs)?;
     supply.gated = gated;
+    if has_to_go_between(&plan.namespaces) {
+        return start_beyond(prepared, fds, supply, ours);
+    }
     // The child, which never returns from its walk, does not go back from where these lead.
     let pid_namespace = match plan.namespaces.pid {
         NsMode::Join(slot) => Some(Elsewhere::pid_namespace(at_slot(fds, slot)?)?),
@@ -169,6 +187,77 @@ fn start(
     }
 }
 
+/// Whether namespaces have to be joined before the process is made: one that is born in a user namespace of its own has no
+/// rights over others, and one that joins a user namespace makes its own within that.
+fn has_to_go_between(namespaces: &Namespaces) -> bool {
+    let joins = [
+        namespaces.net,
+        namespaces.ipc,
+        namespaces.uts,
+        namespaces.cgroup,
+        namespaces.time,
+        namespaces.mount,
+        namespaces.pid,
+    ];
+    let is_joined = |mode: &NsMode| matches!(mode, NsMode::Join(_));
+    match namespaces.user {
+        NsMode::Host => false,
+        NsMode::New => joins.iter().any(is_joined),
+        NsMode::Join(_) => true,
+    }
+}
+
+/// Starts a first process by another that joins namespaces for it.
+fn start_beyond(
+    prepared: &Prepared,
+    fds: &[OwnedFd],
+    mut supply: Supply<'_>,
+    ours: OwnedFd,
+) -> Result<Pending, Fault> {
+    let plan = &prepared.plan;
+    let clocks = match plan.namespaces.time {
+        NsMode::New => Some(Elsewhere::new_clocks(&plan.time_offsets)?),
+        NsMode::Host | NsMode::Join(_) => None,
+    };
+    let args = sibling(new_namespaces(&plan.namespaces), &plan.cgroup, fds)?;
+    match clone_here()? {
+        Cloned::Child => {
+            drop(ours);
+            walk::first_beyond(prepared, &mut supply, &args)
+        }
+        Cloned::Parent { pidfd, .. } => {
+            clocks.map_or(Ok(()), Elsewhere::leave)?;
+            let gated = supply.gated;
+            drop(supply);
+            let pending = Pending::of_sibling(&pidfd, ours, gated)?;
+            if plan.namespaces.user == NsMode::New {
+                pending.map_users(plan)?;
+            }
+            Ok(pending)
+        }
+    }
+}
+
+/// A process of the caller's namespaces and groups.
+fn clone_here() -> Result<Cloned, Fault> {
+    // SAFETY: as for `clone_into`.
+    unsafe { sys::process::clone(&CloneArgs::default()) }
+        .map_err(|errno| Fault::new(Step::Clone, errno))
+}
+
+/// How a process makes another in its own place.
+fn sibling<'a>(
+    flags: u64,
+    entry: &CgroupEntry,
+    fds: &'a [OwnedFd],
+) -> Result<CloneArgs<'a>, Fault> {
+    Ok(CloneArgs {
+        flags,
+        cgroup: entry.unified.map(|slot| at_slot(fds, slot)).transpose()?,
+        sibling: true,
+    })
+}
+
 fn at_slot(fds: &[OwnedFd], slot: FdSlot) -> Result<BorrowedFd<'_>, Fault> {
     let fd = fds.get(usize::from(slot.0)).map(AsFd::as_fd);
     fd.ok_or(Fault::indexed(Step::Prepare, slot.0.into(), Errno::BADF))
@@ -190,10 +279,14 @@ fn new_namespaces(namespaces: &Namespaces) -> u64 {
 
 fn clone_into(flags: u64, entry: &CgroupEntry, fds: &[OwnedFd]) -> Result<Cloned, Fault> {
     let cgroup = entry.unified.map(|slot| at_slot(fds, slot)).transpose()?;
+    let args = CloneArgs {
+        flags,
+        cgroup,
+        sibling: false,
+    };
     // SAFETY: in the child both callers go straight into the walk, which keeps to the rules of `clone` and never
     // returns.
-    unsafe { sys::process::clone(&CloneArgs { flags, cgroup }) }
-        .map_err(|errno| Fault::new(Step::Clone, errno))
+    unsafe { sys::process::clone(&args) }.map_err(|errno| Fault::new(Step::Clone, errno))
 }
 
 /// The channel: our end, and the child's, whose number stays clear of the standard streams.

@@ -1,16 +1,17 @@
 //! A process on its way to its program.
 
-use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sys::process::Namespace;
 
-use super::Spawned;
+use super::{Spawned, users};
 use crate::fault::{Fault, Step};
-use crate::plan::{IdMap, Plan};
+use crate::plan::Plan;
 use crate::walk::{self, Message};
+
+/// Takes the listener of a process's filter, with the process's number.
+pub type HandOver<'a> = &'a mut dyn FnMut(i32, OwnedFd) -> Result<(), Errno>;
 
 /// A process on its way to its program; after [`super::begin`] it waits in its namespaces until it is told to go on.
 /// Dropped, it is killed and waited for.
@@ -33,6 +34,23 @@ impl Pending {
             channel,
             gated,
             console: None,
+        }
+    }
+
+    /// The process that `maker`, a child, makes in its own place.
+    pub(super) fn of_sibling(
+        maker: &OwnedFd,
+        channel: OwnedFd,
+        gated: bool,
+    ) -> Result<Self, Fault> {
+        let at = |errno| Fault::new(Step::Channel, errno);
+        let said = walk::receive(channel.as_fd(), true);
+        // It has ended, or does at once.
+        sys::process::wait(maker.as_fd(), true).map_err(at)?;
+        match said.map_err(at)? {
+            Message::Sibling(pid, pidfd) => Ok(Self::new(pid, pidfd, channel, gated)),
+            Message::Fault(fault) => Err(fault),
+            _ => Err(at(Errno::PROTO)),
         }
     }
 
@@ -65,26 +83,48 @@ impl Pending {
             // What cannot be raised is found when the limits are set.
             let _ = sys::process::raise_hard_limit(self.pid, limit.resource, limit.hard);
         }
-        let write = || -> Result<(), Errno> {
-            let procfs = sys::mount::private_procfs()?;
-            for (name, map) in [("uid_map", &plan.uid_map), ("gid_map", &plan.gid_map)] {
-                let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-                let path = format!("{}/{name}", self.pid);
-                let file = rustix::fs::openat(&procfs, path, flags, Mode::empty())?;
-                // The kernel takes the whole map in one call.
-                rustix::io::write(file, lines(map).as_bytes())?;
+        if plan.unprivileged {
+            return users::write_maps_unprivileged(self.pid, &plan.uid_map, &plan.gid_map)
+                .map_err(|failure| Fault::indexed(Step::IdMaps, failure.helper, failure.errno));
+        }
+        users::write_maps(self.pid, &plan.uid_map, &plan.gid_map)
+            .map_err(|errno| Fault::new(Step::IdMaps, errno))
+    }
+
+    /// Lets the process go on as far as its mounts and returns when they are made, for a plan that shows its root
+    /// ([`Plan::shown_at`]). It waits then.
+    ///
+    /// # Errors
+    /// What stopped it.
+    pub fn await_mounts(&mut self) -> Result<(), Fault> {
+        let at = |errno| Fault::new(Step::Channel, errno);
+        self.open_gate().map_err(at)?;
+        match walk::receive(self.channel.as_fd(), true).map_err(at)? {
+            Message::Mounted => {
+                self.gated = true;
+                Ok(())
             }
-            Ok(())
-        };
-        write().map_err(|errno| Fault::new(Step::IdMaps, errno))
+            Message::Fault(fault) => Err(fault),
+            _ => Err(at(Errno::PROTO)),
+        }
     }
 
     /// Lets the process go on and returns when it runs its program, or waits at its gate.
     ///
     /// # Errors
     /// What stopped it; it is gone and waited for then.
-    pub fn proceed(mut self) -> Result<Spawned, Fault> {
-        self.advance(true)?
+    pub fn proceed(self) -> Result<Spawned, Fault> {
+        // Nobody answers: what asks fails.
+        self.proceed_with(&mut |_, _| Ok(()))
+    }
+
+    /// As [`Pending::proceed`], for a process whose filter has a listener: `hand_over` gets it, with the process's
+    /// number. The process may wait for answers meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Pending::proceed`], and what `hand_over` returns; the process is gone then too.
+    pub fn proceed_with(mut self, hand_over: HandOver<'_>) -> Result<Spawned, Fault> {
+        self.advance(true, hand_over)?
             .ok_or(Fault::new(Step::Channel, Errno::AGAIN))
     }
 
@@ -94,16 +134,25 @@ impl Pending {
     /// # Errors
     /// What stopped it; it is to be dropped then.
     pub fn poll(&mut self) -> Result<Option<Spawned>, Fault> {
-        self.advance(false)
+        self.advance(false, &mut |_, _| Ok(()))
     }
 
-    fn advance(&mut self, block: bool) -> Result<Option<Spawned>, Fault> {
+    fn advance(&mut self, block: bool, hand_over: HandOver<'_>) -> Result<Option<Spawned>, Fault> {
         let at = |errno| Fault::new(Step::Channel, errno);
         self.open_gate().map_err(at)?;
         loop {
             match walk::receive(self.channel.as_fd(), block) {
                 Ok(Message::Terminal(terminal)) => self.console = Some(terminal),
+                Ok(Message::Listener(listener)) => {
+                    hand_over(self.pid, listener)
+                        .map_err(|errno| Fault::new(Step::Seccomp, errno))?;
+                }
+                Ok(Message::Sibling(..)) => return Err(at(Errno::PROTO)),
                 Ok(Message::Fault(fault)) => return Err(fault),
+                Ok(Message::Mounted) => {
+                    self.gated = true;
+                    self.open_gate().map_err(at)?;
+                }
                 Ok(Message::End | Message::Waiting) => break,
                 Err(Errno::AGAIN) if !block => return Ok(None),
                 Err(errno) => return Err(at(errno)),
@@ -143,12 +192,4 @@ impl Drop for Pending {
             let _ = sys::process::wait(pidfd.as_fd(), true);
         }
     }
-}
-
-fn lines(map: &[IdMap]) -> String {
-    map.iter().fold(String::new(), |mut text, line| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{} {} {}", line.inside, line.outside, line.count);
-        text
-    })
 }

@@ -1,15 +1,15 @@
 //! What the caller opens for the walk before there is a child.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use sys::mount;
+use sys::mount::{self, Change};
 
 use super::Stdio;
 use crate::fault::{Fault, Step};
-use crate::plan::{MountKind, NsMode, Plan, RootSource, attr};
+use crate::plan::{MountIdMap, MountKind, NsMode, Plan, RootSource, attr};
 use crate::prepared::Prepared;
 use crate::walk::Supply;
 
@@ -25,6 +25,7 @@ impl<'a> Supply<'a> {
             stdio,
             channel,
             gated: false,
+            joined: false,
         }
     }
 
@@ -38,12 +39,16 @@ impl<'a> Supply<'a> {
     ) -> Result<Self, Fault> {
         let plan = &prepared.plan;
         let mut supply = Self::plain(slots, stdio, channel);
+        if plan.unprivileged {
+            // All of it is opened by the process itself.
+            return Ok(supply);
+        }
         if let Some(RootSource::Path(path)) = &plan.root {
             supply.root =
                 Some(clone_path(path, true).map_err(|errno| Fault::new(Step::RootSource, errno))?);
         }
-        supply.sources = bind_sources(plan)?;
-        if plan.namespaces.user == NsMode::New {
+        supply.sources = bind_sources(plan, slots)?;
+        if plan.namespaces.user != NsMode::Host {
             let at = |errno| Fault::new(Step::Prepare, errno);
             supply.revealed = [
                 Some(mount::private_procfs().map_err(at)?),
@@ -66,12 +71,21 @@ impl<'a> Supply<'a> {
     }
 }
 
-fn bind_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Fault> {
+fn bind_sources(plan: &Plan, slots: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, Fault> {
     let open = |(index, mount): (usize, &crate::plan::MountEntry)| match &mount.kind {
-        MountKind::Bind { source, recursive } => clone_path(source, *recursive)
-            .map(Some)
-            .map_err(|errno| Fault::indexed(Step::MountSource, index as u32, errno)),
-        MountKind::Fs { .. } | MountKind::Detached { .. } => Ok(None),
+        MountKind::Bind {
+            source,
+            recursive,
+            idmap,
+        } => {
+            let at = |step| move |errno| Fault::indexed(step, index as u32, errno);
+            let clone = clone_path(source, *recursive).map_err(at(Step::MountSource))?;
+            if let Some(idmap) = idmap {
+                map_ids(&clone, idmap, slots).map_err(at(Step::MountIds))?;
+            }
+            Ok(Some(clone))
+        }
+        MountKind::Fs { .. } | MountKind::Detached { .. } | MountKind::Remount { .. } => Ok(None),
     };
     if plan
         .mounts
@@ -81,6 +95,18 @@ fn bind_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Fault> {
         return plan.mounts.iter().enumerate().map(open).collect();
     }
     Ok(Vec::new())
+}
+
+/// Shows the files of a clone as other users'. Only the file system's owner may, so that it is done here.
+fn map_ids(clone: &OwnedFd, idmap: &MountIdMap, slots: &[OwnedFd]) -> Result<(), Errno> {
+    let namespace = slots.get(usize::from(idmap.namespace.0));
+    let change = Change {
+        set: attr::ID_MAP,
+        user_namespace: Some(namespace.ok_or(Errno::BADF)?.as_fd()),
+        recursive: idmap.recursive,
+        ..Default::default()
+    };
+    mount::set_attributes(clone.as_fd(), c"", &change)
 }
 
 fn clone_path(path: &str, recursive: bool) -> Result<OwnedFd, Errno> {

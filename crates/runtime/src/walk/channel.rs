@@ -1,7 +1,8 @@
 //! What child and caller say to each other: a SEQPACKET pair that execve closes.
 //!
-//! From the child: its terminal's other side, that it waits at its gate, or a fault; the end of the stream means that the
-//! program runs. To the child: one byte, when its namespaces are ready.
+//! From the child: that its mounts are made, its terminal's other side, that it waits at its gate, or a fault; the end of
+//! the stream means that the program runs. To the child: one byte when its namespaces are ready, and one when whoever
+//! wanted to see its mounts has.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -20,14 +21,27 @@ use crate::fault::{Fault, RECORD, Step};
 const GO: u8 = b'G';
 /// The byte beside a terminal.
 const TERMINAL: u8 = b'T';
+/// The byte beside a process that was made on the child's way, before its number.
+const SIBLING: u8 = b'S';
+/// The byte beside the listener of a filter.
+const LISTENER: u8 = b'L';
 /// The byte that tells that the child waits at its gate.
 const WAITING: u8 = b'W';
+
+/// The byte that tells that all is mounted.
+const MOUNTED: u8 = b'M';
 
 /// Something that the child said.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// The caller's side of the terminal.
     Terminal(OwnedFd),
+    /// The listener of its filter, which it waits for somebody to serve.
+    Listener(OwnedFd),
+    /// The process that goes on in the child's place: its number and its descriptor.
+    Sibling(i32, OwnedFd),
+    /// All is mounted, and it waits for a word.
+    Mounted,
     /// It waits at its gate.
     Waiting,
     /// It stopped.
@@ -64,24 +78,55 @@ pub(super) fn tell_waiting(channel: BorrowedFd<'_>) -> Result<(), Fault> {
         .at(Step::Gate)
 }
 
+/// Tells the caller that all is mounted.
+pub(super) fn tell_mounted(channel: BorrowedFd<'_>) -> Result<(), Fault> {
+    rustix::net::send(channel, &[MOUNTED], SendFlags::NOSIGNAL)
+        .map(drop)
+        .at(Step::Channel)
+}
+
 /// Sends the caller its side of the terminal.
 pub(super) fn send_terminal(
     channel: BorrowedFd<'_>,
     terminal: BorrowedFd<'_>,
 ) -> Result<(), Fault> {
+    send_descriptor(channel, &[TERMINAL], terminal).at(Step::Terminal)
+}
+
+/// Sends the caller the listener of the filter that was just loaded.
+pub(super) fn send_listener(
+    channel: BorrowedFd<'_>,
+    listener: BorrowedFd<'_>,
+) -> Result<(), Fault> {
+    send_descriptor(channel, &[LISTENER], listener).at(Step::Seccomp)
+}
+
+/// Tells the caller of the process that goes on in this one's place.
+pub(super) fn send_sibling(
+    channel: BorrowedFd<'_>,
+    pid: i32,
+    pidfd: BorrowedFd<'_>,
+) -> Result<(), Fault> {
+    let [a, b, c, d] = pid.to_le_bytes();
+    send_descriptor(channel, &[SIBLING, a, b, c, d], pidfd).at(Step::Channel)
+}
+
+fn send_descriptor(
+    channel: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let terminals = [terminal];
-    ancillary.push(SendAncillaryMessage::ScmRights(&terminals));
-    let byte = [TERMINAL];
+    let descriptors = [descriptor];
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
     rustix::net::sendmsg(
         channel,
-        &[IoSlice::new(&byte)],
+        &[IoSlice::new(bytes)],
         &mut ancillary,
         SendFlags::NOSIGNAL,
     )
     .map(drop)
-    .at(Step::Terminal)
 }
 
 /// Whether the caller has closed its end: it is gone, or this process is no longer wanted.
@@ -127,8 +172,14 @@ pub(crate) fn receive(channel: BorrowedFd<'_>, block: bool) -> Result<Message, E
         .and_then(|mut descriptors| descriptors.next());
     match (bytes.get(..received).unwrap_or_default(), descriptor) {
         ([], _) => Ok(Message::End),
+        ([MOUNTED], None) => Ok(Message::Mounted),
         ([WAITING], None) => Ok(Message::Waiting),
         ([TERMINAL], Some(descriptor)) => Ok(Message::Terminal(descriptor)),
+        ([SIBLING, a, b, c, d], Some(descriptor)) => Ok(Message::Sibling(
+            i32::from_le_bytes([*a, *b, *c, *d]),
+            descriptor,
+        )),
+        ([LISTENER], Some(descriptor)) => Ok(Message::Listener(descriptor)),
         (record, _) => Fault::from_record(record)
             .map(Message::Fault)
             .ok_or(Errno::PROTO),

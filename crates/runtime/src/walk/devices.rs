@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use super::{At, Walk, place};
@@ -28,9 +28,16 @@ impl Walk<'_> {
 
     /// Mounts the caller's node onto an empty file.
     fn bind_device(&self, prepared: &Prepared, index: usize, device: &Device) -> Result<(), Errno> {
-        let source = match device.bind {
-            Some(slot) => self.supply.slot(slot)?,
-            None => self
+        let place = prepared.device_places.get(index).ok_or(Errno::INVAL)?;
+        let mut opened = None;
+        if prepared.plan.unprivileged && device.bind.is_none() {
+            // Until the root changes, the caller's node is at the same path.
+            opened = Some(sys::mount::clone_tree(CWD, &place.path, false)?);
+        }
+        let source = match (device.bind, &opened) {
+            (_, Some(opened)) => opened.as_fd(),
+            (Some(slot), _) => self.supply.slot(slot)?,
+            (None, None) => self
                 .supply
                 .nodes
                 .get(index)
@@ -38,7 +45,6 @@ impl Walk<'_> {
                 .map(AsFd::as_fd)
                 .ok_or(Errno::BADF)?,
         };
-        let place = prepared.device_places.get(index).ok_or(Errno::INVAL)?;
         let target = place::find_or_make(self.root()?, place, TargetKind::File)?;
         sys::mount::attach(source, target.as_fd())
     }

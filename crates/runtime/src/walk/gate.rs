@@ -36,7 +36,7 @@ impl Walk<'_> {
             }
         }
         self.passed_gate = true;
-        if self.process.no_new_privs {
+        if self.waits_without_filter() {
             return self.load_filter();
         }
         Ok(())

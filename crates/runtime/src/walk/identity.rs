@@ -17,7 +17,7 @@ impl Walk<'_> {
     /// The order: the bounding set needs CAP_SETPCAP, groups and user CAP_SETGID and CAP_SETUID, the filter (without
     /// no_new_privs) CAP_SYS_ADMIN; the filter is last but for what has to follow it, since it need not allow any of
     /// this. The signal at the parent's end is asked for after the last change that cancels it.
-    pub(super) fn take_identity(&self) -> Result<(), Fault> {
+    pub(super) fn take_identity(&self, unprivileged: bool) -> Result<(), Fault> {
         // From here on the process becomes one that its equals in the container may look into and take descriptors from:
         // only the channel is left to them. Nothing below uses another, and a fault's way leads through no destructor.
         let gate = self.gate().at(Step::Cleanup)?;
@@ -25,7 +25,8 @@ impl Walk<'_> {
         process::close_all_but(3 + u32::from(self.process.preserved), keep).at(Step::Cleanup)?;
         let caps = self.process.caps;
         drop_bounding(caps.bounding)?;
-        process::set_groups(&self.process.groups).at(Step::Groups)?;
+        self.set_groups(&self.process.groups, unprivileged)
+            .at(Step::Groups)?;
         process::set_group(self.process.gid).at(Step::Group)?;
         if self.process.uid != 0 {
             process::set_keep_capabilities().at(Step::Capabilities)?;
@@ -52,26 +53,48 @@ impl Walk<'_> {
             process::set_no_new_privileges().at(Step::NoNewPrivileges)?;
             self.set_capabilities()?;
             // Behind a gate it is loaded when the process is let through, for it need not allow to wait.
-            return match self.process.gate {
-                Some(_) => Ok(()),
-                None => self.load_filter(),
+            return match self.waits_without_filter() {
+                true => Ok(()),
+                false => self.load_filter(),
             };
         }
         self.load_filter()?;
         self.set_capabilities()
     }
 
+    /// Sets the groups. Those of a caller without rights stay where the kernel does not let it give them up.
+    pub(super) fn set_groups(&self, groups: &[u32], unprivileged: bool) -> Result<(), Errno> {
+        match process::set_groups(groups) {
+            Err(Errno::PERM) if unprivileged && groups.is_empty() => Ok(()),
+            other => other,
+        }
+    }
+
     fn has_filter(&self) -> bool {
         self.process.seccomp.is_some()
+    }
+
+    /// Whether the filter is loaded when the process has been let through its gate. One with a listener is not: it goes
+    /// to whoever makes the process.
+    pub(super) fn waits_without_filter(&self) -> bool {
+        let listens = self.process.seccomp.as_ref().is_some_and(|seccomp| {
+            u64::from(seccomp.flags) & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0
+        });
+        self.process.gate.is_some() && self.process.no_new_privs && !listens
     }
 
     pub(super) fn load_filter(&self) -> Result<(), Fault> {
         let Some(seccomp) = &self.process.seccomp else {
             return Ok(());
         };
-        process::load_filter(&self.program.filter, seccomp.flags)
-            .map(drop)
-            .at(Step::Seccomp)
+        let listener =
+            process::load_filter(&self.program.filter, seccomp.flags).at(Step::Seccomp)?;
+        if let Some(listener) = listener {
+            channel::send_listener(self.supply.channel.as_fd(), listener.as_fd())?;
+            // Its end at execve is enough: the filter need not allow to close it.
+            std::mem::forget(listener);
+        }
+        Ok(())
     }
 
     fn set_capabilities(&self) -> Result<(), Fault> {

@@ -51,12 +51,13 @@ impl Walk<'_> {
     }
 
     /// Joins a keyring of the container's own, so that the caller's is out of reach. A kernel without keyrings has
-    /// none to protect.
-    pub(super) fn join_keyring(&self) -> Result<(), Fault> {
+    /// none to protect. Where the process is the container's `first`, later ones may join the same.
+    pub(super) fn join_keyring(&self, first: bool) -> Result<(), Fault> {
         let Some(name) = &self.program.keyring else {
             return Ok(());
         };
         match process::join_session_keyring(name) {
+            Ok(serial) if first => process::share_keyring(serial).at(Step::Keyring),
             Ok(_) | Err(Errno::NOSYS) => Ok(()),
             Err(errno) => Err(Fault::new(Step::Keyring, errno)),
         }

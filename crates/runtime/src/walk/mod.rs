@@ -12,6 +12,7 @@ mod gate;
 mod identity;
 mod init;
 mod limits;
+mod links;
 mod mounts;
 mod namespaces;
 mod place;
@@ -24,6 +25,7 @@ mod terminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
+use sys::process::{CloneArgs, Cloned};
 
 use crate::fault::{Fault, Step};
 use crate::plan::{CgroupEntry, FdSlot, NsMode, ProcessPlan};
@@ -51,6 +53,8 @@ pub(crate) struct Supply<'a> {
     pub(crate) channel: OwnedFd,
     /// The child waits for a word before it does anything in its namespaces.
     pub(crate) gated: bool,
+    /// The namespaces that exist already were joined on the child's way.
+    pub(crate) joined: bool,
 }
 
 impl Supply<'_> {
@@ -140,14 +144,80 @@ pub(crate) fn join(prepared: &PreparedExec, supply: &Supply<'_>, target: Borrowe
     channel::fail(supply.channel.as_fd(), fault)
 }
 
+/// Keeps this process on some processors.
+fn run_on(processors: Option<&[u8]>) -> Result<(), Fault> {
+    match processors {
+        Some(set) => sys::process::set_affinity(set).at(Step::Affinity),
+        None => Ok(()),
+    }
+}
+
+/// Joins the namespaces that `prepared` names and makes the container's first process in this one's place.
+pub(crate) fn first_beyond(
+    prepared: &Prepared,
+    supply: &mut Supply<'_>,
+    args: &CloneArgs<'_>,
+) -> ! {
+    let walk = Walk::new(supply, &prepared.plan.process, &prepared.program);
+    let joined = walk
+        .hide_from_others()
+        .and_then(|()| walk.join_for_child(&prepared.plan.namespaces));
+    make_sibling(supply.channel.as_fd(), joined, args);
+    supply.joined = true;
+    first(prepared, supply)
+}
+
+/// Joins a container by its user namespace and makes the further process in this one's place.
+pub(crate) fn join_beyond(
+    prepared: &PreparedExec,
+    supply: &mut Supply<'_>,
+    target: BorrowedFd<'_>,
+    args: &CloneArgs<'_>,
+) -> ! {
+    let walk = Walk::new(supply, &prepared.plan.process, &prepared.program);
+    let joined = walk.join_target_for_child(target, &prepared.plan);
+    make_sibling(supply.channel.as_fd(), joined, args);
+    supply.joined = true;
+    join(prepared, supply, target)
+}
+
+/// Returns in the process that is made; this one tells of it and ends.
+fn make_sibling(channel: BorrowedFd<'_>, joined: Result<(), Fault>, args: &CloneArgs<'_>) {
+    // SAFETY: both processes go on within the walk, which keeps to the rules of `clone`.
+    let made = joined.and_then(|()| unsafe { sys::process::clone(args) }.at(Step::Clone));
+    let told = made.and_then(|made| match made {
+        Cloned::Child => Ok(false),
+        Cloned::Parent { pid, pidfd } => {
+            channel::send_sibling(channel, pid, pidfd.as_fd()).map(|()| true)
+        }
+    });
+    match told {
+        Ok(false) => {}
+        Ok(true) => sys::process::exit(0),
+        Err(fault) => channel::fail(channel, fault),
+    }
+}
+
 /// What a walk returns: only ever a fault.
 enum Never {}
+
+/// What the last steps want to know of a container's first process.
+#[derive(Clone, Copy)]
+struct Beginning {
+    /// Process 1 is ours.
+    init: bool,
+    /// The pid namespace is the container's own.
+    pid_namespace: bool,
+}
 
 impl Walk<'_> {
     /// The steps of a container's first process, in their order. Where the order matters, the reason stands beside.
     fn first(&mut self, prepared: &Prepared) -> Result<Never, Fault> {
         let plan = &prepared.plan;
-        if plan.namespaces.pid != NsMode::New {
+        let seen_by_others =
+            plan.namespaces.pid != NsMode::New || matches!(plan.namespaces.user, NsMode::Join(_));
+        // A caller without rights writes this process's maps, for which it has to look like its own.
+        if seen_by_others && !plan.unprivileged {
             self.hide_from_others()?;
         }
         // The rights to the groups' files are the caller's, and a cgroup namespace begins where the process is.
@@ -155,21 +225,33 @@ impl Walk<'_> {
         if self.supply.gated {
             channel::await_go(self.supply.channel.as_fd())?;
         }
-        self.join_namespaces(&plan.namespaces)?;
+        if seen_by_others && plan.unprivileged {
+            self.hide_from_others()?;
+        }
+        if !self.supply.joined {
+            self.join_namespaces(&plan.namespaces)?;
+        }
+        self.isolate_mounts(prepared)?;
+        // The way to the root's place may be open to the caller's user alone.
+        self.show_root(prepared)?;
         if plan.namespaces.user != NsMode::Host {
             // File systems and mount points are to belong to the container's root.
-            self.become_namespace_root()?;
+            self.become_namespace_root(plan.unprivileged)?;
         }
         self.new_cgroup_namespace(&plan.namespaces)?;
         sys::process::lead_session().at(Step::Session)?;
         rustix::process::umask(rustix::fs::Mode::empty());
-        self.host_names(plan)?;
-        self.isolate_mounts(prepared)?;
         self.make_revealing(prepared)?;
         self.enter_root(prepared)?;
         self.mount_all(prepared)?;
         self.make_devices(prepared)?;
         self.make_links(prepared)?;
+        if plan.shown_at.is_some() {
+            channel::tell_mounted(self.supply.channel.as_fd())?;
+            channel::await_go(self.supply.channel.as_fd())?;
+            self.change_root(prepared)?;
+        }
+        self.host_names(plan)?;
         if plan.terminal {
             self.open_terminal(plan.console_size)?;
             if plan.console_bind {
@@ -187,14 +269,24 @@ impl Walk<'_> {
         // The working folder may have to be made: before the root becomes read-only.
         self.enter_working_folder()?;
         self.finish_read_only(prepared)?;
-        self.finish(plan.init, plan.namespaces.pid == NsMode::New)
+        self.finish(
+            plan.unprivileged,
+            Some(Beginning {
+                init: plan.init,
+                pid_namespace: plan.namespaces.pid == NsMode::New,
+            }),
+        )
     }
 
     /// The steps of a process that joins.
     fn join(&mut self, prepared: &PreparedExec, target: BorrowedFd<'_>) -> Result<Never, Fault> {
         let plan = &prepared.plan;
+        let [before, after] = &plan.affinity;
+        run_on(before.as_deref())?;
         self.enter_cgroups(&plan.cgroup)?;
-        if self.process.oom_score_adj.is_some() {
+        // Entering a group may have changed it.
+        run_on(after.as_deref())?;
+        if self.process.oom_score_adj.is_some() || !self.program.labels.is_empty() {
             // The container's own /proc may be anything, the caller's is not. A mount of its own would have to end
             // here too, and the end of one waits for a grace period.
             self.procfs = Some(place::callers_procfs().at(Step::OomScore)?);
@@ -203,9 +295,11 @@ impl Walk<'_> {
         if plan.user_namespace {
             self.raise_limits();
         }
-        self.join_target(target, plan)?;
+        if !self.supply.joined {
+            self.join_target(target, plan)?;
+        }
         if plan.user_namespace {
-            self.become_namespace_root()?;
+            self.become_namespace_root(plan.unprivileged)?;
         }
         sys::process::lead_session().at(Step::Session)?;
         self.root = Some(place::working_root().at(Step::Root)?);
@@ -216,20 +310,25 @@ impl Walk<'_> {
             self.process.umask.unwrap_or(0o022),
         ));
         self.enter_working_folder()?;
-        self.finish(false, false)
+        self.finish(plan.unprivileged, None)
     }
 
-    /// The steps from the finished surroundings to the program.
-    fn finish(&mut self, init: bool, pid_namespace: bool) -> Result<Never, Fault> {
+    /// The steps from the finished surroundings to the program; `beginning` is there for a container's first.
+    fn finish(&mut self, unprivileged: bool, beginning: Option<Beginning>) -> Result<Never, Fault> {
         self.place_streams()?;
         self.set_scheduling()?;
         self.set_limits()?;
-        self.join_keyring()?;
-        self.take_identity()?;
+        self.join_keyring(beginning.is_some())?;
+        self.write_labels()?;
+        self.take_identity(unprivileged)?;
         if self.process.gate.is_some() {
             self.wait_at_gate()?;
         }
-        if init {
+        if let Some(Beginning {
+            init: true,
+            pid_namespace,
+        }) = beginning
+        {
             init::below(self.terminal.is_some(), pid_namespace)?;
         }
         self.execute()

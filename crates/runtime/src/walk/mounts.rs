@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, PROC_SUPER_MAGIC};
+use rustix::fs::{CWD, OFlags, PROC_SUPER_MAGIC};
 use rustix::io::Errno;
 use sys::mount::{self, Change, Context};
 
@@ -45,6 +45,9 @@ impl Walk<'_> {
     }
 
     fn mount_one(&mut self, index: usize, entry: &MountEntry, mount: &Mount) -> Result<(), Fault> {
+        if mount.role == Role::Remount {
+            return self.remount(index, entry, mount);
+        }
         if let Some(filesystem) = &mount.filesystem {
             let ready = mount
                 .revealing
@@ -60,11 +63,17 @@ impl Walk<'_> {
             match mount.role {
                 Role::Proc => self.procfs = Some(made),
                 Role::Devpts => self.devpts = Some(made),
-                Role::Plain => {}
+                Role::Plain | Role::Remount => {}
             }
             return Ok(());
         }
+        let mut opened = None;
+        if let (Some(path), MountKind::Bind { recursive, .. }) = (&mount.source, &entry.kind) {
+            let clone = sys::mount::clone_tree(CWD, path, *recursive);
+            opened = Some(clone.at_index(Step::MountSource, index)?);
+        }
         let source = match &entry.kind {
+            _ if opened.is_some() => opened.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF),
             MountKind::Detached { slot, .. } => self.supply.slot(*slot),
             _ => self
                 .supply
@@ -77,6 +86,17 @@ impl Walk<'_> {
         let source = source.at_index(Step::MountSource, index)?;
         let root = self.root().at(Step::Root)?;
         self.attach(root, index, entry, mount, source)
+    }
+
+    /// Changes what is mounted at a target.
+    fn remount(&self, index: usize, entry: &MountEntry, mount: &Mount) -> Result<(), Fault> {
+        let root = self.root().at(Step::Root)?;
+        let target = mount::place_in(root, &mount.target.path, OFlags::empty())
+            .at_index(Step::MountTarget, index)?;
+        if let Some(filesystem) = &mount.filesystem {
+            reconfigure(filesystem, target.as_fd()).at_index(Step::MountFilesystem, index)?;
+        }
+        change_attributes(entry, mount, target.as_fd()).at_index(Step::MountAttributes, index)
     }
 
     fn attach(
@@ -127,50 +147,61 @@ fn is_procfs(place: BorrowedFd<'_>) -> Result<bool, Errno> {
 /// Makes a new file system and mounts it nowhere.
 fn make(filesystem: &Filesystem, attributes: u64) -> Result<OwnedFd, Errno> {
     let context = Context::open(&filesystem.fstype)?;
+    set_options(&context, filesystem)?;
+    context.create()?;
+    context.mount(attributes)
+}
+
+/// Gives a file system that is mounted other options.
+fn reconfigure(filesystem: &Filesystem, mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    let context = Context::pick(mount)?;
+    set_options(&context, filesystem)?;
+    context.reconfigure()
+}
+
+fn set_options(context: &Context, filesystem: &Filesystem) -> Result<(), Errno> {
     for (key, value) in &filesystem.options {
         match value {
             Some(value) => context.string(key, value)?,
             None => context.flag(key)?,
         }
     }
-    context.create()?;
-    context.mount(attributes)
+    Ok(())
 }
 
-/// Sets a bind mount's attributes (a new file system has them already) and the propagation, in as few calls as the
-/// depths of the two allow.
+/// Sets the attributes of a mount that is not of a new file system (which has them already) and the propagation, in as few
+/// calls as the depths of the two allow.
 fn change_attributes(
     entry: &MountEntry,
     mount: &Mount,
     source: BorrowedFd<'_>,
 ) -> Result<(), Errno> {
     let attrs = entry.attrs;
-    let bind = mount.filesystem.is_none();
-    let mut change = Change {
-        propagation: entry.propagation,
-        recursive: bind,
-        ..Default::default()
-    };
-    if bind && (attrs.set | attrs.clear) != 0 {
-        let flags = Change {
-            set: attrs.set,
-            clear: attrs.clear,
-            recursive: attrs.recursive,
-            ..Default::default()
-        };
-        if attrs.recursive || change.propagation.is_none() {
-            change = Change {
-                propagation: entry.propagation,
-                ..flags
-            };
-        } else {
-            mount::set_attributes(source, c"", &flags)?;
+    let made_here = mount.filesystem.is_some() && mount.role != Role::Remount;
+    let apply = |change: &Change<'_>| {
+        if (change.set | change.clear) == 0 && change.propagation.is_none() {
+            return Ok(());
         }
+        mount::set_attributes(source, c"", change)
+    };
+    if made_here {
+        return apply(&Change {
+            propagation: entry.propagation,
+            ..Default::default()
+        });
     }
-    if (change.set | change.clear) == 0 && change.propagation.is_none() {
-        return Ok(());
-    }
-    mount::set_attributes(source, c"", &change)
+    apply(&Change {
+        set: attrs.set,
+        clear: attrs.clear,
+        ..Default::default()
+    })?;
+    apply(&Change {
+        set: attrs.below_set,
+        clear: attrs.below_clear,
+        propagation: entry.propagation,
+        recursive: true,
+        ..Default::default()
+    })
 }
 
 /// The kernel says EINVAL where one side is a folder and the other is not; ENOTDIR is what people know it by.

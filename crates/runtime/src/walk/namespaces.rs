@@ -2,45 +2,101 @@
 
 use std::os::fd::BorrowedFd;
 
+use rustix::io::Errno;
+
 use super::{At, Walk};
 use crate::fault::{Fault, Step};
 use crate::plan::{ExecPlan, Namespaces, NsMode, Plan};
+
+/// Kinds of namespaces that [`joins`] lists.
+const JOINS: usize = 6;
+
+/// Those that a process joins for itself.
+fn joins(namespaces: &Namespaces) -> [(NsMode, i32); JOINS] {
+    [
+        (namespaces.net, libc::CLONE_NEWNET),
+        (namespaces.ipc, libc::CLONE_NEWIPC),
+        (namespaces.uts, libc::CLONE_NEWUTS),
+        (namespaces.cgroup, libc::CLONE_NEWCGROUP),
+        (namespaces.time, libc::CLONE_NEWTIME),
+        (namespaces.mount, libc::CLONE_NEWNS),
+    ]
+}
 
 impl Walk<'_> {
     /// Joins the namespaces that the plan names. (A pid namespace is entered by the caller, for its children; a user
     /// namespace only by a process that joins all.)
     pub(super) fn join_namespaces(&self, namespaces: &Namespaces) -> Result<(), Fault> {
-        let joins = [
-            (namespaces.net, libc::CLONE_NEWNET),
-            (namespaces.ipc, libc::CLONE_NEWIPC),
-            (namespaces.uts, libc::CLONE_NEWUTS),
-            (namespaces.cgroup, libc::CLONE_NEWCGROUP),
-            (namespaces.time, libc::CLONE_NEWTIME),
-            (namespaces.mount, libc::CLONE_NEWNS),
-        ];
-        for (mode, flag) in joins {
-            if let NsMode::Join(slot) = mode {
-                let namespace = self.supply.slot(slot);
-                namespace
-                    .and_then(|fd| sys::process::setns(fd, flag))
-                    .at_index(Step::JoinNamespace, flag as usize)?;
-            }
+        for (mode, flag) in joins(namespaces) {
+            self.join_one(mode, flag)
+                .at_index(Step::JoinNamespace, flag as usize)?;
+        }
+        Ok(())
+    }
+
+    fn join_one(&self, mode: NsMode, flag: i32) -> Result<(), Errno> {
+        match mode {
+            NsMode::Join(slot) => sys::process::setns(self.supply.slot(slot)?, flag),
+            NsMode::Host | NsMode::New => Ok(()),
+        }
+    }
+
+    /// Joins all namespaces that the plan names, for a process that is made next. Rights over them may be the caller's,
+    /// or those that come with the user namespace: what the first do not reach is tried again with the second.
+    pub(super) fn join_for_child(&self, namespaces: &Namespaces) -> Result<(), Fault> {
+        let mut left = [false; JOINS + 1];
+        let pid = (namespaces.pid, libc::CLONE_NEWPID);
+        let all = || joins(namespaces).into_iter().chain([pid]);
+        for ((mode, flag), left) in all().zip(&mut left) {
+            *left = match self.join_one(mode, flag) {
+                Ok(()) => false,
+                Err(Errno::PERM) if matches!(namespaces.user, NsMode::Join(_)) => true,
+                Err(errno) => {
+                    return Err(Fault::indexed(Step::JoinNamespace, flag as u32, errno));
+                }
+            };
+        }
+        self.join_one(namespaces.user, libc::CLONE_NEWUSER)
+            .at_index(Step::JoinNamespace, libc::CLONE_NEWUSER as usize)?;
+        for ((mode, flag), _) in all().zip(&left).filter(|(_, left)| **left) {
+            self.join_one(mode, flag)
+                .at_index(Step::JoinNamespace, flag as usize)?;
         }
         Ok(())
     }
 
     /// Joins all namespaces of a running process, by its descriptor.
     pub(super) fn join_target(&self, target: BorrowedFd<'_>, plan: &ExecPlan) -> Result<(), Fault> {
+        self.hide_from_others()?;
+        let users = if plan.user_namespace {
+            libc::CLONE_NEWUSER
+        } else {
+            0
+        };
+        self.join_rest(target, plan.time_namespace, users)
+    }
+
+    /// As [`Walk::join_target`], pid namespace included, by a caller who has rights within the user namespace alone.
+    pub(super) fn join_target_for_child(
+        &self,
+        target: BorrowedFd<'_>,
+        plan: &ExecPlan,
+    ) -> Result<(), Fault> {
+        self.hide_from_others()?;
+        sys::process::setns(target, libc::CLONE_NEWUSER)
+            .at_index(Step::JoinNamespace, libc::CLONE_NEWUSER as usize)?;
+        sys::process::setns(target, libc::CLONE_NEWPID).at(Step::PidNamespace)?;
+        self.join_rest(target, plan.time_namespace, 0)
+    }
+
+    fn join_rest(&self, target: BorrowedFd<'_>, time: bool, more: i32) -> Result<(), Fault> {
         let mut flags = libc::CLONE_NEWNET
             | libc::CLONE_NEWIPC
             | libc::CLONE_NEWUTS
             | libc::CLONE_NEWCGROUP
-            | libc::CLONE_NEWNS;
-        self.hide_from_others()?;
-        if plan.user_namespace {
-            flags |= libc::CLONE_NEWUSER;
-        }
-        if plan.time_namespace {
+            | libc::CLONE_NEWNS
+            | more;
+        if time {
             flags |= libc::CLONE_NEWTIME;
         }
         sys::process::setns(target, flags).at(Step::JoinNamespace)
@@ -53,8 +109,8 @@ impl Walk<'_> {
     }
 
     /// Becomes root of the user namespace, where the process may still be nobody.
-    pub(super) fn become_namespace_root(&self) -> Result<(), Fault> {
-        sys::process::set_groups(&[]).at(Step::NamespaceRoot)?;
+    pub(super) fn become_namespace_root(&self, unprivileged: bool) -> Result<(), Fault> {
+        self.set_groups(&[], unprivileged).at(Step::NamespaceRoot)?;
         sys::process::set_group(0).at(Step::NamespaceRoot)?;
         sys::process::set_user(0).at(Step::NamespaceRoot)
     }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs};
 use rustix::io::Errno;
 
+use super::links;
 use crate::plan::TargetKind;
 use crate::prepared::Place;
 
@@ -34,14 +35,19 @@ pub(super) fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>,
     }
 }
 
-/// Opens a place, and makes what is missing of it: folders of mode 0755, at the end what `kind` says.
+/// Opens a place, and makes what is missing of it: folders of mode 0755, at the end what `kind` says. Where a link leads
+/// to what is missing, it is made there.
 pub(super) fn find_or_make(
     root: BorrowedFd<'_>,
     place: &Place,
     kind: TargetKind,
 ) -> Result<OwnedFd, Errno> {
     match sys::mount::place_in(root, &place.path, OFlags::empty()) {
-        Err(Errno::NOENT) => make(root, place, kind, find),
+        Err(Errno::NOENT) => {}
+        other => return other,
+    }
+    match make(root, place, kind, find) {
+        Err(Errno::LOOP) => links::make(root, &place.path, kind),
         other => other,
     }
 }
@@ -68,7 +74,10 @@ pub(super) fn target(
     Ok(Target { place, by_link })
 }
 
-fn find_without_links(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Errno> {
+pub(super) fn find_without_links(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+) -> Result<Option<OwnedFd>, Errno> {
     match sys::mount::place_without_links_in(root, path) {
         Ok(found) => Ok(Some(found)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),

@@ -63,6 +63,21 @@ impl Walk<'_> {
         }
     }
 
+    /// Tells security modules what the process is to be from its execve on.
+    pub(super) fn write_labels(&mut self) -> Result<(), Fault> {
+        let program = self.program;
+        for (index, (file, label)) in program.labels.iter().enumerate() {
+            let procfs = self.procfs().at_index(Step::Label, index)?;
+            let resolve =
+                ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat2(procfs, file, flags, Mode::empty(), resolve)
+                .and_then(|file| rustix::io::write(file, label.to_bytes()))
+                .at_index(Step::Label, index)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn mask_paths(&self, prepared: &Prepared) -> Result<(), Fault> {
         let mut masks = Masks::default();
         for (index, path) in prepared.masked.iter().enumerate() {

@@ -1,15 +1,15 @@
 //! The root mount: put in place of the caller's, which is dropped.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use sys::mount::{self, Change, Propagation};
 
 use super::{At, Walk, place};
 use crate::fault::{Fault, Step};
-use crate::plan::{NsMode, RootSource, attr};
+use crate::plan::{NsMode, RootChange, RootSource, attr};
 use crate::prepared::Prepared;
 
 /// Receives what is mounted elsewhere, and sends nothing there.
@@ -41,6 +41,16 @@ fn mount_of(path: &CStr) -> Result<u64, Errno> {
     rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).map(|found| found.stx_mnt_id)
 }
 
+/// Drops what is mounted below the former root, which a new one covers. What the kernel keeps, since a user namespace
+/// may not look beneath it, stays covered.
+fn leave(former: &OwnedFd, prepared: &Prepared) {
+    if rustix::process::fchdir(former).is_ok() {
+        for place in &prepared.covered {
+            let _ = mount::detach(place);
+        }
+    }
+}
+
 impl Walk<'_> {
     /// Cuts the mounts off from those that they are copies of: what is mounted or unmounted here must not reach those.
     pub(super) fn isolate_mounts(&self, prepared: &Prepared) -> Result<(), Fault> {
@@ -51,28 +61,60 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Makes the plan's root the process's. What is mounted afterwards is resolved within it.
-    pub(super) fn enter_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
-        let plan = &prepared.plan;
-        let source = match &plan.root {
-            None => {
-                self.root = Some(place::working_root().at(Step::Root)?);
-                return Ok(());
+    fn root_source(&self, source: &RootSource) -> Result<BorrowedFd<'_>, Fault> {
+        match source {
+            RootSource::Mount(slot) => self.supply.slot(*slot),
+            RootSource::Path(_) => {
+                let root = self.supply.root.as_ref().map(AsFd::as_fd);
+                root.ok_or(Errno::BADF)
             }
-            Some(RootSource::Mount(slot)) => self.supply.slot(*slot).at(Step::RootSource)?,
-            Some(RootSource::Path(_)) => self
-                .supply
-                .root
-                .as_ref()
-                .map(AsFd::as_fd)
-                .ok_or(Errno::BADF)
-                .at(Step::RootSource)?,
+        }
+        .at(Step::RootSource)
+    }
+
+    /// Mounts the root in the caller's tree first, for a plan that wants it: see [`crate::plan::Plan::shown_at`].
+    pub(super) fn show_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
+        let (Some(path), Some(source)) = (&prepared.shown_at, &prepared.plan.root) else {
+            return Ok(());
+        };
+        let opened = match &prepared.root {
+            Some(root) => Some(mount::clone_tree(CWD, root, true).at(Step::RootSource)?),
+            None => None,
+        };
+        let source = match &opened {
+            Some(opened) => opened.as_fd(),
+            None => self.root_source(source)?,
         };
         mount::set_attributes(source, c"", &SLAVE).at(Step::Isolate)?;
+        mount::attach_at(source, CWD, path).at(Step::Root)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(source, c".", flags, Mode::empty()).at(Step::Root)?;
+        self.root = Some(root);
+        Ok(())
+    }
+
+    /// Makes the plan's root the process's, unless it is shown first. What is mounted afterwards is resolved within it.
+    pub(super) fn enter_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
+        if self.root.is_some() {
+            return Ok(());
+        }
+        let Some(source) = &prepared.plan.root else {
+            self.root = Some(place::working_root().at(Step::Root)?);
+            return Ok(());
+        };
+        let source = self.root_source(source)?;
+        mount::set_attributes(source, c"", &SLAVE).at(Step::Isolate)?;
+        let covers = matches!(prepared.plan.root_change, RootChange::Cover(_));
+        let former = covers.then(place::working_root).transpose();
+        let former = former.at(Step::Root)?;
         mount::attach_at(source, CWD, c"/").at(Step::Root)?;
         rustix::process::fchdir(source).at(Step::Root)?;
         if prepared.birthplace().is_some() {
             // Only an empty root lies beneath, and `..` leads past it: it may stay.
+            rustix::process::chroot(c".").at(Step::Root)?;
+        } else if let Some(former) = former {
+            leave(&former, prepared);
+            rustix::process::fchdir(source).at(Step::Root)?;
             rustix::process::chroot(c".").at(Step::Root)?;
         } else {
             // Stacked upon the old root, the new one changes places with it, and the old one, now on top, is dropped:
@@ -80,8 +122,29 @@ impl Walk<'_> {
             mount::pivot_to_working_folder().at(Step::Root)?;
             drop_former_root().at(Step::Root)?;
         }
+        self.finish_root(prepared)
+    }
+
+    /// Puts the root that was shown in the place of the caller's.
+    pub(super) fn change_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
+        let root = self.root().at(Step::Root)?;
+        rustix::process::fchdir(root).at(Step::Root)?;
+        if let RootChange::Cover(_) = prepared.plan.root_change {
+            let former = place::working_root().at(Step::Root)?;
+            mount::attach_at(root, CWD, c"/").at(Step::Root)?;
+            leave(&former, prepared);
+            rustix::process::fchdir(root).at(Step::Root)?;
+            rustix::process::chroot(c".").at(Step::Root)?;
+        } else {
+            mount::pivot_to_working_folder().at(Step::Root)?;
+            drop_former_root().at(Step::Root)?;
+        }
+        self.finish_root(prepared)
+    }
+
+    fn finish_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
         let root = place::working_root().at(Step::Root)?;
-        if let Some(propagation) = plan.root_propagation {
+        if let Some(propagation) = prepared.plan.root_propagation {
             let change = Change {
                 propagation: Some(propagation),
                 ..Default::default()

@@ -154,11 +154,24 @@ pub fn load_filter(filter: &[FilterInstruction], flags: u32) -> Result<Option<Ow
     Ok(Some(unsafe { OwnedFd::from_raw_fd(answer as i32) }))
 }
 
-/// Creates a session keyring of the given name and joins it, so that the former one is out of reach.
+/// Joins the session keyring of the given name, so that the former one is out of reach. It is a new one unless there is
+/// one of that name that [`share_keyring`] was called for by the same user.
 pub fn join_session_keyring(name: &CStr) -> Result<i32> {
     /// `KEYCTL_JOIN_SESSION_KEYRING`
     const JOIN: i32 = 1;
     // SAFETY: the name ends with a NUL and outlives the call.
     outcome(unsafe { libc::syscall(libc::SYS_keyctl, JOIN, name.as_ptr()) })
         .map(|serial| serial as i32)
+}
+
+/// Lets later processes of the same user join a session keyring that this process has made.
+pub fn share_keyring(serial: i32) -> Result<()> {
+    /// `KEYCTL_SETPERM`
+    const SET_PERMISSIONS: i32 = 5;
+    /// What the kernel gives a new session keyring (all for who possesses it; view, read and link for its owner), and
+    /// the owner's right to search.
+    const SEARCHABLE: u32 = 0x3f1b_0000;
+    // SAFETY: numbers.
+    outcome(unsafe { libc::syscall(libc::SYS_keyctl, SET_PERMISSIONS, serial, SEARCHABLE) })
+        .map(drop)
 }

@@ -87,6 +87,14 @@ pub fn set_scheduler(attributes: SchedulingAttributes) -> Result<()> {
         .map(drop)
 }
 
+/// Keeps the calling thread on the processors of `set`, a bit each (sched_setaffinity(2)). `EINVAL` where none of them is
+/// one that it may run on.
+pub fn set_affinity(set: &[u8]) -> Result<()> {
+    // SAFETY: pointer and length are the slice's; the kernel only reads.
+    outcome(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, set.len(), set.as_ptr()) })
+        .map(drop)
+}
+
 /// Raises the hard limit of another process (or, with 0, the caller) to at least `hard`; the soft limit stays.
 pub fn raise_hard_limit(pid: i32, resource: u32, hard: u64) -> Result<()> {
     let mut limit = libc::rlimit64 {

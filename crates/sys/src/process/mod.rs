@@ -48,6 +48,8 @@ pub struct CloneArgs<'a> {
     pub flags: u64,
     /// A cgroup v2 folder in which the child begins.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The child's parent is the caller's: the two are siblings.
+    pub sibling: bool,
 }
 
 /// In which of the two processes [`clone`] returned.
@@ -86,7 +88,12 @@ pub unsafe fn clone(args: &CloneArgs<'_>) -> Result<Cloned> {
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = flags;
     arguments.pidfd = (&raw mut pidfd) as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    if args.sibling {
+        // It ends with the signal that the caller ends with.
+        arguments.flags |= libc::CLONE_PARENT as u64;
+    } else {
+        arguments.exit_signal = libc::SIGCHLD as u64;
+    }
     arguments.cgroup = cgroup;
     // SAFETY: without CLONE_VM the child runs on its copy of this stack, as after fork; the structure and the
     // pidfd's place outlive the call (clone3(2)). The rest is the caller's promise.

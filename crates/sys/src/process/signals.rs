@@ -65,6 +65,12 @@ pub fn take_signal() -> Result<i32> {
     outcome(answer).map(|signal| signal as i32)
 }
 
+/// Waits for a signal that ends the process or that it handles.
+pub fn pause() {
+    // SAFETY: no arguments. It returns only after a handler, with an error that says so.
+    unsafe { libc::pause() };
+}
+
 /// Sends a signal to a process, or with -1 to all that the caller may reach.
 pub fn kill(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: two numbers.

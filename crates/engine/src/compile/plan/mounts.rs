@@ -84,12 +84,16 @@ pub(super) fn user_mount(mount: OpenMount<'_>, descriptors: &mut Descriptors) ->
         None => MountKind::Bind {
             source: String::new(),
             recursive: true,
+            idmap: None,
         },
     };
-    let attrs = MountAttrs {
-        set: if spec.read_only { attr::READ_ONLY } else { 0 },
-        clear: 0,
-        recursive: !spec.only_top_read_only,
+    let attrs = match (spec.read_only, spec.only_top_read_only) {
+        (false, _) => MountAttrs::default(),
+        (true, true) => MountAttrs::of(attr::READ_ONLY),
+        (true, false) => MountAttrs {
+            below_set: attr::READ_ONLY,
+            ..MountAttrs::default()
+        },
     };
     let create_target = if mount.folder {
         TargetKind::Dir

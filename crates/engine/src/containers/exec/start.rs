@@ -318,7 +318,8 @@ impl Engine {
             &config.user,
             host.group_add.as_deref().unwrap_or_default(),
         )?;
-        let mut process = plan::process(&config, &host, &identity, &self.inner().filters)?;
+        let filters = &self.inner().filters;
+        let mut process = plan::process(&config, &host, &identity, filters, container.id())?;
         process.args = request
             .cmd
             .as_deref()
@@ -333,8 +334,7 @@ impl Engine {
             terminal: request.tty,
             console_size,
             cgroup: CgroupEntry::default(),
-            user_namespace: false,
-            time_namespace: false,
+            ..ExecPlan::default()
         };
         Ok(plan.encode())
     }

@@ -6,18 +6,18 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
+use super::tree::{Descend, Entry, Order, Visitor, walk};
+use super::{Root, Rule, Trail, Xattrs, chown_entry, fd_path};
 use rustix::fs::{
     self, AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid,
 };
 use rustix::io::Errno;
-use sys::beneath::tree::{Descend, Entry, Order, Visitor, walk};
-use sys::beneath::{Root, Rule, Trail, Xattrs, chown_entry, fd_path};
 
 /// Copies all that is in `source`, and the attributes of `source` itself, to the empty folder `target`.
 ///
 /// # Errors
 /// The first that occurs; what was copied by then stays.
-pub(crate) fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+pub fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let links = Links {
         target,
         first: HashMap::new(),
@@ -32,7 +32,10 @@ pub(crate) fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result
 }
 
 /// Gives `target` the owner, mode and times of `stat` and the attributes of `source`; both are open folders.
-pub(crate) fn folder_attributes(
+///
+/// # Errors
+/// The first that occurs.
+pub fn folder_attributes(
     source: BorrowedFd<'_>,
     stat: &Stat,
     target: BorrowedFd<'_>,
