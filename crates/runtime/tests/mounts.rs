@@ -109,16 +109,18 @@ fn links_of_the_image_lead_to_places_in_the_root() {
 }
 
 #[test]
-fn a_target_behind_a_link_that_leads_nowhere_is_refused() {
+fn a_target_behind_a_link_that_leads_to_nothing_is_made_there() {
     let root = root();
-    symlink("/nowhere", root.path().join("lost")).unwrap();
-    let plan = with_mounts(
-        root.path(),
-        "true",
-        vec![fs_mount("/lost", "tmpfs", MountAttrs::default(), &[])],
-    );
+    symlink("/../nowhere/yet", root.path().join("lost")).unwrap();
+    symlink("round", root.path().join("round")).unwrap();
+    let tmpfs = |target| vec![fs_mount(target, "tmpfs", MountAttrs::default(), &[])];
+    let script = "grep -c ' /nowhere/yet/here tmpfs' /proc/mounts";
+    let ended = run(with_mounts(root.path(), script, tmpfs("/lost/here"))).unwrap();
+    assert_eq!(ended.output, "1\n");
+    assert!(root.path().join("nowhere/yet/here").is_dir() && !Path::new("/nowhere").exists());
+    let plan = with_mounts(root.path(), "true", tmpfs("/round"));
     let fault = run(plan.clone()).unwrap_err();
-    let sentence = "error mounting \"tmpfs\" to rootfs at \"/lost\": create mountpoint for /lost mount: too many levels of symbolic links";
+    let sentence = "error mounting \"tmpfs\" to rootfs at \"/round\": create mountpoint for /round mount: too many levels of symbolic links";
     assert_eq!(fault.describe(&plan), sentence);
 }
 
