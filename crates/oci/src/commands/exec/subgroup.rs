@@ -34,8 +34,7 @@ impl<'a> Asked<'a> {
     }
 
     fn is_of(&self, view: &HierarchyView) -> bool {
-        let named =
-            |name: &&str| view.controllers.iter().any(|own| own == name) || view.name == **name;
+        let named = |name: &&str| view.options.iter().any(|own| own == name) || view.name == **name;
         self.controllers.is_empty() || self.controllers.iter().any(named)
     }
 }
@@ -73,7 +72,7 @@ pub(super) fn entry(container: &Container, asked: &[&str]) -> Result<Entry> {
 fn check_controllers(asked: &[Asked<'_>], views: &[HierarchyView]) -> Result<()> {
     let known = |name: &&&str| {
         let mut views = views.iter();
-        views.any(|view| view.name == **name || view.controllers.iter().any(|own| own == **name))
+        views.any(|view| view.name == **name || view.options.iter().any(|own| own == **name))
     };
     let mut names = asked.iter().flat_map(|one| &one.controllers);
     match names.find(|name| !known(name)) {
