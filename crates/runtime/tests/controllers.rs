@@ -212,11 +212,15 @@ fn want_of_memory_is_noticed() {
 #[test]
 fn pressure_is_noticed() {
     let tree = Tree::new("pressure");
-    let limit = Resources {
-        memory: Some(24 * MEGABYTE),
-        memory_swap: Some(24 * MEGABYTE),
-        ..Default::default()
-    };
+    let mut limit = Resources::default();
+    if is_v2(&tree) {
+        // Who has more is held back, and so waits for memory.
+        let high = ("memory.high".to_owned(), (8 * MEGABYTE).to_string());
+        limit.unified = BTreeMap::from([high]);
+    } else {
+        limit.memory = Some(24 * MEGABYTE);
+        limit.memory_swap = Some(24 * MEGABYTE);
+    }
     let group = tree.group("tight", &limit);
     let watch = match group.watch_pressure(Pressure::Low) {
         Err(CgroupError::Unsupported { setting }) => {

@@ -82,8 +82,13 @@ fn rootfs() -> &'static Path {
     })
 }
 
+/// The command. `WHARF_RUNTIME` names it where the one that was built with the tests is not at hand.
 pub(crate) fn program() -> &'static str {
-    env!("CARGO_BIN_EXE_wharf-runtime")
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let named = std::env::var("WHARF_RUNTIME");
+        named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_wharf-runtime").to_owned())
+    })
 }
 
 impl Bundle {
