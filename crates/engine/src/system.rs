@@ -64,7 +64,7 @@ impl Engine {
             ipv4_forwarding: forwarding,
             debug: self.config().debug,
             nfd: std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64),
-            oom_kill_disable: false,
+            oom_kill_disable: support.oom_kill_disable,
             ngoroutines: std::fs::read_dir("/proc/self/task")
                 .map_or(-1, |entries| entries.count() as i64),
             system_time: clock::rfc3339(clock::now()),

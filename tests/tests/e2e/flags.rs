@@ -391,7 +391,7 @@ fn what_is_not_built_is_refused_by_name() {
     Engine::run(|engine| {
         engine.load_busybox();
         for (flag, value, name) in [
-            ("--blkio-weight", "100", "blkio"),
+            ("--cgroup-parent", "/x", "cgroupparent"),
             ("--link", "a:b", "ink"),
             ("--volumes-from", "x", "olumes"),
             ("--gpus", "all", "evice"),

@@ -60,6 +60,123 @@ fn limits_of_groups() {
     });
 }
 
+/// A loop device on an empty file, gone with the value.
+struct Loop(String);
+
+impl Loop {
+    fn new(engine: &Engine) -> Loop {
+        let file = engine.folder().join("disk");
+        std::fs::File::create(&file)
+            .unwrap()
+            .set_len(8 << 20)
+            .unwrap();
+        let losetup = |words: &[&str]| {
+            let mut command = std::process::Command::new("busybox");
+            let output = command.arg("losetup").args(words).output().unwrap();
+            let path = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+            output.status.success().then_some(path)
+        };
+        // Between the two another test may take it.
+        let mut tries = (0..20).filter_map(|_| {
+            let path = losetup(&["-f"]).expect("a free loop device");
+            losetup(&[&path, file.to_str().unwrap()]).map(|_| path)
+        });
+        Loop(tries.next().expect("a loop device"))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let mut command = std::process::Command::new("busybox");
+        command.args(["losetup", "-d", &self.0]).status().unwrap();
+    }
+}
+
+#[test]
+fn disks_have_rates_and_weights() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let disk = Loop::new(engine);
+        let node = format!("{}:/dev/disk", disk.0);
+        let write = "dd if=/dev/zero of=/dev/disk bs=64k count=8 oflag=direct 2>&1 | grep -c '8+0 records out'";
+        let read = "dd if=/dev/disk of=/dev/null bs=64k count=8 iflag=direct 2>&1 | grep -c '8+0 records out'";
+        // Half a megabyte at one a second, and eight requests at sixteen a second; a first piece is free.
+        for (flag, rate, line) in [
+            ("--device-write-bps", "1mb", write),
+            ("--device-read-bps", "1mb", read),
+            ("--device-write-iops", "16", write),
+            ("--device-read-iops", "16", read),
+        ] {
+            let limit = format!("{}:{rate}", disk.0);
+            let start = std::time::Instant::now();
+            shows(engine, &["--device", &node, flag, &limit], line, "1");
+            let both = start.elapsed();
+            assert!(both > Duration::from_millis(600), "{flag}: {both:?}");
+            // Docker's client takes a start that fails with these words for a missing program.
+            let missing = ["run", "--rm", flag, "/dev/nope:1", "busybox", "true"];
+            let done = engine.w(&missing).fails_with(127);
+            assert!(
+                done.stderr.contains("stat /dev/nope: no such file"),
+                "{done:?}"
+            );
+        }
+        refused(engine, &["--blkio-weight", "5"], "10 to 1000");
+        refused(
+            engine,
+            &["--blkio-weight-device", "/dev/null"],
+            "bad format: /dev/null",
+        );
+        let scheduler = format!(
+            "/sys/block/{}/queue/scheduler",
+            disk.0.trim_start_matches("/dev/")
+        );
+        if std::fs::write(scheduler, "bfq").is_err() {
+            return;
+        }
+        let minor = disk.0.trim_start_matches("/dev/loop");
+        let weight = format!("{}:200", disk.0);
+        let flags = ["--blkio-weight", "300", "--blkio-weight-device", &weight];
+        let line =
+            "cd /sys/fs/cgroup; cat blkio/blkio.bfq.weight_device io.bfq.weight 2>/dev/null; true";
+        shows(engine, &flags, line, &format!("default 300\n7:{minor} 200"));
+    });
+}
+
+#[test]
+fn want_of_memory_has_its_rules() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let version = engine.w(&["info", "--format", "{{.CgroupVersion}}"]).ok();
+        let killer = ["-m", "64m", "--oom-kill-disable"];
+        let swap = ["--memory-swappiness", "7"];
+        refused(engine, &["--memory-swappiness", "101"], "range is 0-100");
+        if version.text() == "2" {
+            for (flags, words) in [
+                (&killer[..], "OomKillDisable discarded"),
+                (&swap[..], "Memory swappiness discarded"),
+            ] {
+                let mut args = vec!["create"];
+                args.extend(flags);
+                args.push("busybox");
+                let created = engine.w(&args).ok();
+                assert!(created.stderr.contains(words), "{created:?}");
+                engine.w(&["rm", created.text()]).ok();
+            }
+            return;
+        }
+        let groups = "/sys/fs/cgroup/memory";
+        let line = format!("grep disable {groups}/memory.oom_control");
+        shows(engine, &killer, &line, "oom_kill_disable 1");
+        shows(
+            engine,
+            &swap,
+            &format!("cat {groups}/memory.swappiness"),
+            "7",
+        );
+        shows(engine, &["-m", "64m"], &line, "oom_kill_disable 0");
+    });
+}
+
 #[test]
 fn what_is_kept_of_a_container() {
     Engine::run(|engine| {

@@ -151,6 +151,11 @@ fn sample(flag: &str) -> &'static str {
     match flag {
         "--add-host" => "name:1.2.3.4",
         "--attach" => "stdin",
+        "--blkio-weight-device" => "/dev/a:10",
+        "--device-read-bps"
+        | "--device-read-iops"
+        | "--device-write-bps"
+        | "--device-write-iops" => "/dev/a:1",
         "--dns" => "1.2.3.4",
         "--dns-search" => "example.org",
         "--mount" => "target=/a",

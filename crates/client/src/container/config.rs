@@ -9,7 +9,7 @@ use api_types::{
 
 use super::environment::{self, pairs};
 use super::security::Security;
-use super::{mounts, networks, ports, security, values};
+use super::{disks, mounts, networks, ports, security, values};
 use crate::failure::Failure;
 use crate::number;
 use crate::parse::Parsed;
@@ -193,14 +193,14 @@ fn host_config(
                 ..DeviceRequest::default()
             }]
         }),
-        blkio_weight_device: Some(Vec::new()),
-        blkio_device_read_bps: Some(Vec::new()),
-        blkio_device_write_bps: Some(Vec::new()),
-        blkio_device_read_iops: Some(Vec::new()),
-        blkio_device_write_iops: Some(Vec::new()),
-        // Docker's client says that nothing was asked for by these values.
-        memory_swappiness: Some(-1),
-        oom_kill_disable: Some(false),
+        blkio_weight: parsed.value("blkio-weight", disks::weight)?.unwrap_or(0),
+        blkio_weight_device: Some(parsed.values("blkio-weight-device", disks::device_weight)?),
+        blkio_device_read_bps: Some(parsed.values("device-read-bps", disks::bytes)?),
+        blkio_device_write_bps: Some(parsed.values("device-write-bps", disks::bytes)?),
+        blkio_device_read_iops: Some(parsed.values("device-read-iops", disks::requests)?),
+        blkio_device_write_iops: Some(parsed.values("device-write-iops", disks::requests)?),
+        memory_swappiness: Some(swappiness(parsed)?),
+        oom_kill_disable: Some(parsed.switch("oom-kill-disable")),
         memory_reservation: parsed
             .value("memory-reservation", values::bytes)?
             .unwrap_or(0),
@@ -221,6 +221,17 @@ fn text(parsed: &Parsed, name: &str) -> String {
 
 fn number(parsed: &Parsed, name: &str) -> Result<i64, Failure> {
     Ok(parsed.value(name, number::integer)?.unwrap_or(0))
+}
+
+/// The tendency to swap; -1 says that nothing was asked for.
+fn swappiness(parsed: &Parsed) -> Result<i64, Failure> {
+    let asked = parsed.value("memory-swappiness", number::integer)?;
+    match asked.unwrap_or(-1) {
+        value @ -1..=100 => Ok(value),
+        value => Err(Failure::Invalid(format!(
+            "invalid value: {value}. Valid memory swappiness range is 0-100"
+        ))),
+    }
 }
 
 /// Limits in the order of their names; of several values the last one counts.

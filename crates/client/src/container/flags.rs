@@ -4,7 +4,7 @@
 //! one.
 
 use super::config::Attachments;
-use super::{environment, mounts, networks, values};
+use super::{disks, environment, mounts, networks, values};
 use crate::flag::Flag;
 
 /// Flags that `run` and `create` share.
@@ -24,8 +24,9 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "uint16",
         "Block IO weight, between 10 and 1000",
     )
-    .refused(),
-    Flag::list("blkio-weight-device", "list", "Block IO weight of a device").refused(),
+    .checked(disks::weight_checked),
+    Flag::list("blkio-weight-device", "list", "Block IO weight of a device")
+        .checked(disks::device_weight_checked),
     Flag::list("cap-add", "list", "Add Linux capabilities"),
     Flag::list("cap-drop", "list", "Drop Linux capabilities"),
     Flag::one(
@@ -83,20 +84,22 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Add a rule to the allowed devices",
     )
     .refused(),
-    Flag::list("device-read-bps", "list", "Limit read rate from a device").refused(),
+    Flag::list("device-read-bps", "list", "Limit read rate from a device")
+        .checked(disks::bytes_checked),
     Flag::list(
         "device-read-iops",
         "list",
         "Limit reads a second from a device",
     )
-    .refused(),
-    Flag::list("device-write-bps", "list", "Limit write rate to a device").refused(),
+    .checked(disks::requests_checked),
+    Flag::list("device-write-bps", "list", "Limit write rate to a device")
+        .checked(disks::bytes_checked),
     Flag::list(
         "device-write-iops",
         "list",
         "Limit writes a second to a device",
     )
-    .refused(),
+    .checked(disks::requests_checked),
     Flag::switch(
         "disable-content-trust",
         "Skip image verification: there is none",
@@ -217,8 +220,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "memory-swappiness",
         "int",
         "Tune container memory swappiness (0 to 100)",
-    )
-    .refused(),
+    ),
     Flag::list(
         "mount",
         "mount",
@@ -240,7 +242,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "no-healthcheck",
         "Disable any container-specified HEALTHCHECK",
     ),
-    Flag::switch("oom-kill-disable", "Disable OOM Killer").refused(),
+    Flag::switch("oom-kill-disable", "Disable OOM Killer"),
     Flag::one(
         "oom-score-adj",
         "int",

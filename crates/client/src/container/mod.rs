@@ -3,6 +3,7 @@
 pub(crate) mod attachment;
 mod config;
 pub(crate) mod create;
+mod disks;
 mod environment;
 pub(crate) mod flags;
 pub(crate) mod mounts;

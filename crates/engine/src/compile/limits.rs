@@ -1,6 +1,7 @@
 //! Memory, processors and process counts: docker's validation.
 
 use api_types::HostConfig;
+use runtime::cgroup::Support;
 
 use crate::outcome::{EngineError, Result};
 
@@ -65,6 +66,49 @@ pub(crate) fn check(host: &mut HostConfig, processors: usize, online: &str) -> R
     Ok(())
 }
 
+/// Whether a request asks for limits that not every host has.
+pub(crate) fn asks_what_is_rare(host: &HostConfig) -> bool {
+    let any = |list: &Option<Vec<api_types::ThrottleDevice>>| {
+        list.as_ref().is_some_and(|list| !list.is_empty())
+    };
+    host.memory_swappiness.is_some()
+        || host.oom_kill_disable == Some(true)
+        || host.blkio_weight != 0
+        || host
+            .blkio_weight_device
+            .as_ref()
+            .is_some_and(|list| !list.is_empty())
+        || any(&host.blkio_device_read_bps)
+        || any(&host.blkio_device_write_bps)
+        || any(&host.blkio_device_read_iops)
+        || any(&host.blkio_device_write_iops)
+}
+
+/// Takes back limits that this host has not, and says so in docker's words.
+pub(crate) fn step_back(host: &mut HostConfig, support: &Support) -> Vec<String> {
+    let mut told = Vec::new();
+    if host.memory_swappiness.is_some() && !support.swappiness {
+        host.memory_swappiness = None;
+        told.push("Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.".to_owned());
+    }
+    if host.oom_kill_disable == Some(true) {
+        if !support.oom_kill_disable {
+            host.oom_kill_disable = None;
+            told.push(
+                "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned(),
+            );
+        } else if host.memory == 0 {
+            told.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".to_owned());
+        }
+    }
+    told.extend(super::block_io::step_back(
+        host,
+        support.blkio_weight,
+        support.blkio_rate,
+    ));
+    told
+}
+
 /// The list of the host's memory nodes; kernels that know of one alone do not tell.
 fn memory_nodes() -> String {
     ["has_memory", "online"]
@@ -97,6 +141,13 @@ fn memory(host: &mut HostConfig) -> Result<()> {
         return refuse(
             "Minimum memory limit can not be less than memory reservation limit, see usage",
         );
+    }
+    if let Some(swappiness) = host.memory_swappiness
+        && !(0..=100).contains(&swappiness)
+    {
+        return refuse(&format!(
+            "invalid value: {swappiness}, valid memory swappiness range is 0-100"
+        ));
     }
     if host.memory > 0 && host.memory_swap == 0 {
         host.memory_swap = host.memory.saturating_mul(2);

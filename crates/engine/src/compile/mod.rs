@@ -3,6 +3,7 @@
 //! The first three steps are pure and happen at create; [`check`] is their order. The plan is made at each start,
 //! because users are looked up in the container's own files and sources are opened by descriptor.
 
+pub(crate) mod block_io;
 pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod keys;
@@ -63,6 +64,7 @@ pub(crate) fn check_on(
     refuse::check(config, host, networking)?;
     check_config(config)?;
     limits::check(host, facts.processors, facts.online)?;
+    block_io::check(host)?;
     policy::check_restart(host)?;
     policy::logging(host, facts.log_driver, facts.log_options)?;
     security::capabilities(host)?;

@@ -22,7 +22,6 @@ pub(crate) fn check(
     let asked = container
         .into_iter()
         .chain(host_fields(host))
-        .chain(device_fields(host))
         .chain(resource_fields(host))
         .chain(endpoint_fields(networking))
         .find(|(_, asked)| *asked);
@@ -39,7 +38,7 @@ fn given<T>(list: &Option<Vec<T>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
-fn host_fields(host: &HostConfig) -> [Asked; 7] {
+fn host_fields(host: &HostConfig) -> [Asked; 8] {
     [
         (
             "HostConfig.VolumeDriver",
@@ -51,37 +50,11 @@ fn host_fields(host: &HostConfig) -> [Asked; 7] {
         ("HostConfig.Links", given(&host.links)),
         ("HostConfig.StorageOpt", !host.storage_opt.is_empty()),
         ("HostConfig.CgroupParent", !host.cgroup_parent.is_empty()),
-    ]
-}
-
-fn device_fields(host: &HostConfig) -> [Asked; 7] {
-    [
-        ("HostConfig.BlkioWeight", host.blkio_weight != 0),
-        (
-            "HostConfig.BlkioWeightDevice",
-            given(&host.blkio_weight_device),
-        ),
-        (
-            "HostConfig.BlkioDeviceReadBps",
-            given(&host.blkio_device_read_bps),
-        ),
-        (
-            "HostConfig.BlkioDeviceWriteBps",
-            given(&host.blkio_device_write_bps),
-        ),
-        (
-            "HostConfig.BlkioDeviceReadIOps",
-            given(&host.blkio_device_read_iops),
-        ),
-        (
-            "HostConfig.BlkioDeviceWriteIOps",
-            given(&host.blkio_device_write_iops),
-        ),
         ("HostConfig.DeviceRequests", given(&host.device_requests)),
     ]
 }
 
-fn resource_fields(host: &HostConfig) -> [Asked; 10] {
+fn resource_fields(host: &HostConfig) -> [Asked; 8] {
     [
         (
             "HostConfig.CpuRealtimePeriod",
@@ -93,14 +66,6 @@ fn resource_fields(host: &HostConfig) -> [Asked; 10] {
         ),
         ("HostConfig.KernelMemory", host.kernel_memory != 0),
         ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
-        (
-            "HostConfig.MemorySwappiness",
-            host.memory_swappiness.is_some_and(|value| value != -1),
-        ),
-        (
-            "HostConfig.OomKillDisable",
-            host.oom_kill_disable == Some(true),
-        ),
         ("HostConfig.CpuCount", host.cpu_count != 0),
         ("HostConfig.CpuPercent", host.cpu_percent != 0),
         ("HostConfig.IOMaximumIOps", host.io_maximum_iops != 0),
@@ -239,10 +204,10 @@ mod tests {
         );
         assert_eq!(
             refused(HostConfig {
-                blkio_weight: 10,
+                kernel_memory: 10,
                 ..base()
             }),
-            "HostConfig.BlkioWeight is not supported by wharf"
+            "HostConfig.KernelMemory is not supported by wharf"
         );
         assert_eq!(
             refused(HostConfig {

@@ -175,7 +175,7 @@ impl Engine {
         modes::normalise(&mut host);
         // Docker writes it down where the kernel could switch its killer off, which version 2 can not.
         let killer = self.inner().groups.layout().version() == 1;
-        host.oom_kill_disable = killer.then_some(false);
+        host.oom_kill_disable = killer.then(|| host.oom_kill_disable == Some(true));
         if host.runtime.is_empty() {
             host.runtime = "runc".to_owned();
         }
@@ -258,10 +258,12 @@ impl Engine {
     /// Steps back from what this host can not do and nobody needs, in docker's words.
     fn step_back(&self, modes: &Modes, host: &mut HostConfig) -> Vec<String> {
         let mut warnings = Vec::new();
-        if host.memory > 0
-            && host.memory_swap != -1
-            && !self.inner().groups.layout().support().swap_limit
-        {
+        let layout = self.inner().groups.layout();
+        // What a host can do is asked of its files, so only where a request wants to know.
+        if compile::limits::asks_what_is_rare(host) {
+            warnings = compile::limits::step_back(host, &layout.support());
+        }
+        if host.memory > 0 && host.memory_swap != -1 && !layout.support().swap_limit {
             host.memory_swap = -1;
             warnings.push("Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.".to_owned());
         }

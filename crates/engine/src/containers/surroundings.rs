@@ -218,12 +218,15 @@ impl Engine {
             memory: set(host.memory),
             memory_swap: set(host.memory_swap),
             memory_reservation: set(host.memory_reservation),
+            memory_swappiness: host.memory_swappiness.map(i64::unsigned_abs),
+            oom_kill_disable: host.oom_kill_disable.filter(|disable| *disable),
             cpu_shares: set(host.cpu_shares).map(i64::unsigned_abs),
             cpu_quota: quota,
             cpu_period: period.or_else(|| quota.map(|_| limits::CFS_PERIOD.unsigned_abs())),
             cpuset_cpus: (!host.cpuset_cpus.is_empty()).then(|| host.cpuset_cpus.clone()),
             cpuset_mems: (!host.cpuset_mems.is_empty()).then(|| host.cpuset_mems.clone()),
             pids_max: host.pids_limit,
+            block_io: crate::compile::block_io::compile(host)?,
             devices,
             ..Default::default()
         })

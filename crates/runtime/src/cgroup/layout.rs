@@ -197,6 +197,10 @@ pub struct Support {
     pub freezer: bool,
     /// Device rules.
     pub devices: bool,
+    /// Weights of block devices, for those whose scheduler knows of them.
+    pub blkio_weight: bool,
+    /// Rates of block devices.
+    pub blkio_rate: bool,
 }
 
 impl Layout {
@@ -353,6 +357,12 @@ impl Layout {
             pids_limit: has(Controller::Pids),
             freezer: has(Controller::Freezer),
             devices: has(Controller::Devices),
+            // A top has no weight of its own: the scheduler's other files tell. Version 2 has a weight by its controller.
+            blkio_weight: v1_file(Controller::Blkio, "blkio.bfq.io_service_bytes")
+                || v1_file(Controller::Blkio, "blkio.weight")
+                || unified(Controller::Blkio),
+            blkio_rate: v1_file(Controller::Blkio, "blkio.throttle.read_bps_device")
+                || unified(Controller::Blkio),
         }
     }
 }
