@@ -9,8 +9,7 @@ use crate::error::ImageError;
 
 /// The largest manifest or index that is read, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
-/// The most layers an image may have.
-pub const MAX_LAYERS: usize = 128;
+pub use types::MAX_LAYERS;
 /// The most entries an index may have.
 pub const MAX_INDEX_ENTRIES: usize = 1024;
 

@@ -865,7 +865,7 @@ async fn images_with_too_many_layers_are_refused() {
     let fake = Fake::start(move |_| http("200 OK", &[], manifest.as_bytes()));
     assert_eq!(
         refused(&hasty(), request(&fake.reference("x"))).await,
-        "max depth exceeded: the image has 129 layers, at most 128 are possible"
+        "max depth exceeded: the image has 129 layers, at most 127 are possible"
     );
 }
 

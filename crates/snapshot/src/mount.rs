@@ -28,9 +28,7 @@ use sys::mount::{Change, Propagation, attr, clone_tree, set_attributes};
 use crate::SnapshotError;
 use crate::store::{CONTENT, LayerStore};
 
-/// The most layers of an image that are mounted, beside the init layer: the limit that other engines have, so images
-/// with more do not exist.
-pub const MAX_LAYERS: usize = 127;
+pub use types::MAX_LAYERS;
 
 /// A container's own folders.
 pub(crate) const UPPER: &str = "upper";

@@ -19,3 +19,8 @@ pub use id::{ContainerId, IdError, InstanceId};
 pub use name::{CONTAINER_NAME_RULE, valid_container_name, valid_volume_name};
 pub use platform::{Platform, PlatformError};
 pub use reference::{DEFAULT_DOMAIN, DEFAULT_TAG, Reference, ReferenceError};
+
+/// The most layers of an image, and the most that are mounted for a container, beside the layer of its mount points:
+/// what overlayfs takes in every form of its options, and what other engines build. An image with more is refused
+/// before its layers are fetched.
+pub const MAX_LAYERS: usize = 127;

@@ -54,7 +54,7 @@ fn limits_are_kept() {
     let error = parse(text.as_bytes(), None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "max depth exceeded: the image has 129 layers, at most 128 are possible"
+        "max depth exceeded: the image has 128 layers, at most 127 are possible"
     );
     let entries = vec![descriptor(2, ""); MAX_INDEX_ENTRIES + 1].join(",");
     let error = parse(format!("{{\"manifests\":[{entries}]}}").as_bytes(), None).unwrap_err();

@@ -3,6 +3,7 @@
 mod archives;
 mod credentials;
 mod faults;
+mod limits;
 mod proxy;
 mod resume;
 mod server;
