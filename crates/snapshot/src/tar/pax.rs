@@ -31,6 +31,7 @@ pub(super) struct SparseRecords {
     pub(super) numbers: Option<Vec<u64>>,
 }
 
+const SPARSE: &[u8] = b"GNU.sparse.";
 const XATTR: &[u8] = b"SCHILY.xattr.";
 const LIBARCHIVE_XATTR: &[u8] = b"LIBARCHIVE.xattr.";
 
@@ -43,112 +44,48 @@ impl Records {
                 at,
                 reason: "a record is malformed",
             })?;
-            records.apply(key, value, at)?;
+            records.apply(key, Value { bytes: value, at })?;
             bytes = rest;
         }
         Ok(records)
     }
 
-    fn apply(&mut self, key: &[u8], value: &[u8], at: u64) -> Result<(), TarError> {
-        let text = || -> Result<Option<Vec<u8>>, TarError> {
-            if value.contains(&0) {
-                return Err(TarError::Extended {
-                    at,
-                    reason: "a name contains a NUL byte",
-                });
-            }
-            // An empty value takes an earlier record back.
-            Ok((!value.is_empty()).then(|| value.to_vec()))
-        };
-        let number = |field| decimal(value).ok_or(TarError::Number { at, field });
-        let id = |field| {
-            decimal(value)
-                .and_then(|id| u32::try_from(id).ok())
-                .ok_or(TarError::Number { at, field })
-        };
-        let absent = value.is_empty();
+    fn apply(&mut self, key: &[u8], value: Value<'_>) -> Result<(), TarError> {
         match key {
-            b"path" => self.path = text()?,
-            b"linkpath" => self.link = text()?,
-            b"size" => {
-                self.size = if absent {
-                    None
-                } else {
-                    Some(number("the size")?)
-                }
-            }
-            b"uid" => {
-                self.uid = if absent {
-                    None
-                } else {
-                    Some(id("the user id")?)
-                }
-            }
-            b"gid" => {
-                self.gid = if absent {
-                    None
-                } else {
-                    Some(id("the group id")?)
-                }
-            }
+            b"path" => self.path = value.name()?,
+            b"linkpath" => self.link = value.name()?,
+            b"size" => self.size = value.unless_empty(|value| value.number("the size"))?,
+            b"uid" => self.uid = value.unless_empty(|value| value.id("the user id"))?,
+            b"gid" => self.gid = value.unless_empty(|value| value.id("the group id"))?,
             b"SCHILY.devmajor" => {
-                self.major = if absent {
-                    None
-                } else {
-                    Some(id("the device number")?)
-                }
+                self.major = value.unless_empty(|value| value.id("the device number"))?;
             }
             b"SCHILY.devminor" => {
-                self.minor = if absent {
-                    None
-                } else {
-                    Some(id("the device number")?)
-                }
+                self.minor = value.unless_empty(|value| value.id("the device number"))?;
             }
-            b"mtime" if absent => self.mtime = None,
-            b"mtime" => {
-                self.mtime = Some(time(value).ok_or(TarError::Number {
-                    at,
-                    field: "the modification time",
-                })?);
-            }
-            b"GNU.sparse.major" => self.sparse.version_1 = value == b"1",
-            b"GNU.sparse.name" => self.sparse.name = text()?,
-            b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
-                self.sparse.real_size = Some(number("the size of a sparse file")?);
-            }
-            b"GNU.sparse.numblocks" => self.sparse.numbers = Some(Vec::new()),
-            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
-                let number = number("the sparse map")?;
-                let numbers = self.sparse.numbers.get_or_insert_default();
-                if numbers.len() % 2 != usize::from(key == b"GNU.sparse.numbytes") {
-                    return Err(TarError::Sparse {
-                        at,
-                        reason: "offsets and lengths do not take turns",
-                    });
-                }
-                numbers.push(number);
-            }
-            b"GNU.sparse.map" => {
-                let numbers: Option<Vec<u64>> =
-                    value.split(|&byte| byte == b',').map(decimal).collect();
-                self.sparse.numbers = Some(numbers.ok_or(TarError::Number {
-                    at,
-                    field: "the sparse map",
-                })?);
-            }
-            _ if key.starts_with(XATTR) => {
-                self.set_xattr(&key[XATTR.len()..], value.to_vec(), at)?
-            }
-            _ if key.starts_with(LIBARCHIVE_XATTR) => {
-                let reason = "an extended attribute is not in base 64";
-                let value = base64(value).ok_or(TarError::Extended { at, reason })?;
-                self.set_xattr(&percent_decoded(&key[LIBARCHIVE_XATTR.len()..]), value, at)?;
-            }
-            // Access and change times, names of owners, comments, text forms of access lists: not kept by layers.
-            _ => {}
+            b"mtime" => self.mtime = value.unless_empty(|value| value.time())?,
+            _ => match key.strip_prefix(SPARSE) {
+                Some(key) => self.sparse.apply(key, value)?,
+                None => self.apply_xattr(key, value)?,
+            },
         }
         Ok(())
+    }
+
+    /// Attributes in either dialect. Access and change times, names of owners, comments and text forms of access lists
+    /// are not kept by layers.
+    fn apply_xattr(&mut self, key: &[u8], value: Value<'_>) -> Result<(), TarError> {
+        if let Some(name) = key.strip_prefix(XATTR) {
+            return self.set_xattr(name, value.bytes.to_vec(), value.at);
+        }
+        let Some(name) = key.strip_prefix(LIBARCHIVE_XATTR) else {
+            return Ok(());
+        };
+        let content = base64(value.bytes).ok_or(TarError::Extended {
+            at: value.at,
+            reason: "an extended attribute is not in base 64",
+        })?;
+        self.set_xattr(&percent_decoded(name), content, value.at)
     }
 
     fn set_xattr(&mut self, name: &[u8], value: Vec<u8>, at: u64) -> Result<(), TarError> {
@@ -179,6 +116,89 @@ impl Records {
             None => self.xattrs.push((name.to_vec(), value)),
         }
         Ok(())
+    }
+}
+
+impl SparseRecords {
+    /// Reads a record whose key begins with `GNU.sparse.`, which `key` lacks.
+    fn apply(&mut self, key: &[u8], value: Value<'_>) -> Result<(), TarError> {
+        match key {
+            b"major" => self.version_1 = value.bytes == b"1",
+            b"name" => self.name = value.name()?,
+            b"size" | b"realsize" => {
+                self.real_size = Some(value.number("the size of a sparse file")?);
+            }
+            b"numblocks" => self.numbers = Some(Vec::new()),
+            b"offset" => self.add_number(value, 0)?,
+            b"numbytes" => self.add_number(value, 1)?,
+            b"map" => {
+                let numbers = value.bytes.split(|&byte| byte == b',').map(decimal);
+                let numbers: Option<Vec<u64>> = numbers.collect();
+                self.numbers = Some(numbers.ok_or(value.not_a_number("the sparse map"))?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Adds an offset (`turn` 0) or a length (1).
+    fn add_number(&mut self, value: Value<'_>, turn: usize) -> Result<(), TarError> {
+        let number = value.number("the sparse map")?;
+        let numbers = self.numbers.get_or_insert_default();
+        if numbers.len() % 2 != turn {
+            return Err(TarError::Sparse {
+                at: value.at,
+                reason: "offsets and lengths do not take turns",
+            });
+        }
+        numbers.push(number);
+        Ok(())
+    }
+}
+
+/// A record's value, and where its header began.
+#[derive(Clone, Copy)]
+struct Value<'a> {
+    bytes: &'a [u8],
+    at: u64,
+}
+
+impl Value<'_> {
+    /// An empty value takes an earlier record back.
+    fn unless_empty<T>(
+        self,
+        read: impl FnOnce(Self) -> Result<T, TarError>,
+    ) -> Result<Option<T>, TarError> {
+        match self.bytes {
+            [] => Ok(None),
+            _ => read(self).map(Some),
+        }
+    }
+
+    fn name(self) -> Result<Option<Vec<u8>>, TarError> {
+        if self.bytes.contains(&0) {
+            return Err(TarError::Extended {
+                at: self.at,
+                reason: "a name contains a NUL byte",
+            });
+        }
+        self.unless_empty(|value| Ok(value.bytes.to_vec()))
+    }
+
+    fn not_a_number(self, field: &'static str) -> TarError {
+        TarError::Number { at: self.at, field }
+    }
+
+    fn number(self, field: &'static str) -> Result<u64, TarError> {
+        decimal(self.bytes).ok_or(self.not_a_number(field))
+    }
+
+    fn id(self, field: &'static str) -> Result<u32, TarError> {
+        u32::try_from(self.number(field)?).map_err(|_| self.not_a_number(field))
+    }
+
+    fn time(self) -> Result<Time, TarError> {
+        time(self.bytes).ok_or(self.not_a_number("the modification time"))
     }
 }
 
