@@ -30,7 +30,7 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-/// The most files of one registry's folder.
+/// The most certificates of one registry's folder.
 const MAX_FILES: usize = 64;
 
 /// Encrypts a connection to `host`.
@@ -60,13 +60,20 @@ impl Own {
         let mut files: Vec<PathBuf> = match fs::read_dir(folder) {
             Ok(entries) => entries
                 .flatten()
-                .map(|e| e.path())
-                .take(MAX_FILES)
+                .map(|entry| entry.path())
+                .filter(|path| is_certificate(path))
                 .collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(own),
             Err(error) => return Err(format!("cannot list {}: {error}", folder.display())),
         };
         files.sort();
+        if files.len() > MAX_FILES {
+            return Err(format!(
+                "{} holds {} certificates, at most {MAX_FILES} are read",
+                folder.display(),
+                files.len()
+            ));
+        }
         for path in &files {
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("crt") => own.authorities.extend(certificates(path)?),
@@ -81,6 +88,12 @@ impl Own {
         }
         Ok(own)
     }
+}
+
+/// Whether a file of a registry's folder is read for itself; keys are found by their certificates.
+fn is_certificate(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "crt" || extension == "cert")
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -309,6 +322,27 @@ mod tests {
         fs::write(own.join("client.cert"), "").unwrap();
         let no_key = greeting(port, "reg.example", &own, true).await.unwrap_err();
         assert!(no_key.contains("client.key"), "{no_key}");
+    }
+
+    #[test]
+    fn which_files_count_does_not_depend_on_the_folder_s_order() {
+        let temp = tempfile::tempdir().unwrap();
+        let (certificate, _) = certificate(temp.path());
+        let folder = temp.path().join("registry");
+        fs::create_dir(&folder).unwrap();
+        for number in 0..3 * MAX_FILES {
+            fs::write(folder.join(format!("{number}.txt")), "a note").unwrap();
+        }
+        fs::copy(&certificate, folder.join("z.crt")).unwrap();
+        assert_eq!(Own::read(&folder).unwrap().authorities.len(), 1);
+        for number in 0..MAX_FILES {
+            fs::copy(&certificate, folder.join(format!("{number}.crt"))).unwrap();
+        }
+        let told = Own::read(&folder).err().unwrap();
+        assert!(
+            told.ends_with("holds 65 certificates, at most 64 are read"),
+            "{told}"
+        );
     }
 
     #[tokio::test]
