@@ -1,9 +1,15 @@
 //! Compressed streams, told by their first bytes.
 
+mod window;
+
 use std::io::{self, BufReader, Cursor, Read};
 
+pub use window::PacedBy;
+
 const BUFFER: usize = 128 * 1024;
-const LONGEST_MAGIC: usize = 6;
+/// Bytes that tell how a stream is compressed, and how much memory it needs to be read: the
+/// header of Zstandard has 18, and some programs put a frame before it that is to be skipped.
+const START: u64 = 64;
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +47,27 @@ impl Compression {
 /// Reading fails with [`io::ErrorKind::InvalidData`] once more than `limit` bytes have come
 /// out, so that a small stream cannot fill the disk, and on broken or cut streams.
 ///
+/// Blocks: a Zstandard stream with a window above 8 MiB waits until no other of its kind is read.
+///
 /// # Errors
-/// If the first bytes cannot be read, or the compression is one that is not supported.
-pub fn reader<'a, R>(inner: R, limit: u64) -> io::Result<(Box<dyn Read + Send + 'a>, Compression)>
+/// If the first bytes cannot be read, the compression is one that is not supported, or it would
+/// need more than 128 MiB of memory.
+pub fn reader<'a, R>(
+    inner: R,
+    limit: u64,
+    paced_by: PacedBy,
+) -> io::Result<(Box<dyn Read + Send + 'a>, Compression)>
 where
     R: Read + Send + 'a,
 {
     let mut inner = inner;
-    let mut start = Vec::with_capacity(LONGEST_MAGIC);
-    inner
-        .by_ref()
-        .take(LONGEST_MAGIC as u64)
-        .read_to_end(&mut start)?;
+    let mut start = Vec::new();
+    inner.by_ref().take(START).read_to_end(&mut start)?;
     let compression = Compression::detect(&start);
+    let (window_log, claim) = match compression {
+        Compression::Zstd => window::claim(&start, paced_by)?,
+        _ => (0, None),
+    };
     let whole = Cursor::new(start).chain(inner);
     let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::Plain => Box::new(Limited {
@@ -72,7 +86,12 @@ where
         }
         Compression::Zstd => {
             let buffered = BufReader::with_capacity(BUFFER, whole);
-            let inner = zstd::stream::read::Decoder::with_buffer(buffered)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered)?;
+            decoder.window_log_max(window_log)?;
+            let inner = Claimed {
+                inner: decoder,
+                _claim: claim,
+            };
             Box::new(Limited {
                 inner,
                 left: limit,
@@ -90,6 +109,18 @@ fn unsupported(name: &str) -> io::Error {
         io::ErrorKind::Unsupported,
         format!("{name} compression is not supported: gzip, zstd and none are"),
     )
+}
+
+/// A decoder with the memory that it has claimed, which it gives back after its own end.
+struct Claimed<R> {
+    inner: R,
+    _claim: Option<window::Claim>,
+}
+
+impl<R: Read> Read for Claimed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer)
+    }
 }
 
 /// Ends with an error once more than the limit has been read.
@@ -129,7 +160,9 @@ mod tests {
 
     fn read_all(data: &[u8], limit: u64) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        reader(data, limit)?.0.read_to_end(&mut out)?;
+        reader(data, limit, PacedBy::Disk)?
+            .0
+            .read_to_end(&mut out)?;
         Ok(out)
     }
 
@@ -160,6 +193,23 @@ mod tests {
         let error = read_all(&bomb, 1 << 20).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains("larger than 1048576 bytes"));
+    }
+
+    #[test]
+    fn later_frames_of_a_stream_have_no_larger_window_than_the_first_may() {
+        let frame = |log: u32, content: &[u8]| {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(log).unwrap();
+            encoder.write_all(content).unwrap();
+            encoder.finish().unwrap()
+        };
+        let small = [frame(20, b"one "), frame(23, b"two")].concat();
+        assert_eq!(read_all(&small, 100).unwrap(), b"one two");
+        let large = [frame(26, b"one "), frame(27, b"two")].concat();
+        assert_eq!(read_all(&large, 100).unwrap(), b"one two");
+        let growing = [frame(20, b"one "), frame(27, &[b'x'; 100_000])].concat();
+        let told = read_all(&growing, 1 << 20).unwrap_err().to_string();
+        assert!(told.contains("too much memory"), "{told}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use api_types::AuthConfig;
 use image::registry::{
     Client, ClientOptions, Credentials, LayerReady, PullObserver, PullRequest, Pulled,
 };
+use image::compression::PacedBy;
 use image::words;
 use tokio::sync::mpsc;
 use types::{Digest, Platform, Reference};
@@ -290,8 +291,8 @@ async fn unpack(
 
 /// The uncompressed stream of a blob.
 pub(crate) fn plain(blob: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>> {
-    let (reader, _) =
-        image::compression::reader(blob, LAYER_LIMIT).map_err(EngineError::io("read a layer"))?;
+    let (reader, _) = image::compression::reader(blob, LAYER_LIMIT, PacedBy::Disk)
+        .map_err(EngineError::io("read a layer"))?;
     Ok(reader)
 }
 

@@ -16,7 +16,7 @@ use types::{Digest, Platform};
 
 use super::tar::TarReader;
 use super::{ArchiveError, Loaded};
-use crate::compression;
+use crate::compression::{self, PacedBy};
 use crate::error::ImageError;
 use crate::manifest::{Descriptor, Layer, Manifest, media_type};
 use crate::store::{BlobReader, ContentStore, Staged};
@@ -114,7 +114,7 @@ pub fn read<R: Read + Send>(
     store: &ContentStore,
     options: &LoadOptions,
 ) -> Result<Pending, ImageError> {
-    let (plain, _) = compression::reader(reader, options.limit)
+    let (plain, _) = compression::reader(reader, options.limit, PacedBy::Client)
         .map_err(|source| ArchiveError::Read { source })?;
     let mut files = Files::read(&mut TarReader::new(plain), store)?;
     let mut images = if files.contains(DOCKER_MANIFEST) {

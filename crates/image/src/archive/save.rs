@@ -18,7 +18,7 @@ use types::{Digest, Reference};
 
 use super::ArchiveError;
 use super::tar::TarWriter;
-use crate::compression::{self, Compression};
+use crate::compression::{self, Compression, PacedBy};
 use crate::config::{ImageConfig, MAX_CONFIG_BYTES};
 use crate::error::ImageError;
 use crate::manifest::{Descriptor, Layer, MAX_MANIFEST_BYTES, Manifest, media_type};
@@ -109,7 +109,7 @@ fn path(digest: &Digest) -> String {
 }
 
 fn unpacked(store: &ContentStore, digest: &Digest) -> Result<Box<dyn Read + Send>, ImageError> {
-    let (reader, _) = compression::reader(store.blob(digest)?, LAYER_LIMIT)
+    let (reader, _) = compression::reader(store.blob(digest)?, LAYER_LIMIT, PacedBy::Client)
         .map_err(|source| ArchiveError::Read { source })?;
     Ok(reader)
 }
