@@ -17,5 +17,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         limit: 1 << 20,
         ..LoadOptions::default()
     };
-    let _ = read(bytes, &STORE.1, &options);
+    let _ = read(bytes, &STORE.1, &options, |_| {});
 });

@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use api_types::{ErrorDetail, Progress};
 use bytes::Bytes;
-use engine::{EngineError, ProgressSender};
+use engine::{EngineError, ProgressSender, progress_channel};
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
 use crate::reply::{self, JSON, Pieces, Reply, TAR};
 
-/// Lines or pieces on their way to the client.
+/// Pieces on their way to the client.
 const QUEUE: usize = 32;
 /// An archive is sent in pieces of about this size.
 const PIECE: usize = 64 << 10;
@@ -25,7 +25,7 @@ pub(crate) type Work = Pin<Box<dyn Future<Output = Result<(), EngineError>> + Se
 ///
 /// If it fails before it said anything, that is a failure in HTTP; later, it is the last line.
 pub(crate) async fn progress(start: impl FnOnce(ProgressSender) -> Work) -> Result<Reply, Failure> {
-    let (sender, lines) = mpsc::channel(QUEUE);
+    let (sender, lines) = progress_channel();
     let mut telling = Telling {
         work: Some(start(sender)),
         lines,
@@ -54,7 +54,7 @@ pub(crate) async fn progress(start: impl FnOnce(ProgressSender) -> Work) -> Resu
 pub(crate) async fn told_progress(
     start: impl FnOnce(ProgressSender) -> Work,
 ) -> Result<Reply, Failure> {
-    let (sender, lines) = mpsc::channel(QUEUE);
+    let (sender, lines) = progress_channel();
     let mut telling = Telling {
         work: Some(start(sender)),
         lines,

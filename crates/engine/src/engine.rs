@@ -48,9 +48,6 @@ pub(crate) struct Inner {
     pub(crate) images: Arc<Index>,
     /// Held for reading while something begins to use an image or volume, for writing while some are removed.
     pub(crate) gate: RwLock<()>,
-    /// Held for reading by what brings blobs, for writing while blobs are collected: one that nothing refers to yet is
-    /// not garbage.
-    pub(crate) transfers: RwLock<()>,
     pub(crate) content: ContentStore,
     pub(crate) layers: LayerStore,
     pub(crate) volumes: Volumes,

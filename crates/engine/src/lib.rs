@@ -38,7 +38,7 @@ pub use filters::Filters;
 pub use options::{
     AttachOptions, AttachTicket, CreateRequest, Created, EventStream, EventsOptions, ExecStart,
     ExecStartOptions, ImageListOptions, ListOptions, LogChunk, LogStream, LogsOptions,
-    ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle,
+    ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle, progress_channel,
 };
 pub use outcome::{Class, EngineError, Result};
 pub use types::Build;

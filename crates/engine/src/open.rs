@@ -85,7 +85,6 @@ impl Engine {
             registry: Registry::default(),
             images: Arc::default(),
             gate: RwLock::default(),
-            transfers: RwLock::default(),
             content,
             layers,
             volumes: Default::default(),

@@ -205,8 +205,16 @@ pub struct EventsOptions {
 /// A running answer to `events`: ends when the channel closes.
 pub type EventStream = mpsc::Receiver<api_types::Event>;
 
-/// Where a pull or load tells how far it is; a full channel holds the transfer back, a closed one is ignored.
+/// Where a pull or load tells how far it is; that it closes means that nobody wants the image any more.
 pub type ProgressSender = mpsc::Sender<api_types::Progress>;
+
+/// Lines that may wait for a client that does not read: all words that an image of many layers causes, several times.
+const WAITING_LINES: usize = 8192;
+
+/// A channel for a pull or load.
+pub fn progress_channel() -> (ProgressSender, mpsc::Receiver<api_types::Progress>) {
+    mpsc::channel(WAITING_LINES)
+}
 
 /// Wraps a closure as a ticket.
 impl AttachTicket {

@@ -28,6 +28,11 @@ pub trait Progress: Send + Sync {
     /// `id` is a layer's short digest, or empty for a line of its own; `amount` is bytes done
     /// and bytes in all.
     fn status(&self, id: &str, text: &str, amount: Option<(u64, u64)>);
+
+    /// A line about the whole; `id` is the image's tag or digest.
+    fn message(&self, id: &str, text: &str) {
+        self.status(id, text, None);
+    }
 }
 
 /// Drops all reports.

@@ -22,11 +22,12 @@ fn load_file(path: &Path, store: &ContentStore) -> Result<Vec<Loaded>, ImageErro
         fs::File::open(path).unwrap(),
         store,
         &LoadOptions::default(),
+        |_| {},
     )
 }
 
 fn load_bytes(bytes: &[u8], store: &ContentStore) -> Result<Vec<Loaded>, ImageError> {
-    load(bytes, store, &LoadOptions::default())
+    load(bytes, store, &LoadOptions::default(), |_| {})
 }
 
 /// Every layer's blob holds what the configuration says, and nothing else is in the store.
@@ -358,7 +359,8 @@ fn layers_can_be_read_before_they_are_committed() {
     let temp = tempfile::tempdir().unwrap();
     let store = ContentStore::open(temp.path()).unwrap();
     let archive = legacy(&noise(12, 400_000));
-    let read = || image::archive::read(&archive[..], &store, &LoadOptions::default()).unwrap();
+    let read =
+        || image::archive::read(&archive[..], &store, &LoadOptions::default(), |_| {}).unwrap();
     let pending = read();
     for layer in &pending.images()[0].layers {
         assert_eq!(
@@ -509,7 +511,8 @@ fn what_an_archive_holds_in_memory_is_limited() {
     let temp = tempfile::tempdir().unwrap();
     let store = ContentStore::open(temp.path()).unwrap();
     let archive = named(&config);
-    let pending = image::archive::read(&archive[..], &store, &LoadOptions::default()).unwrap();
+    let pending =
+        image::archive::read(&archive[..], &store, &LoadOptions::default(), |_| {}).unwrap();
     // A configuration, a manifest and a layer, however many images have them.
     assert_eq!(files_in(temp.path()), 3);
     assert_eq!(pending.commit().unwrap().len(), 100);
@@ -598,19 +601,28 @@ fn a_platform_that_is_asked_for_must_be_there() {
     let store = ContentStore::open(temp.path()).unwrap();
     let archive = legacy(&noise(8, 1000));
     let options = |platform: &str| LoadOptions {
-        platform: Some(platform.parse().unwrap()),
+        platforms: platform
+            .split(' ')
+            .map(|one| one.parse().unwrap())
+            .collect(),
         ..LoadOptions::default()
     };
-    let error = load(&archive[..], &store, &options("linux/s390x")).unwrap_err();
+    let both = options("linux/s390x linux/arm64");
+    let error = load(&archive[..], &store, &both, |_| {}).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no matching manifest for linux/s390x in the manifest list entries"
+        "the archive has no image for linux/s390x or linux/arm64"
     );
     assert_eq!(store.list().unwrap(), []);
     assert_eq!(
-        load(&archive[..], &store, &options("linux/amd64"))
-            .unwrap()
-            .len(),
+        load(
+            &archive[..],
+            &store,
+            &options("linux/s390x linux/amd64"),
+            |_| {}
+        )
+        .unwrap()
+        .len(),
         1
     );
 }
@@ -624,7 +636,7 @@ fn a_large_archive_stops_at_the_limit() {
         limit: 500_000,
         ..LoadOptions::default()
     };
-    let error = load(&archive[..], &store, &options).unwrap_err();
+    let error = load(&archive[..], &store, &options, |_| {}).unwrap_err();
     assert!(
         error.to_string().contains("larger than 500000 bytes"),
         "{error}"

@@ -40,6 +40,7 @@ fn impatient() -> Client {
         connect: soon,
         headers: soon,
         idle: soon,
+        pace: soon,
     };
     Client::new(ClientOptions {
         timeouts,
@@ -449,6 +450,95 @@ async fn a_registry_that_hangs_is_left() {
             "Get \"{url}\": net/http: request canceled (Client.Timeout exceeded while awaiting \
              headers)"
         )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_dribbles_is_left_and_what_came_stays() {
+    let image = OneImage::new();
+    let digest = Digest::sha256(&image.layer);
+    let fake = Fake::serve(move |seen, mut stream| {
+        if let Some(body) = image.body(&seen.path) {
+            let _ = stream.write_all(&http("200 OK", &[], &body));
+            return;
+        }
+        let whole = http("200 OK", &[], &image.layer);
+        let (much, rest) = whole.split_at(20_000);
+        let _ = stream.write_all(much);
+        for byte in rest {
+            std::thread::sleep(Duration::from_millis(20));
+            if stream.write_all(&[*byte]).is_err() {
+                return;
+            }
+        }
+    });
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let error = pull(&impatient(), &fake.reference("x"), &store)
+        .await
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("the registry is too slow: it sent ")
+            && error.ends_with(" seconds, less than 65536"),
+        "{error}"
+    );
+    // It is not asked again, and the next pull continues.
+    let blobs = |path: &String| path.ends_with(&digest.to_string());
+    assert_eq!(fake.paths().iter().filter(|path| blobs(path)).count(), 1);
+    let partial = fs::metadata(temp.path().join("ingest").join(digest.hex())).unwrap();
+    assert!(partial.len() > 19_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_that_is_dropped_gives_the_layer_to_one_that_waits() {
+    let images = TwoImages::start(0);
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let start = || {
+        let (store, recorder) = (store.clone(), Arc::new(Recorder::default()));
+        let (request, told) = (request(&images.fake.reference("a")), Arc::clone(&recorder));
+        let pulling = tokio::spawn(async move { hasty().pull(request, &store, told).await });
+        (pulling, recorder)
+    };
+    let manifests = || {
+        let paths = images.fake.paths();
+        paths
+            .iter()
+            .filter(|path| path.contains("manifests"))
+            .count()
+    };
+    let (first, recorder) = start();
+    // The first layer is whole; the second does not come.
+    while recorder.ready.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (second, _) = start();
+    while manifests() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    // One for the request that was given up, one for the one that follows it.
+    images.let_go.send(()).unwrap();
+    images.let_go.send(()).unwrap();
+    let pulled = second.await.unwrap().unwrap();
+    assert!(
+        pulled
+            .layers
+            .iter()
+            .all(|layer| store.contains(&layer.digest))
+    );
+    assert_eq!(names(&temp.path().join("ingest")), Vec::<String>::new());
+    let shared = Digest::sha256(&images.shared).to_string();
+    let fetched = images.fake.paths();
+    assert_eq!(
+        fetched
+            .iter()
+            .filter(|path| path.ends_with(&shared))
+            .count(),
+        1
     );
 }
 

@@ -1,9 +1,10 @@
 //! All images and their names in memory: a mirror of their rows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use api_types::ImageConfig;
+use image::ContentStore;
 use serde::{Deserialize, Serialize};
 use types::{Digest, Reference, ReferenceError};
 
@@ -109,6 +110,13 @@ impl Image {
         })
     }
 
+    /// Its blobs: configuration, manifest, layers as they came. One that came from nowhere has none.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
+        let layers = self.doc.blobs.iter().map(|blob| blob.digest);
+        let documents = self.doc.manifest.map(|manifest| [self.id, manifest]);
+        documents.into_iter().flatten().chain(layers)
+    }
+
     /// The document of a new image.
     pub(crate) fn document(
         config: String,
@@ -152,6 +160,9 @@ pub(crate) struct State {
 #[derive(Default)]
 pub(crate) struct Index {
     state: RwLock<State>,
+    /// Held while a blob is looked at and unlinked, and while one is leased: what is leased is there for good, or known
+    /// to be missing. Not for threads of the runtime, since unlinking waits for the disk.
+    unlinking: Mutex<()>,
 }
 
 impl Index {
@@ -161,6 +172,28 @@ impl Index {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a blob unless an image or a lease needs it.
+    ///
+    /// # Errors
+    /// What the content store says.
+    pub(crate) fn remove_if_unused(&self, content: &ContentStore, blob: &Digest) -> Result<()> {
+        // As long as it is open its space is not given back, which is what takes its time.
+        let open = content.blob(blob);
+        let unlinking = self.unlinking();
+        if !self.read().needs_blob(blob) {
+            content.remove(blob)?;
+        }
+        drop(unlinking);
+        drop(open);
+        Ok(())
+    }
+
+    fn unlinking(&self) -> MutexGuard<'_, ()> {
+        self.unlinking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Finds an image by name, id, or a prefix of the id that only one has.
@@ -323,15 +356,22 @@ impl State {
             .collect()
     }
 
-    /// Blobs that images or leases need.
-    pub(crate) fn used_blobs(&self) -> HashSet<Digest> {
-        let mut used: HashSet<Digest> = self.leased.keys().copied().collect();
-        for image in self.images.values() {
-            used.insert(image.id);
-            used.extend(image.doc.manifest);
-            used.extend(image.doc.blobs.iter().map(|blob| blob.digest));
-        }
-        used
+    /// Blobs that images need.
+    pub(crate) fn blobs_of_images(&self) -> HashSet<Digest> {
+        self.images
+            .values()
+            .flat_map(|image| image.blobs())
+            .collect()
+    }
+
+    /// Whether an image or a lease needs a blob.
+    fn needs_blob(&self, blob: &Digest) -> bool {
+        let leased = self.leased.contains_key(blob);
+        leased
+            || self
+                .images
+                .values()
+                .any(|image| image.blobs().any(|own| own == *blob))
     }
 }
 
@@ -358,10 +398,17 @@ impl Lease {
         }
     }
 
-    /// Adds something that is used from now on.
+    /// Adds a layer, by its chain id, that is used from now on.
     pub(crate) fn add(&mut self, digest: Digest) {
         self.index.write().lease(digest);
         self.digests.push(digest);
+    }
+
+    /// Adds blobs that are used from now on: whether one is there may be asked after this. May wait for the disk.
+    pub(crate) fn add_blobs(&mut self, blobs: impl IntoIterator<Item = Digest>) {
+        let index = Arc::clone(&self.index);
+        let _quiet = index.unlinking();
+        blobs.into_iter().for_each(|blob| self.add(blob));
     }
 }
 

@@ -1,14 +1,16 @@
 //! Loading archives.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
 use image::archive::{self, LoadOptions, Loaded};
 use image::words;
+use types::Digest;
 
 use super::index::Lease;
-use super::progress::Reporter;
-use super::pull::{Arrived, Counted, blob_doc, config_text, plain};
+use super::progress::{Counted, Reporter};
+use super::pull::{Arrived, blob_doc, config_text, plain};
 use crate::engine::Engine;
 use crate::options::ProgressSender;
 use crate::outcome::Result;
@@ -23,7 +25,9 @@ impl Engine {
     ) -> Result<()> {
         let engine = self.clone();
         self.to_the_end("load", async move {
-            engine.load_checked(archive, quiet, progress).await
+            engine
+                .load_checked(archive, quiet, progress)
+                .await
         })
         .await
     }
@@ -35,21 +39,19 @@ impl Engine {
         progress: ProgressSender,
     ) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
-        let transfer = self.inner().transfers.read().await;
         let loaded = self
             .blocking("load", move |engine| {
-                Ok(archive::load(
-                    archive,
-                    &engine.inner().content,
-                    &LoadOptions::default(),
-                )?)
+                let mut lease = Lease::new(engine.images());
+                let loaded = archive::load(archive, &engine.inner().content, &LoadOptions::default(), |blob| {
+                    lease.add_blobs([blob])
+                })?;
+                Ok((loaded, lease))
             })
             .await;
         let outcome = match loaded {
-            Ok(loaded) => self.keep_loaded(loaded, quiet, &reporter).await,
+            Ok((loaded, _lease)) => self.keep_loaded(loaded, quiet, &reporter).await,
             Err(error) => Err(error),
         };
-        drop(transfer);
         if outcome.is_err() {
             self.collect().await?;
         }
@@ -98,6 +100,7 @@ impl Engine {
                     .map(|name| (name.clone().with_default_tag().to_string(), None))
                     .collect(),
             };
+            let replaced = self.replaced(&arrived.names);
             let kept = self.keep(arrived, "load").await?;
             if image.refs.is_empty() {
                 reporter
@@ -105,14 +108,29 @@ impl Engine {
                     .await;
             }
             for name in image.refs {
-                reporter
-                    .stream(format!(
-                        "Loaded image: {}\n",
-                        name.with_default_tag().familiar()
-                    ))
-                    .await;
+                let name = name.with_default_tag();
+                let former = replaced.get(&name.to_string()).filter(|id| **id != kept.id);
+                let name = name.familiar();
+                if let Some(former) = former {
+                    reporter
+                        .stream(format!(
+                            "The image {name} already exists, renaming the old one with ID {former} to empty string\n"
+                        ))
+                        .await;
+                }
+                reporter.stream(format!("Loaded image: {name}\n")).await;
             }
         }
         Ok(())
+    }
+
+    /// Which images have these names now.
+    fn replaced(&self, names: &[(String, Option<Digest>)]) -> HashMap<String, Digest> {
+        let state = self.images().read();
+        let known = names.iter().filter_map(|(name, _)| {
+            let target = state.names.get(name)?;
+            Some((name.clone(), target.image))
+        });
+        known.collect()
     }
 }

@@ -1,20 +1,20 @@
 //! Pulling: layers are unpacked while others are still on their way.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use api_types::AuthConfig;
+use image::compression::PacedBy;
 use image::registry::{
     Client, ClientOptions, Credentials, LayerReady, PullObserver, PullRequest, Pulled,
 };
-use image::compression::PacedBy;
 use image::words;
 use tokio::sync::mpsc;
 use types::{Digest, Platform, Reference};
 
 use super::index::{BlobDoc, Image, Lease, Target};
 use super::layers::{self, LAYER_LIMIT};
-use super::progress::Reporter;
+use super::progress::{Counted, Reporter};
 use crate::engine::Engine;
 use crate::events;
 use crate::options::ProgressSender;
@@ -34,36 +34,47 @@ pub(crate) struct Arrived {
 struct Observer {
     engine: Engine,
     reporter: Arc<Reporter>,
+    lease: SharedLease,
+    /// The last to go: who waits for its end may take the lease for ended.
     told: mpsc::UnboundedSender<Told>,
 }
 
+/// Blobs and layers of an image on its way: those that are here already stay, even if the image that brought them goes.
+type SharedLease = Arc<Mutex<Lease>>;
+
 /// What the unpacker hears, bounded by the number of layers.
 enum Told {
-    /// The chain ids of the image, the lowest first, and the lease on all of them: layers that are here already stay,
-    /// even if the image that brought them goes.
-    Chains(Vec<Digest>, Lease),
+    /// The chain ids of the image, the lowest first.
+    Chains(Vec<Digest>),
     /// A layer that is not unpacked can be.
     Ready(LayerReady),
 }
 
 impl image::Progress for Observer {
+    fn message(&self, id: &str, text: &str) {
+        self.reporter.message(id, text);
+    }
+
     fn status(&self, id: &str, text: &str, amount: Option<(u64, u64)>) {
         self.reporter.status(id, text, amount);
     }
 }
 
 impl PullObserver for Observer {
+    fn needs(&self, blobs: &[Digest]) {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        lease.add_blobs(blobs.iter().copied());
+    }
+
     fn has_layer(&self, _layer: &image::Layer, chain_id: &Digest) -> bool {
         self.engine.layer(chain_id).is_some()
     }
 
-    fn layers(&self, layers: &[image::Layer], chain_ids: &[Digest]) {
-        let mut lease = Lease::new(self.engine.images());
-        for digest in layers.iter().map(|layer| &layer.digest).chain(chain_ids) {
-            lease.add(*digest);
-        }
+    fn layers(&self, _layers: &[image::Layer], chain_ids: &[Digest]) {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        chain_ids.iter().for_each(|chain| lease.add(*chain));
         // The unpacker ends early only with its own failure.
-        let _ = self.told.send(Told::Chains(chain_ids.to_vec(), lease));
+        let _ = self.told.send(Told::Chains(chain_ids.to_vec()));
     }
 
     fn layer_ready(&self, layer: LayerReady) {
@@ -72,7 +83,8 @@ impl PullObserver for Observer {
 }
 
 impl Engine {
-    /// Pulls an image and gives it its name. Progress goes to `progress` in docker's words.
+    /// Pulls an image and gives it its name. Progress goes to `progress` in docker's words; when nobody takes it any
+    /// more, the pull is given up: what came of its blobs waits for the next one, nothing else stays.
     pub async fn pull(
         &self,
         reference: &str,
@@ -83,34 +95,50 @@ impl Engine {
         let reference = Reference::parse_normalized(reference)
             .map_err(|error| EngineError::invalid(error.to_string()))?
             .with_default_tag();
-        let platform = parse_platform(platform)?;
+        let request = PullRequest {
+            reference,
+            platform: parse_platform(platform)?,
+            credentials: auth.map(credentials),
+        };
         let engine = self.clone();
-        let gone = progress.clone();
-        let pulling = self.to_the_end("pull", async move {
-            engine
-                .pull_checked(reference, platform, auth, progress)
-                .await
-        });
-        tokio::pin!(pulling);
-        tokio::select! {
-            outcome = &mut pulling => outcome,
-            // Nobody reads on: the transfer goes on in its own task, as docker's does for other clients.
-            () = gone.closed() => pulling.await,
-        }
+        self.to_the_end("pull", async move {
+            let pulled = engine.pull_checked(request, progress).await;
+            // After the last of its leases has ended.
+            engine.collect().await?;
+            pulled
+        })
+        .await
     }
 
-    async fn pull_checked(
-        &self,
-        reference: Reference,
-        platform: Option<Platform>,
-        auth: Option<AuthConfig>,
-        progress: ProgressSender,
-    ) -> Result<()> {
+    async fn pull_checked(&self, request: PullRequest, progress: ProgressSender) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
+        let lease: SharedLease = Arc::new(Mutex::new(Lease::new(self.images())));
+        let reference = request.reference.clone();
+        let pulled = self.transfer(request, &reporter, &lease).await?;
+        let (target, fresh) = self.keep_pulled(&reference, pulled).await?;
+        reporter.line("", format!("Digest: {target}"));
+        let familiar = reference.familiar();
+        let sentence = if fresh {
+            "Downloaded newer image for"
+        } else {
+            "Image is up to date for"
+        };
+        reporter.line("", format!("Status: {sentence} {familiar}"));
+        Ok(())
+    }
+
+    /// Fetches and unpacks an image. Its blobs and layers stay as long as the lease.
+    async fn transfer(
+        &self,
+        request: PullRequest,
+        reporter: &Arc<Reporter>,
+        lease: &SharedLease,
+    ) -> Result<Pulled> {
         let (told, hears) = mpsc::unbounded_channel();
         let observer = Arc::new(Observer {
             engine: self.clone(),
-            reporter: Arc::clone(&reporter),
+            reporter: Arc::clone(reporter),
+            lease: Arc::clone(lease),
             told,
         });
         let client = Client::new(ClientOptions {
@@ -118,46 +146,33 @@ impl Engine {
             mirrors: self.config().registry_mirrors.clone(),
             ..ClientOptions::default()
         });
-        let transfer = self.inner().transfers.read().await;
-        let unpacker = tokio::spawn(unpack_in_order(self.clone(), hears, Arc::clone(&reporter)));
-        let request = PullRequest {
-            reference: reference.clone(),
-            platform,
-            credentials: auth.map(credentials),
+        let mut unpacker = tokio::spawn(unpack_in_order(self.clone(), hears, Arc::clone(reporter)));
+        let panicked = |_| EngineError::Panicked { operation: "pull" };
+        let name = request.reference.familiar();
+        let both = async {
+            // The observer, and with it the channel of the unpacker, goes with the call.
+            let pulled = client.pull(request, &self.inner().content, observer).await;
+            (pulled, (&mut unpacker).await.map_err(panicked))
         };
-        // The observer, and with it the channel of the unpacker, goes with the call.
-        let pulled = client.pull(request, &self.inner().content, observer).await;
-        let unpacked = unpacker
-            .await
-            .map_err(|_| EngineError::Panicked { operation: "pull" })?;
-        let kept = match (pulled, unpacked) {
-            (Ok(pulled), Ok(lease)) => self.keep_pulled(&reference, pulled, lease).await,
-            (Err(error), _) => Err(EngineError::from(error)),
-            (Ok(_), Err(error)) => Err(error),
+        let finished = tokio::select! {
+            finished = both => Some(finished),
+            () = reporter.gone() => None,
         };
-        drop(transfer);
-        self.collect().await?;
-        let (target, fresh) = kept?;
-        reporter.line("", format!("Digest: {target}")).await;
-        let familiar = reference.familiar();
-        let sentence = if fresh {
-            "Downloaded newer image for"
-        } else {
-            "Image is up to date for"
-        };
-        reporter
-            .line("", format!("Status: {sentence} {familiar}"))
-            .await;
-        Ok(())
+        match finished {
+            Some((Err(error), _)) => Err(error.into()),
+            Some((Ok(pulled), unpacked)) => unpacked?.map(|()| pulled),
+            None => {
+                tracing::info!(image = %name, "the pull is given up: nobody waits for it");
+                reporter.give_up();
+                // Nothing half-unpacked stays.
+                let _ = unpacker.await.map_err(panicked)?;
+                Err(EngineError::conflict("the pull was given up"))
+            }
+        }
     }
 
     /// Writes the image down; whether its name meant something else before.
-    async fn keep_pulled(
-        &self,
-        reference: &Reference,
-        pulled: Pulled,
-        lease: Option<Lease>,
-    ) -> Result<(Digest, bool)> {
+    async fn keep_pulled(&self, reference: &Reference, pulled: Pulled) -> Result<(Digest, bool)> {
         let target = pulled.target.digest;
         let arrived = Arrived {
             config: config_text(&pulled.config)?,
@@ -172,7 +187,6 @@ impl Engine {
             .get(&reference.to_string())
             .copied();
         let image = self.keep(arrived, "pull").await?;
-        drop(lease);
         let fresh = before.is_none_or(|before| before.image != image.id);
         Ok((target, fresh))
     }
@@ -230,18 +244,17 @@ impl Engine {
 }
 
 /// Unpacks layers from the lowest up, each as soon as it and those below it are there, those that were here before
-/// included. Gives the lease on all of them.
+/// included.
 async fn unpack_in_order(
     engine: Engine,
     mut hears: mpsc::UnboundedReceiver<Told>,
     reporter: Arc<Reporter>,
-) -> Result<Option<Lease>> {
-    let mut lease = None;
+) -> Result<()> {
     let mut waiting = std::collections::BTreeMap::new();
     let (mut chains, mut done) = (Vec::new(), 0);
     while let Some(told) = hears.recv().await {
         match told {
-            Told::Chains(all, leased) => (chains, lease) = (all, Some(leased)),
+            Told::Chains(all) => chains = all,
             Told::Ready(layer) => {
                 waiting.insert(layer.index, layer);
             }
@@ -259,7 +272,7 @@ async fn unpack_in_order(
     // A pull that failed tells its own fault.
     match chains.get(done) {
         Some(chain) => Err(layers::missing(chain)),
-        None => Ok(lease),
+        None => Ok(()),
     }
 }
 
@@ -285,7 +298,7 @@ async fn unpack(
             plain(counted)
         })
         .await?;
-    reporter.line(&short, words::PULL_COMPLETE).await;
+    reporter.line(&short, words::PULL_COMPLETE);
     Ok(())
 }
 
@@ -294,30 +307,6 @@ pub(crate) fn plain(blob: impl Read + Send + 'static) -> Result<Box<dyn Read + S
     let (reader, _) = image::compression::reader(blob, LAYER_LIMIT, PacedBy::Disk)
         .map_err(EngineError::io("read a layer"))?;
     Ok(reader)
-}
-
-/// Tells how much of a blob was read.
-pub(crate) struct Counted<R> {
-    pub(crate) inner: R,
-    pub(crate) done: u64,
-    pub(crate) total: u64,
-    pub(crate) id: String,
-    pub(crate) text: &'static str,
-    pub(crate) reporter: Arc<Reporter>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.done += count as u64;
-        image::Progress::status(
-            &*self.reporter,
-            &self.id,
-            self.text,
-            Some((self.done, self.total)),
-        );
-        Ok(count)
-    }
 }
 
 pub(crate) fn parse_platform(platform: Option<String>) -> Result<Option<Platform>> {

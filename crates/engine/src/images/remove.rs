@@ -273,19 +273,16 @@ impl Engine {
             .collect()
     }
 
-    /// Removes layers and blobs that nothing refers to, and what is left of transfers that nobody came back for.
+    /// Removes layers and blobs that nothing refers to, and what is left of transfers that nobody came back for. Those
+    /// that are under way keep what they need by their leases.
     pub(crate) async fn collect(&self) -> Result<()> {
         self.collect_layers().await?;
-        // The last transfer that ends collects what is left by then.
-        let Ok(_transfers) = self.inner().transfers.try_write() else {
-            return Ok(());
-        };
-        let used = self.images().read().used_blobs();
-        self.blocking("collect", move |engine| {
-            let content = &engine.inner().content;
+        self.blocking("collect", |engine| {
+            let (content, images) = (&engine.inner().content, engine.images());
+            let used = images.read().blobs_of_images();
             for (digest, _) in content.list()? {
                 if !used.contains(&digest) {
-                    content.remove(&digest)?;
+                    images.remove_if_unused(content, &digest)?;
                 }
             }
             content.prune_ingest(PARTIALS_KEPT)?;
@@ -294,11 +291,8 @@ impl Engine {
         .await
     }
 
-    /// Removes what is left of transfers that were given up, unless one is under way; gives the bytes that it took.
+    /// Removes what is left of transfers that were given up; gives the bytes that it took.
     pub(crate) async fn prune_partials(&self) -> Result<u64> {
-        let Ok(_transfers) = self.inner().transfers.try_write() else {
-            return Ok(0);
-        };
         self.blocking("prune", |engine| {
             Ok(engine.inner().content.prune_ingest(Duration::ZERO)?)
         })

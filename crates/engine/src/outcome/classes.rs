@@ -115,6 +115,7 @@ pub(super) fn of_image(error: &ImageError) -> Class {
         ImageError::Registry(error) => of_registry(error),
         ImageError::Archive(error) => match error {
             ArchiveError::Write { source } => of_io(source),
+            ArchiveError::NoPlatform { .. } => Class::NotFound,
             ArchiveError::Header { .. }
             | ArchiveError::Truncated
             | ArchiveError::Read { .. }

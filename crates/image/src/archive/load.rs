@@ -34,8 +34,8 @@ const DOCUMENTS: usize = 64 << 20;
 /// How to load.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// Takes only images for this platform, and fails if there is none.
-    pub platform: Option<Platform>,
+    /// Takes only images for one of these platforms, and fails if there is none; any if empty.
+    pub platforms: Vec<Platform>,
     /// The most bytes of the uncompressed archive.
     pub limit: u64,
 }
@@ -43,7 +43,7 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> Self {
         LoadOptions {
-            platform: None,
+            platforms: Vec::new(),
             limit: 1 << 42,
         }
     }
@@ -98,8 +98,9 @@ pub fn load<R: Read + Send>(
     reader: R,
     store: &ContentStore,
     options: &LoadOptions,
+    needs: impl FnMut(Digest),
 ) -> Result<Vec<Loaded>, ImageError> {
-    read(reader, store, options)?.commit()
+    read(reader, store, options, needs)?.commit()
 }
 
 /// Reads all images of an archive (plain, or compressed by gzip or zstd) and checks them.
@@ -107,12 +108,16 @@ pub fn load<R: Read + Send>(
 /// Compressed layers are compared with the configuration's digests only when they are
 /// unpacked. Blocks; not to be called from an asynchronous task.
 ///
+/// `needs` hears of each blob of the images before the store is asked whether it is there; from
+/// then on nobody may remove it.
+///
 /// # Errors
 /// [`ImageError`]; then nothing of the archive is left on disk.
 pub fn read<R: Read + Send>(
     reader: R,
     store: &ContentStore,
     options: &LoadOptions,
+    needs: impl FnMut(Digest),
 ) -> Result<Pending, ImageError> {
     let (plain, _) = compression::reader(reader, options.limit, PacedBy::Client)
         .map_err(|source| ArchiveError::Read { source })?;
@@ -120,18 +125,26 @@ pub fn read<R: Read + Send>(
     let mut images = if files.contains(DOCKER_MANIFEST) {
         docker::images(&files)?
     } else if files.contains(OCI_INDEX) {
-        oci::images(&files, options.platform.as_ref())?
+        oci::images(&files, &options.platforms)?
     } else {
         return Err(ArchiveError::NoImage.into());
     };
-    if let Some(wanted) = &options.platform {
-        images.retain(|image| wanted.matches(&image.loaded.config.platform()));
+    if !options.platforms.is_empty() {
+        images.retain(|image| {
+            let actual = image.loaded.config.platform();
+            options
+                .platforms
+                .iter()
+                .any(|wanted| wanted.matches(&actual))
+        });
         if images.is_empty() {
-            return Err(ImageError::NoPlatform {
-                wanted: wanted.clone(),
-            });
+            return Err(ArchiveError::NoPlatform {
+                wanted: options.platforms.clone(),
+            }
+            .into());
         }
     }
+    images.iter().flat_map(Found::blobs).for_each(needs);
     let group = group(&mut files, &images, store)?;
     let images = images.into_iter().map(|image| image.loaded).collect();
     let store = store.clone();
@@ -151,6 +164,13 @@ struct Found {
 }
 
 impl Found {
+    /// Configuration, manifest and layers.
+    fn blobs(&self) -> impl Iterator<Item = Digest> {
+        let layers = self.loaded.layers.iter().map(|layer| layer.digest);
+        let own = [self.loaded.config.digest(), self.loaded.manifest.digest];
+        own.into_iter().chain(layers)
+    }
+
     /// Makes the manifest of an image that came without one.
     fn with_manifest(
         refs: Vec<types::Reference>,

@@ -6,7 +6,7 @@ mod tar;
 
 use std::io;
 
-use types::{Digest, Reference, ReferenceError};
+use types::{Digest, Platform, Reference, ReferenceError};
 
 pub use load::{LoadOptions, Pending, load, read};
 pub use save::{SaveImage, save};
@@ -51,6 +51,12 @@ pub enum ArchiveError {
     /// It holds no image.
     #[error("unrecognized image format: the archive has neither manifest.json nor index.json")]
     NoImage,
+    /// It holds images, but none for the platform that is wanted.
+    #[error("the archive has no image for {}", list(wanted))]
+    NoPlatform {
+        /// What was looked for.
+        wanted: Vec<Platform>,
+    },
     /// One of its documents is not of its form.
     #[error("invalid {name} in the archive: {source}")]
     Document {
@@ -93,6 +99,11 @@ pub enum ArchiveError {
         #[source]
         source: ReferenceError,
     },
+}
+
+fn list(platforms: &[Platform]) -> String {
+    let names: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+    names.join(" or ")
 }
 
 /// An image that was read from an archive.

@@ -70,7 +70,7 @@ pub(super) async fn fetch(
     progress: &Arc<dyn Progress>,
 ) -> Result<Fetched, ImageError> {
     let id = wanted.digest.short();
-    let guard = store.fill(&wanted.digest).await;
+    let guard = turn(store, wanted, &id, progress).await;
     if store.contains(&wanted.digest) {
         return Ok(Fetched::Present);
     }
@@ -122,6 +122,30 @@ pub(super) async fn fetch(
                 }
                 tracing::debug!(digest = %wanted.digest, %error, "a download broke; trying again");
                 pause(tried, &id, progress).await;
+            }
+        }
+    }
+}
+
+/// Waits for the right to fill a blob. What another pull gets of it meanwhile is told as progress of this one.
+async fn turn(
+    store: &ContentStore,
+    wanted: Wanted,
+    id: &str,
+    progress: &Arc<dyn Progress>,
+) -> FillGuard {
+    let mine = store.fill(&wanted.digest);
+    tokio::pin!(mine);
+    let mut told = 0;
+    loop {
+        match tokio::time::timeout(REPORT_EVERY, &mut mine).await {
+            Ok(guard) => return guard,
+            Err(_) => {
+                let there = store.partial(&wanted.digest).min(wanted.size);
+                if there > told {
+                    told = there;
+                    progress.status(id, words::DOWNLOADING, Some((there, wanted.size)));
+                }
             }
         }
     }

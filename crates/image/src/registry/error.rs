@@ -140,6 +140,25 @@ pub enum TransportFault {
         /// The address that was tried last.
         address: String,
     },
+    /// The proxy on the way could not be reached.
+    #[error("proxyconnect tcp: {source}")]
+    Proxy {
+        /// How that failed.
+        #[source]
+        source: Box<TransportFault>,
+    },
+    /// The proxy does not connect to the registry.
+    #[error("proxyconnect tcp: the proxy answered {status}")]
+    ProxyRefused {
+        /// Its answer.
+        status: StatusCode,
+    },
+    /// What is configured as a proxy is none.
+    #[error("proxyconnect tcp: {address:?} is no address of an http or https proxy")]
+    ProxyAddress {
+        /// The address, without credentials.
+        address: String,
+    },
     /// The connection could not be encrypted, or not with the right peer.
     #[error("{0}")]
     Tls(String),
@@ -151,6 +170,18 @@ pub enum TransportFault {
         "net/http: request canceled (Client.Timeout or context cancellation while reading body)"
     )]
     BodyTimeout,
+    /// The peer sends less than anyone can wait for.
+    #[error(
+        "the registry is too slow: it sent {bytes} bytes in {seconds} seconds, less than {least}"
+    )]
+    Slow {
+        /// How much came.
+        bytes: u64,
+        /// In how many seconds of waiting.
+        seconds: u64,
+        /// What had to come.
+        least: u64,
+    },
     /// The peer does not speak HTTP, or broke off.
     #[error("net/http: HTTP/1.x transport connection broken: {0}")]
     Broken(String),
@@ -175,18 +206,33 @@ pub(super) fn plain(error: &io::Error) -> String {
     text.to_lowercase()
 }
 
+impl TransportFault {
+    fn is_passing(&self) -> bool {
+        match self {
+            TransportFault::Redirects(_)
+            | TransportFault::Location(_)
+            | TransportFault::Long(_)
+            | TransportFault::Slow { .. }
+            | TransportFault::Tls(_)
+            | TransportFault::ProxyAddress { .. }
+            | TransportFault::Lookup { .. } => false,
+            TransportFault::ProxyRefused { status } => status.is_server_error(),
+            TransportFault::Proxy { source } => source.is_passing(),
+            TransportFault::Connect { .. }
+            | TransportFault::ConnectTimeout { .. }
+            | TransportFault::HeaderTimeout
+            | TransportFault::BodyTimeout
+            | TransportFault::Broken(_)
+            | TransportFault::Short => true,
+        }
+    }
+}
+
 impl RegistryError {
     /// Whether trying again may help: the connection broke, or the registry is unwell or busy.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            RegistryError::Transport { what, .. } => !matches!(
-                what,
-                TransportFault::Redirects(_)
-                    | TransportFault::Location(_)
-                    | TransportFault::Long(_)
-                    | TransportFault::Tls(_)
-                    | TransportFault::Lookup { .. }
-            ),
+            RegistryError::Transport { what, .. } => what.is_passing(),
             RegistryError::Status { status }
             | RegistryError::Answer { status, .. }
             | RegistryError::Garbage { status, .. } => {

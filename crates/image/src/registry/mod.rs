@@ -108,6 +108,11 @@ pub struct LayerReady {
 
 /// Who follows a pull. Called from the runtime's threads: must not block for long.
 pub trait PullObserver: Progress {
+    /// The blobs that the image is made of, its manifest and configuration included: told once,
+    /// before the store is asked for any of them. From now on nobody may remove them. Called on
+    /// a thread that may block.
+    fn needs(&self, _blobs: &[Digest]) {}
+
     /// Whether the layer is unpacked already, so that it need not be handed over.
     fn has_layer(&self, _layer: &Layer, _chain_id: &Digest) -> bool {
         false

@@ -30,12 +30,13 @@ pub(super) async fn pull(
     let reference = request.reference.clone().with_default_tag();
     let (session, raw) = first_answer(client, &reference, request.credentials.clone()).await?;
     let name = reference_name(&reference);
-    observer.status(&name, &format!("Pulling from {}", reference.path()), None);
+    observer.message(&name, &format!("Pulling from {}", reference.path()));
 
     let chosen = choose(&session, raw, request.platform.as_ref()).await?;
     chosen.manifest.check_image()?;
     let attempts = client.inner.options.attempts;
     let configuration = chosen.manifest.config.digest;
+    tell_needs(&chosen, &observer).await?;
     let (config, config_blob) = fetch_config(&session, store, &chosen.manifest, attempts).await?;
     check_platform(&reference, &config, request.platform.as_ref())?;
     let layers = chosen.manifest.layers_with(config.diff_ids())?;
@@ -199,6 +200,23 @@ async fn choose(
         bytes: one.bytes,
         index_bytes: Some(raw.bytes),
     })
+}
+
+/// Tells the observer which blobs the image is made of, on a thread that may wait.
+async fn tell_needs(chosen: &Chosen, observer: &Arc<dyn PullObserver>) -> Result<(), ImageError> {
+    let own = [
+        chosen.target.digest,
+        chosen.descriptor.digest,
+        chosen.manifest.config.digest,
+    ];
+    let layers = chosen.manifest.layers.iter().map(|layer| layer.digest);
+    let blobs: Vec<Digest> = own.into_iter().chain(layers).collect();
+    let observer = Arc::clone(observer);
+    tokio::task::spawn_blocking(move || observer.needs(&blobs))
+        .await
+        .map_err(|_| ImageError::Interrupted {
+            what: "keeping blobs",
+        })
 }
 
 /// Without a wish only the operating system must fit: another architecture may be emulated.

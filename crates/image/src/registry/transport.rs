@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -26,6 +26,9 @@ use super::url::{Origin, Scheme, Url};
 const USER_AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
 /// Connections that are kept for later, for each registry.
 const KEPT_CONNECTIONS: usize = 4;
+/// A body of which less than this comes within [`Timeouts::pace`] is given up: the slowest lines that people have carry
+/// it in a fraction of that.
+const LEAST_BYTES: u64 = 64 << 10;
 
 /// How long to wait for a peer.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,9 @@ pub struct Timeouts {
     pub headers: Duration,
     /// For the next piece of a body.
     pub idle: Duration,
+    /// For the next 64 KiB of a body, or its end. Only the time counts in which nothing else was
+    /// waited for, such as our own disk.
+    pub pace: Duration,
 }
 
 impl Default for Timeouts {
@@ -44,6 +50,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(15),
             headers: Duration::from_secs(30),
             idle: Duration::from_secs(60),
+            pace: Duration::from_secs(300),
         }
     }
 }
@@ -70,6 +77,43 @@ pub(crate) struct Answer {
     pub(crate) url: Url,
     body: Incoming,
     idle: Duration,
+    pace: Pace,
+}
+
+/// How fast a body comes.
+#[derive(Debug)]
+struct Pace {
+    within: Duration,
+    waited: Duration,
+    came: u64,
+}
+
+impl Pace {
+    fn new(within: Duration) -> Pace {
+        Pace {
+            within,
+            waited: Duration::ZERO,
+            came: 0,
+        }
+    }
+
+    /// Counts what came after so much waiting.
+    fn count(&mut self, waited: Duration, bytes: usize) -> Result<(), TransportFault> {
+        self.waited += waited;
+        self.came += bytes as u64;
+        if self.waited < self.within {
+            return Ok(());
+        }
+        if self.came < LEAST_BYTES {
+            return Err(TransportFault::Slow {
+                bytes: self.came,
+                seconds: self.waited.as_secs(),
+                least: LEAST_BYTES,
+            });
+        }
+        *self = Pace::new(self.within);
+        Ok(())
+    }
 }
 
 pub(crate) fn method_name(method: &Method) -> &'static str {
@@ -138,6 +182,7 @@ impl Transport {
             url: url.clone(),
             body,
             idle: self.timeouts.idle,
+            pace: Pace::new(self.timeouts.pace),
         })
     }
 
@@ -293,7 +338,10 @@ impl Answer {
     /// The next piece of the body, `None` at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
-            let frame = match timeout(self.idle, self.body.frame()).await {
+            let begun = Instant::now();
+            let frame = timeout(self.idle, self.body.frame()).await;
+            let waited = begun.elapsed();
+            let frame = match frame {
                 Err(_) => return Err(self.fault(TransportFault::BodyTimeout)),
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(error))) => {
@@ -307,9 +355,11 @@ impl Answer {
                 Ok(Some(Ok(frame))) => frame,
             };
             // Trailers say nothing that matters here.
-            if let Ok(data) = frame.into_data()
-                && !data.is_empty()
-            {
+            let data = frame.into_data().unwrap_or_default();
+            self.pace
+                .count(waited, data.len())
+                .map_err(|what| self.fault(what))?;
+            if !data.is_empty() {
                 return Ok(Some(data));
             }
         }

@@ -298,22 +298,34 @@ impl ContentStore {
     }
 
     /// Removes partial files that nobody has written to for `age`, and tells how many bytes they
-    /// took on disk. The caller sees to it that no transfer is under way.
+    /// took on disk. Those that somebody fills, or is to commit, stay.
     ///
     /// # Errors
     /// [`ImageError::Store`].
     pub fn prune_ingest(&self, age: Duration) -> Result<u64, ImageError> {
         let now = SystemTime::now();
         let mut freed = 0;
-        self.remove_ingest(|_, meta| {
+        self.each_file(&self.inner.ingest, |name, meta| {
             let modified = meta.modified().unwrap_or(now);
-            let unwanted = now.duration_since(modified).is_ok_and(|idle| idle >= age);
-            if unwanted {
+            let idle = now.duration_since(modified).unwrap_or_default();
+            let Some(digest) = Digest::from_hex(name).ok().filter(|_| idle >= age) else {
+                return Ok(());
+            };
+            // With the right to fill it nobody else begins to.
+            if let Ok(_mine) = self.lock_of(&digest).try_lock_owned()
+                && self.staged(&digest).is_none()
+            {
+                writer::remove_if_there(&self.ingest_path(&digest))?;
                 freed += on_disk(meta);
             }
-            unwanted
+            Ok(())
         })?;
         Ok(freed)
+    }
+
+    /// Bytes of a blob that is on its way; 0 if there are none.
+    pub(crate) fn partial(&self, digest: &Digest) -> u64 {
+        fs::metadata(self.ingest_path(digest)).map_or(0, |meta| meta.len())
     }
 
     fn remove_ingest(
@@ -353,20 +365,18 @@ impl ContentStore {
 
     /// Waits until nobody else fills this blob. The caller then looks whether it is there.
     pub(crate) async fn fill(&self, digest: &Digest) -> FillGuard {
-        let lock = {
-            let mut filling = self
-                .inner
-                .filling
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            filling.retain(|_, lock| lock.strong_count() > 0);
-            let found = filling.get(digest).and_then(Weak::upgrade);
-            found.unwrap_or_else(|| {
-                let lock = Arc::new(tokio::sync::Mutex::new(()));
-                filling.insert(*digest, Arc::downgrade(&lock));
-                lock
-            })
-        };
-        lock.lock_owned().await
+        self.lock_of(digest).lock_owned().await
+    }
+
+    fn lock_of(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let filling = self.inner.filling.lock();
+        let mut filling = filling.unwrap_or_else(PoisonError::into_inner);
+        filling.retain(|_, lock| lock.strong_count() > 0);
+        let found = filling.get(digest).and_then(Weak::upgrade);
+        found.unwrap_or_else(|| {
+            let lock = Arc::new(tokio::sync::Mutex::new(()));
+            filling.insert(*digest, Arc::downgrade(&lock));
+            lock
+        })
     }
 }

@@ -3,6 +3,7 @@
 mod archives;
 mod credentials;
 mod faults;
+mod given_up;
 mod limits;
 mod proxy;
 mod resume;

@@ -24,6 +24,7 @@ struct State {
 
 struct Shared {
     handed_on: AtomicU64,
+    connections: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -38,6 +39,7 @@ impl Proxy {
     pub(super) fn start(engine: &Engine, port: u16, target: u16) -> Self {
         let shared = Arc::new(Shared {
             handed_on: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             state: Mutex::new(State {
                 budget: u64::MAX,
                 then: Then::Cut,
@@ -57,6 +59,11 @@ impl Proxy {
     /// How many bytes clients got so far.
     pub(super) fn handed_on(&self) -> u64 {
         self.shared.handed_on.load(Ordering::SeqCst)
+    }
+
+    /// How many connections clients hold.
+    pub(super) fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Closes every connection once so many bytes were handed on; later ones are served again
@@ -90,7 +97,12 @@ fn serve(listener: &TcpListener, target: u16, shared: &Arc<Shared>) {
         let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else {
             continue;
         };
-        std::thread::spawn(move || carry(from_client, to_server, |_| true));
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        let of = Arc::clone(shared);
+        std::thread::spawn(move || {
+            carry(from_client, to_server, |_| true);
+            of.connections.fetch_sub(1, Ordering::SeqCst);
+        });
         let shared = Arc::clone(shared);
         std::thread::spawn(move || carry(server, client, |number| shared.admits(number)));
     }

@@ -10,10 +10,10 @@ use super::proxy::Proxy;
 use super::server::Registry;
 
 /// Size of each of the layers, which do not compress.
-const LAYER: usize = 16 << 20;
+pub(super) const LAYER: usize = 16 << 20;
 
 /// An image of four large layers, by umoci; gives the number of bytes that a pull of it takes.
-fn fill(registry: &Registry, image: &str) -> u64 {
+pub(super) fn fill(registry: &Registry, image: &str) -> u64 {
     let layout = registry.layout_by_umoci();
     let tag = format!("{}:made", layout.display());
     let mut random = std::fs::File::open("/dev/urandom").unwrap();

@@ -16,7 +16,7 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The most indexes within indexes.
 const MAX_DEPTH: usize = 4;
 
-pub(super) fn images(files: &Files, wanted: Option<&Platform>) -> Result<Vec<Found>, ImageError> {
+pub(super) fn images(files: &Files, wanted: &[Platform]) -> Result<Vec<Found>, ImageError> {
     let bytes = files.document(OCI_INDEX, MAX_MANIFEST_BYTES)?;
     let Document::Index(index) = manifest::parse(&bytes, None)? else {
         let reason = "index.json is not an index".to_owned();
@@ -90,7 +90,7 @@ fn document(files: &Files, digest: &Digest, limit: u64) -> Result<Vec<u8>, Image
     Ok(bytes)
 }
 
-fn check(files: &Files, entry: Descriptor, wanted: Option<&Platform>) -> Result<Found, ImageError> {
+fn check(files: &Files, entry: Descriptor, wanted: &[Platform]) -> Result<Found, ImageError> {
     let mut entry = entry;
     for _ in 0..MAX_DEPTH {
         let bytes = document(files, &entry.digest, MAX_MANIFEST_BYTES)?;
@@ -105,17 +105,16 @@ fn check(files: &Files, entry: Descriptor, wanted: Option<&Platform>) -> Result<
     .into())
 }
 
-/// The host's platform, or whatever there is: an archive was made with a purpose.
-fn choose(
-    files: &Files,
-    index: &Index,
-    wanted: Option<&Platform>,
-) -> Result<Descriptor, ImageError> {
-    let host = Platform::host();
-    match (index.select(wanted.unwrap_or(&host)), wanted) {
-        (Ok(entry), _) => Ok(entry.clone()),
-        (Err(error), Some(_)) => Err(error),
-        (Err(error), None) => {
+/// The first of the wanted platforms that there is. Without a wish the host's platform, or whatever there is: an archive
+/// was made with a purpose.
+fn choose(files: &Files, index: &Index, wanted: &[Platform]) -> Result<Descriptor, ImageError> {
+    if let Some(entry) = wanted.iter().find_map(|wanted| index.select(wanted).ok()) {
+        return Ok(entry.clone());
+    }
+    match index.select(wanted.first().unwrap_or(&Platform::host())) {
+        Ok(entry) => Ok(entry.clone()),
+        Err(error) if !wanted.is_empty() => Err(error),
+        Err(error) => {
             let mut there = index.manifests.iter().filter(|entry| {
                 let real = entry.platform.as_ref().is_none_or(|p| p.os != "unknown");
                 real && files.contains(&blob_name(&entry.digest))
