@@ -1,10 +1,11 @@
-//! Progress of transfers: bars that are redrawn on a terminal, plain lines elsewhere.
+//! Progress of transfers: lines that are redrawn on a terminal, elsewhere those alone that say what was reached.
 
 use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::terminal;
+/// Terminals narrower than this have no room for a bar.
+const ROOM_FOR_A_BAR: usize = 110;
 
 /// Layers that are shown, each on a line of its own.
 pub(crate) struct Progress {
@@ -14,12 +15,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Finds out whether there is a terminal to draw on.
-    pub(crate) fn new() -> Self {
-        let columns = terminal::is_terminal(rustix::stdio::stdout())
-            .then(terminal::size)
-            .flatten()
-            .map(|(_, columns)| columns.into());
+    /// `columns` are those of the terminal, if output goes to one.
+    pub(crate) fn new(columns: Option<usize>) -> Self {
         Progress {
             layers: Vec::new(),
             columns,
@@ -31,30 +28,31 @@ impl Progress {
     /// # Errors
     /// What writing gave.
     pub(crate) fn show(&mut self, message: &Value, out: &mut dyn Write) -> io::Result<()> {
-        if let Some(text) = message["stream"].as_str() {
-            return write!(out, "{text}");
-        }
-        let status = message["status"].as_str().unwrap_or_default();
-        let id = message["id"].as_str().unwrap_or_default();
-        let moving = message["progressDetail"]["current"].is_u64();
-        let line = if id.is_empty() {
-            status.to_owned()
-        } else {
-            format!("{id}: {status}")
+        let text = |name: &str| message[name].as_str().unwrap_or_default();
+        let (id, stream) = (text("id"), text("stream"));
+        let detail = message["progressDetail"].is_object();
+        let prefix = match id {
+            "" => String::new(),
+            id => format!("{id}: "),
         };
-        let Some(columns) = self.columns.filter(|_| !id.is_empty()) else {
-            // Off a terminal a line says what was reached, and steps on the way are left out.
-            return if moving {
-                Ok(())
-            } else {
-                writeln!(out, "{line}")
+        let line = format!("{prefix}{}", text("status"));
+        let Some(columns) = self.columns else {
+            // Off a terminal a line says what was reached, and numbers on the way are left out.
+            return match (numbers(message).is_some(), stream) {
+                (true, _) => Ok(()),
+                (false, "") => writeln!(out, "{line}"),
+                (false, stream) => write!(out, "{stream}"),
             };
         };
-        let bar = message["progress"]
-            .as_str()
-            .map_or_else(|| bar(&message["progressDetail"]), str::to_owned);
-        let line: String = format!("{line} {bar}")
-            .trim_end()
+        if id.is_empty() || !detail {
+            // What stands above can not be reached any more.
+            self.layers.clear();
+            return match stream {
+                "" => writeln!(out, "{line}"),
+                stream => write!(out, "{stream}"),
+            };
+        }
+        let line: String = format!("{line} {}", bar(message, columns))
             .chars()
             .take(columns)
             .collect();
@@ -72,33 +70,86 @@ impl Progress {
             }
         };
         let up = self.layers.len() - at;
-        write!(out, "\x1b[{up}A\r\x1b[2K{line}\r\x1b[{up}B")?;
+        write!(out, "\x1b[{up}A\x1b[2K\r{line}\r\x1b[{up}B")?;
         out.flush()
     }
 }
 
-/// `[=====>    ]  1.5MB/10MB`
-fn bar(detail: &Value) -> String {
+/// Bytes done and in all, if the message has any.
+fn numbers(message: &Value) -> Option<(u64, u64)> {
+    let number = |name: &str| message["progressDetail"][name].as_u64().unwrap_or(0);
+    let both = (number("current"), number("total"));
+    (both != (0, 0)).then_some(both)
+}
+
+/// `[=====>    ]   1.5MB/10MB`, or the numbers alone.
+fn bar(message: &Value, columns: usize) -> String {
     const WIDTH: u64 = 50;
-    let (Some(current), Some(total)) = (detail["current"].as_u64(), detail["total"].as_u64())
-    else {
+    let Some((current, total)) = numbers(message) else {
         return String::new();
     };
-    if total == 0 {
-        return crate::units::size(current as f64);
-    }
-    let filled = (current.min(total) * WIDTH / total) as usize;
-    let (full, rest) = if filled as u64 == WIDTH {
-        ("=".repeat(filled), String::new())
-    } else {
-        (
-            "=".repeat(filled) + ">",
-            " ".repeat(WIDTH as usize - filled),
-        )
-    };
-    format!(
-        "[{full}{rest}]  {}/{}",
+    let (done, all) = (
         crate::units::size(current as f64),
-        crate::units::size(total as f64)
-    )
+        crate::units::size(total as f64),
+    );
+    let numbers = match current > total {
+        true => format!("{done:>8}"),
+        false => format!("{done:>8}/{all}"),
+    };
+    if total == 0 || columns <= ROOM_FOR_A_BAR {
+        return numbers;
+    }
+    let filled = (current.min(total).saturating_mul(WIDTH) / total) as usize;
+    let rest = WIDTH as usize - filled;
+    format!("[{}>{}] {numbers}", "=".repeat(filled), " ".repeat(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(columns: Option<usize>, messages: &[Value]) -> String {
+        let mut progress = Progress::new(columns);
+        let mut out = Vec::new();
+        for message in messages {
+            progress.show(message, &mut out).unwrap();
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    /// What docker's client 28 prints of the same messages.
+    #[test]
+    fn lines_and_bars_are_docker_s() {
+        let messages = [
+            json!({"status": "Pulling from x", "id": "latest"}),
+            json!({"status": "Pulling fs layer", "progressDetail": {}, "id": "a"}),
+            json!({"status": "Waiting", "progressDetail": {}, "id": "b"}),
+            json!({"status": "Downloading", "progressDetail": {"total": 3000000}, "id": "a"}),
+            json!({"status": "Downloading", "progressDetail": {"current": 1500000, "total": 3000000}, "id": "a"}),
+            json!({"status": "Pull complete", "progressDetail": {}, "id": "a"}),
+            json!({"status": "Digest: sha256:1"}),
+            json!({"stream": "Loaded image: x\n"}),
+        ];
+        assert_eq!(
+            shown(None, &messages),
+            "latest: Pulling from x\na: Pulling fs layer\nb: Waiting\na: Pull complete\n\
+             Digest: sha256:1\nLoaded image: x\n"
+        );
+        let wide = shown(Some(200), &messages);
+        let (full, rest) = ("=".repeat(25), " ".repeat(25));
+        for part in [
+            "latest: Pulling from x\n\n\x1b[1A\x1b[2K\ra: Pulling fs layer \r\x1b[1B\n\x1b[1A\x1b[2K\rb: Waiting \r\x1b[1B",
+            &format!("\x1b[2A\x1b[2K\ra: Downloading [{full}>{rest}]    1.5MB/3MB\r\x1b[2B"),
+            "\x1b[2A\x1b[2K\ra: Pull complete \r\x1b[2BDigest: sha256:1\n",
+        ] {
+            assert!(wide.contains(part), "{part:?}: {wide:?}");
+        }
+        let narrow = shown(Some(80), &messages);
+        assert!(
+            narrow.contains("\ra: Downloading    1.5MB/3MB\r"),
+            "{narrow:?}"
+        );
+    }
 }

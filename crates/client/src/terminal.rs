@@ -15,6 +15,12 @@ pub(crate) fn size() -> Option<(u16, u16)> {
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
+/// Columns of a terminal; `None` when the stream is not one.
+pub(crate) fn columns(stream: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
 /// Raw mode, until dropped.
 pub(crate) struct Raw {
     terminal: OwnedFd,

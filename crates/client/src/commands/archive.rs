@@ -50,7 +50,8 @@ fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let answer = session
         .send("POST", query.text(), Body::Stream(&mut input), Vec::new())?
         .successful()?;
-    super::pull::messages(BufReader::new(answer), false, &mut io::stdout())?;
+    let columns = terminal::columns(rustix::stdio::stdout());
+    super::pull::messages(BufReader::new(answer), false, (&mut io::stdout(), columns))?;
     Ok(0)
 }
 

@@ -12,6 +12,7 @@ use crate::parse::Parsed;
 use crate::progress::Progress;
 use crate::query::Query;
 use crate::session::Session;
+use crate::terminal;
 use crate::verb::{Takes, Verb};
 
 const FLAGS: &[Flag] = &[
@@ -53,11 +54,17 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         name,
         &crate::container::create::platform(parsed),
         quiet,
-        &mut std::io::stdout(),
+        (
+            &mut std::io::stdout(),
+            terminal::columns(rustix::stdio::stdout()),
+        ),
     )?;
     println!("{}", reference.with_default_tag());
     Ok(0)
 }
+
+/// Where progress goes to, and how many columns it has if it is a terminal.
+pub(crate) type Screen<'a> = (&'a mut dyn Write, Option<usize>);
 
 /// Pulls an image and tells its progress to `out`.
 ///
@@ -68,7 +75,7 @@ pub(crate) fn pull(
     name: &str,
     platform: &str,
     quiet: bool,
-    out: &mut dyn Write,
+    out: Screen<'_>,
 ) -> Result<(), Failure> {
     let reference = types::Reference::parse_normalized(name)
         .map_err(|error| Failure::Invalid(error.to_string()))?;
@@ -99,10 +106,10 @@ pub(crate) fn pull(
 pub(crate) fn messages(
     mut lines: impl BufRead,
     quiet: bool,
-    out: &mut dyn Write,
+    (out, columns): Screen<'_>,
 ) -> Result<(), Failure> {
     const LINE_LIMIT: u64 = 1 << 20;
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(columns);
     let mut line = Vec::new();
     loop {
         line.clear();

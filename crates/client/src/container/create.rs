@@ -180,6 +180,9 @@ fn pull_image(
         image,
         platform,
         parsed.switch("quiet"),
-        &mut std::io::stderr(),
+        (
+            &mut std::io::stderr(),
+            crate::terminal::columns(rustix::stdio::stderr()),
+        ),
     )
 }

@@ -9,6 +9,7 @@ mod proxy;
 mod resume;
 mod server;
 mod shared;
+mod words;
 
 use server::Registry;
 use testkit::Engine;
