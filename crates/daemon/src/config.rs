@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use engine::Proxies;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -91,6 +92,16 @@ struct File {
     bridge: Option<String>,
     bip: Option<String>,
     insecure_registries: Option<Vec<String>>,
+    proxies: Option<FileProxies>,
+}
+
+/// The object `proxies` of `daemon.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct FileProxies {
+    http_proxy: Option<String>,
+    https_proxy: Option<String>,
+    no_proxy: Option<String>,
 }
 
 /// What the daemon runs with.
@@ -112,6 +123,8 @@ pub struct Config {
     pub bip: Option<(std::net::Ipv4Addr, u8)>,
     /// Registries that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
+    /// Who stands between the daemon and registries.
+    pub proxies: Proxies,
 }
 
 impl Config {
@@ -121,7 +134,7 @@ impl Config {
     /// [`ConfigError`] says which setting, or which file, can not be used.
     pub fn load(typed: &Invocation) -> Result<Self, ConfigError> {
         let path = PathBuf::from(typed.value("config-file").unwrap_or(DEFAULT_FILE));
-        let file = read(&path, typed.given("config-file"))?;
+        let mut file = read(&path, typed.given("config-file"))?;
         refuse_twice(&path, typed, &file)?;
         let text = |name: &str, from_file: Option<String>| {
             typed.value(name).map(str::to_owned).or(from_file)
@@ -138,6 +151,7 @@ impl Config {
                 Err(ConfigError::Relative { name, path })
             }
         };
+        let in_file = file.proxies.take().unwrap_or_default();
         let list = |name: &str, from_file: Option<Vec<String>>| match from_file {
             Some(list) => list,
             None => typed.list(name),
@@ -168,8 +182,24 @@ impl Config {
                 .map(|entry| registries::insecure(entry))
                 .collect::<Result<_, _>>()
                 .map_err(|sentence| ConfigError::Registry { sentence })?,
+            proxies: Proxies {
+                http: text("http-proxy", in_file.http_proxy)
+                    .unwrap_or_else(|| environment("HTTP_PROXY")),
+                https: text("https-proxy", in_file.https_proxy)
+                    .unwrap_or_else(|| environment("HTTPS_PROXY")),
+                none: text("no-proxy", in_file.no_proxy).unwrap_or_else(|| environment("NO_PROXY")),
+            },
         })
     }
+}
+
+/// A variable by this name or, as curl has it, in small letters; empty for none.
+fn environment(name: &str) -> String {
+    [name.to_owned(), name.to_ascii_lowercase()]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty())
+        .unwrap_or_default()
 }
 
 fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
@@ -203,7 +233,22 @@ fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
 }
 
 fn refuse_twice(path: &Path, typed: &Invocation, file: &File) -> Result<(), ConfigError> {
+    let proxies = file.proxies.as_ref();
+    let proxy = |of: fn(&FileProxies) -> &Option<String>| {
+        proxies.is_some_and(|proxies| of(proxies).is_some())
+    };
     let both = [
+        (
+            "http-proxy",
+            "http-proxy",
+            proxy(|proxies| &proxies.http_proxy),
+        ),
+        (
+            "https-proxy",
+            "https-proxy",
+            proxy(|proxies| &proxies.https_proxy),
+        ),
+        ("no-proxy", "no-proxy", proxy(|proxies| &proxies.no_proxy)),
         ("host", "hosts", file.hosts.is_some()),
         ("data-root", "data-root", file.data_root.is_some()),
         ("exec-root", "exec-root", file.exec_root.is_some()),
@@ -279,6 +324,21 @@ mod tests {
         assert_eq!(config.exec_root, Path::new("/e"));
         assert_eq!(config.bip, Some(([10, 9, 0, 1].into(), 24)));
         assert_eq!(config.log_level, "debug");
+    }
+
+    #[test]
+    fn proxies_come_from_flags_or_the_file() {
+        let file = r#"{"proxies": {"http-proxy": "http://h:1", "no-proxy": "*.a"}}"#;
+        let proxies = load(&["--https-proxy=http://s:2"], Some(file))
+            .unwrap()
+            .proxies;
+        assert_eq!(
+            [proxies.http, proxies.https, proxies.none],
+            ["http://h:1", "http://s:2", "*.a"]
+        );
+        let error = load(&["--no-proxy=b"], Some(file)).unwrap_err().to_string();
+        assert!(error.ends_with("configuration file: no-proxy"), "{error}");
+        load(&[], Some(r#"{"proxies": {"ftp-proxy": "x"}}"#)).unwrap_err();
     }
 
     #[test]

@@ -71,6 +71,18 @@ const FLAGS: &[Flag] = &[
         "Socket to listen on: unix://PATH, tcp://LOOPBACK:PORT or fd://",
     ),
     flag(
+        "http-proxy",
+        None,
+        Takes::Value,
+        "Proxy for registries over http (default $HTTP_PROXY)",
+    ),
+    flag(
+        "https-proxy",
+        None,
+        Takes::Value,
+        "Proxy for registries over https (default $HTTPS_PROXY)",
+    ),
+    flag(
         "insecure-registry",
         None,
         Takes::List,
@@ -81,6 +93,12 @@ const FLAGS: &[Flag] = &[
         Some('l'),
         Takes::Value,
         "debug, info, warn, error or fatal (default \"info\")",
+    ),
+    flag(
+        "no-proxy",
+        None,
+        Takes::Value,
+        "Hosts, domains and networks that are reached without (default $NO_PROXY)",
     ),
     flag(
         "pidfile",
@@ -126,8 +144,6 @@ const REFUSED: &[&str] = &[
     "fixed-cidr-v6",
     "group",
     "host-gateway-ip",
-    "http-proxy",
-    "https-proxy",
     "icc",
     "init",
     "init-path",
@@ -150,7 +166,6 @@ const REFUSED: &[&str] = &[
     "mtu",
     "network-control-plane-mtu",
     "no-new-privileges",
-    "no-proxy",
     "node-generic-resource",
     "oom-score-adjust",
     "raw-logs",

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use image::registry::Proxies;
+
 /// Settings of one engine; they do not change while it is open.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -17,6 +19,8 @@ pub struct EngineConfig {
     pub insecure_registries: Vec<String>,
     /// Mirrors of docker.io, tried in order.
     pub registry_mirrors: Vec<String>,
+    /// Who stands between the engine and registries.
+    pub proxies: Proxies,
     /// Whether containers go on when the engine closes gracefully.
     pub live_restore: bool,
     /// Cgroup below which containers' groups are made; the engine's own tree when `None`.
@@ -47,6 +51,7 @@ impl EngineConfig {
             bip: None,
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
+            proxies: Proxies::default(),
             live_restore: true,
             cgroup_parent: None,
             log_driver: "json-file".to_owned(),

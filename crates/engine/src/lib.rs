@@ -35,6 +35,7 @@ mod volumes;
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use filters::Filters;
+pub use image::registry::Proxies;
 pub use options::{
     AttachOptions, AttachTicket, CreateRequest, Created, EventStream, EventsOptions, ExecStart,
     ExecStartOptions, ImageListOptions, ListOptions, LogChunk, LogStream, LogsOptions,

@@ -7,6 +7,8 @@ use api_types::{
     RegistryConfig, Runtime, SwarmInfo, SystemInfo, Usage, Version, texts,
 };
 
+use image::registry::masked;
+
 use crate::clock;
 use crate::containers::record::Status;
 use crate::engine::Engine;
@@ -82,6 +84,9 @@ impl Engine {
             ncpu: host.processors as i64,
             mem_total: host.memory as i64,
             docker_root_dir: self.paths().data_root.display().to_string(),
+            http_proxy: masked(&self.config().proxies.http),
+            https_proxy: masked(&self.config().proxies.https),
+            no_proxy: self.config().proxies.none.clone(),
             name: host.name.clone(),
             labels: self.config().labels.clone(),
             server_version: ENGINE_VERSION.to_owned(),

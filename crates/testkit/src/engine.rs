@@ -41,6 +41,8 @@ impl Kind {
 pub struct Options {
     /// Further flags of the daemon.
     pub flags: Vec<String>,
+    /// Variables of the daemon's environment, which else has no proxies.
+    pub environment: Vec<(String, String)>,
     /// A folder to use as data root in place of a fresh one.
     pub data_root: Option<PathBuf>,
     /// Puts the exec root on a tmpfs, as `/run` is on every host, in place of the disk with the temporary folders.
@@ -199,6 +201,10 @@ impl Engine {
                 command.env("PATH", format!("{}:{path}", folder.display()));
             }
         }
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"] {
+            command.env_remove(name);
+            command.env_remove(name.to_ascii_lowercase());
+        }
         command
             .arg(format!("--host=unix://{}", self.socket().display()))
             .arg(format!("--data-root={}", self.data_root().display()))
@@ -208,6 +214,7 @@ impl Engine {
                 self.folder.path().join("daemon.pid").display()
             ))
             .args(&self.options.flags)
+            .envs(self.options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);

@@ -165,6 +165,16 @@ fn server(info: &Value) -> String {
     line("ID", &text("ID"));
     line("Docker Root Dir", &text("DockerRootDir"));
     line("Debug Mode", &text("Debug"));
+    for (name, field) in [
+        ("HTTP Proxy", "HttpProxy"),
+        ("HTTPS Proxy", "HttpsProxy"),
+        ("No Proxy", "NoProxy"),
+    ] {
+        let value = text(field);
+        if !value.is_empty() {
+            line(name, &value);
+        }
+    }
     line("Experimental", &text("ExperimentalBuild"));
     let registries: Vec<_> = info["RegistryConfig"]["InsecureRegistryCIDRs"]
         .as_array()

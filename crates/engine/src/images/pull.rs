@@ -144,6 +144,7 @@ impl Engine {
         let client = Client::new(ClientOptions {
             insecure: self.config().insecure_registries.clone(),
             mirrors: self.config().registry_mirrors.clone(),
+            proxies: self.config().proxies.clone(),
             ..ClientOptions::default()
         });
         let mut unpacker = tokio::spawn(unpack_in_order(self.clone(), hears, Arc::clone(reporter)));

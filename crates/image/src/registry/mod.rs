@@ -3,11 +3,13 @@
 mod auth;
 mod download;
 mod error;
+mod proxy;
 mod pull;
 mod resolve;
 mod session;
 mod tls;
 mod transport;
+mod tunnel;
 mod url;
 
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use types::{Digest, Platform, Reference};
 
 pub use error::{RegistryError, TransportFault};
+pub use proxy::{Proxies, masked};
 pub use transport::Timeouts;
 
 use crate::config::ImageConfig;
@@ -35,6 +38,8 @@ pub struct ClientOptions {
     /// Base addresses that are asked before docker.io, such as `http://mirror:5000`. They get
     /// no credentials.
     pub mirrors: Vec<String>,
+    /// Who stands between us and registries, mirrors and token servers.
+    pub proxies: Proxies,
     /// Holds for some registries a folder `host:port` with authorities (`*.crt`) to trust and a
     /// certificate (`*.cert`, `*.key`) to show.
     pub certificates: PathBuf,
@@ -51,6 +56,7 @@ impl Default for ClientOptions {
         ClientOptions {
             insecure: Vec::new(),
             mirrors: Vec::new(),
+            proxies: Proxies::default(),
             certificates: PathBuf::from("/etc/docker/certs.d"),
             timeouts: Timeouts::default(),
             parallel_layers: 3,
@@ -160,7 +166,7 @@ struct Inner {
 impl Client {
     /// A client without any connection yet.
     pub fn new(options: ClientOptions) -> Client {
-        let transport = Transport::new(options.timeouts, options.certificates.clone());
+        let transport = Transport::new(&options);
         Client {
             inner: Arc::new(Inner { options, transport }),
         }

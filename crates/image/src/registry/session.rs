@@ -9,6 +9,7 @@ use types::{DEFAULT_DOMAIN, Digest, Reference};
 
 use super::auth::{self, Challenge};
 use super::error::{RegistryError, Subject, TransportFault, from_answer};
+use super::proxy;
 use super::transport::{Answer, Transport};
 use super::url::{Origin, Scheme, Url};
 use super::{Client, ClientOptions, Credentials};
@@ -84,26 +85,10 @@ fn is_insecure(options: &ClientOptions, domain: &str) -> bool {
         let listed = entry.trim_start_matches("http://").trim_end_matches('/');
         listed.eq_ignore_ascii_case(domain)
             || listed.eq_ignore_ascii_case(host)
-            || address.is_some_and(|address| in_network(listed, address))
+            || address
+                .zip(proxy::network(listed))
+                .is_some_and(|(address, (base, bits))| proxy::in_network(base, bits, address))
     })
-}
-
-/// Whether `network`, written `address/bits`, holds the address.
-fn in_network(network: &str, address: IpAddr) -> bool {
-    let parsed = network
-        .split_once('/')
-        .and_then(|(base, bits)| Some((base.parse::<IpAddr>().ok()?, bits.parse::<u32>().ok()?)));
-    match (parsed, address) {
-        (Some((IpAddr::V4(base), bits)), IpAddr::V4(address)) if bits <= 32 => {
-            let differing = u32::from(base) ^ u32::from(address);
-            differing.leading_zeros() >= bits
-        }
-        (Some((IpAddr::V6(base), bits)), IpAddr::V6(address)) if bits <= 128 => {
-            let differing = u128::from(base) ^ u128::from(address);
-            differing.leading_zeros() >= bits
-        }
-        _ => false,
-    }
 }
 
 /// One repository at one endpoint.
@@ -177,7 +162,10 @@ impl Session {
             RegistryError::Transport { what, .. } => {
                 matches!(what, TransportFault::Broken(_) | TransportFault::Short)
             }
-            RegistryError::Status { status } => *status == StatusCode::BAD_REQUEST,
+            // A proxy on the way tells of the break.
+            RegistryError::Status { status } => {
+                matches!(*status, StatusCode::BAD_REQUEST | StatusCode::BAD_GATEWAY)
+            }
             _ => false,
         };
         self.origin.scheme == Scheme::Http && broken

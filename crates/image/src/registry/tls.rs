@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{
@@ -34,11 +34,11 @@ const BUNDLES: [&str; 5] = [
 const MAX_FILES: usize = 64;
 
 /// Encrypts a connection to `host`.
-pub(super) async fn connect(
-    stream: TcpStream,
+pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     host: &str,
     config: Arc<ClientConfig>,
-) -> Result<TlsStream<TcpStream>, String> {
+) -> Result<TlsStream<S>, String> {
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     let connector = TlsConnector::from(config);
     connector
@@ -215,7 +215,7 @@ mod tests {
     use std::process::Command;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::ServerConfig;
 

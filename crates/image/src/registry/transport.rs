@@ -18,12 +18,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
+use super::ClientOptions;
 use super::error::{RegistryError, TransportFault};
+use super::proxy::{Proxies, Proxy};
 use super::resolve;
 use super::tls;
+use super::tunnel;
 use super::url::{Origin, Scheme, Url};
 
-const USER_AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
 /// Connections that are kept for later, for each registry.
 const KEPT_CONNECTIONS: usize = 4;
 /// A body of which less than this comes within [`Timeouts::pace`] is given up: the slowest lines that people have carry
@@ -57,10 +60,19 @@ impl Default for Timeouts {
 
 type Sender = SendRequest<Empty<Bytes>>;
 
+/// A connection of whatever kind.
+pub(super) type Stream = Box<dyn Duplex>;
+
+/// Both directions of a connection.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
 /// Makes and keeps connections.
 #[derive(Debug)]
 pub(crate) struct Transport {
     timeouts: Timeouts,
+    proxies: Proxies,
     kept: Mutex<HashMap<Origin, Vec<Sender>>>,
     /// Holds a folder of certificates for some registries.
     certificates: PathBuf,
@@ -125,12 +137,13 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
 }
 
 impl Transport {
-    pub(crate) fn new(timeouts: Timeouts, certificates: PathBuf) -> Transport {
+    pub(crate) fn new(options: &ClientOptions) -> Transport {
         let (kept, trusted) = Default::default();
         Transport {
-            timeouts,
+            timeouts: options.timeouts,
+            proxies: options.proxies.clone(),
             kept,
-            certificates,
+            certificates: options.certificates.clone(),
             trusted,
         }
     }
@@ -149,17 +162,23 @@ impl Transport {
             url: url.to_string(),
             what,
         };
-        let request = || build(&method, url, headers).map_err(fault);
+        let proxy = self.proxies.of(&url.origin).map_err(fault)?;
+        let request = || build(&method, url, headers, proxy.as_ref()).map_err(fault);
         if let Some(sender) = self.take(&url.origin) {
             match self.exchange(sender, request()?, name, url).await {
                 Err(TransportFault::Broken(_)) => {}
                 outcome => return outcome.map_err(fault),
             }
         }
-        let sender = self.connect(&url.origin).await.map_err(fault)?;
-        self.exchange(sender, request()?, name, url)
-            .await
-            .map_err(fault)
+        let connected = self.connect(&url.origin, proxy.as_ref()).await;
+        let sender = connected.map_err(fault)?;
+        let answer = self.exchange(sender, request()?, name, url).await;
+        let answer = answer.map_err(fault)?;
+        let status = answer.status;
+        if proxy.is_some() && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(fault(TransportFault::ProxyRefused { status }));
+        }
+        Ok(answer)
     }
 
     async fn exchange(
@@ -212,15 +231,60 @@ impl Transport {
         trusted.clear();
     }
 
-    async fn connect(&self, origin: &Origin) -> Result<Sender, TransportFault> {
-        let stream = self.dial(origin).await?;
-        if !origin.scheme.is_encrypted() {
-            return handshake(stream).await;
+    async fn connect(
+        &self,
+        origin: &Origin,
+        proxy: Option<&Proxy>,
+    ) -> Result<Sender, TransportFault> {
+        let encrypted = origin.scheme.is_encrypted();
+        let stream = match proxy {
+            None => Box::new(self.dial(origin).await?) as Stream,
+            Some(proxy) => {
+                let source = |source| TransportFault::Proxy {
+                    source: Box::new(source),
+                };
+                let stream = self.reach(proxy).await.map_err(source)?;
+                match encrypted {
+                    true => self.pass(stream, proxy, origin).await?,
+                    false => stream,
+                }
+            }
+        };
+        match encrypted {
+            true => handshake(self.encrypt(stream, origin).await?).await,
+            false => handshake(stream).await,
         }
+    }
+
+    /// A connection to a proxy.
+    async fn reach(&self, proxy: &Proxy) -> Result<Stream, TransportFault> {
+        let stream: Stream = Box::new(self.dial(&proxy.origin).await?);
+        match proxy.origin.scheme.is_encrypted() {
+            true => self.encrypt(stream, &proxy.origin).await,
+            false => Ok(stream),
+        }
+    }
+
+    /// A connection through a proxy.
+    async fn pass(
+        &self,
+        stream: Stream,
+        proxy: &Proxy,
+        origin: &Origin,
+    ) -> Result<Stream, TransportFault> {
+        let opened = timeout(self.timeouts.headers, tunnel::open(stream, proxy, origin));
+        opened.await.unwrap_or_else(|_| {
+            Err(TransportFault::Proxy {
+                source: Box::new(TransportFault::HeaderTimeout),
+            })
+        })
+    }
+
+    async fn encrypt(&self, stream: Stream, origin: &Origin) -> Result<Stream, TransportFault> {
         let config = self.trust(origin).map_err(TransportFault::Tls)?;
         let encrypted = tls::connect(stream, origin.host(), config);
         match timeout(self.timeouts.connect, encrypted).await {
-            Ok(stream) => handshake(stream.map_err(TransportFault::Tls)?).await,
+            Ok(stream) => Ok(Box::new(stream.map_err(TransportFault::Tls)?)),
             Err(_) => Err(TransportFault::Tls(
                 "net/http: TLS handshake timeout".to_owned(),
             )),
@@ -279,10 +343,7 @@ impl Transport {
 
 /// Begins to speak HTTP. The connection's task ends when the sender and the body are dropped, or
 /// the peer closes.
-async fn handshake<S>(stream: S) -> Result<Sender, TransportFault>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn handshake(stream: Stream) -> Result<Sender, TransportFault> {
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| TransportFault::Broken(describe(&error)))?;
@@ -298,15 +359,26 @@ fn build(
     method: &Method,
     url: &Url,
     headers: &HeaderMap,
+    proxy: Option<&Proxy>,
 ) -> Result<Request<Empty<Bytes>>, TransportFault> {
     let invalid = |_| TransportFault::Location(url.to_string());
+    // A proxy that is to ask for us must know whom; one that only connects does not see the request.
+    let asks = proxy.filter(|_| !url.origin.scheme.is_encrypted());
+    let target = match asks {
+        Some(_) => url.to_string(),
+        None => url.path.clone(),
+    };
     let mut request = Request::builder()
         .method(method)
-        .uri(&url.path)
+        .uri(target)
         .header(header::HOST, url.origin.authority())
         .body(Empty::new())
         .map_err(invalid)?;
     request.headers_mut().extend(headers.clone());
+    if let Some(authorization) = asks.and_then(|proxy| proxy.authorization.as_ref()) {
+        let headers = request.headers_mut();
+        headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+    }
     request
         .headers_mut()
         .insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -314,7 +386,7 @@ fn build(
 }
 
 /// hyper's sentence with its causes, which carry the interesting part.
-fn describe(error: &hyper::Error) -> String {
+pub(super) fn describe(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

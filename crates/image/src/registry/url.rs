@@ -68,6 +68,15 @@ impl Origin {
         host.trim_start_matches('[').trim_end_matches(']')
     }
 
+    /// `host:port` or `[address]:port`, the port always said.
+    pub(crate) fn address(&self) -> String {
+        let host = self.host();
+        match host.contains(':') {
+            true => format!("[{host}]:{}", self.port()),
+            false => format!("{host}:{}", self.port()),
+        }
+    }
+
     pub(crate) fn port(&self) -> u16 {
         let given = self
             .authority
@@ -168,7 +177,9 @@ mod tests {
             (url.origin.host(), url.origin.port(), url.path.as_str()),
             ("::1", 5000, "/")
         );
-        assert_eq!(Origin::new(Scheme::Https, "a.b").unwrap().port(), 443);
+        assert_eq!(url.origin.address(), "[::1]:5000");
+        let default = Origin::new(Scheme::Https, "a.b").unwrap();
+        assert_eq!(default.address(), "a.b:443");
         assert_eq!(Origin::new(Scheme::Http, "[::1]").unwrap().host(), "::1");
         for bad in ["", "ftp://x/", "/x", "http://u:p@h/", "http://"] {
             assert!(Url::parse(bad).is_none(), "{bad}");

@@ -5,6 +5,7 @@ mod credentials;
 mod faults;
 mod given_up;
 mod limits;
+mod proxies;
 mod proxy;
 mod resume;
 mod server;

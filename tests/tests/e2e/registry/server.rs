@@ -23,18 +23,26 @@ const USER: &str = "user:$2y$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4o
 impl Registry {
     /// Starts an empty one at 127.0.0.1:5000 of the engine's network.
     pub(super) fn start(engine: &Engine) -> Self {
-        Self::start_with(engine, false)
+        Self::start_with(engine, 5000, false, false)
     }
 
     /// The same, which lets in only `user` with the password `pw`.
     pub(super) fn start_guarded(engine: &Engine) -> Self {
-        Self::start_with(engine, true)
+        Self::start_with(engine, 5000, true, false)
     }
 
-    fn start_with(engine: &Engine, guarded: bool) -> Self {
-        let port = 5000;
-        let folder = engine.folder().join("registry");
+    /// One at 127.0.0.1:5443 that speaks https alone, with a certificate that nobody knows.
+    pub(super) fn start_encrypted(engine: &Engine) -> Self {
+        Self::start_with(engine, 5443, false, true)
+    }
+
+    fn start_with(engine: &Engine, port: u16, guarded: bool, encrypted: bool) -> Self {
+        let folder = engine.folder().join(format!("registry-{port}"));
         fs::create_dir_all(&folder).unwrap();
+        let tls = match encrypted {
+            true => certificate(&folder),
+            false => String::new(),
+        };
         let config = folder.join("config.yml");
         let users = folder.join("users");
         fs::write(&users, USER).unwrap();
@@ -49,7 +57,7 @@ impl Registry {
             &config,
             format!(
                 "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{guard}",
+                 storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:{port}\"{tls}}}\n{guard}",
                 folder.join("store").display()
             ),
         )
@@ -75,7 +83,8 @@ impl Registry {
             if guarded {
                 curl.args(["-u", "user:pw"]);
             }
-            curl.args(["-sf", &format!("http://127.0.0.1:{port}/v2/")]);
+            let scheme = if encrypted { "https" } else { "http" };
+            curl.args(["-skf", &format!("{scheme}://127.0.0.1:{port}/v2/")]);
             (run(curl, b"").status == 0).then_some(())
         });
         registry
@@ -286,6 +295,26 @@ impl Drop for Registry {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Makes a certificate; the words by which a registry's configuration names it.
+fn certificate(folder: &Path) -> String {
+    let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        ])
+        .args(["-subj", "/CN=reg.example", "-out"])
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key);
+    run(openssl, b"").ok();
+    format!(
+        ", tls: {{certificate: {}, key: {}}}",
+        certificate.display(),
+        key.display()
+    )
 }
 
 /// The small test image, in skopeo's notation.
