@@ -292,12 +292,19 @@ impl Engine {
 
     /// What the engine's things take on the disk.
     pub async fn df(&self) -> Result<DiskUsage> {
-        let images = self
+        let mut images = self
             .image_list(ImageListOptions {
                 shared_size: true,
                 ..Default::default()
             })
             .await?;
+        // What is told here lies on the disk.
+        for summary in &mut images {
+            let state = self.images().read();
+            if let Ok(image) = state.find(&summary.id) {
+                summary.size = state.size_of(&image) as i64;
+            }
+        }
         let mut containers = self
             .list(ListOptions {
                 all: true,

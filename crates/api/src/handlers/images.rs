@@ -6,7 +6,7 @@ use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use engine::ImageListOptions;
 use http::StatusCode;
-use types::Reference;
+use types::{Platform, Reference};
 
 use super::Handled;
 use crate::call::Call;
@@ -112,12 +112,12 @@ fn credentials(call: &Call) -> Result<Option<AuthConfig>, Failure> {
 
 /// `POST /images/load`
 pub(crate) async fn load(call: Call) -> Handled {
-    refuse(&call, "platform", "loading for one platform (--platform)")?;
+    let platforms = platforms(&call, Version(48))?;
     let quiet = call.query.flag_or("quiet", true);
     let engine = call.engine().clone();
     let archive = Box::new(call.into_reader());
     transfer::told_progress(|progress| {
-        Box::pin(async move { engine.load(archive, quiet, progress).await })
+        Box::pin(async move { engine.load(archive, platforms, quiet, progress).await })
     })
     .await
 }
@@ -140,38 +140,34 @@ pub(crate) async fn save_one(call: Call) -> Handled {
 }
 
 async fn save_names(call: &Call, names: Vec<String>) -> Handled {
-    refuse(call, "platform", "saving for one platform (--platform)")?;
+    let platforms = platforms(call, Version(48))?;
     if names.iter().all(String::is_empty) {
         return Err(Failure::bad_request(
             "no images to save: give at least one name",
         ));
     }
     let engine = call.engine().clone();
-    transfer::archive(|writer| Box::pin(async move { engine.save(names, writer).await })).await
+    transfer::archive(|writer| Box::pin(async move { engine.save(names, platforms, writer).await }))
+        .await
 }
 
 /// `GET /images/{name}/json`
 pub(crate) async fn inspect(call: Call) -> Handled {
-    refuse(
-        &call,
-        "platform",
-        "inspecting an image for one platform (--platform)",
-    )?;
-    let image = call.engine().image_inspect(call.name()).await?;
+    let platforms = platforms(&call, Version(49))?;
+    if !platforms.is_empty() && call.query.flag("manifests") {
+        return Err(Failure::bad_request(
+            "conflicting options: manifests and platform options cannot both be set",
+        ));
+    }
+    let image = call.engine().image_inspect(call.name(), &platforms).await?;
     shape::json(StatusCode::OK, Kind::Image, call.version, &image)
 }
 
 /// `GET /images/{name}/history`
 pub(crate) async fn history(call: Call) -> Handled {
-    refuse(
-        &call,
-        "platform",
-        "an image's history for one platform (--platform)",
-    )?;
-    reply::json(
-        StatusCode::OK,
-        &call.engine().image_history(call.name()).await?,
-    )
+    let platforms = platforms(&call, Version(48))?;
+    let history = call.engine().image_history(call.name(), &platforms);
+    reply::json(StatusCode::OK, &history.await?)
 }
 
 /// `POST /images/{name}/tag`
@@ -210,8 +206,58 @@ pub(crate) async fn prune(call: Call) -> Handled {
 
 /// `POST /images/{name}/push` and other operations upon one image that are not built: first, is there such an image?
 pub(crate) async fn not_built(call: Call, what: &str) -> Handled {
-    call.engine().image_inspect(call.name()).await?;
+    call.engine().image_inspect(call.name(), &[]).await?;
     Err(Failure::not_built(what))
+}
+
+/// A platform as a parameter writes it.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct PlatformParameter {
+    os: String,
+    architecture: String,
+    variant: String,
+    #[serde(rename = "os.version")]
+    os_version: String,
+}
+
+/// The platforms that are asked for, one JSON document each; none from clients before that version of the API.
+fn platforms(call: &Call, since: Version) -> Result<Vec<Platform>, Failure> {
+    /// From then on there may be several.
+    const SEVERAL: Version = Version(52);
+    if call.version < since {
+        return Ok(Vec::new());
+    }
+    let given = call.query.all("platform").filter(|text| !text.is_empty());
+    let all = given.map(parse_platform).collect::<Result<Vec<_>, _>>()?;
+    if all.len() > 1 && call.version < SEVERAL {
+        return Err(Failure::bad_request(
+            "multiple platform parameters not supported",
+        ));
+    }
+    Ok(all)
+}
+
+fn parse_platform(text: &str) -> Result<Platform, Failure> {
+    let parsed: PlatformParameter = serde_json::from_str(text)
+        .map_err(|error| Failure::bad_request(format!("failed to parse platform: {error}")))?;
+    let PlatformParameter {
+        os,
+        architecture,
+        variant,
+        os_version,
+    } = parsed;
+    if os.is_empty() && architecture.is_empty() && !(variant.is_empty() && os_version.is_empty()) {
+        return Err(Failure::bad_request(
+            "optional platform fields provided, but OS and Architecture are missing",
+        ));
+    }
+    if os.is_empty() || architecture.is_empty() {
+        return Err(Failure::bad_request(
+            "both OS and Architecture must be provided",
+        ));
+    }
+    Ok(Platform::new(&os, &architecture, Some(&variant)))
 }
 
 /// Refuses a parameter that is not built, by name.
@@ -237,6 +283,30 @@ mod tests {
             ("debian", &digest, format!("debian@{digest}")),
         ] {
             assert_eq!(pull_reference(name, tag).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn platforms_are_documents() {
+        let of = |text| parse_platform(text).map(|platform| platform.to_string());
+        assert_eq!(
+            of(r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#).unwrap(),
+            "linux/arm64"
+        );
+        for (text, told) in [
+            ("linux/amd64", "failed to parse platform: "),
+            ("{}", "both OS and Architecture must be provided"),
+            (
+                r#"{"os":"linux"}"#,
+                "both OS and Architecture must be provided",
+            ),
+            (
+                r#"{"variant":"v8"}"#,
+                "optional platform fields provided, but OS and",
+            ),
+        ] {
+            let failure = of(text).unwrap_err();
+            assert!(failure.message().starts_with(told), "{}", failure.message());
         }
     }
 

@@ -21,7 +21,7 @@ const LOAD_FLAGS: &[Flag] = &[
         "Read from tar archive file, instead of STDIN",
     )
     .letter('i'),
-    Flag::list("platform", "strings", "Load only the given platform").refused(),
+    Flag::list("platform", "strings", "Load only the given platform"),
     Flag::switch("quiet", "Suppress the load output").letter('q'),
 ];
 
@@ -36,6 +36,7 @@ pub(super) static LOAD: Verb = Verb {
 };
 
 fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let platforms = super::platform_documents(parsed)?;
     let mut input: Box<dyn Read> = match parsed.one("input").filter(|path| !path.is_empty()) {
         Some(path) => Box::new(File::open(path).map_err(Failure::local(format!("open {path}")))?),
         None if terminal::is_terminal(rustix::stdio::stdin()) => {
@@ -47,6 +48,9 @@ fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     };
     let quiet = parsed.switch("quiet") || !terminal::is_terminal(rustix::stdio::stdout());
     let query = Query::new("/images/load").with("quiet", if quiet { "1" } else { "0" });
+    let query = platforms
+        .iter()
+        .fold(query, |query, platform| query.with("platform", platform));
     let answer = session
         .send("POST", query.text(), Body::Stream(&mut input), Vec::new())?
         .successful()?;
@@ -57,7 +61,7 @@ fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 
 const SAVE_FLAGS: &[Flag] = &[
     Flag::one("output", "string", "Write to a file, instead of STDOUT").letter('o'),
-    Flag::list("platform", "strings", "Save only the given platform").refused(),
+    Flag::list("platform", "strings", "Save only the given platform"),
 ];
 
 pub(super) static SAVE: Verb = Verb {
@@ -71,6 +75,7 @@ pub(super) static SAVE: Verb = Verb {
 };
 
 fn save(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let platforms = super::platform_documents(parsed)?;
     let output = parsed.one("output").filter(|path| !path.is_empty());
     if output.is_none() && terminal::is_terminal(rustix::stdio::stdout()) {
         return Err(Failure::Invalid(
@@ -86,6 +91,9 @@ fn save(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         .fold(Query::new("/images/get"), |query, name| {
             query.with("names", name)
         });
+    let query = platforms
+        .iter()
+        .fold(query, |query, platform| query.with("platform", platform));
     let mut answer = session
         .send("GET", query.text(), Body::Empty, Vec::new())?
         .successful()?;

@@ -257,7 +257,7 @@ const HISTORY_FLAGS: &[Flag] = &[
     )
     .letter('H'),
     Flag::switch("no-trunc", "Don't truncate output"),
-    Flag::one("platform", "string", "Show history for the given platform").refused(),
+    Flag::one("platform", "string", "Show history for the given platform"),
     Flag::switch("quiet", "Only show image IDs").letter('q'),
 ];
 
@@ -274,7 +274,11 @@ pub(super) static HISTORY: Verb = Verb {
 fn history(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let human = parsed.one("human") != Some("false");
     let truncate = !parsed.switch("no-trunc");
-    let answer = session.get(&format!("/images/{}/history", encode_path(&parsed.args[0])))?;
+    let mut query = Query::new(format!("/images/{}/history", encode_path(&parsed.args[0])));
+    for platform in super::platform_documents(parsed)? {
+        query = query.with("platform", &platform);
+    }
+    let answer = session.get(query.text())?;
     let rows: Vec<_> = answer
         .as_array()
         .into_iter()

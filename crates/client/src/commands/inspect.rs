@@ -7,7 +7,7 @@ use super::each::not_empty;
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
-use crate::query::{encode, encode_path};
+use crate::query::{Query, encode, encode_path};
 use crate::session::{SHAPE_VERSION, Session, tell};
 use crate::template::{self, Fault, Template, schema};
 use crate::verb::{Takes, Verb};
@@ -120,8 +120,7 @@ pub(super) static IMAGE_INSPECT: Verb = verb(
             "platform",
             "string",
             "Inspect a specific platform of the image",
-        )
-        .refused(),
+        ),
     ]],
     |session, parsed| inspect(session, parsed, &[IMAGE]),
 );
@@ -186,11 +185,15 @@ fn with_raw(
             text: String::new(),
         }),
     };
+    let platform = match parsed.one("platform") {
+        Some(text) if !text.is_empty() => super::platform_document(text)?,
+        _ => String::new(),
+    };
     let mut found = Vec::new();
     let mut failures = Vec::new();
     for name in &parsed.args {
         match (
-            find(session, name, kinds, parsed.switch("size")),
+            find(session, name, kinds, (parsed.switch("size"), &platform)),
             &mut template,
         ) {
             (Ok((kind, object)), Some(template)) => {
@@ -262,7 +265,7 @@ fn find(
     session: &Session,
     name: &str,
     kinds: &[Kind],
-    size: bool,
+    (size, platform): (bool, &str),
 ) -> Result<(Kind, Value), Failure> {
     if name.trim().is_empty() {
         let kind = kinds.first().map_or("container", |kind| kind.name);
@@ -276,15 +279,10 @@ fn find(
         } else {
             encode(name)
         };
-        let query = if size && kind.name == "container" {
-            "?size=1"
-        } else {
-            ""
-        };
-        match session.get_as(
-            SHAPE_VERSION,
-            &format!("{}{part}{}{query}", kind.prefix, kind.suffix),
-        ) {
+        let query = Query::new(format!("{}{part}{}", kind.prefix, kind.suffix))
+            .with_switch("size", size && kind.name == "container")
+            .with_some("platform", platform);
+        match session.get_as(SHAPE_VERSION, query.text()) {
             // What can not be the name of such an object is not one: the next kind may know it.
             Err(failure) if kinds.len() > 1 && matches!(failure.status(), Some(400 | 404)) => {}
             Ok(object) => {

@@ -211,6 +211,34 @@ fn natural(one: &str, other: &str) -> Ordering {
     }
 }
 
+/// The values of `--platform` as the API takes them.
+///
+/// # Errors
+/// Docker's sentence for one that is no platform.
+fn platform_documents(parsed: &Parsed) -> Result<Vec<String>, Failure> {
+    let given = parsed.list("platform");
+    let given = given.iter().flat_map(|text| text.split(','));
+    given
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            platform_document(text)
+                .map_err(|failure| Failure::Invalid(format!("invalid platform: {failure}")))
+        })
+        .collect()
+}
+
+/// A platform as the API takes it: a document.
+fn platform_document(text: &str) -> Result<String, Failure> {
+    let platform: types::Platform = text
+        .parse()
+        .map_err(|error: types::PlatformError| Failure::Invalid(error.to_string()))?;
+    let mut document = json!({"architecture": platform.architecture(), "os": platform.os()});
+    if let Some(variant) = platform.variant() {
+        document["variant"] = variant.into();
+    }
+    Ok(document.to_string())
+}
+
 /// Prints a document by a template, or as JSON without one. Docker writes what came before a fault, and ends the line.
 fn print_document(template: Option<&Template>, document: &template::Value) -> Result<u8, Failure> {
     let Some(template) = template else {

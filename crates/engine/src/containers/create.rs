@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use api_types::{Config, HostConfig};
 use sys::beneath::Root;
-use types::{ContainerId, Platform};
+use types::ContainerId;
 
 use super::names;
 use super::record::{Run, Spec};
@@ -139,21 +139,13 @@ impl Engine {
         if wanted.is_empty() {
             return Err(EngineError::invalid("invalid reference format"));
         }
+        // Which images there are comes first: whoever asks for an unknown one is told so.
         let image = self.images().find(wanted)?;
-        if let Some(platform) = platform.filter(|platform| !platform.is_empty()) {
-            let platform: Platform = platform
-                .parse()
-                .map_err(|error: types::PlatformError| EngineError::invalid(error.to_string()))?;
-            let have = image.parsed.platform();
-            if !platform.matches(&have) {
-                return Err(EngineError::WrongPlatform {
-                    image: wanted.to_owned(),
-                    wanted: platform.to_string(),
-                    actual: have.to_string(),
-                });
-            }
+        let platform = crate::images::pull::parse_platform(platform.map(str::to_owned))?;
+        match platform {
+            Some(platform) => self.images().read().find_for(wanted, &[platform]),
+            None => Ok(image),
         }
-        Ok(image)
     }
 
     /// Inherits, checks and writes the defaults down; makes nothing.

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
+use image::manifest::{Manifest, media_type};
+use image::{Descriptor, ImageError};
 use serde::{Deserialize, Serialize};
 use types::{Digest, Platform};
 
-use super::index::{Image, Target};
+use super::index::{BlobDoc, Image, Lease, Target};
+use super::layers;
 use crate::clock;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
@@ -20,11 +24,15 @@ const NAMES: [&str; 2] = [
     "docker.io/wharf/isolation:latest",
     "docker.io/library/wharf:latest",
 ];
+/// The file's name in it.
+const NAME: &str = "wharf";
 /// The program's file; it stays the same when a newer file takes its path.
 const PROGRAM: &str = "/proc/self/exe";
 /// Where the digest of the last program is remembered.
 const KEY: &str = "built-in";
 const BLOCK: u64 = 512;
+/// What files take on a disk is a multiple of this, nearly everywhere.
+const DISK_BLOCK: u64 = 4096;
 
 /// What was made of which program, so that it is not read again at every start.
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
@@ -54,6 +62,7 @@ impl Engine {
             Vec::new(),
             true,
         ))?;
+        self.images().write().program = known.size.next_multiple_of(DISK_BLOCK);
         let target = Target {
             image: image.id,
             remote: None,
@@ -112,15 +121,78 @@ impl Engine {
     }
 
     pub(crate) async fn unpack_built_in(&self, image: &Arc<Image>) -> Result<()> {
-        let mut lease = super::index::Lease::new(self.images());
+        let mut lease = Lease::new(self.images());
         for (chain, diff) in image.chains.iter().zip(image.parsed.diff_ids()) {
             lease.add(*chain);
             self.ensure_layer(*chain, &[], *diff, || {
-                archive().map(|archive| Box::new(archive) as Box<dyn Read + Send>)
+                archive(PROGRAM.as_ref()).map(|archive| Box::new(archive) as Box<dyn Read + Send>)
             })
             .await?;
         }
         Ok(())
+    }
+
+    /// Makes the blobs of a built-in image that is unpacked, which nobody keeps: its manifest, and its layers with their
+    /// digests. They are there as long as the lease. Blocks.
+    pub(super) fn built_in_blobs(
+        &self,
+        image: &Image,
+        lease: &mut Lease,
+    ) -> Result<(Digest, Vec<BlobDoc>)> {
+        let content = &self.inner().content;
+        let mut group = vec![content.stage(image.doc.config.as_bytes())?];
+        let mut layers = Vec::new();
+        for (chain, diff) in image.chains.iter().zip(image.parsed.diff_ids()) {
+            let number = self.layer(chain).ok_or_else(|| layers::missing(chain))?;
+            // An older program's image has it there alone.
+            let program = self.inner().layers.layer_path(number).join(NAME);
+            let mut writer = content.writer(None, false)?;
+            std::io::copy(&mut archive(&program)?, &mut writer)
+                .map_err(EngineError::io("write the program's archive"))?;
+            let staged = writer.finish()?;
+            if staged.digest() != *diff {
+                return Err(EngineError::conflict(format!(
+                    "the program in {} is not the one that image {} was made of",
+                    program.display(),
+                    image.id
+                )));
+            }
+            layers.push(BlobDoc {
+                media_type: media_type::OCI_LAYER.to_owned(),
+                digest: staged.digest(),
+                size: staged.size(),
+            });
+            group.push(staged);
+        }
+        let manifest = manifest(image, &layers)
+            .to_json()
+            .map_err(ImageError::from)?;
+        let manifest = content.stage(&manifest)?;
+        let digest = manifest.digest();
+        group.push(manifest);
+        lease.add_blobs(group.iter().map(|staged| staged.digest()));
+        content.commit(group)?;
+        Ok((digest, layers))
+    }
+}
+
+/// A manifest for an image that came without one.
+fn manifest(image: &Image, layers: &[BlobDoc]) -> Manifest {
+    let descriptor = |media_type: &str, digest: Digest, size: u64| Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        annotations: BTreeMap::new(),
+        platform: None,
+    };
+    let config = image.doc.config.len() as u64;
+    Manifest {
+        media_type: media_type::OCI_MANIFEST.to_owned(),
+        config: descriptor(media_type::OCI_CONFIG, image.id, config),
+        layers: layers
+            .iter()
+            .map(|layer| descriptor(&layer.media_type, layer.digest, layer.size))
+            .collect(),
     }
 }
 
@@ -137,7 +209,7 @@ fn remember(remembered: Option<Remembered>) -> Result<(Remembered, bool)> {
         return Ok((known, false));
     }
     let mut hasher = types::Hasher::new();
-    let mut archive = archive()?;
+    let mut archive = archive(PROGRAM.as_ref())?;
     let mut buffer = vec![0; 256 << 10];
     loop {
         match archive
@@ -160,9 +232,9 @@ fn remember(remembered: Option<Remembered>) -> Result<(Remembered, bool)> {
     ))
 }
 
-/// The layer: a ustar archive of one file.
-fn archive() -> Result<impl Read + Send + use<>> {
-    let file = File::open(PROGRAM).map_err(EngineError::io("open the running program"))?;
+/// The layer: a ustar archive of one file, which is the program.
+fn archive(program: &Path) -> Result<impl Read + Send + use<>> {
+    let file = File::open(program).map_err(EngineError::io("open the running program"))?;
     let size = file
         .metadata()
         .map_err(EngineError::io("look at the running program"))?
@@ -180,7 +252,7 @@ fn header(size: u64) -> Vec<u8> {
     let mut block = vec![0; 512];
     let mut put =
         |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
-    put(0, "wharf");
+    put(0, NAME);
     put(100, "0000755");
     put(108, "0000000");
     put(116, "0000000");
@@ -220,7 +292,10 @@ mod tests {
     #[test]
     fn the_archive_is_one_executable_file() {
         let mut bytes = Vec::new();
-        archive().unwrap().read_to_end(&mut bytes).unwrap();
+        archive(PROGRAM.as_ref())
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
         assert_eq!(bytes.len() % 512, 0);
         let size = std::fs::metadata(PROGRAM).unwrap().len();
         assert_eq!(&bytes[..5], b"wharf");

@@ -1,6 +1,7 @@
 //! `history`: how an image was built, as far as it says.
 
 use api_types::HistoryItem;
+use types::Platform;
 
 use super::pull::familiar;
 use crate::clock;
@@ -8,10 +9,14 @@ use crate::engine::Engine;
 use crate::outcome::Result;
 
 impl Engine {
-    /// The steps of an image's build, the last one first.
-    pub async fn image_history(&self, image: &str) -> Result<Vec<HistoryItem>> {
-        let image = self.images().find(image)?;
+    /// The steps of an image's build, the last one first. The image must be for one of the platforms, if any is given.
+    pub async fn image_history(
+        &self,
+        image: &str,
+        platforms: &[Platform],
+    ) -> Result<Vec<HistoryItem>> {
         let state = self.images().read();
+        let image = state.find_for(image, platforms)?;
         let mut layers = image
             .chains
             .iter()

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use api_types::ImageConfig;
 use image::ContentStore;
 use serde::{Deserialize, Serialize};
-use types::{Digest, Reference, ReferenceError};
+use types::{Digest, Platform, Reference, ReferenceError};
 
 use crate::outcome::{EngineError, Result};
 use crate::store::rows::{self, ImageRow, LayerRow};
@@ -154,6 +154,8 @@ pub(crate) struct State {
     /// Chain ids and blobs that an operation in progress uses, with how often.
     leased: HashMap<Digest, usize>,
     next_layer: u64,
+    /// Bytes of the program that the built-in image holds.
+    pub(crate) program: u64,
 }
 
 /// The index of one engine.
@@ -207,6 +209,25 @@ impl Index {
 }
 
 impl State {
+    /// [`State::find`] among images for one of these platforms; none is wanted if there are none.
+    ///
+    /// # Errors
+    /// As that, and [`EngineError::WrongPlatform`].
+    pub(crate) fn find_for(&self, wanted: &str, platforms: &[Platform]) -> Result<Arc<Image>> {
+        let image = self.find(wanted)?;
+        let actual = image.parsed.platform();
+        match platforms.first() {
+            Some(first) if !platforms.iter().any(|wanted| wanted.matches(&actual)) => {
+                Err(EngineError::WrongPlatform {
+                    image: wanted.to_owned(),
+                    wanted: first.to_string(),
+                    actual: actual.to_string(),
+                })
+            }
+            _ => Ok(image),
+        }
+    }
+
     pub(crate) fn find(&self, wanted: &str) -> Result<Arc<Image>> {
         let by_id = |id: &Digest| self.images.get(id).cloned();
         if let Some(image) = wanted.parse::<Digest>().ok().as_ref().and_then(by_id) {
@@ -310,6 +331,14 @@ impl State {
             .filter_map(|chain| self.layers.get(chain))
             .map(|layer| layer.size)
             .sum()
+    }
+
+    /// Bytes of an image's layers, or what those of the built-in image will take: they are unpacked at first use.
+    pub(crate) fn shown_size(&self, image: &Image) -> u64 {
+        match self.size_of(image) {
+            0 if image.doc.built_in => self.program,
+            size => size,
+        }
     }
 
     /// A number that no layer had before.

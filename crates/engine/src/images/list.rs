@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api_types::{GraphDriver, ImageInspect, ImageMetadata, ImageSummary, RootFs};
-use types::Reference;
+use types::{Platform, Reference};
 
 use super::index::{Image, State, repository_of};
 use super::pull::familiar;
@@ -104,7 +104,7 @@ impl Engine {
                     } else {
                         -1
                     },
-                    size: state.size_of(image) as i64,
+                    size: state.shown_size(image) as i64,
                     ..Default::default()
                 })
             })
@@ -113,10 +113,10 @@ impl Engine {
         Ok(list)
     }
 
-    /// Tells everything about an image.
-    pub async fn image_inspect(&self, image: &str) -> Result<ImageInspect> {
-        let image = self.images().find(image)?;
+    /// Tells everything about an image, which must be for one of the platforms, if any is given.
+    pub async fn image_inspect(&self, image: &str, platforms: &[Platform]) -> Result<ImageInspect> {
         let state = self.images().read();
+        let image = state.find_for(image, platforms)?;
         let document = image.parsed.document();
         let lower: Vec<String> = state
             .layer_numbers(&image)
@@ -148,7 +148,7 @@ impl Engine {
             variant: document.variant.clone().unwrap_or_default(),
             os: document.os.clone(),
             os_version: document.os_version.clone().unwrap_or_default(),
-            size: state.size_of(&image) as i64,
+            size: state.shown_size(&image) as i64,
             graph_driver: Some(GraphDriver {
                 name: "overlay2".to_owned(),
                 data: Some(data),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use image::archive::{self, LoadOptions, Loaded};
 use image::words;
-use types::Digest;
+use types::{Digest, Platform};
 
 use super::index::Lease;
 use super::progress::{Counted, Reporter};
@@ -16,17 +16,19 @@ use crate::options::ProgressSender;
 use crate::outcome::Result;
 
 impl Engine {
-    /// Loads the images of a docker-archive or an OCI archive, compressed or not.
+    /// Loads the images of a docker-archive or an OCI archive, compressed or not: those for one of the platforms, if any
+    /// is given.
     pub async fn load(
         &self,
         archive: Box<dyn Read + Send>,
+        platforms: Vec<Platform>,
         quiet: bool,
         progress: ProgressSender,
     ) -> Result<()> {
         let engine = self.clone();
         self.to_the_end("load", async move {
             engine
-                .load_checked(archive, quiet, progress)
+                .load_checked(archive, platforms, quiet, progress)
                 .await
         })
         .await
@@ -35,14 +37,19 @@ impl Engine {
     async fn load_checked(
         &self,
         archive: Box<dyn Read + Send>,
+        platforms: Vec<Platform>,
         quiet: bool,
         progress: ProgressSender,
     ) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
+        let options = LoadOptions {
+            platforms,
+            ..LoadOptions::default()
+        };
         let loaded = self
             .blocking("load", move |engine| {
                 let mut lease = Lease::new(engine.images());
-                let loaded = archive::load(archive, &engine.inner().content, &LoadOptions::default(), |blob| {
+                let loaded = archive::load(archive, &engine.inner().content, &options, |blob| {
                     lease.add_blobs([blob])
                 })?;
                 Ok((loaded, lease))

@@ -8,7 +8,7 @@ mod list;
 mod load;
 mod progress;
 mod prune;
-mod pull;
+pub(crate) mod pull;
 mod remove;
 mod save;
 mod tag;

@@ -203,6 +203,9 @@ impl Engine {
             false,
         ))?;
         image.doc.tagged = crate::clock::now();
+        // The image inside the program stays that, whoever brings it once more.
+        let known = self.images().read().images.get(&image.id).cloned();
+        image.doc.built_in = known.is_some_and(|known| known.doc.built_in);
         let (row, id) = (image.row()?, image.id);
         let names = arrived.names;
         let told = names

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use image::archive::{self, SaveImage};
 use image::{Descriptor, Layer};
-use types::Reference;
+use types::{Platform, Reference};
 
-use super::index::{Image, repository_of};
+use super::index::{Image, Lease, repository_of};
+use super::pull::familiar;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
@@ -15,22 +16,44 @@ use crate::outcome::{EngineError, Result};
 const MANIFEST_LIMIT: u64 = 4 << 20;
 
 impl Engine {
-    /// Writes images; nothing is written when one of the names is wrong. A name without a tag saves all of its
-    /// repository's tags.
-    pub async fn save(&self, names: Vec<String>, archive: Box<dyn Write + Send>) -> Result<()> {
-        let images = self
-            .to_save(&names)?
-            .into_iter()
-            .map(|(image, refs)| self.with_content(&image, refs))
-            .collect::<Result<Vec<_>>>()?;
-        self.blocking("save", move |engine| {
-            Ok(archive::save(archive, &engine.inner().content, &images)?)
-        })
-        .await
+    /// Writes images; nothing is written when one of the names is wrong, or one of the images is for none of the
+    /// platforms, if any is given. A name without a tag saves all of its repository's tags.
+    pub async fn save(
+        &self,
+        names: Vec<String>,
+        platforms: Vec<Platform>,
+        archive: Box<dyn Write + Send>,
+    ) -> Result<()> {
+        let images = self.to_save(&names, &platforms)?;
+        let built_in = images.iter().any(|(image, _)| image.doc.manifest.is_none());
+        for (image, _) in &images {
+            if image.doc.manifest.is_none() {
+                self.unpacked_layers(image).await?;
+            }
+        }
+        let saved = self
+            .blocking("save", move |engine| {
+                let mut lease = Lease::new(engine.images());
+                let images = images
+                    .into_iter()
+                    .map(|(image, refs)| engine.with_content(&image, refs, &mut lease))
+                    .collect::<Result<Vec<_>>>()?;
+                Ok(archive::save(archive, &engine.inner().content, &images)?)
+            })
+            .await;
+        if built_in {
+            // Its blobs were made for the occasion.
+            self.collect().await?;
+        }
+        saved
     }
 
     /// The images that names mean, each once, with the names that it is saved under; an id saves none.
-    fn to_save(&self, names: &[String]) -> Result<Vec<(Arc<Image>, Vec<Reference>)>> {
+    fn to_save(
+        &self,
+        names: &[String],
+        platforms: &[Platform],
+    ) -> Result<Vec<(Arc<Image>, Vec<Reference>)>> {
         let state = self.images().read();
         let mut all: Vec<(Arc<Image>, Vec<Reference>)> = Vec::new();
         let mut add = |image: &Arc<Image>, reference: Option<Reference>| {
@@ -55,13 +78,11 @@ impl Engine {
             {
                 let repository = reference.name();
                 let mut found = false;
-                for (full, target) in &state.names {
-                    let tagged = repository_of(full) == repository && !full.contains('@');
-                    if let Some(image) = state.images.get(&target.image)
-                        && tagged
-                    {
+                for full in state.names.keys() {
+                    if repository_of(full) == repository && !full.contains('@') {
                         found = true;
-                        add(image, Reference::parse_normalized(full).ok());
+                        let image = state.find_for(&familiar(full), platforms)?;
+                        add(&image, Reference::parse_normalized(full).ok());
                     }
                 }
                 if found {
@@ -71,33 +92,42 @@ impl Engine {
             // Docker's words: a name with a tag is looked for among the names, others among the ids as well.
             let tagged = parsed
                 .filter(|reference| reference.tag().is_some() || reference.digest().is_some());
-            let image = state.find(name).map_err(|error| match (error, &tagged) {
-                (EngineError::NoSuchImage { .. }, Some(_)) => EngineError::NoSuchReference,
-                (EngineError::NoSuchImage { .. }, None) => {
-                    EngineError::NoSuchImage { name: name.clone() }
-                }
-                (other, _) => other,
-            })?;
+            let image =
+                state
+                    .find_for(name, platforms)
+                    .map_err(|error| match (error, &tagged) {
+                        (EngineError::NoSuchImage { .. }, Some(_)) => EngineError::NoSuchReference,
+                        (EngineError::NoSuchImage { .. }, None) => {
+                            EngineError::NoSuchImage { name: name.clone() }
+                        }
+                        (other, _) => other,
+                    })?;
             let named = tagged.filter(|reference| state.resolve(reference).is_some());
             add(&image, named);
         }
         Ok(all)
     }
 
-    fn with_content(&self, image: &Image, refs: Vec<Reference>) -> Result<SaveImage> {
-        let Some(manifest) = image.doc.manifest else {
-            return Err(EngineError::unsupported(
-                "saving the image that is built into the program",
-            ));
+    /// What is to be written of an image. Its blobs are there as long as the lease. Blocks.
+    fn with_content(
+        &self,
+        image: &Image,
+        refs: Vec<Reference>,
+        lease: &mut Lease,
+    ) -> Result<SaveImage> {
+        let (manifest, blobs) = match image.doc.manifest {
+            Some(manifest) => {
+                lease.add_blobs(image.blobs());
+                (manifest, image.doc.blobs.clone())
+            }
+            None => self.built_in_blobs(image, lease)?,
         };
         let content = self.inner().content.read(&manifest, MANIFEST_LIMIT)?;
         let media_type = serde_json::from_slice::<serde_json::Value>(&content)
             .ok()
             .and_then(|value| value.get("mediaType")?.as_str().map(str::to_owned))
             .unwrap_or_else(|| image::manifest::media_type::OCI_MANIFEST.to_owned());
-        let layers = image
-            .doc
-            .blobs
+        let layers = blobs
             .iter()
             .zip(image.parsed.diff_ids())
             .map(|(blob, diff_id)| Layer {

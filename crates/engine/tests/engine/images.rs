@@ -84,7 +84,7 @@ pub(crate) async fn load(engine: &Engine, archive: &Path) -> Vec<Progress> {
     });
     let file = fs::File::open(archive).expect("the archive");
     engine
-        .load(Box::new(file), false, sender)
+        .load(Box::new(file), Vec::new(), false, sender)
         .await
         .expect("load");
     lines.await.expect("lines")
@@ -115,10 +115,10 @@ fn an_archive_is_loaded_and_saved() {
                 .output,
             "wharf\n"
         );
-        let inspected = engine.image_inspect("ship:1").await.expect("inspect");
+        let inspected = engine.image_inspect("ship:1", &[]).await.expect("inspect");
         assert_eq!(inspected.root_fs.layers.len(), 2);
         assert_eq!(
-            engine.image_history("ship:1").await.expect("history")[0].created_by,
+            engine.image_history("ship:1", &[]).await.expect("history")[0].created_by,
             "top"
         );
 
@@ -126,6 +126,7 @@ fn an_archive_is_loaded_and_saved() {
         engine
             .save(
                 vec!["ship:1".into()],
+                Vec::new(),
                 Box::new(fs::File::create(&saved).expect("a file")),
             )
             .await
@@ -163,12 +164,16 @@ fn an_archive_is_loaded_and_saved() {
             "{removed:?}"
         );
         assert!(matches!(
-            engine.image_inspect("ship:1").await,
+            engine.image_inspect("ship:1", &[]).await,
             Err(EngineError::NoSuchImage { .. })
         ));
         load(&engine, &saved).await;
         assert_eq!(
-            engine.image_inspect("ship:1").await.expect("inspect").id,
+            engine
+                .image_inspect("ship:1", &[])
+                .await
+                .expect("inspect")
+                .id,
             inspected.id
         );
         kit::clean_up(engine).await;

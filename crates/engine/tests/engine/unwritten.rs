@@ -232,7 +232,7 @@ fn a_layer_that_can_not_be_written_down_gives_its_space_back() {
         let file = std::fs::File::open(archive).expect("the archive");
         let (sender, _receiver) = tokio::sync::mpsc::channel(64);
         let error = engine
-            .load(Box::new(file), true, sender)
+            .load(Box::new(file), Vec::new(), true, sender)
             .await
             .expect_err("refused");
         assert!(error.to_string().contains("on purpose"), "{error}");

@@ -5,6 +5,7 @@ mod credentials;
 mod faults;
 mod given_up;
 mod limits;
+mod platforms;
 mod proxies;
 mod proxy;
 mod resume;

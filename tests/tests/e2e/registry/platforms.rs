@@ -1,0 +1,116 @@
+//! `--platform` of the commands on images that are here, and the image inside the program as one among them.
+
+use testkit::{Engine, Kind};
+
+use super::server::Registry;
+
+#[test]
+fn images_are_saved_loaded_and_shown_for_a_platform() {
+    Engine::run(|engine| {
+        // An older daemon knows nothing of it.
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        engine.load_busybox();
+        let folder = engine.folder();
+        let path = |name: &str| folder.join(name).display().to_string();
+        for client in [Engine::d, Engine::w] {
+            let archive = path("one.tar");
+            for platform in ["linux/amd64", "linux/amd64/v2"] {
+                let flag = ["--platform", platform];
+                let save = ["save", "-o", &archive, flag[0], flag[1], "busybox"];
+                client(engine, &save).ok();
+                let load = ["load", "-i", &archive, flag[0], flag[1]];
+                let loaded = client(engine, &load).ok();
+                assert_eq!(loaded.stdout, "Loaded image: busybox:latest\n");
+                let format = ["-f", "{{.Architecture}}", "busybox"];
+                let show = [&["image", "inspect"][..], &flag, &format].concat();
+                assert_eq!(client(engine, &show).ok().text(), "amd64");
+                let history = ["history", "-q", flag[0], flag[1], "busybox"];
+                client(engine, &history).ok();
+            }
+            let told = " was found but its platform (linux/amd64) does not match the specified platform (linux/arm64)";
+            let other = path("other.tar");
+            for command in [
+                &["save", "--platform", "linux/arm64", "-o", &other, "busybox"][..],
+                &["image", "inspect", "--platform", "linux/arm64", "busybox"],
+                &["history", "--platform", "linux/arm64", "busybox"],
+            ] {
+                let failed = client(engine, command).fails_with(1);
+                assert!(
+                    failed.stderr.contains(told),
+                    "{command:?}: {}",
+                    failed.stderr
+                );
+            }
+            assert!(!std::path::Path::new(&other).exists());
+            let load = ["load", "--platform", "linux/arm64", "-i", &archive];
+            let failed = client(engine, &load).fails_with(1);
+            let told = "the archive has no image for linux/arm64";
+            assert!(failed.stderr.contains(told), "{}", failed.stderr);
+            let nonsense = [
+                "save",
+                "--platform",
+                "no/such thing",
+                "-o",
+                &other,
+                "busybox",
+            ];
+            let failed = client(engine, &nonsense).fails_with(1);
+            assert!(
+                failed
+                    .stderr
+                    .starts_with("invalid platform: \"such thing\" is an invalid"),
+                "{}",
+                failed.stderr
+            );
+        }
+    });
+}
+
+#[test]
+fn the_image_inside_the_program_is_saved_and_loaded_as_any_other() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        const NAME: &str = "wharf/isolation:latest";
+        let registry = Registry::start(engine);
+        let before = engine.census();
+        let size = |engine: &Engine| {
+            let format = ["image", "inspect", "-f", "{{.Size}}", NAME];
+            engine.w(&format).ok().text().parse::<u64>().unwrap()
+        };
+        let program = std::fs::metadata(Engine::program()).unwrap().len();
+        let id = |engine: &Engine, name: &str| {
+            let format = ["image", "inspect", "-f", "{{.Id}}", name];
+            engine.w(&format).ok().stdout
+        };
+        let own = id(engine, NAME);
+        for client in [Engine::d, Engine::w] {
+            assert!(size(engine) >= program, "{} {program}", size(engine));
+            let archive = registry.scratch("built-in").join("saved.tar");
+            let path = archive.to_str().unwrap();
+            client(engine, &["save", "-o", path, NAME]).ok();
+            let left = engine.census().beyond(&before);
+            assert!(left.is_empty(), "{left}");
+            // Other tools read it, and an engine that gets it from them has the same image.
+            let source = format!("docker-archive:{path}:{NAME}");
+            registry.skopeo(&["inspect", &source]);
+            registry.upload(&source, "wharf:1");
+            let pulled = registry.name("wharf:1");
+            client(engine, &["pull", "-q", &pulled]).ok();
+            assert_eq!(id(engine, &pulled), own);
+            client(engine, &["run", "--rm", &pulled]).ok();
+            client(engine, &["rmi", &pulled]).ok();
+            let loaded = client(engine, &["load", "-i", path]).ok();
+            assert_eq!(loaded.stdout, format!("Loaded image: {NAME}\n"));
+            client(engine, &["run", "--rm", NAME]).ok();
+            // A daemon that starts has it, whatever became of it; not unpacked yet.
+            client(engine, &["rmi", "-f", own.trim()]).ok();
+            engine.stop_daemon();
+            engine.start_daemon();
+        }
+        assert!(size(engine) >= program);
+    });
+}
