@@ -1,10 +1,11 @@
 //! Further processes in containers that run: what is known of them.
 
+mod ahead;
 mod book;
 mod start;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use api_types::{ExecCreate, ExecInspect, ExecProcess};
@@ -15,11 +16,13 @@ use types::ContainerId;
 
 use super::registry::Container;
 use crate::clock;
+use crate::compile::plan;
 use crate::engine::Engine;
 use crate::events;
 use crate::outcome::{EngineError, Result};
 use crate::store::rows;
 
+use ahead::Ahead;
 pub(crate) use book::Execs;
 
 /// The status of an exec that ended with its container.
@@ -51,9 +54,26 @@ pub(crate) struct Exec {
     pub(crate) container: ContainerId,
     request: ExecCreate,
     progress: watch::Sender<Progress>,
+    /// What its start needs, if that comes at once.
+    ahead: Mutex<Option<Ahead>>,
 }
 
 impl Exec {
+    pub(crate) fn new(id: ContainerId, container: ContainerId, request: ExecCreate) -> Exec {
+        Exec {
+            id,
+            container,
+            request,
+            progress: watch::Sender::default(),
+            ahead: Mutex::default(),
+        }
+    }
+
+    /// Rows and columns that were asked for when it was described.
+    fn console_size(&self) -> Option<(u16, u16)> {
+        self.request.console_size.and_then(plan::console_size)
+    }
+
     pub(crate) fn progress(&self) -> Progress {
         *self.progress.borrow()
     }
@@ -81,6 +101,7 @@ impl Exec {
             container: doc.container.parse().map_err(|_| bad())?,
             request: doc.request,
             progress: watch::Sender::new(doc.progress),
+            ahead: Mutex::default(),
         })
     }
 

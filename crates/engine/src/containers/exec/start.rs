@@ -64,12 +64,8 @@ impl Engine {
             .await?;
         }
         let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
-        let exec = Arc::new(Exec {
-            id: id.clone(),
-            container: container.id().clone(),
-            request,
-            progress: Default::default(),
-        });
+        let exec = Arc::new(Exec::new(id.clone(), container.id().clone(), request));
+        self.plan_ahead(&container, &exec);
         let told = container.event(
             format!("exec_create: {}", exec.command()),
             &[("execID", id.to_string())],
@@ -178,14 +174,9 @@ impl Engine {
         options: &ExecStartOptions,
         client: Option<Client>,
     ) -> Result<()> {
-        let (planned, target) = (Arc::clone(exec), Arc::clone(container));
-        let console = options
-            .console_size
-            .or_else(|| exec.request.console_size.and_then(plan::console_size));
+        let console = options.console_size.or_else(|| exec.console_size());
         let encoded = self
-            .blocking("exec start", move |engine| {
-                engine.exec_plan(&target, &planned, console)
-            })
+            .plan_now(container, exec, console)
             .await
             .map_err(|error| self.exec_failed(exec, error))?;
         let attachments = match &client {
@@ -289,7 +280,7 @@ impl Engine {
     }
 
     /// The plan of a further process: the container's user, rights and environment, changed as asked.
-    fn exec_plan(
+    pub(super) fn exec_plan(
         &self,
         container: &Container,
         exec: &Exec,

@@ -1,0 +1,67 @@
+//! The plan of an exec, made while its client still reads the answer to the request that described it. The container's
+//! files may be slow, so another thread reads them, and to wait for that one costs more than what it does.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use super::Exec;
+use crate::containers::registry::Container;
+use crate::engine::Engine;
+use crate::outcome::{EngineError, Result};
+
+/// After this time the container's users are looked up anew.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Rows and columns.
+type Size = Option<(u16, u16)>;
+
+/// A plan that is made, or was.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    begun: Instant,
+    console_size: Size,
+    plan: JoinHandle<Result<Vec<u8>>>,
+}
+
+impl Exec {
+    fn ahead(&self) -> MutexGuard<'_, Option<Ahead>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine {
+    /// Begins to make the plan of an exec that was described.
+    pub(super) fn plan_ahead(&self, container: &Arc<Container>, exec: &Arc<Exec>) {
+        let ahead = self.begin_plan(container, exec, exec.console_size());
+        *exec.ahead() = Some(ahead);
+    }
+
+    /// The plan of an exec that starts: the one that was made ahead, or another one.
+    pub(super) async fn plan_now(
+        &self,
+        container: &Arc<Container>,
+        exec: &Arc<Exec>,
+        console_size: Size,
+    ) -> Result<Vec<u8>> {
+        let ahead = exec.ahead().take();
+        ahead
+            .filter(|ahead| ahead.console_size == console_size && ahead.begun.elapsed() < FRESH)
+            .unwrap_or_else(|| self.begin_plan(container, exec, console_size))
+            .plan
+            .await
+            .map_err(|_| EngineError::Panicked {
+                operation: "exec start",
+            })?
+    }
+
+    fn begin_plan(&self, container: &Arc<Container>, exec: &Arc<Exec>, size: Size) -> Ahead {
+        let (engine, container, exec) = (self.clone(), Arc::clone(container), Arc::clone(exec));
+        Ahead {
+            begun: Instant::now(),
+            console_size: size,
+            plan: tokio::task::spawn_blocking(move || engine.exec_plan(&container, &exec, size)),
+        }
+    }
+}
