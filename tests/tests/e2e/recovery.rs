@@ -17,6 +17,22 @@ fn state(engine: &Engine, name: &str) -> String {
         .to_owned()
 }
 
+/// A process whose arguments end with these.
+fn pid_of(engine: &Engine, words: &str) -> Option<u32> {
+    let mut all = engine.sandbox().processes().into_iter();
+    all.find(|process| process.command.ends_with(words))
+        .map(|process| process.pid)
+}
+
+/// Waits until no process has one of these in its arguments.
+fn ended(engine: &Engine, words: &[&str]) {
+    eventually("they have ended", Duration::from_secs(60), || {
+        let all = engine.sandbox().processes();
+        let is_one = |command: &str| words.iter().any(|words| command.contains(words));
+        (!all.iter().any(|process| is_one(&process.command))).then_some(())
+    });
+}
+
 #[test]
 fn containers_go_on_without_a_daemon_and_are_known_to_the_next() {
     Engine::run(|engine| {
@@ -42,12 +58,12 @@ fn containers_go_on_without_a_daemon_and_are_known_to_the_next() {
                 "busybox",
                 "sh",
                 "-c",
-                "sleep 1; exit 4",
+                "sleep 1.02; exit 4",
             ])
             .ok();
         engine
             .d(&[
-                "run", "-d", "--rm", "--name", "gone", "busybox", "sleep", "1",
+                "run", "-d", "--rm", "--name", "gone", "busybox", "sleep", "1.01",
             ])
             .ok();
         engine
@@ -64,8 +80,12 @@ fn containers_go_on_without_a_daemon_and_are_known_to_the_next() {
             ])
             .ok();
         let before = state(engine, "long");
+        let first = pid_of(engine, "sleep 0.7");
         engine.kill_daemon();
-        std::thread::sleep(Duration::from_secs(2));
+        ended(engine, &["sleep 1.01", "sleep 1.02"]);
+        eventually("it is restarted", Duration::from_secs(60), || {
+            pid_of(engine, "sleep 0.7").filter(|pid| Some(*pid) != first)
+        });
         engine.start_daemon();
         assert_eq!(state(engine, "long"), before);
         assert!(state(engine, "ends").starts_with("exited 4"));
@@ -124,14 +144,14 @@ fn an_attached_client_loses_no_byte_and_wharf_learns_the_status() {
 fn the_status_of_a_container_that_ends_and_goes_without_a_daemon_is_told() {
     Engine::run(|engine| {
         engine.load_busybox();
-        let command = engine.wharf(&["run", "--rm", "busybox", "sh", "-c", "sleep 1; exit 7"]);
+        let command = engine.wharf(&["run", "--rm", "busybox", "sh", "-c", "sleep 1.03; exit 7"]);
         let client = std::thread::spawn(move || testkit::run(command, b""));
         let id = eventually("it runs", Duration::from_secs(5), || {
             let id = engine.w(&["ps", "-q", "--no-trunc"]).ok().text().to_owned();
             (!id.is_empty()).then_some(id)
         });
         engine.kill_daemon();
-        std::thread::sleep(Duration::from_millis(1500));
+        ended(engine, &["sleep 1.03"]);
         engine.start_daemon();
         let done = client.join().unwrap();
         assert_eq!(done.status, 7, "{}", done.stderr);
