@@ -157,6 +157,8 @@ fn truth(value: &str) -> Option<bool> {
 pub(crate) struct Global {
     pub(crate) root: PathBuf,
     pub(crate) log: Log,
+    /// The user has no rights over the host, or says so: groups are made where that is allowed.
+    pub(crate) rootless: bool,
 }
 
 /// What was asked for.
@@ -185,9 +187,8 @@ pub(crate) fn global(words: &[String]) -> (Global, Result<Command>) {
         Err(error) => return (Global::plain(), Err(error)),
     };
     let mut global = Global {
-        root: given
-            .path("root")
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT)),
+        root: given.path("root").unwrap_or_else(default_root),
+        rootless: is_unprivileged() || given.value("rootless").and_then(truth) == Some(true),
         log: Log {
             file: given.path("log"),
             format: Format::Text,
@@ -207,11 +208,26 @@ pub(crate) fn global(words: &[String]) -> (Global, Result<Command>) {
     (global, command)
 }
 
+/// Whether this command runs as an ordinary user.
+pub(crate) fn is_unprivileged() -> bool {
+    !rustix::process::geteuid().is_root()
+}
+
+/// Where containers are known without `--root`: an ordinary user's in the folder that lasts as long as their session.
+fn default_root() -> PathBuf {
+    let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
+    match session {
+        Some(folder) if is_unprivileged() => PathBuf::from(folder).join(NAME),
+        _ => PathBuf::from(DEFAULT_ROOT),
+    }
+}
+
 impl Global {
     fn plain() -> Self {
         Self {
-            root: PathBuf::from(DEFAULT_ROOT),
+            root: default_root(),
             log: Log::default(),
+            rootless: is_unprivileged(),
         }
     }
 }
@@ -232,8 +248,11 @@ fn command(given: &Given, log: &mut Log) -> Result<()> {
     }
     match given.value("rootless") {
         None | Some("auto") => Ok(()),
-        Some(value) if truth(value) == Some(false) => Ok(()),
-        Some(value) => Err(Error::Usage(format!("--rootless {value} is not supported"))),
+        Some(value) if truth(value).is_some() => Ok(()),
+        Some(value) => {
+            let text = format!("invalid value {value:?} for --rootless: true, false or auto");
+            Err(Error::Usage(text))
+        }
     }
 }
 
@@ -317,10 +336,8 @@ mod tests {
                 .1
                 .is_err()
         );
-        assert!(
-            super::global(&words(&["--rootless", "true", "state"]))
-                .1
-                .is_err()
-        );
+        let rootless = |value: &str| super::global(&words(&["--rootless", value, "state"]));
+        assert!(rootless("true").0.rootless && rootless("auto").1.is_ok());
+        assert!(rootless("maybe").1.is_err());
     }
 }

@@ -10,7 +10,7 @@ use runtime::plan::{NsMode, Plan, ProcessPlan, RootChange};
 use runtime::spawn::{self, Spawned, Stdio, Stream};
 use runtime::{Fault, Step};
 
-use crate::cli::{Flag, Given, Global, switch, value};
+use crate::cli::{Flag, Given, Global, is_unprivileged, switch, value};
 use crate::compile::{self, Compiled};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place, Within};
@@ -45,7 +45,8 @@ pub(crate) struct Made {
     pub(crate) folder: Folder,
     pub(crate) record: Record,
     pub(crate) spawned: Spawned,
-    pub(crate) group: Group,
+    /// `None` for a container that may have none.
+    pub(crate) group: Option<Group>,
     pub(crate) hooks: Hooks,
     /// The process waits to be let through.
     pub(crate) waits: bool,
@@ -73,18 +74,23 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
         return Err(error);
     }
     let mut record = record(request.id, &bundle, &spec, &compiled)?;
+    let limited = spec.linux().resources.is_some();
     let hooks = spec.hooks.unwrap_or_default();
     // From here on something exists: written down, `delete` can remove it whatever happens to this command.
     let made = folder
         .write(&record)
-        .and_then(|()| group(&compiled))
+        .and_then(|()| group(&compiled, request.global.rootless && !limited))
         .and_then(|group| {
-            match start(request, &mut compiled, &group, &folder, &mut record, &hooks) {
+            record.ungrouped = group.is_none();
+            let own = group.as_ref();
+            match start(request, &mut compiled, own, &folder, &mut record, &hooks) {
                 Ok(spawned) => Ok((spawned, group)),
                 Err(error) => {
                     // The first failure is the one to tell.
-                    let _ = group.kill();
-                    let _ = group.remove();
+                    if let Some(group) = &group {
+                        let _ = group.kill();
+                        let _ = group.remove();
+                    }
                     Err(error)
                 }
             }
@@ -181,7 +187,8 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
         annotations,
         cgroup: compiled.cgroup.clone(),
         cgroup_base: compiled.cgroup_base.clone(),
-        user_namespace: compiled.plan.namespaces.user == NsMode::New,
+        ungrouped: false,
+        user_namespace: compiled.plan.namespaces.user != NsMode::Host,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
         keyring: compiled.plan.process.keyring.clone(),
         process: spec.process.clone().unwrap_or_default(),
@@ -190,19 +197,25 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
     })
 }
 
-fn group(compiled: &Compiled) -> Result<Group> {
+/// The container's group. With `lenient` one that may not be made is done without: the processes stay where they are.
+fn group(compiled: &Compiled, lenient: bool) -> Result<Option<Group>> {
     let layout = state::layout(compiled.cgroup_base.as_deref())?;
     let (parent, name) = compiled
         .cgroup
         .rsplit_once('/')
         .unwrap_or(("", &compiled.cgroup));
-    Ok(Parent::open(&layout, parent)?.create(name, &compiled.resources)?)
+    let made =
+        Parent::open(&layout, parent).and_then(|parent| parent.create(name, &compiled.resources));
+    match made {
+        Err(_) if lenient => Ok(None),
+        other => Ok(Some(other?)),
+    }
 }
 
 fn start(
     request: &Request<'_>,
     compiled: &mut Compiled,
-    group: &Group,
+    group: Option<&Group>,
     folder: &Folder,
     record: &mut Record,
     hooks: &Hooks,
@@ -215,7 +228,8 @@ fn start(
         compiled.plan.process.gate = Some(slot);
     }
     let mut plan = std::mem::take(&mut compiled.plan);
-    if early_hooks(hooks) || compile::names_host_paths(&plan.mounts) {
+    plan.unprivileged = is_unprivileged();
+    if plan.unprivileged || early_hooks(hooks) || compile::names_host_paths(&plan.mounts) {
         plan.shown_at = Some(shown_at(&compiled.rootfs)?);
     }
     let terminal = plan.terminal;
@@ -301,7 +315,7 @@ fn process(
     prepared: &Prepared,
     fds: &[OwnedFd],
     record: &mut Record,
-    group: &Group,
+    group: Option<&Group>,
     hooks: &Hooks,
 ) -> Result<Spawned, Failure> {
     let inherit = Stdio {

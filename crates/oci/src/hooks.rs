@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use serde_json::Value;
 use sys::process::Exit;
 
+use crate::cli;
 use crate::compile;
 use crate::error::{Error, Result};
 use crate::process;
@@ -41,7 +42,7 @@ pub(crate) enum Place<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Within<'a> {
     pub(crate) process: BorrowedFd<'a>,
-    pub(crate) group: &'a Group,
+    pub(crate) group: Option<&'a Group>,
     /// Where the hook begins, in the process's tree.
     pub(crate) cwd: &'a str,
 }
@@ -210,6 +211,7 @@ fn in_container(
         cgroup: entry.cgroup,
         user_namespace: record.user_namespace,
         time_namespace: record.time_namespace,
+        unprivileged: cli::is_unprivileged(),
         ..ExecPlan::default()
     };
     let [stdin, stdout, stderr] = streams.map(|stream| Stream::Fd(stream.as_fd()));

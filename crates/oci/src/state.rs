@@ -77,6 +77,9 @@ pub(crate) struct Record {
     /// Where that path does not begin at the tops: /proc/PID/cgroup of the command that made it, below whose groups it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cgroup_base: Option<String>,
+    /// It has no group of its own: whoever made it had no right to.
+    #[serde(default)]
+    pub(crate) ungrouped: bool,
     /// It has a user namespace of its own.
     #[serde(default)]
     pub(crate) user_namespace: bool,
@@ -276,9 +279,22 @@ impl Container {
         Ok(process::is_alive(pid, start).then_some(pidfd))
     }
 
+    /// The container's group.
     pub(crate) fn group(&self) -> Result<Group> {
+        if self.record.ungrouped {
+            let text = "the container has no control group of its own";
+            return Err(Error::State(text.to_owned()));
+        }
         let layout = layout(self.record.cgroup_base.as_deref())?;
         Ok(Group::open(&layout, &format!("/{}", self.record.cgroup))?)
+    }
+
+    /// The container's group, if it has one.
+    pub(crate) fn own_group(&self) -> Result<Option<Group>> {
+        match self.record.ungrouped {
+            true => Ok(None),
+            false => self.group().map(Some),
+        }
     }
 }
 

@@ -9,6 +9,8 @@ pub mod cgroup;
 pub mod defaults;
 pub mod device_bpf;
 mod fault;
+#[doc(hidden)]
+pub mod guards;
 pub mod plan;
 mod prepared;
 pub mod procfs;

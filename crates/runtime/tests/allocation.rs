@@ -7,8 +7,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use runtime::plan::{ExecPlan, FdSlot, IdMap, NsMode, Plan, ProcessPlan, Rlimit, Seccomp};
-use runtime::spawn::{Spawned, Stdio, exec, make_gate, pass_gate, spawn};
+use runtime::plan::{
+    ExecPlan, FdSlot, IdMap, MountKind, NsMode, Plan, ProcessPlan, Rlimit, RootChange, Seccomp,
+    attr,
+};
+use runtime::spawn::{Spawned, Stdio, begin, exec, make_gate, pass_gate, spawn};
 use runtime::{Prepared, PreparedExec, Step};
 use support::{all_caps, plan, root};
 use sys::process::{CloneArgs, Cloned, Exit};
@@ -114,6 +117,10 @@ fn the_walk_does_not_allocate() {
     joining_does_not_allocate(root.path());
     a_user_namespace_does_not_allocate(root.path());
     a_gate_does_not_allocate(root.path());
+    a_shown_root_does_not_allocate(root.path());
+    a_listener_does_not_allocate(root.path());
+    a_process_between_does_not_allocate(root.path());
+    no_fault_allocates(root.path());
 }
 
 fn a_gate_does_not_allocate(root: &std::path::Path) {
@@ -130,6 +137,123 @@ fn a_gate_does_not_allocate(root: &std::path::Path) {
         pass_gate(folder.as_fd(), name).unwrap();
         assert_eq!(wait(&spawned), Exit::Code(5));
     }
+}
+
+/// With targets behind links that lead to nothing, mounts that are changed, and attributes at both depths.
+fn a_shown_root_does_not_allocate(root: &std::path::Path) {
+    std::os::unix::fs::symlink("/to/../nothing", root.join("lost")).unwrap();
+    for change in [RootChange::Pivot, RootChange::Cover(vec!["/tmp".into()])] {
+        let mut plan = everything(root);
+        plan.shown_at = Some(root.to_str().unwrap().to_owned());
+        plan.root_change = change;
+        let tmpfs = |target| support::fs_mount(target, "tmpfs", Default::default(), &[]);
+        plan.mounts.extend([tmpfs("/lost/yet"), tmpfs("/tmp")]);
+        let mut again = tmpfs("/tmp");
+        again.kind = MountKind::Remount {
+            options: vec![("size".into(), Some("1m".into()))],
+        };
+        again.attrs.below_set = attr::NO_SUID;
+        plan.mounts.push(again);
+        let mut pending = begin(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap();
+        pending.await_mounts().unwrap();
+        assert_eq!(wait(&pending.proceed().unwrap()), Exit::Code(5));
+    }
+}
+
+fn a_listener_does_not_allocate(root: &std::path::Path) {
+    let mut plan = everything(root);
+    plan.process.seccomp = Some(Seccomp {
+        program: vec![(6, 0, 0, libc::SECCOMP_RET_ALLOW)],
+        flags: libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32,
+    });
+    let pending = begin(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap();
+    let mut listeners = 0;
+    let spawned = pending.proceed_with(&mut |_, _| {
+        listeners += 1;
+        Ok(())
+    });
+    assert_eq!(wait(&spawned.unwrap()), Exit::Code(5));
+    assert_eq!(listeners, 1);
+}
+
+/// A first process, and a further one, that another makes which joins namespaces for it.
+fn a_process_between_does_not_allocate(root: &std::path::Path) {
+    let other = plan(root, "sleep 1000");
+    let other = spawn(&Prepared::new(other).unwrap(), &[], Stdio::default()).unwrap();
+    let net = std::fs::File::open(format!("/proc/{}/ns/net", other.pid)).unwrap();
+    let mut users = plan(root, "sleep 1000");
+    users.namespaces.user = NsMode::New;
+    users.namespaces.net = NsMode::Join(FdSlot(0));
+    users.mounts.retain(|mount| mount.target != "/sys");
+    users.uid_map = vec![IdMap {
+        inside: 0,
+        outside: 300_000,
+        count: 65_536,
+    }];
+    users.gid_map = users.uid_map.clone();
+    let target = spawn(
+        &Prepared::new(users).unwrap(),
+        &[net.into()],
+        Stdio::default(),
+    )
+    .unwrap();
+    let process = ProcessPlan {
+        args: ["sh", "-c", "exit 6"].map(Into::into).to_vec(),
+        env: vec![b"PATH=/bin".to_vec()],
+        ..Default::default()
+    };
+    let plan = ExecPlan {
+        process,
+        user_namespace: true,
+        unprivileged: true,
+        affinity: [Some(vec![0xff; 8]), Some(vec![0xff; 8])],
+        ..Default::default()
+    };
+    let plan = PreparedExec::new(plan).unwrap();
+    let spawned = exec(target.pidfd.as_fd(), &plan, &[], Stdio::default()).unwrap();
+    assert_eq!(wait(&spawned), Exit::Code(6));
+    for process in [target, other] {
+        sys::process::pidfd_send_signal(process.pidfd.as_fd(), libc::SIGKILL).unwrap();
+        wait(&process);
+    }
+}
+
+fn no_fault_allocates(root: &std::path::Path) {
+    let fails = |change: &dyn Fn(&mut Plan), step: Step| {
+        let mut plan = everything(root);
+        change(&mut plan);
+        let fault = spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap_err();
+        assert_eq!(fault.step, step);
+    };
+    let tmpfs = |target| support::fs_mount(target, "tmpfs", Default::default(), &[]);
+    fails(
+        &|plan| plan.process.labels = vec![("exec".into(), "a-label".into())],
+        Step::Label,
+    );
+    fails(
+        &|plan| {
+            let mut again = tmpfs("/etc");
+            again.kind = MountKind::Remount {
+                options: Vec::new(),
+            };
+            again.attrs.set = attr::READ_ONLY;
+            plan.mounts.push(again);
+        },
+        Step::MountAttributes,
+    );
+    std::os::unix::fs::symlink("round", root.join("round")).unwrap();
+    fails(&|plan| plan.mounts.push(tmpfs("/round")), Step::MountTarget);
+    fails(&|plan| plan.mounts.push(tmpfs("/proc/1")), Step::ProcSafety);
+    fails(&|plan| plan.masked = vec!["/etc".repeat(2000)], Step::Mask);
+    fails(
+        &|plan| plan.sysctls = vec![("kernel.nonsense".into(), "1".into())],
+        Step::Sysctl,
+    );
+    fails(
+        &|plan| plan.process.cwd = "/etc/passwd".into(),
+        Step::WorkingFolder,
+    );
+    fails(&|plan| plan.process.groups = vec![1; 70_000], Step::Groups);
 }
 
 fn the_allocator_kills_children() {

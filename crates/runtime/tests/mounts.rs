@@ -125,6 +125,25 @@ fn a_target_behind_a_link_that_leads_to_nothing_is_made_there() {
 }
 
 #[test]
+fn a_tmpfs_has_the_mode_of_what_it_hides() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = root();
+    for (name, mode) in [("kept", 0o2711), ("own", 0o700)] {
+        fs::create_dir(root.path().join(name)).unwrap();
+        fs::set_permissions(root.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let tmpfs = |target, options| fs_mount(target, "tmpfs", MountAttrs::default(), options);
+    let mounts = vec![
+        tmpfs("/kept", &[]),
+        tmpfs("/own", &[("mode", "750")]),
+        tmpfs("/new", &[]),
+    ];
+    let script = "stat -c %a /kept /own /new";
+    let ended = run(with_mounts(root.path(), script, mounts)).unwrap();
+    assert_eq!(ended.output, "2711\n750\n1777\n");
+}
+
+#[test]
 fn faults_name_source_and_target() {
     let root = root();
     let cases = [

@@ -9,6 +9,7 @@ mod compare;
 mod crowd;
 mod disk;
 mod documents;
+mod dropin;
 mod duplex;
 mod flags;
 mod flags_rare;

@@ -43,10 +43,12 @@ fn keys_are_the_containers_own() {
         engine.load(&testkit::image::debian());
         let (add_key, keyctl) = KEY_CALLS;
         let add = format!(
-            "$n = syscall({add_key}, 'user', 'wharf-test', 'v', 1, -3); die $! if $n < 0; $| = 1; print \"$n\\n\"; sleep"
+            "($t, $d, $v) = ('user', 'wharf-test', 'v'); $n = syscall({add_key}, $t, $d, $v, 1, -3); die $! if $n < 0; $| = 1; print \"$n\\n\"; sleep"
         );
         // The number of a key that the session's keyring leads to, or -1.
-        let search = format!("print syscall({keyctl}, 10, -3, 'user', 'wharf-test', 0)");
+        let search = format!(
+            "($t, $d) = ('user', 'wharf-test'); print syscall({keyctl}, 10, -3, $t, $d, 0)"
+        );
         let open = ["--security-opt", "seccomp=unconfined"];
         for client in [Engine::d, Engine::w] {
             let begin = ["run", "-d", "--name", "keys"];

@@ -69,10 +69,12 @@ fn end(container: &Container) -> Result<()> {
 }
 
 fn remove(global: &Global, container: &Container) -> Result<()> {
-    let group = container.group()?;
+    let group = container.own_group()?;
     // Further processes, and those of a container that shares a pid namespace.
-    group.kill()?;
-    group.remove()?;
+    if let Some(group) = group {
+        group.kill()?;
+        group.remove()?;
+    }
     container.folder.remove()?;
     let hooks = container.record.hooks.clone().unwrap_or_default();
     run_poststop(&hooks, &container.record, &global.log);

@@ -11,7 +11,7 @@ use runtime::plan::ExecPlan;
 use runtime::spawn::{self, Spawned, Stdio, Stream};
 
 use super::run::status;
-use crate::cli::{Flag, Given, Global, NAME, switch, value};
+use crate::cli::{Flag, Given, Global, NAME, is_unprivileged, switch, value};
 use crate::compile::{affinity, entry, exec_process, listener};
 use crate::create::preserve;
 use crate::error::{Error, Result};
@@ -111,7 +111,7 @@ fn start(
     let socket = given.path("console-socket");
     check_console(terminal, socket.is_some(), given.is_on("detach"))?;
     let entry = match given.values("cgroup").collect::<Vec<_>>().as_slice() {
-        [] | [""] => entry(&container.group()?)?,
+        [] | [""] => entry(container.own_group()?.as_ref())?,
         asked => subgroup::entry(container, asked)?,
     };
     let plan = ExecPlan {
@@ -125,7 +125,7 @@ fn start(
         user_namespace: record.user_namespace,
         time_namespace: record.time_namespace,
         affinity: affinity(process)?,
-        unprivileged: false,
+        unprivileged: is_unprivileged(),
     };
     let prepared = PreparedExec::new(plan)?;
     let inherit = Stdio {

@@ -101,8 +101,10 @@ fn attend(made: &Made, signals: &Signals) -> Result<Exit> {
 
 fn remove(global: &Global, made: &Made) -> Result<()> {
     // Processes of a container that shares a pid namespace outlive its first one.
-    made.group.kill()?;
-    made.group.remove()?;
+    if let Some(group) = &made.group {
+        group.kill()?;
+        group.remove()?;
+    }
     made.folder.remove()?;
     run_poststop(&made.hooks, &made.record, &global.log);
     Ok(())

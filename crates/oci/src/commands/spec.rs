@@ -5,23 +5,22 @@ use std::path::PathBuf;
 use runtime::defaults;
 use serde_json::{Value, json};
 
-use crate::cli::{Given, NAME, switch, value};
+use crate::cli::{Given, switch, value};
 use crate::error::{Error, Result};
 use crate::spec::{FILE, VERSION};
 
 pub(super) fn run(words: &[String]) -> Result<u8> {
     let given = Given::parse(&[value("bundle").or("b"), switch("rootless")], words)?;
-    if given.is_on("rootless") {
-        return Err(Error::Usage(format!(
-            "{NAME} spec --rootless is not supported"
-        )));
-    }
     let path = given
         .path("bundle")
         .unwrap_or_else(|| PathBuf::from("."))
         .join(FILE);
+    let mut sample = sample();
+    if given.is_on("rootless") {
+        for_own_user(&mut sample);
+    }
     let text =
-        serde_json::to_string_pretty(&sample()).map_err(|error| Error::Output(error.into()))?;
+        serde_json::to_string_pretty(&sample).map_err(|error| Error::Output(error.into()))?;
     let mut file = match std::fs::File::create_new(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             return Err(Error::State(format!("File {FILE} exists. Remove it first")));
@@ -31,6 +30,39 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
     std::io::Write::write_all(&mut file, text.as_bytes())
         .map_err(|source| Error::io("writing", &path, source))?;
     Ok(0)
+}
+
+/// Changes the sample to what a user without rights over the host may run: a user namespace with that user as its root, the
+/// host's network, no groups.
+fn for_own_user(sample: &mut Value) {
+    let map = |own: u32| json!([{ "containerID": 0, "hostID": own, "size": 1 }]);
+    let kinds = ["pid", "ipc", "uts", "mount", "user"];
+    sample["linux"] = json!({
+        "namespaces": kinds.map(|kind| json!({ "type": kind })),
+        "uidMappings": map(rustix::process::geteuid().as_raw()),
+        "gidMappings": map(rustix::process::getegid().as_raw()),
+        "maskedPaths": sample["linux"]["maskedPaths"],
+        "readonlyPaths": sample["linux"]["readonlyPaths"],
+    });
+    let Some(mounts) = sample["mounts"].as_array_mut() else {
+        return;
+    };
+    // Another network's devices cannot be shown; the terminals' group is not in the map.
+    mounts.retain(|mount| {
+        !mount["destination"]
+            .as_str()
+            .unwrap_or_default()
+            .starts_with("/sys")
+    });
+    for mount in mounts.iter_mut() {
+        if let Some(options) = mount["options"].as_array_mut() {
+            options.retain(|option| !option.as_str().unwrap_or_default().starts_with("gid="));
+        }
+    }
+    mounts.push(json!({
+        "destination": "/sys", "type": "none", "source": "/sys",
+        "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
+    }));
 }
 
 fn sample() -> Value {

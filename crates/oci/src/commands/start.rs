@@ -44,10 +44,10 @@ pub(super) fn start(container: &Container) -> Result<OwnedFd> {
     let pidfd = container
         .pidfd()?
         .ok_or_else(|| Error::State("cannot start a container that has stopped".to_owned()))?;
-    let group = container.group()?;
+    let group = container.own_group()?;
     let within = Within {
         process: pidfd.as_fd(),
-        group: &group,
+        group: group.as_ref(),
         cwd: "/",
     };
     let done = hooks::run(

@@ -121,8 +121,14 @@ impl Compiled {
         FdSlot((self.fds.len() - 1) as u16)
     }
 
-    /// Lets the process enter `group`, and see it where the configuration mounts groups.
-    pub(crate) fn enter(&mut self, group: &Group) -> Result<()> {
+    /// Lets the process enter `group`, and see it where the configuration mounts groups. Without one nothing is there.
+    pub(crate) fn enter(&mut self, group: Option<&Group>) -> Result<()> {
+        let Some(group) = group else {
+            for index in std::mem::take(&mut self.cgroup_mounts).into_iter().rev() {
+                self.plan.mounts.remove(index);
+            }
+            return Ok(());
+        };
         let (tasks, unified) = group.entry_fds()?;
         self.plan.cgroup.dirs = tasks.into_iter().map(|fd| self.slot(fd)).collect();
         self.plan.cgroup.unified = unified.map(|fd| self.slot(fd));
@@ -138,14 +144,18 @@ impl Compiled {
 }
 
 /// What a further process needs to enter a container's group.
+#[derive(Default)]
 pub(crate) struct Entry {
     pub(crate) cgroup: CgroupEntry,
     /// What it names by slot.
     pub(crate) fds: Vec<OwnedFd>,
 }
 
-/// Opens `group` for a process that joins.
-pub(crate) fn entry(group: &Group) -> Result<Entry> {
+/// Opens `group` for a process that joins; without one it stays where it is.
+pub(crate) fn entry(group: Option<&Group>) -> Result<Entry> {
+    let Some(group) = group else {
+        return Ok(Entry::default());
+    };
     let (mut fds, unified) = group.entry_fds()?;
     let dirs = (0..fds.len()).map(|slot| FdSlot(slot as u16)).collect();
     let unified = unified.map(|fd| {

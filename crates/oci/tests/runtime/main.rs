@@ -8,4 +8,6 @@ mod hooks;
 mod life;
 mod mounts;
 mod process;
+mod rootless;
 mod support;
+mod users;

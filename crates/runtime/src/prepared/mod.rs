@@ -78,6 +78,8 @@ pub(crate) struct Mount {
     pub(crate) revealing: Option<usize>,
     /// The attributes of a new file system's mount, without what comes late.
     pub(crate) attributes: u64,
+    /// A tmpfs without a mode of its own: it takes that of the folder that it hides.
+    pub(crate) takes_mode: bool,
     /// Becomes read-only when everything has been mounted.
     pub(crate) late_read_only: bool,
     pub(crate) create: TargetKind,
@@ -318,6 +320,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
     let mut role = Role::Plain;
     let mut filesystem = None;
     let mut late_read_only = false;
+    let mut takes_mode = false;
     let mut attributes = entry.attrs.set & !entry.attrs.below_clear | entry.attrs.below_set;
     if let MountKind::Fs {
         fstype,
@@ -330,6 +333,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
             "devpts" => Role::Devpts,
             _ => Role::Plain,
         };
+        takes_mode = fstype == "tmpfs" && options.iter().all(|(key, _)| key != "mode");
         late_read_only = fstype == "tmpfs" && attributes & attr::READ_ONLY != 0;
         if late_read_only {
             attributes &= !attr::READ_ONLY;
@@ -370,6 +374,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         source: None,
         revealing: None,
         attributes,
+        takes_mode,
         late_read_only,
         create: entry.create_target,
     })

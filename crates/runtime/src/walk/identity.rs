@@ -7,6 +7,7 @@ use sys::process::{self, Capabilities};
 
 use super::{At, Walk, channel};
 use crate::fault::{Fault, Step};
+use crate::guards::{Guard, is_off};
 
 /// Capabilities that a set can hold.
 const SET_BITS: u32 = 64;
@@ -22,7 +23,10 @@ impl Walk<'_> {
         // only the channel is left to them. Nothing below uses another, and a fault's way leads through no destructor.
         let gate = self.gate().at(Step::Cleanup)?;
         let keep = [Some(self.supply.channel.as_fd()), gate];
-        process::close_all_but(3 + u32::from(self.process.preserved), keep).at(Step::Cleanup)?;
+        if !is_off(Guard::Descriptors) {
+            process::close_all_but(3 + u32::from(self.process.preserved), keep)
+                .at(Step::Cleanup)?;
+        }
         let caps = self.process.caps;
         drop_bounding(caps.bounding)?;
         self.set_groups(&self.process.groups, unprivileged)

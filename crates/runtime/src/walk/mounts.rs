@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, OFlags, PROC_SUPER_MAGIC};
+use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC};
 use rustix::io::Errno;
 use sys::mount::{self, Change, Context};
 
 use super::{At, Walk, place};
 use crate::fault::{Fault, Step};
+use crate::guards::{Guard, is_off};
 use crate::plan::{MountEntry, MountKind};
 use crate::prepared::{Filesystem, Mount, Prepared, Role};
 use crate::procfs::Relation;
@@ -111,12 +112,25 @@ impl Walk<'_> {
         check_path(mount, source).at_index(Step::ProcSafety, index)?;
         let target =
             place::target(root, &mount.target, mount.create).at_index(Step::MountTarget, index)?;
-        check_target(mount, &target).at_index(Step::ProcSafety, index)?;
+        if !is_off(Guard::ProcPlace) {
+            check_target(mount, &target).at_index(Step::ProcSafety, index)?;
+        }
+        if mount.takes_mode && !target.made {
+            take_mode(source, target.place.as_fd()).at_index(Step::MountFilesystem, index)?;
+        }
         let target = target.place.as_fd();
         mount::attach(source, target)
             .map_err(|errno| attach_error(errno, source, target))
             .at_index(Step::MountAttach, index)
     }
+}
+
+/// Gives a new file system's folder the mode of the one that it hides, as runc does.
+fn take_mode(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mode = rustix::fs::fstat(target)?.st_mode & 0o7777;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::openat(source, c".", flags, Mode::empty())?;
+    rustix::fs::fchmod(folder, Mode::from_raw_mode(mode))
 }
 
 /// Refuses what the procfs is not hidden by, as far as the target's path says; see [`crate::procfs`].

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::{At, Walk};
 use crate::fault::{Fault, Step};
+use crate::guards::{Guard, is_off};
 use crate::plan::{ExecPlan, Namespaces, NsMode, Plan};
 
 /// Kinds of namespaces that [`joins`] lists.
@@ -86,7 +87,25 @@ impl Walk<'_> {
         sys::process::setns(target, libc::CLONE_NEWUSER)
             .at_index(Step::JoinNamespace, libc::CLONE_NEWUSER as usize)?;
         sys::process::setns(target, libc::CLONE_NEWPID).at(Step::PidNamespace)?;
-        self.join_rest(target, plan.time_namespace, 0)
+        // Those that the container shares with the caller are the host's, over which it has no rights.
+        for flag in [
+            libc::CLONE_NEWNET,
+            libc::CLONE_NEWIPC,
+            libc::CLONE_NEWUTS,
+            libc::CLONE_NEWCGROUP,
+        ] {
+            match sys::process::setns(target, flag) {
+                Ok(()) | Err(Errno::PERM) => {}
+                Err(errno) => {
+                    return Err(Fault::indexed(Step::JoinNamespace, flag as u32, errno));
+                }
+            }
+        }
+        let mut flags = libc::CLONE_NEWNS;
+        if plan.time_namespace {
+            flags |= libc::CLONE_NEWTIME;
+        }
+        sys::process::setns(target, flags).at(Step::JoinNamespace)
     }
 
     fn join_rest(&self, target: BorrowedFd<'_>, time: bool, more: i32) -> Result<(), Fault> {
@@ -105,7 +124,7 @@ impl Walk<'_> {
     /// Until execve, processes that see this one must not look into it, which has the caller's memory and program: in a
     /// user namespace of theirs or with their user and capabilities they might.
     pub(super) fn hide_from_others(&self) -> Result<(), Fault> {
-        sys::process::set_dumpable(false).at(Step::JoinNamespace)
+        sys::process::set_dumpable(is_off(Guard::Hiding)).at(Step::JoinNamespace)
     }
 
     /// Becomes root of the user namespace, where the process may still be nobody.

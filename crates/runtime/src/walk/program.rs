@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::{At, Never, Walk, place};
 use crate::fault::{Fault, Step};
+use crate::guards::{Guard, is_off};
 use crate::plan::TargetKind;
 
 impl Walk<'_> {
@@ -16,6 +17,9 @@ impl Walk<'_> {
     pub(super) fn enter_working_folder(&self) -> Result<(), Fault> {
         let root = self.root().at(Step::WorkingFolder)?;
         let place = &self.program.cwd;
+        if is_off(Guard::WorkingFolder) {
+            return rustix::process::chdir(&place.path).at(Step::WorkingFolder);
+        }
         let folder = if self.process.create_cwd {
             place::find_or_make(root, place, TargetKind::Dir)
         } else {

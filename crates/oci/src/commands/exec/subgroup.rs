@@ -43,7 +43,7 @@ impl<'a> Asked<'a> {
 pub(super) fn entry(container: &Container, asked: &[&str]) -> Result<Entry> {
     let asked: Vec<Asked<'_>> = asked.iter().map(|text| Asked::parse(text)).collect();
     let group = container.group()?;
-    let mut entry = compile::entry(&group)?;
+    let mut entry = compile::entry(Some(&group))?;
     match (group.views(), asked.as_slice()) {
         (View::Unified(folder), [one]) if one.controllers.is_empty() => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

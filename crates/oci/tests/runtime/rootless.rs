@@ -1,0 +1,236 @@
+//! An ordinary user's containers.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+/// Debian's user without files, who has a name as newuidmap(1) wants it.
+const USER: u32 = 65534;
+/// The first of the ids that /etc/subuid gives that user while a test runs.
+const FIRST: u32 = 700_000;
+
+/// A folder of that user's with a root folder, the command, and a name for a container.
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        let home = Self { folder };
+        for name in ["", "root", "bundle", "bundle/rootfs"] {
+            let path = home.at(name);
+            fs::create_dir_all(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for name in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+            fs::create_dir(home.at("bundle/rootfs").join(name)).unwrap();
+        }
+        let bin = home.at("bundle/rootfs/bin");
+        fs::copy("/usr/bin/busybox", bin.join("busybox")).unwrap();
+        std::os::unix::fs::symlink("busybox", bin.join("sh")).unwrap();
+        // Where the user may reach it.
+        fs::copy(crate::support::program(), home.at("wharf-runtime")).unwrap();
+        fs::write(home.at("subid"), format!("nobody:{FIRST}:65536\n")).unwrap();
+        home.own("");
+        home
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Gives a folder and all in it to the user.
+    fn own(&self, name: &str) {
+        fn give(path: &Path) {
+            if !path.is_symlink() {
+                chown(path, Some(USER), Some(USER)).unwrap();
+            }
+            if path.is_dir() {
+                for entry in fs::read_dir(path).unwrap() {
+                    give(&entry.unwrap().path());
+                }
+            }
+        }
+        give(&self.at(name));
+    }
+
+    /// Runs the command as the user, in a mount namespace where /etc/subuid and /etc/subgid give it more ids.
+    fn run(&self, words: &[&str]) -> Output {
+        let line = "mount --bind \"$0/subid\" /etc/subuid; mount --bind \"$0/subid\" /etc/subgid; cd \"$0/bundle\";
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\"";
+        Command::new("unshare")
+            .args(["-m", "--propagation", "private", "sh", "-ec", line])
+            .arg(self.folder.path())
+            .args(words)
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn good(&self, words: &[&str]) -> String {
+        let done = self.run(words);
+        assert!(done.status.success(), "{words:?}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// Writes the sample configuration, changed, for a line of the shell.
+    fn configure(&self, script: &str, change: impl FnOnce(&mut Value)) {
+        let path = self.at("bundle/config.json");
+        let _ = fs::remove_file(&path);
+        self.good(&["spec", "--rootless"]);
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(["sh", "-c", script]);
+        change(&mut config);
+        fs::write(&path, config.to_string()).unwrap();
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let left: Vec<_> = fs::read_dir(self.at("root")).unwrap().collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bundle_runs_as_an_ordinary_user() {
+    let home = Home::new();
+    let script = "id -u; cat /proc/sys/kernel/hostname; busybox cut -c1-40 /proc/self/uid_map; echo $$; touch /tmp/mine /dev/null;
+        ls /sys/class/net | busybox wc -l; echo x >/dev/full || echo full; busybox mount | grep -c ' / '";
+    let script = script
+        .replace("id -u", "busybox id -u")
+        .replace("cat /proc", "busybox cat /proc");
+    let script = script
+        .replace("touch", "busybox touch")
+        .replace("ls /sys", "busybox ls /sys")
+        .replace("grep", "busybox grep");
+    home.configure(&script, |config| config["root"]["readonly"] = json!(false));
+    let told = home.good(&["run", "box"]);
+    let links = fs::read_dir("/sys/class/net").unwrap().count();
+    let map = format!("{:>10} {USER:>10} {:>10}", 0, 1);
+    assert_eq!(told, format!("0\nwharf\n{map}\n1\n{links}\nfull\n1\n"));
+    let made = fs::metadata(home.at("bundle/rootfs/tmp/mine")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (USER, USER));
+}
+
+#[test]
+fn several_ranges_of_ids_are_mapped_by_the_helpers() {
+    let home = Home::new();
+    let script = "busybox chown 5:7 /tmp/own; busybox stat -c '%u %g' /tmp/own; busybox wc -l </proc/self/uid_map; busybox id -G";
+    fs::write(home.at("bundle/rootfs/tmp/own"), "").unwrap();
+    home.own("bundle/rootfs/tmp");
+    let ranges = |first: u32| {
+        json!([
+            {"containerID": 0, "hostID": USER, "size": 1},
+            {"containerID": 1, "hostID": first, "size": 100},
+            {"containerID": 500, "hostID": first + 500, "size": 10},
+        ])
+    };
+    home.configure(script, |config| {
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["uidMappings"] = ranges(FIRST);
+        config["linux"]["gidMappings"] = ranges(FIRST);
+        config["process"]["capabilities"]["bounding"] = json!(["CAP_CHOWN"]);
+        config["process"]["capabilities"]["effective"] = json!(["CAP_CHOWN"]);
+        config["process"]["capabilities"]["permitted"] = json!(["CAP_CHOWN"]);
+        config["process"]["user"] = json!({"uid": 0, "gid": 0, "additionalGids": [3]});
+    });
+    assert_eq!(home.good(&["run", "box"]), "5 7\n3\n0 3\n");
+    let made = fs::metadata(home.at("bundle/rootfs/tmp/own")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (FIRST + 4, FIRST + 6));
+    // Ids of somebody else.
+    home.configure("true", |config| {
+        config["linux"]["uidMappings"] = ranges(FIRST - 1);
+        config["linux"]["gidMappings"] = ranges(FIRST);
+    });
+    let done = home.run(&["run", "box"]);
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(
+        !done.status.success() && told.contains("by newuidmap, which asks /etc/subuid"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_ordinary_users_container_has_a_life() {
+    let home = Home::new();
+    home.configure("busybox sleep 1000", |config| {
+        let log = home.at("root/../hook");
+        config["hooks"] = json!({"createContainer": [{
+            "path": "/bin/sh", "args": ["sh", "-c", format!("id -u >{}", log.display())],
+        }]});
+    });
+    // Its streams are not pipes that it would hold open.
+    let quiet = |words: &[&str]| {
+        let line = "mount --bind \"$0/subid\" /etc/subuid; cd \"$0/bundle\";
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\" >\"$0/out\" 2>&1";
+        let status = Command::new("unshare")
+            .args(["-m", "--propagation", "private", "sh", "-ec", line])
+            .arg(home.folder.path())
+            .args(words)
+            .status()
+            .unwrap();
+        assert!(
+            status.success(),
+            "{}",
+            fs::read_to_string(home.at("out")).unwrap()
+        );
+    };
+    quiet(&["create", "box"]);
+    assert_eq!(fs::read_to_string(home.at("hook")).unwrap(), "0\n");
+    quiet(&["start", "box"]);
+    let state: Value = serde_json::from_str(&home.good(&["state", "box"])).unwrap();
+    assert_eq!(state["status"], json!("running"));
+    let pid = state["pid"].as_u64().unwrap();
+    let told = home.good(&[
+        "exec",
+        "box",
+        "/bin/busybox",
+        "sh",
+        "-c",
+        "busybox id -u; busybox readlink /proc/self/ns/user; exit 0",
+    ]);
+    let namespace = fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+    assert_eq!(told, format!("0\n{}\n", namespace.display()));
+    assert_eq!(
+        home.run(&["exec", "box", "/bin/busybox", "sh", "-c", "exit 9"])
+            .status
+            .code(),
+        Some(9)
+    );
+    home.good(&["kill", "box", "KILL"]);
+    home.good(&["delete", "--force", "box"]);
+    assert!(home.good(&["list", "-q"]).is_empty());
+}
+
+#[test]
+fn what_needs_rights_is_refused() {
+    let home = Home::new();
+    for (pointer, value, words) in [
+        (
+            "/linux/namespaces",
+            json!([{"type": "mount"}, {"type": "pid"}]),
+            "a container without a user namespace needs rights over the host",
+        ),
+        ("/linux/resources", json!({"pids": {"limit": 5}}), "cgroup"),
+    ] {
+        home.configure("true", |config| {
+            config["hostname"] = Value::Null;
+            *config["linux"]
+                .as_object_mut()
+                .unwrap()
+                .entry(pointer.rsplit('/').next().unwrap())
+                .or_insert(Value::Null) = value;
+        });
+        let done = home.run(&["run", "box"]);
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && told.contains(words), "{told}");
+    }
+}

@@ -1,0 +1,125 @@
+//! User namespaces that exist, and other namespaces beside new ones.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::Bundle;
+
+/// A container that sleeps, and its process's number.
+fn sleeping(users: bool) -> (Bundle, u64) {
+    let mut bundle = Bundle::new("sleep 1000");
+    if users {
+        with_users(&mut bundle);
+    }
+    bundle.quietly(&["run", "-d", "ID"]);
+    let pid = bundle.state()["pid"].as_u64().unwrap();
+    (bundle, pid)
+}
+
+fn with_users(bundle: &mut Bundle) {
+    bundle.push("/linux/namespaces", json!({"type": "user"}));
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+    bundle.config["linux"]["uidMappings"] = map.clone();
+    bundle.config["linux"]["gidMappings"] = map;
+}
+
+/// Makes the container join namespaces of a process.
+fn join(bundle: &mut Bundle, pid: u64, kinds: &[(&str, &str)]) {
+    for (kind, file) in kinds {
+        let path = format!("/proc/{pid}/ns/{file}");
+        let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|one| one["type"] != *kind);
+        namespaces.push(json!({"type": kind, "path": path}));
+    }
+}
+
+const TELL: &str = "for n in user net ipc pid uts mnt; do busybox readlink /proc/self/ns/$n; done";
+
+/// Which of the namespaces that [`TELL`] tells are those of the process.
+fn shared(told: &str, pid: u64) -> Vec<&'static str> {
+    let kinds = ["user", "net", "ipc", "pid", "uts", "mnt"];
+    let same = |kind: &&str| {
+        let own = fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        told.lines().any(|line| line == own.to_string_lossy())
+    };
+    kinds.into_iter().filter(same).collect()
+}
+
+#[test]
+fn a_user_namespace_is_joined() {
+    let (other, pid) = sleeping(true);
+    let script = format!(
+        "busybox cut -c1-32 /proc/self/uid_map; cat /proc/sys/kernel/hostname; echo $$; touch /dev/null && mount -t tmpfs none /tmp && echo mounted; {TELL}"
+    );
+    let mut bundle = Bundle::new(&script);
+    bundle.config["hostname"] = json!("joined");
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+    }
+    join(&mut bundle, pid, &[("user", "user"), ("network", "net")]);
+    let told = bundle.run(&["run", "ID"]).good();
+    let start = format!(
+        "{:>10} {:>10} {:>10}\njoined\n1\nmounted\n",
+        0, 100_000, 1000
+    );
+    assert!(told.starts_with(&start), "{told}");
+    assert_eq!(shared(&told, pid), ["user", "net"]);
+    // Its processes share it too, further ones included, and join all of another's.
+    let mut bundle = Bundle::new("sleep 1000");
+    bundle.config["hostname"] = json!(null);
+    join(
+        &mut bundle,
+        pid,
+        &[
+            ("user", "user"),
+            ("network", "net"),
+            ("pid", "pid"),
+            ("ipc", "ipc"),
+            ("uts", "uts"),
+        ],
+    );
+    bundle.quietly(&["run", "-d", "ID"]);
+    let told = bundle.run(&["exec", "ID", "sh", "-c", TELL]).good();
+    assert_eq!(shared(&told, pid), ["user", "net", "ipc", "pid", "uts"]);
+    let own = bundle.state()["pid"].as_u64().unwrap();
+    assert_eq!(shared(&told, own).len(), 6, "{told}");
+    bundle.run(&["delete", "--force", "ID"]).good();
+    other.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn a_new_user_namespace_joins_others_that_are_not_its_own() {
+    let (other, pid) = sleeping(false);
+    let mut bundle = Bundle::new(&format!("busybox cut -c12-21 /proc/self/uid_map; {TELL}"));
+    with_users(&mut bundle);
+    bundle.config["hostname"] = json!(null);
+    join(
+        &mut bundle,
+        pid,
+        &[("network", "net"), ("ipc", "ipc"), ("uts", "uts")],
+    );
+    // What another namespace's owner may mount alone.
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| {
+        mount["type"] != "sysfs" && mount["type"] != "mqueue" && mount["type"] != "cgroup"
+    });
+    let told = bundle.run(&["run", "ID"]).good();
+    assert!(told.starts_with("    100000\n"), "{told}");
+    assert_eq!(shared(&told, pid), ["net", "ipc", "uts"]);
+    other.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn what_is_no_such_namespace_is_told() {
+    let mut bundle = Bundle::new("true");
+    bundle.push(
+        "/linux/namespaces",
+        json!({"type": "user", "path": "/proc/self/ns/net"}),
+    );
+    let sentence = bundle.run(&["run", "ID"]).sentence();
+    assert!(
+        sentence.contains("joining a user namespace: invalid argument"),
+        "{sentence}"
+    );
+}
