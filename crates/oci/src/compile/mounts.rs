@@ -1,9 +1,13 @@
 //! Mounts and their options.
 
 mod copy_up;
+mod options;
 
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
+
+use options::Options;
+pub(super) use options::propagation;
 
 use runtime::cgroup::{Group, View};
 use runtime::plan::{
@@ -58,22 +62,6 @@ impl Around<'_> {
     }
 }
 
-/// Options of a mount, taken apart.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Options {
-    attrs: MountAttrs,
-    propagation: Option<Propagation>,
-    bind: Option<bool>,
-    /// What is there already is changed.
-    remount: bool,
-    /// A new tmpfs begins with what it hides.
-    copy_up: bool,
-    /// Files are shown as other users'; with the mounts below.
-    idmap: Option<bool>,
-    /// What the file system is to make of it.
-    data: Vec<(String, Option<String>)>,
-}
-
 /// Whether the mount shows something that is mounted already.
 pub(super) fn is_bind(mount: &Mount) -> bool {
     let by_option = |word: &String| word == "bind" || word == "rbind";
@@ -98,7 +86,7 @@ fn entry(
             "mount destination {asked} is not absolute, support for non-absolute mount destinations will be removed in a future release"
         ));
     }
-    let options = options(mount.options.as_deref().unwrap_or_default());
+    let options = options::read(mount.options.as_deref().unwrap_or_default());
     let fstype = mount.kind.as_deref().unwrap_or_default();
     let bind = is_bind(mount);
     let mut entry = MountEntry {
@@ -267,121 +255,6 @@ fn idmap(
     }))
 }
 
-/// Reads options in order; a later one takes back what an earlier one said.
-fn options(words: &[String]) -> Options {
-    let mut options = Options::default();
-    let mut attrs = MountAttrs::default();
-    for word in words {
-        if let Some(change) = word.strip_prefix('r').and_then(change)
-            && attribute(word).is_none()
-            && access_time(word).is_none()
-        {
-            change.apply(&mut attrs.below_set, &mut attrs.below_clear);
-            continue;
-        }
-        if let Some((bit, set)) = attribute(word) {
-            attrs.set = if set {
-                attrs.set | bit
-            } else {
-                attrs.set & !bit
-            };
-            continue;
-        }
-        if let Some(mode) = access_time(word) {
-            attrs.set = attrs.set & !attr::ATIME_MASK | mode;
-            attrs.clear = attr::ATIME_MASK;
-            continue;
-        }
-        let plain = word.strip_prefix('r').unwrap_or(word);
-        match word.as_str() {
-            "defaults" | "silent" | "loud" => {}
-            "bind" => options.bind = Some(options.bind == Some(true)),
-            "rbind" => options.bind = Some(true),
-            "remount" => options.remount = true,
-            "tmpcopyup" => options.copy_up = true,
-            "idmap" => options.idmap = Some(options.idmap == Some(true)),
-            "ridmap" => options.idmap = Some(true),
-            _ => match propagation(word).or_else(|| propagation(plain)) {
-                Some(kind) => options.propagation = Some(kind),
-                None => options.data.push(match word.split_once('=') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (word.clone(), None),
-                }),
-            },
-        }
-    }
-    options.attrs = attrs;
-    options
-}
-
-/// What a word does to the attributes of a mount and all below it.
-struct AttributeChange {
-    set: u64,
-    clear: u64,
-}
-
-impl AttributeChange {
-    fn apply(&self, set: &mut u64, clear: &mut u64) {
-        // Bits of the access time are taken back before others are set, which the kernel wants told.
-        let taken = self.set & !attr::ATIME_MASK;
-        *set = *set & !self.clear | self.set;
-        *clear = *clear & !taken | self.clear;
-    }
-}
-
-fn change(word: &str) -> Option<AttributeChange> {
-    if let Some(mode) = access_time(word) {
-        return Some(AttributeChange {
-            set: mode,
-            clear: attr::ATIME_MASK,
-        });
-    }
-    attribute(word).map(|(bit, set)| match set {
-        true => AttributeChange { set: bit, clear: 0 },
-        false => AttributeChange { set: 0, clear: bit },
-    })
-}
-
-/// The access-time mode that a word asks for.
-fn access_time(word: &str) -> Option<u64> {
-    Some(match word {
-        "noatime" => attr::NO_ATIME,
-        "strictatime" => attr::STRICT_ATIME,
-        "relatime" | "norelatime" | "atime" | "nostrictatime" => 0,
-        _ => return None,
-    })
-}
-
-/// The attribute that a word sets or takes back.
-fn attribute(word: &str) -> Option<(u64, bool)> {
-    Some(match word {
-        "ro" => (attr::READ_ONLY, true),
-        "rw" => (attr::READ_ONLY, false),
-        "nosuid" => (attr::NO_SUID, true),
-        "suid" => (attr::NO_SUID, false),
-        "nodev" => (attr::NO_DEV, true),
-        "dev" => (attr::NO_DEV, false),
-        "noexec" => (attr::NO_EXEC, true),
-        "exec" => (attr::NO_EXEC, false),
-        "nodiratime" => (attr::NO_DIR_ATIME, true),
-        "diratime" => (attr::NO_DIR_ATIME, false),
-        "nosymfollow" => (attr::NO_SYMFOLLOW, true),
-        "symfollow" => (attr::NO_SYMFOLLOW, false),
-        _ => return None,
-    })
-}
-
-/// How mounts are shared, by its word without `r`, which a bind mount's mounts below follow in any case.
-pub(super) fn propagation(word: &str) -> Option<Propagation> {
-    Some(match word {
-        "private" => Propagation::Private,
-        "slave" => Propagation::Slave,
-        "shared" => Propagation::Shared,
-        "unbindable" => Propagation::Unbindable,
-        _ => return None,
-    })
-}
-
 /// An absolute path with `.` and `..` gone, as the words say and before any link is followed.
 pub(crate) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -508,53 +381,6 @@ pub(super) fn cgroup_view(asked: &MountEntry, group: &Group, own_view: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(words: &[&str]) -> Options {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        options(&words)
-    }
-
-    #[test]
-    fn the_last_word_counts() {
-        let options = read(&["ro", "nosuid", "rw", "noatime", "strictatime"]);
-        assert_eq!(options.attrs.set, attr::NO_SUID | attr::STRICT_ATIME);
-        assert_eq!(options.attrs.clear, attr::ATIME_MASK);
-        let below = read(&["rro", "rrw", "rnosuid", "rnoatime", "rstrictatime"]).attrs;
-        assert_eq!(below.below_set, attr::NO_SUID | attr::STRICT_ATIME);
-        assert_eq!(below.below_clear, attr::READ_ONLY | attr::ATIME_MASK);
-        assert_eq!(read(&["rrw", "rro"]).attrs.below_clear, 0);
-    }
-
-    #[test]
-    fn attributes_of_mounts_below_are_told_apart() {
-        let options = read(&["rbind", "rro", "nosuid"]);
-        assert_eq!(options.bind, Some(true));
-        assert_eq!(
-            (options.attrs.set, options.attrs.below_set),
-            (attr::NO_SUID, attr::READ_ONLY)
-        );
-        assert_eq!(read(&["rbind", "ro"]).attrs.below_set, 0);
-        // No attribute of mounts below, but one of the mount.
-        let attrs = read(&["relatime"]).attrs;
-        assert_eq!((attrs.set, attrs.clear), (0, attr::ATIME_MASK));
-        let attrs = read(&["rrelatime"]).attrs;
-        assert_eq!((attrs.below_set, attrs.below_clear), (0, attr::ATIME_MASK));
-    }
-
-    #[test]
-    fn the_rest_is_the_file_systems() {
-        let options = read(&["mode=755", "size=64k", "sync", "rprivate"]);
-        let pair = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
-        assert_eq!(
-            options.data,
-            [
-                pair("mode", Some("755")),
-                pair("size", Some("64k")),
-                pair("sync", None)
-            ]
-        );
-        assert_eq!(options.propagation, Some(Propagation::Private));
-    }
 
     #[test]
     fn mounts_upon_mounts_are_left_out() {
