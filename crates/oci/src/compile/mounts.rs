@@ -11,8 +11,8 @@ pub(super) use options::propagation;
 
 use runtime::cgroup::{Group, View};
 use runtime::plan::{
-    FdSlot, IdMap, MountAttrs, MountEntry, MountIdMap, MountKind, Namespaces, NsMode, Propagation,
-    TargetKind, attr,
+    FdSlot, IdMap, MountEntry, MountIdMap, MountKind, Namespaces, NsMode, Propagation, TargetKind,
+    attr,
 };
 use runtime::{defaults, spawn};
 

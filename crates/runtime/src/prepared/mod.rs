@@ -14,8 +14,8 @@ pub(crate) use program::Program;
 use program::program;
 
 use crate::plan::{
-    Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, ProcessPlan, RootChange,
-    RootSource, TargetKind, attr,
+    Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, RootChange, RootSource,
+    TargetKind, attr,
 };
 use crate::procfs::{self, Relation};
 
@@ -395,6 +395,7 @@ pub(crate) fn device_number(device: &Device) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::ProcessPlan;
 
     #[test]
     fn what_cannot_be_carried_out_is_refused() {
