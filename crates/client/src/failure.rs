@@ -43,7 +43,7 @@ pub(crate) enum Failure {
         message: String,
     },
     /// The connection broke, or what came over it was no answer.
-    #[error("error during connect: {doing}: {source}")]
+    #[error("error during connect: {doing}: {}", plain(source))]
     Connection {
         /// What was asked, as in `Post "http://…/containers/create"`.
         doing: String,

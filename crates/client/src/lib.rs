@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod help;
 mod host;
 mod invoke;
+mod moment;
 mod number;
 mod parse;
 mod progress;

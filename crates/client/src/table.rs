@@ -21,6 +21,8 @@ pub(crate) struct List<'a> {
     pub(crate) table: &'a str,
     /// The field that `-q` prints.
     pub(crate) quiet: &'a str,
+    /// Lines of the format `raw`: what stands in front, and the field.
+    pub(crate) raw: &'a [(&'a str, &'a str)],
 }
 
 impl List<'_> {
@@ -42,6 +44,9 @@ impl List<'_> {
                 .iter()
                 .map(|row| format!("{}\n", row[self.quiet].as_str().unwrap_or_default()))
                 .collect());
+        }
+        if format == "raw" && !self.raw.is_empty() {
+            return Ok(rows.iter().map(|row| self.raw_row(row, quiet)).collect());
         }
         if format == "json" {
             return Ok(rows.iter().map(|one| format!("{}\n", row(one))).collect());
@@ -76,6 +81,22 @@ impl List<'_> {
         } else {
             lines.iter().map(|line| format!("{line}\n")).collect()
         })
+    }
+}
+
+impl List<'_> {
+    /// A line for each field, and an empty one behind; with `quiet` the line of that field alone.
+    fn raw_row(&self, row: &Value, quiet: bool) -> String {
+        let lines = self
+            .raw
+            .iter()
+            .filter(|(_, field)| !quiet || *field == self.quiet)
+            .map(|(label, field)| match row[*field].as_str() {
+                None | Some("") => format!("{label}:\n"),
+                Some(value) => format!("{label}: {value}\n"),
+            });
+        let end = if quiet { "" } else { "\n" };
+        lines.chain([end.to_owned()]).collect()
     }
 }
 
@@ -124,6 +145,7 @@ mod tests {
         headings: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
         table: "{{.ID}}\t{{.Names}}",
         quiet: "ID",
+        raw: &[("id", "ID"), ("names", "Names"), ("more", "More")],
     };
 
     fn text(format: &str, quiet: bool) -> String {
@@ -143,6 +165,8 @@ mod tests {
             text("table {{.Names}}\\t{{.ID}}", false),
             "NAMES     CONTAINER ID\nweb       abc\n"
         );
+        assert_eq!(text("raw", false), "id: abc\nnames: web\nmore:\n\n");
+        assert_eq!(text("raw", true), "id: abc\n");
         assert_eq!(text("{{json .}}", false), text("json", false));
         assert_eq!(text("json", false), "{\"ID\":\"abc\",\"Names\":\"web\"}\n");
         assert!(LIST.text(&[], "{{.Names", false).is_err());

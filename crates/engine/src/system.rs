@@ -239,7 +239,8 @@ impl Engine {
         if let Some(network) = &self.inner().network {
             for chain in network.dropping_chains().unwrap_or_default() {
                 warnings.push(format!(
-                    "WARNING: {chain} drops forwarded packets: containers may reach nobody"
+                    "WARNING: {chain} drops forwarded packets: containers reach nobody and are not reached from other hosts until it accepts those from and to {}",
+                    network.bridge_info().name
                 ));
             }
         }

@@ -26,7 +26,7 @@ pub enum PlatformError {
         text: String,
     },
     /// One word that is neither a known system nor a known architecture.
-    #[error("{text:?}: unknown operating system or architecture")]
+    #[error("{text:?}: unknown operating system or architecture: invalid argument")]
     Unknown {
         /// What was given.
         text: String,

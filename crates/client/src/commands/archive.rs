@@ -38,7 +38,13 @@ pub(super) static LOAD: Verb = Verb {
 fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let platforms = super::platform_documents(parsed)?;
     let mut input: Box<dyn Read> = match parsed.one("input").filter(|path| !path.is_empty()) {
-        Some(path) => Box::new(File::open(path).map_err(Failure::local(format!("open {path}")))?),
+        Some(path) => {
+            let file = File::open(path).map_err(Failure::local(format!("open {path}")))?;
+            if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+                return Err(Failure::Invalid(format!("read {path}: is a directory")));
+            }
+            Box::new(file)
+        }
         None if terminal::is_terminal(rustix::stdio::stdin()) => {
             return Err(Failure::Invalid(
                 "requested load from stdin, but stdin is empty".to_owned(),

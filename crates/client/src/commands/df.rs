@@ -6,8 +6,8 @@ use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::session::Session;
-use crate::table::{List, columns, row};
-use crate::template::{self, Fault, LABELS, Template};
+use crate::table::{List, columns};
+use crate::template::{self, LABELS, Template};
 use crate::units;
 use crate::verb::{Takes, Verb};
 
@@ -33,7 +33,7 @@ pub(super) static DF: Verb = Verb {
 fn df(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let answer = session.get("/system/df?verbose=1")?;
     let format = parsed.one("format").unwrap_or_default();
-    if parsed.switch("verbose") {
+    if parsed.switch("verbose") && format != "raw" {
         if matches!(format, "" | "table") {
             print!("{}", tables(&verbose(&answer, true)));
         } else {
@@ -64,6 +64,13 @@ fn df(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         headings: HEADINGS,
         table,
         quiet: "Type",
+        raw: &[
+            ("type", "Type"),
+            ("total", "TotalCount"),
+            ("active", "Active"),
+            ("size", "Size"),
+            ("reclaimable", "Reclaimable"),
+        ],
     }
     .print(&rows, format, false)?;
     Ok(0)
@@ -100,9 +107,11 @@ fn verbose(answer: &Value, truncate: bool) -> Value {
         .iter()
         // An image takes its room once, whatever names it has.
         .filter_map(|image| {
-            super::images::rows(image, truncate, false)
-                .into_iter()
-                .next()
+            let rows = super::images::rows(image, truncate, false);
+            let mut row = rows.into_iter().next()?;
+            // Docker does not look at digests here.
+            row["Digest"] = "".into();
+            Some(row)
         })
         .collect();
     let containers: Vec<_> = items("ContainerUsage")
@@ -185,20 +194,15 @@ static WHOLE: template::Type = template::Type::Row("*formatter.diskUsageContext"
 
 /// The same as one document, for a template or as it is.
 fn formatted(all: &Value, format: &str) -> Result<String, Failure> {
+    let whole = template::Value::row(all, &WHOLE);
     if format == "json" {
-        let parts: Vec<_> = ["Images", "Containers", "Volumes", "BuildCache"]
-            .iter()
-            .map(|field| {
-                let rows = all[*field].as_array().into_iter().flatten();
-                let rows: Vec<_> = rows.map(row).collect();
-                format!("\"{field}\":[{}]", rows.join(","))
-            })
-            .collect();
-        return Ok(format!("{{{}}}\n", parts.join(",")));
+        return Ok(whole.to_json());
     }
-    let failed = |fault: Fault| Failure::Invalid(format!("template parsing error: {fault}"));
-    let template = format.replace("\\t", "\t").replace("\\n", "\n");
-    Template::parse(&template)
-        .and_then(|template| template.render(&template::Value::row(all, &WHOLE), false))
-        .map_err(failed)
+    let template = format.strip_prefix("table").unwrap_or(format).trim();
+    let template = template.replace("\\t", "\t").replace("\\n", "\n");
+    let template = Template::parse(&template)
+        .map_err(|fault| Failure::Invalid(format!("template parsing error: {fault}")))?;
+    template
+        .render(&whole, false)
+        .map_err(|fault| Failure::Invalid(fault.to_string()))
 }

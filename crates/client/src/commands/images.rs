@@ -57,7 +57,8 @@ const HEADINGS: &[(&str, &str)] = &[
 
 fn list(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let mut filters = parsed.list("filter");
-    filters.extend(parsed.args.first().map(|name| format!("reference={name}")));
+    let name = parsed.args.first().filter(|name| !name.is_empty());
+    filters.extend(name.map(|name| format!("reference={name}")));
     let query = Query::new("/images/json")
         .with_switch("all", parsed.switch("all"))
         .with_some("filters", &super::filters(&filters)?);
@@ -74,12 +75,23 @@ fn list(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let table = format!(
         "{{{{.Repository}}}}\t{{{{.Tag}}}}\t{digest}{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}"
     );
+    let mut raw = vec![
+        ("repository", "Repository"),
+        ("tag", "Tag"),
+        ("image_id", "ID"),
+        ("created_at", "CreatedAt"),
+        ("virtual_size", "Size"),
+    ];
+    if digests {
+        raw.insert(2, ("digest", "Digest"));
+    }
     let format = super::format(session, parsed, "imagesFormat")?;
     List {
         kind: &Type::Row("*formatter.imageContext"),
         headings: HEADINGS,
         table: &table,
         quiet: "ID",
+        raw: &raw,
     }
     .print(&rows, &format, parsed.switch("quiet"))?;
     Ok(0)
@@ -213,7 +225,7 @@ pub(super) static TAG: Verb = Verb {
     usage: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
     about: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     flags: &[],
-    interspersed: true,
+    interspersed: false,
     takes: Takes::Exactly(2),
     run: tag,
 };
@@ -316,6 +328,7 @@ fn history(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         headings: &headings,
         table,
         quiet: "ID",
+        raw: &[],
     }
     .print(
         &rows,

@@ -12,6 +12,7 @@ use crate::container::attachment::{PATIENCE, PAUSE};
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::frames::Frames;
+use crate::moment::timestamp;
 use crate::parse::Parsed;
 use crate::query::{Query, encode};
 use crate::session::Session;
@@ -182,88 +183,9 @@ fn again(ask: impl Fn() -> Result<Answer, Failure>) -> Result<Answer, Failure> {
 fn moment(parsed: &Parsed, flag: &str) -> Result<String, Failure> {
     match parsed.one(flag).filter(|text| !text.is_empty()) {
         None => Ok(String::new()),
-        Some(text) => timestamp(text).ok_or_else(|| {
-            Failure::Invalid(format!(
-                "invalid value for {flag:?}: {}",
-                not_a_moment(text)
-            ))
-        }),
+        Some(text) => timestamp(text)
+            .map_err(|why| Failure::Invalid(format!("invalid value for {flag:?}: {why}"))),
     }
-}
-
-fn not_a_moment(text: &str) -> String {
-    format!("failed to parse value as time or duration: {text:?}")
-}
-
-/// A moment as the API takes it: seconds and nanoseconds since 1970. Spans count back from now; `None` for what is
-/// neither.
-fn timestamp(text: &str) -> Option<String> {
-    if let Some(nanos) = span(text).filter(|_| text != "0") {
-        let nanos = time::now() as i128 * 1_000_000_000 - nanos as i128;
-        return Some(format!(
-            "{}.{:09}",
-            nanos.div_euclid(1_000_000_000),
-            nanos.rem_euclid(1_000_000_000)
-        ));
-    }
-    if text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-        && text.starts_with(|first: char| first.is_ascii_digit())
-    {
-        return Some(text.to_owned());
-    }
-    // Dates may lack their end: `2013-01-02`, `2013-01-02T15:04`, without a zone.
-    let whole = if text.contains('T') {
-        text.to_owned()
-    } else {
-        format!("{text}T00:00:00")
-    };
-    let tries = [
-        whole.clone(),
-        format!("{whole}Z"),
-        format!("{whole}:00Z"),
-        format!("{whole}:00:00Z"),
-    ];
-    let (seconds, nanos) = tries.iter().find_map(|text| time::parse(text))?;
-    Some(format!("{seconds}.{nanos:09}"))
-}
-
-/// Go's durations, in nanoseconds: `1h30m`, `1.5s`, `100ms`.
-pub(super) fn span(text: &str) -> Option<i64> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let mut total = 0f64;
-    if rest == "0" {
-        return Some(0);
-    }
-    let is_empty = rest.is_empty();
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
-            .filter(|at| *at > 0)?;
-        let value: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let (unit, nanos) = [
-            ("ns", 1.0),
-            ("us", 1e3),
-            ("µs", 1e3),
-            ("ms", 1e6),
-            ("s", 1e9),
-            ("m", 60e9),
-            ("h", 3600e9),
-        ]
-        .into_iter()
-        .find(|(unit, _)| {
-            rest.strip_prefix(unit)
-                .is_some_and(|behind| !behind.starts_with(|letter: char| letter.is_alphabetic()))
-        })?;
-        total += value * nanos;
-        rest = &rest[unit.len()..];
-    }
-    (!is_empty).then_some((total * sign) as i64)
 }
 
 const EVENTS_FLAGS: &[Flag] = &[
@@ -306,7 +228,7 @@ fn events(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     }
     let moment = |flag: &str| match parsed.one(flag).filter(|text| !text.is_empty()) {
         None => Ok(String::new()),
-        Some(text) => timestamp(text).ok_or_else(|| Failure::Invalid(not_a_moment(text))),
+        Some(text) => timestamp(text).map_err(Failure::Invalid),
     };
     let query = Query::new("/events")
         .with_some("since", &moment("since")?)
@@ -384,34 +306,4 @@ fn shown(event: &Value) -> String {
         line.push_str(&format!(" ({})", attributes.join(", ")));
     }
     line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_are_gos() {
-        assert_eq!(span("1h30m"), Some(5_400_000_000_000));
-        assert_eq!(span("1.5s"), Some(1_500_000_000));
-        assert_eq!(span("100ms"), Some(100_000_000));
-        assert_eq!(span("-1h"), Some(-3_600_000_000_000));
-        assert_eq!((span("10"), span(""), span("-")), (None, None, None));
-        assert_eq!(span("x"), None);
-    }
-
-    #[test]
-    fn moments_are_read_with_and_without_their_end() {
-        assert_eq!(
-            timestamp("2024-01-02T03:04:05Z").unwrap(),
-            "1704164645.000000000"
-        );
-        assert_eq!(
-            timestamp("2024-01-02T03:04").unwrap(),
-            "1704164640.000000000"
-        );
-        assert_eq!(timestamp("2024-01-02").unwrap(), "1704153600.000000000");
-        assert_eq!(timestamp("1704164645.5").unwrap(), "1704164645.5");
-        assert!(timestamp("yesterday").is_none());
-    }
 }

@@ -51,6 +51,20 @@ pub(super) static PS: Verb = Verb {
     run,
 };
 
+/// The last line is there with sizes alone.
+const RAW: &[(&str, &str)] = &[
+    ("container_id", "ID"),
+    ("image", "Image"),
+    ("command", "Command"),
+    ("created_at", "CreatedAt"),
+    ("state", "State"),
+    ("status", "Status"),
+    ("names", "Names"),
+    ("labels", "Labels"),
+    ("ports", "Ports"),
+    ("size", "Size"),
+];
+
 const HEADINGS: &[(&str, &str)] = &[
     ("ID", "CONTAINER ID"),
     ("Names", "NAMES"),
@@ -78,7 +92,9 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let mut format = super::format(session, parsed, "psFormat")?;
     if parsed.switch("quiet") && !format.is_empty() {
         tell("WARNING: Ignoring custom format, because both --format and --quiet are set.");
-        format = String::new();
+        if format != "raw" {
+            format = String::new();
+        }
     }
     try_out(&format)?;
     // `.Size` in a template asks for sizes, as --size does, and so does a row as a whole.
@@ -113,6 +129,7 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         headings: HEADINGS,
         table: &table,
         quiet: "ID",
+        raw: &RAW[..RAW.len() - usize::from(!size)],
     }
     .print(&rows, &format, parsed.switch("quiet"))?;
     Ok(0)

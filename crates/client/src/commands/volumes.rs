@@ -97,6 +97,7 @@ fn list_volumes(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         headings: HEADINGS,
         table: "{{.Driver}}\t{{.Name}}",
         quiet: "Name",
+        raw: &[("name", "Name"), ("driver", "Driver")],
     }
     .print(&rows, &format, parsed.switch("quiet"))?;
     Ok(0)
@@ -259,6 +260,12 @@ fn list_networks(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         headings: HEADINGS,
         table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
         quiet: "ID",
+        raw: &[
+            ("network_id", "ID"),
+            ("name", "Name"),
+            ("driver", "Driver"),
+            ("scope", "Scope"),
+        ],
     };
     list.print(&rows, &format, parsed.switch("quiet"))?;
     Ok(0)

@@ -163,15 +163,24 @@ fn lines(path: &str) -> Result<Vec<String>, Failure> {
     if meta.as_ref().is_ok_and(|meta| meta.len() > FILE_LIMIT) {
         return Err(Failure::Invalid(format!("{path}: larger than 16 MiB")));
     }
+    if meta.is_ok_and(|meta| meta.is_dir()) {
+        return Err(Failure::Invalid(format!(
+            "invalid env file ({path}): read {path}: is a directory"
+        )));
+    }
     let bytes = fs::read(path).map_err(Failure::local(format!("open {path}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+        let valid = error.utf8_error().valid_up_to();
+        let number = error.as_bytes()[..valid]
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();
+        let line = error.as_bytes().split(|byte| *byte == b'\n').nth(number);
+        let bytes: Vec<_> = line.into_iter().flatten().map(u8::to_string).collect();
         Failure::Invalid(format!(
-            "invalid env file ({path}): invalid utf8 bytes at line {}",
-            line + 1
+            "invalid env file ({path}): invalid utf8 bytes at line {}: [{}]",
+            number + 1,
+            bytes.join(" ")
         ))
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -102,7 +102,10 @@ pub(super) fn connections(parsed: &Parsed) -> Result<Vec<Connection>, Failure> {
                 "network {name:?} is specified multiple times"
             )));
         }
-        if given.len() > 1 && !is_of_user(name) {
+        if names
+            .iter()
+            .any(|known| is_of_user(known) != is_of_user(name))
+        {
             return refused(
                 "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
             );

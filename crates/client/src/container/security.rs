@@ -56,10 +56,22 @@ fn profile(path: &str) -> Result<String, Failure> {
     )))?;
     let compact: Result<serde_json::Value, _> = serde_json::from_str(&text);
     compact.map(|profile| profile.to_string()).map_err(|error| {
+        let error = no_json(&text).unwrap_or_else(|| error.to_string());
         Failure::Invalid(format!(
             "compacting json for seccomp profile ({path}) failed: {error}"
         ))
     })
+}
+
+/// Go's words for a text that does not even begin as JSON does.
+fn no_json(text: &str) -> Option<String> {
+    match text.trim_start().chars().next() {
+        None => Some("unexpected end of JSON input".to_owned()),
+        Some(first) if !"{[\"-0123456789tfn".contains(first) => Some(format!(
+            "invalid character {first:?} looking for beginning of value"
+        )),
+        Some(_) => None,
+    }
 }
 
 /// Capabilities as the kernel names them, sorted, each once.

@@ -37,7 +37,7 @@ pub(super) struct Function {
 pub(super) type Call = fn(Option<&Value>, &[Maybe]) -> Result;
 
 /// Functions that leave the names of columns as they are.
-pub(super) const FORMATTING: [&str; 6] = ["json", "lower", "pad", "title", "truncate", "upper"];
+pub(super) const FORMATTING: [&str; 5] = ["json", "lower", "title", "truncate", "upper"];
 
 const fn fixed(takes: &'static [Kind], call: Call) -> Function {
     Function {

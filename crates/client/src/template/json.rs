@@ -85,7 +85,14 @@ impl Value {
             .map(|(key, one)| (key.as_str().into(), one.as_str().unwrap_or_default().into()))
             .collect();
         let shown = map.iter().filter(|(name, _)| *name != LABELS);
-        let fields = sorted(shown.map(|(name, one)| (name, Value::of_row(one, kind))));
+        let shown = shown.map(|(name, one)| (name, Value::of_row(one, kind)));
+        // What has no labels is no row but holds some, in an order of its own.
+        let fields = match map.contains_key(LABELS) {
+            true => sorted(shown),
+            false => shown
+                .map(|(name, value)| (name.as_str().into(), value))
+                .collect(),
+        };
         Value {
             of: kind,
             is: Is::Row(fields, labels),

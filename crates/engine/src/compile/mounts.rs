@@ -273,8 +273,13 @@ fn check_tmpfs(options: &str) -> Result<()> {
             None => FLAGS.contains(&option),
         };
         if !known {
+            let parts: Vec<_> = option
+                .splitn(2, '=')
+                .map(|part| format!("{part:?}"))
+                .collect();
             return Err(EngineError::invalid(format!(
-                "invalid tmpfs option [\"{option}\"]"
+                "invalid tmpfs option [{}]",
+                parts.join(" ")
             )));
         }
     }

@@ -116,16 +116,17 @@ pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> 
                 })?;
             }
             "max-file" => {
-                logging.max_file = value.parse().map_err(|_| {
+                let number: i64 = value.parse().map_err(|_| {
                     EngineError::invalid(format!(
                         "{INITIALIZING}: strconv.Atoi: parsing \"{value}\": invalid syntax"
                     ))
                 })?;
-                if logging.max_file == 0 {
+                if number < 1 {
                     return Err(EngineError::invalid(format!(
                         "{INITIALIZING}: max-file cannot be less than 1"
                     )));
                 }
+                logging.max_file = u32::try_from(number).unwrap_or(u32::MAX);
             }
             "mode" if value == "blocking" => {}
             "mode" if value != "non-blocking" => {

@@ -394,13 +394,31 @@ fn start_failure(error: shim::ShimError) -> EngineError {
                     errno,
                     ..
                 },
-        } => start_failed(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed",
-            &text,
-            exit_code,
-            errno,
-        ),
+        } => start_failed(CREATE_FAILED, &text, exit_code, errno),
         other => EngineError::from(other),
+    }
+}
+
+/// What docker says that a start tried.
+const CREATE_FAILED: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed";
+
+/// A value that a control group did not take, in runc's words.
+pub(super) fn group_failure(error: runtime::cgroup::CgroupError) -> EngineError {
+    match error {
+        runtime::cgroup::CgroupError::Write {
+            path,
+            value,
+            source,
+        } => {
+            let errno = source.raw_os_error().unwrap_or(0);
+            let why = crate::outcome::words(&source);
+            let text = format!(
+                "error during container init: error setting cgroup config for procHooks process: failed to write {value:?}: write {}: {why}",
+                path.display()
+            );
+            start_failed(CREATE_FAILED, &text, 128, errno)
+        }
+        other => other.into(),
     }
 }
 
@@ -409,8 +427,7 @@ fn start_failure(error: shim::ShimError) -> EngineError {
 pub(crate) fn start_failed(attempt: &str, text: &str, exit_code: u8, errno: i32) -> EngineError {
     let hint = match errno {
         libc::EISDIR => ": permission denied",
-        // Where a program begins is no mount.
-        libc::ENOTDIR if !text.contains("chdir to cwd") => {
+        libc::ENOTDIR => {
             ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
         }
         _ => "",

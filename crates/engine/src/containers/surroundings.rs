@@ -8,6 +8,7 @@ use std::sync::Arc;
 use network::{Binding, Endpoint, HostPort, PortMapping};
 use runtime::cgroup::Group;
 
+use super::launch::group_failure;
 use super::record::{EndpointRecord, PublishedRecord};
 use super::registry::Container;
 use crate::compile::modes::{Modes, NetworkMode};
@@ -78,7 +79,8 @@ impl Surroundings {
         let group = engine
             .inner()
             .groups
-            .create(container.id().as_str(), &resources)?;
+            .create(container.id().as_str(), &resources)
+            .map_err(group_failure)?;
         let group = made.group.insert(group);
         (made.tasks, made.unified) = group.entry_fds()?;
         made.kill = Some(group.kill_fd()?);

@@ -293,6 +293,14 @@ impl Engine {
             config.user.clone_from(&request.user);
             host.group_add = None;
         }
+        if !request.working_dir.is_empty() && !request.working_dir.starts_with('/') {
+            return Err(EngineError::StartFailed {
+                exit_code: 128,
+                sentence:
+                    "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown"
+                        .to_owned(),
+            });
+        }
         if !request.working_dir.is_empty() {
             config.working_dir.clone_from(&request.working_dir);
         }
