@@ -22,6 +22,7 @@ mod network;
 mod programs;
 mod recovery;
 mod registry;
+mod resize;
 mod router;
 mod run;
 mod severed;

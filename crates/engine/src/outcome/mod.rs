@@ -114,6 +114,15 @@ pub enum EngineError {
         /// Why not.
         source: Box<EngineError>,
     },
+    /// An exec has ended: nothing can be done to its process.
+    #[error("process does not exist {id}: not found")]
+    ExecGone {
+        /// The exec.
+        id: String,
+    },
+    /// An exec whose start was waited for did not start.
+    #[error("timeout waiting for exec session ready")]
+    ExecNotReady,
     /// A container shall begin in what its image has as a file.
     #[error("Cannot mkdir: {path} is not a directory")]
     NotAFolder {
@@ -320,6 +329,7 @@ impl EngineError {
             Self::NoSuchContainer { .. }
             | Self::NothingToKill { .. }
             | Self::NoSuchExec { .. }
+            | Self::ExecGone { .. }
             | Self::NoSuchImage { .. }
             | Self::NoSuchReference
             | Self::NoSuchVolume { .. }
@@ -362,7 +372,7 @@ impl EngineError {
             Self::Cgroup { source } => classes::of_cgroup(source),
             Self::StoreRow { .. } => Class::Internal,
             Self::Closing => Class::Unavailable,
-            Self::Panicked { .. } | Self::NotAFolder { .. } => Class::Internal,
+            Self::Panicked { .. } | Self::NotAFolder { .. } | Self::ExecNotReady => Class::Internal,
         }
     }
 

@@ -6,11 +6,12 @@ mod start;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api_types::{ExecCreate, ExecInspect, ExecProcess};
 use serde::{Deserialize, Serialize};
-use shim::protocol::Request;
+use shim::ShimError;
+use shim::protocol::{Refusal, Request};
 use tokio::sync::watch;
 use types::ContainerId;
 
@@ -25,6 +26,8 @@ use crate::store::rows;
 use ahead::Ahead;
 pub(crate) use book::Execs;
 
+/// How long the start of an exec is waited for by who sets the size of its terminal, as with Docker.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 /// The status of an exec that ended with its container.
 const KILLED: i64 = 137;
 
@@ -279,26 +282,43 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets the size of an exec's terminal.
+    /// Sets the size of an exec's terminal. One that is not started yet is waited for: clients that start one and set the
+    /// size beside it do not know which comes first.
+    ///
+    /// # Errors
+    /// [`EngineError::ExecNotReady`] when it is not started in time, [`EngineError::ExecGone`] when it has ended.
     pub async fn exec_resize(&self, exec: &str, rows: u16, columns: u16) -> Result<()> {
         let exec = self.find_exec(exec)?;
         let link = self.registry().find(exec.container.as_str())?.live_link()?;
-        if !exec.progress().running {
-            return Err(EngineError::conflict(format!(
-                "exec {} is not running",
-                exec.id
-            )));
+        let mut progress = exec.progress.subscribe();
+        let begun = progress.wait_for(|progress| progress.pid != 0 || progress.exit_code.is_some());
+        let begun = tokio::time::timeout(START_PATIENCE, begun).await;
+        let begun = begun.map(|begun| begun.map(|progress| *progress).unwrap_or_default());
+        let gone = || EngineError::ExecGone {
+            id: exec.id.to_string(),
+        };
+        match begun {
+            Err(_) => return Err(EngineError::ExecNotReady),
+            Ok(Progress { pid: 0, .. }) => {
+                return Err(EngineError::invalid("exec process is not started"));
+            }
+            Ok(progress) if progress.exit_code.is_some() => return Err(gone()),
+            Ok(_) => {}
         }
-        link.ask(
-            &Request::Resize {
-                exec: Some(exec.id.clone()),
-                rows,
-                columns,
-            },
-            &[],
-        )
-        .await
-        .map(drop)
+        let request = Request::Resize {
+            exec: Some(exec.id.clone()),
+            rows,
+            columns,
+        };
+        match link.ask(&request, &[]).await {
+            Err(EngineError::Shim {
+                source:
+                    ShimError::Refused {
+                        refusal: Refusal::NoSuchExec,
+                    },
+            }) => Err(gone()),
+            answered => answered.map(drop),
+        }
     }
 
     /// Sets the size of a container's terminal.
