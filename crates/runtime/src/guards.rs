@@ -18,6 +18,8 @@ pub enum Guard {
     Procfs,
     /// The place of the container's procfs, which is /proc.
     ProcPlace,
+    /// The place of the terminal at /dev/console, which no link leads elsewhere (CVE-2025-52565).
+    Console,
     /// A process that is not yet the container's, which nobody there may look into (CVE-2016-9962).
     Hiding,
 }
@@ -40,6 +42,7 @@ pub fn is_off(guard: Guard) -> bool {
         Guard::NullDevice => c"null-device",
         Guard::Procfs => c"procfs",
         Guard::ProcPlace => c"proc-place",
+        Guard::Console => c"console",
         Guard::Hiding => c"hiding",
     };
     // SAFETY: the name ends with a NUL; nobody changes the environment of a runtime's command.

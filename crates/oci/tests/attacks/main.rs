@@ -166,6 +166,28 @@ fn the_procfs_is_led_elsewhere() {
 }
 
 #[test]
+fn the_console_hides_another_file() {
+    let mut bundle = Bundle::new("busybox test -c /etc/hidden && echo terminal");
+    let root = hostile(&mut bundle);
+    fs::create_dir(root.path().join("proc")).unwrap();
+    // The image's /dev is kept, with a devpts as ever.
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] != "/dev");
+    fs::write(root.path().join("etc/hidden"), "a file").unwrap();
+    symlink("/etc/hidden", root.path().join("dev/console")).unwrap();
+    bundle.config["process"]["terminal"] = json!(true);
+    assert_eq!(
+        out(&run(&bundle, &["run", "ID"], Some("console"))),
+        "terminal\r\n"
+    );
+    let kept = run(&bundle, &["run", "ID"], None);
+    assert!(
+        err(&kept).contains("error creating /dev/console"),
+        "{kept:?}"
+    );
+}
+
+#[test]
 fn a_process_that_waits_is_looked_into() {
     for off in [Some("hiding"), None] {
         let bundle = Bundle::new("true");

@@ -354,3 +354,25 @@ fn further_processes_share_the_keyring() {
     assert_eq!(count, "1\n");
     bundle.run(&["delete", "--force", "ID"]).good();
 }
+
+#[test]
+fn no_release_agent_is_within_reach() {
+    // It would run on the host, as its root.
+    let script = "busybox find /sys/fs/cgroup -name release_agent -o -name notify_on_release | busybox head -n 3 | busybox wc -l;
+        for f in $(busybox find /sys/fs/cgroup -name release_agent); do echo /x 2>/dev/null >$f && echo written; done;
+        for f in $(busybox find /sys/fs/cgroup -name notify_on_release | busybox head -n 3); do (echo 1 >$f) 2>/dev/null && echo written; done;
+        busybox mkdir /tmp/x; mount -t cgroup -o memory none /tmp/x 2>/dev/null || echo refused";
+    let mut bundle = Bundle::new(script);
+    bundle.push(
+        "/mounts",
+        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}),
+    );
+    let out = bundle.run(&["run", "ID"]).out;
+    assert!(
+        out.ends_with("refused\n") && !out.contains("written"),
+        "{out}"
+    );
+    if fs::metadata("/sys/fs/cgroup/memory").is_ok() {
+        assert!(out.starts_with("3\n"), "there are some: {out}");
+    }
+}

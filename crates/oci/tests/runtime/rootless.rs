@@ -162,6 +162,7 @@ fn several_ranges_of_ids_are_mapped_by_the_helpers() {
 fn an_ordinary_users_container_has_a_life() {
     let home = Home::new();
     home.configure("busybox sleep 1000", |config| {
+        config["process"]["oomScoreAdj"] = json!(300);
         let log = home.at("root/../hook");
         config["hooks"] = json!({"createContainer": [{
             "path": "/bin/sh", "args": ["sh", "-c", format!("id -u >{}", log.display())],

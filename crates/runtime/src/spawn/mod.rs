@@ -121,7 +121,7 @@ pub fn exec_set_off(
             }
             Cloned::Parent { pidfd, .. } => {
                 drop(supply);
-                Pending::of_sibling(&pidfd, ours, false)
+                Pending::of_sibling(&pidfd, ours)
             }
         };
     }
@@ -227,9 +227,8 @@ fn start_beyond(
         }
         Cloned::Parent { pidfd, .. } => {
             clocks.map_or(Ok(()), Elsewhere::leave)?;
-            let gated = supply.gated;
             drop(supply);
-            let pending = Pending::of_sibling(&pidfd, ours, gated)?;
+            let pending = Pending::of_sibling(&pidfd, ours)?;
             if plan.namespaces.user == NsMode::New {
                 pending.map_users(plan)?;
             }

@@ -37,18 +37,14 @@ impl Pending {
         }
     }
 
-    /// The process that `maker`, a child, makes in its own place.
-    pub(super) fn of_sibling(
-        maker: &OwnedFd,
-        channel: OwnedFd,
-        gated: bool,
-    ) -> Result<Self, Fault> {
+    /// The process that `maker`, a child, makes in its own place, and that waits for a word.
+    pub(super) fn of_sibling(maker: &OwnedFd, channel: OwnedFd) -> Result<Self, Fault> {
         let at = |errno| Fault::new(Step::Channel, errno);
         let said = walk::receive(channel.as_fd(), true);
         // It has ended, or does at once.
         sys::process::wait(maker.as_fd(), true).map_err(at)?;
         match said.map_err(at)? {
-            Message::Sibling(pid, pidfd) => Ok(Self::new(pid, pidfd, channel, gated)),
+            Message::Sibling(pid, pidfd) => Ok(Self::new(pid, pidfd, channel, true)),
             Message::Fault(fault) => Err(fault),
             _ => Err(at(Errno::PROTO)),
         }

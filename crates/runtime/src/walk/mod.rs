@@ -164,6 +164,7 @@ pub(crate) fn first_beyond(
         .and_then(|()| walk.join_for_child(&prepared.plan.namespaces));
     make_sibling(supply.channel.as_fd(), joined, args);
     supply.joined = true;
+    supply.gated = false;
     first(prepared, supply)
 }
 
@@ -174,8 +175,11 @@ pub(crate) fn join_beyond(
     target: BorrowedFd<'_>,
     args: &CloneArgs<'_>,
 ) -> ! {
-    let walk = Walk::new(supply, &prepared.plan.process, &prepared.program);
-    let joined = walk.join_target_for_child(target, &prepared.plan);
+    let mut walk = Walk::new(supply, &prepared.plan.process, &prepared.program);
+    // While its files in procfs are the caller's.
+    let joined = walk
+        .be_preferred()
+        .and_then(|()| walk.join_target_for_child(target, &prepared.plan));
     make_sibling(supply.channel.as_fd(), joined, args);
     supply.joined = true;
     join(prepared, supply, target)
@@ -186,7 +190,8 @@ fn make_sibling(channel: BorrowedFd<'_>, joined: Result<(), Fault>, args: &Clone
     // SAFETY: both processes go on within the walk, which keeps to the rules of `clone`.
     let made = joined.and_then(|()| unsafe { sys::process::clone(args) }.at(Step::Clone));
     let told = made.and_then(|made| match made {
-        Cloned::Child => Ok(false),
+        // Until this one has told of it, and the caller has its part done, it does and says nothing.
+        Cloned::Child => channel::await_go(channel).map(|()| false),
         Cloned::Parent { pid, pidfd } => {
             channel::send_sibling(channel, pid, pidfd.as_fd()).map(|()| true)
         }
@@ -278,6 +283,17 @@ impl Walk<'_> {
         )
     }
 
+    /// Sets the inclination to be killed of a process that joins.
+    fn be_preferred(&mut self) -> Result<(), Fault> {
+        if self.process.oom_score_adj.is_some() {
+            // The container's own /proc may be anything, the caller's is not. A mount of its own would have to end
+            // here too, and the end of one waits for a grace period.
+            self.procfs = Some(place::callers_procfs().at(Step::OomScore)?);
+            self.prefer_to_be_killed()?;
+        }
+        Ok(())
+    }
+
     /// The steps of a process that joins.
     fn join(&mut self, prepared: &PreparedExec, target: BorrowedFd<'_>) -> Result<Never, Fault> {
         let plan = &prepared.plan;
@@ -286,11 +302,11 @@ impl Walk<'_> {
         self.enter_cgroups(&plan.cgroup)?;
         // Entering a group may have changed it.
         run_on(after.as_deref())?;
-        if self.process.oom_score_adj.is_some() || !self.program.labels.is_empty() {
-            // The container's own /proc may be anything, the caller's is not. A mount of its own would have to end
-            // here too, and the end of one waits for a grace period.
-            self.procfs = Some(place::callers_procfs().at(Step::OomScore)?);
-            self.prefer_to_be_killed()?;
+        if !self.supply.joined {
+            self.be_preferred()?;
+        }
+        if !self.program.labels.is_empty() {
+            self.procfs = Some(place::callers_procfs().at(Step::Label)?);
         }
         if plan.user_namespace {
             self.raise_limits();

@@ -8,6 +8,7 @@ use sys::mount;
 
 use super::{At, Walk, channel, place};
 use crate::fault::{Fault, Step};
+use crate::guards::{Guard, is_off};
 use crate::plan::TargetKind;
 
 /// The magic number of devpts (statfs(2)).
@@ -44,7 +45,12 @@ impl Walk<'_> {
             return Ok(());
         };
         let root = self.root().at(Step::Console)?;
-        let console = match place::find(root, c"/dev/console").at(Step::Console)? {
+        let find = if is_off(Guard::Console) {
+            place::find
+        } else {
+            place::find_without_links
+        };
+        let console = match find(root, c"/dev/console").at(Step::Console)? {
             Some(found) => found,
             None => {
                 let dev = mount::place_in(root, c"/dev", OFlags::DIRECTORY).at(Step::Console)?;
