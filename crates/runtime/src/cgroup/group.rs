@@ -216,18 +216,18 @@ impl Group {
             let folder = self.unified().map(|folder| folder.full(""));
             return View::Unified(folder.unwrap_or_default());
         }
-        let own = self.v1_indexes().filter_map(|index| {
+        let own = self.v1_indexes().map(|index| {
             let hierarchy = &hierarchies.v1[index];
             let controllers = hierarchy.controllers.iter();
             let name = hierarchy.name.iter().map(|name| format!("name={name}"));
-            Some(HierarchyView {
-                name: hierarchy.path.file_name()?.to_str()?.to_owned(),
+            HierarchyView {
+                name: hierarchy.label.clone(),
                 folder: hierarchy.path.join(self.path()),
                 options: controllers
                     .map(|one| one.name().to_owned())
                     .chain(name)
                     .collect(),
-            })
+            }
         });
         View::Hierarchies(own.collect())
     }

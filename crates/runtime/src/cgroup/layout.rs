@@ -121,6 +121,8 @@ impl fmt::Display for Controller {
 #[derive(Debug)]
 pub(super) struct Hierarchy {
     pub(super) path: PathBuf,
+    /// The last part of its mount point, such as `cpu,cpuacct`.
+    pub(super) label: String,
     pub(super) root: OwnedFd,
     pub(super) controllers: Vec<Controller>,
     /// Of one that has a name, as systemd's, which has it in place of controllers.
@@ -137,6 +139,7 @@ impl Hierarchy {
             })?;
         Ok(Hierarchy {
             path: path.to_owned(),
+            label: String::new(),
             root,
             controllers,
             name: None,
@@ -223,9 +226,9 @@ impl Layout {
                 // A mount may show a part of the hierarchy, as a container's does.
                 let shown = Path::new(below).strip_prefix(&mount.root);
                 let below = shown.unwrap_or(Path::new(""));
-                mount.path = match mount.kind {
-                    Kind::Unified => mount.path.join(below.parent().unwrap_or(below)),
-                    Kind::V1(..) => mount.path.join(below),
+                mount.below = match mount.kind {
+                    Kind::Unified => below.parent().unwrap_or(below).to_owned(),
+                    Kind::V1(..) => below.to_owned(),
                 };
             }
         }
@@ -245,12 +248,13 @@ impl Layout {
                     if !known && (!controllers.is_empty() || name.is_some()) {
                         v1.push(Hierarchy {
                             name: name.clone(),
-                            ..Hierarchy::open(&mount.path, controllers.clone())?
+                            label: mount.label(),
+                            ..Hierarchy::open(&mount.base(), controllers.clone())?
                         });
                     }
                 }
                 Kind::Unified if unified.is_none() => {
-                    let mut hierarchy = Hierarchy::open(&mount.path, Vec::new())?;
+                    let mut hierarchy = Hierarchy::open(&mount.base(), Vec::new())?;
                     let text = hierarchy.folder().read("cgroup.controllers")?;
                     hierarchy.controllers = text
                         .split_ascii_whitespace()
@@ -406,7 +410,24 @@ struct Mount {
     path: PathBuf,
     /// Which part of the hierarchy it shows.
     root: PathBuf,
+    /// The group below that groups are made in.
+    below: PathBuf,
     kind: Kind,
+}
+
+impl Mount {
+    fn base(&self) -> PathBuf {
+        if self.below.as_os_str().is_empty() {
+            self.path.clone()
+        } else {
+            self.path.join(&self.below)
+        }
+    }
+
+    fn label(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
 }
 
 /// The cgroup mounts in a text of the form of /proc/PID/mountinfo.
@@ -433,6 +454,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
         _ => return None,
     };
     Some(Mount {
+        below: PathBuf::new(),
         path: unescape(fields.get(4)?),
         root: unescape(fields.get(3)?),
         kind,
@@ -476,16 +498,19 @@ mod tests {
             mounts(text),
             [
                 Mount {
+                    below: PathBuf::new(),
                     path: "/sys/fs/cgroup/cpu,cpuacct".into(),
                     root: "/".into(),
                     kind: Kind::V1(vec![Controller::Cpu, Controller::Cpuacct], None)
                 },
                 Mount {
+                    below: PathBuf::new(),
                     path: "/sys/fs/cgroup/sys temd".into(),
                     root: "/".into(),
                     kind: Kind::V1(vec![], Some("systemd".to_owned()))
                 },
                 Mount {
+                    below: PathBuf::new(),
                     path: "/sys/fs/cgroup/unified".into(),
                     root: "/".into(),
                     kind: Kind::Unified
