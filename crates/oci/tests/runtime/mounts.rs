@@ -166,7 +166,9 @@ fn files_are_shown_as_other_users() {
     });
     let script =
         "busybox stat -c '%u %g' /mnt/7 /mnt/30; touch /mnt/new 2>&1 | busybox sed 's/.*: //'";
-    let out = bundle(script, &[mount.clone()]).run(&["run", "ID"]).good();
+    let out = bundle(script, std::slice::from_ref(&mount))
+        .run(&["run", "ID"])
+        .good();
     // The writer has no place in the map.
     assert_eq!(
         out,
@@ -189,7 +191,7 @@ fn the_containers_own_users_are_shown() {
         "destination": "/mnt", "type": "bind", "source": folder.path(), "options": ["rbind", "ridmap"],
     });
     let script = "busybox stat -c %u /mnt/0 /mnt/7; touch /mnt/new; busybox stat -c %u /mnt/new";
-    let mut bundle = bundle(script, &[mount.clone()]);
+    let mut bundle = bundle(script, std::slice::from_ref(&mount));
     bundle.config["root"]["readonly"] = json!(true);
     with_users(&mut bundle, 100_000);
     assert_eq!(bundle.run(&["run", "ID"]).good(), "0\n7\n0\n");
