@@ -133,6 +133,7 @@ mod tests {
             container: container.clone(),
             request: Default::default(),
             progress: Default::default(),
+            ahead: Default::default(),
         })
     }
 
