@@ -178,7 +178,7 @@ fn with_raw(
     let mut template = match format {
         "" | "json" => None,
         text => Some(Shown {
-            template: Template::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))
+            template: Template::parse(text)
                 .map_err(|fault| Failure::Template(format!("template parsing error: {fault}")))?,
             has_raw,
             strict: false,
