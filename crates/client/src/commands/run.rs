@@ -26,9 +26,9 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let detached = parsed.switch("detach");
     check(parsed, detached)?;
     let attachments = Attachments::read(parsed);
-    let id = create::create(session, parsed).or_else(|failure| match failure {
-        Failure::Unfit(_) | Failure::Daemon { .. } => Err(with_status(session, failure)),
-        failure => Err(failure),
+    let id = create::create(session, parsed).map_err(|failure| match failure {
+        Failure::Unfit(_) | Failure::Daemon { .. } => with_status(session, failure),
+        failure => failure,
     })?;
     if detached {
         // The container is there, whether it starts or not: who asked for it has to know its name.

@@ -26,7 +26,7 @@ impl State<'_> {
         let Some(function) = builtins::find(name) else {
             return self.fault(format!("{} is not a defined function", quoted(name)));
         };
-        self.call(name, &function, None, shown, operand, call, dot)
+        self.call(name, function, None, shown, operand, call, dot)
     }
 
     /// Calls a function, or the method of a value. `shown` is what messages say that was called.

@@ -172,7 +172,7 @@ impl Value {
         for (field, value) in whole.fields.iter().zip(values.iter()) {
             if field.embedded {
                 value.clone().indirect().0.members(members);
-            } else if !field.json.is_empty() && !(field.unsaid == Unsaid::Empty && value.is_empty())
+            } else if !(field.json.is_empty() || field.unsaid == Unsaid::Empty && value.is_empty())
             {
                 members.push((field.json, value.clone()));
             }
