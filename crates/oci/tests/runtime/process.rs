@@ -122,8 +122,9 @@ fn a_process_enters_a_group_below_the_containers() {
         fs::create_dir(&sub).unwrap();
         for file in ["cpuset.cpus", "cpuset.mems"] {
             // Empty ones of version 1 take no process.
-            if let Ok(own) = fs::read(format!("{group}/{file}")) {
-                fs::write(format!("{sub}/{file}"), own).unwrap();
+            let (own, below) = (format!("{group}/{file}"), format!("{sub}/{file}"));
+            if fs::metadata(&below).is_ok() {
+                fs::write(below, fs::read(own).unwrap()).unwrap();
             }
         }
     }
