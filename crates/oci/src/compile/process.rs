@@ -187,24 +187,36 @@ fn rlimits(process: &Process, log: &Log) -> Result<Vec<Rlimit>> {
         }
         let (soft, hard) = (limit.soft.unwrap_or(0), limit.hard.unwrap_or(0));
         let explicit = !CLAMPED.contains(&resource);
-        if !explicit && !may_raise() && sys::process::limit(resource).is_ok_and(|own| own.1 < hard)
-        {
+        let most = if explicit { u64::MAX } else { most(resource) };
+        if hard > most {
             clamped.push(name);
         }
         limits.push(Rlimit {
             resource,
-            soft,
-            hard,
+            soft: soft.min(most),
+            hard: hard.min(most),
             explicit,
         });
     }
     if !clamped.is_empty() {
         log.warning(&format!(
-            "limits above the hard limit in force are lowered to it, since CAP_SYS_RESOURCE is missing: {}",
+            "limits above what is allowed here (the hard limit without CAP_SYS_RESOURCE, fs.nr_open with it) are lowered to it: {}",
             clamped.join(", ")
         ));
     }
     Ok(limits)
+}
+
+/// The highest that a limit can be set to.
+fn most(resource: u32) -> u64 {
+    if !may_raise() {
+        return sys::process::limit(resource).map_or(u64::MAX, |own| own.1);
+    }
+    if resource != libc::RLIMIT_NOFILE {
+        return u64::MAX;
+    }
+    let text = std::fs::read_to_string("/proc/sys/fs/nr_open").unwrap_or_default();
+    text.trim().parse().unwrap_or(u64::MAX)
 }
 
 fn may_raise() -> bool {
