@@ -263,3 +263,34 @@ fn a_daemon_ends_while_a_start_hangs() {
         engine.d(&["start", "-a", "hung"]).ok();
     });
 }
+
+#[test]
+fn a_create_whose_source_hangs_holds_up_nobody() {
+    if !Path::new("/dev/fuse").exists() {
+        testkit::skip("the kernel has no FUSE");
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let hung = Hung::mount(engine, Manner::Silent);
+        let mount = format!("type=bind,source={},target=/hung", hung.path());
+        let create = || {
+            let mut command = engine.docker(&["create", "--mount", &mount, "busybox"]);
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            command.stderr(Stdio::null()).spawn().unwrap()
+        };
+        let mut creates = [create(), create(), create()];
+        hung.has_caught(creates.len());
+        soon("others", || {
+            engine.d(&["run", "--rm", "busybox", "true"]).ok()
+        });
+        soon("rmi", || {
+            engine.d(&["tag", "busybox", "other"]).ok();
+            engine.d(&["rmi", "other"]).ok()
+        });
+        hung.release();
+        for create in &mut creates {
+            create.wait().unwrap();
+        }
+    });
+}

@@ -58,9 +58,16 @@ impl Engine {
             .map(names::check)
             .transpose()?
             .map(str::to_owned);
+        let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
+        let mut mounts = request.host_config.mounts.iter();
+        if mounts.any(|mount| mount.kind == "bind") {
+            // Before the gate, which nobody may keep while a file system does not answer.
+            let image = self.find_image(&request.config.image, platform.as_deref())?;
+            let draft = self.draft(&id, request.clone(), &image)?;
+            self.check_sources(&draft.mounts).await?;
+        }
         let _gate = self.inner().gate.read().await;
         let image = self.find_image(&request.config.image, platform.as_deref())?;
-        let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
         let mut draft = self.draft(&id, request, &image)?;
         let mut new_volumes = name_volumes(self, &mut draft.mounts)?;
         let names = new_volumes.keys().cloned().collect();
@@ -180,19 +187,6 @@ impl Engine {
         let mut mounts = compile::mounts::collect(&config, &host)?;
         if only_top_read_only {
             compile::mounts::keep_below_writable(&mut mounts);
-        }
-        for mount in &mounts {
-            if let Source::Bind {
-                path,
-                create: false,
-                ..
-            } = &mount.source
-                && !Path::new(path).exists()
-            {
-                return Err(EngineError::invalid(format!(
-                    "invalid mount config for type \"bind\": bind source path does not exist: {path}"
-                )));
-            }
         }
         Ok(Draft {
             command,

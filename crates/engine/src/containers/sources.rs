@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use super::files::clone_path;
 use super::registry::Container;
 use crate::compile::modes::{IpcMode, Modes};
-use crate::compile::mounts::Source;
+use crate::compile::mounts::{MountSpec, Source};
 use crate::compile::plan::OpenMount;
 use crate::engine::Engine;
 use crate::neighbour::Neighbour;
@@ -18,6 +18,32 @@ use crate::volumes::VolumeDoc;
 const IPC: &str = "IPC";
 
 impl Engine {
+    /// Refuses what `--mount` is to bind and is not there. It may lie in a file system that does not answer.
+    pub(super) async fn check_sources(&self, mounts: &[MountSpec]) -> Result<()> {
+        let must_exist = mounts.iter().filter_map(|mount| match &mount.source {
+            Source::Bind {
+                path,
+                create: false,
+                ..
+            } => Some(path.clone()),
+            _ => None,
+        });
+        let paths: Vec<String> = must_exist.collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.blocking("create", move |_| {
+            let mut paths = paths.iter();
+            match paths.find(|path| !Path::new(path).exists()) {
+                Some(path) => Err(EngineError::invalid(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {path}"
+                ))),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
     /// The process of the neighbour whose processes or IPC are shared.
     fn neighbour(&self, name: &str, namespace: &'static str) -> Result<Neighbour> {
         let joining = |source| EngineError::Joining {
