@@ -159,6 +159,8 @@ pub(crate) struct Global {
     pub(crate) log: Log,
     /// The user has no rights over the host, or says so: groups are made where that is allowed.
     pub(crate) rootless: bool,
+    /// systemd makes the groups.
+    pub(crate) systemd_cgroup: bool,
 }
 
 /// What was asked for.
@@ -194,6 +196,7 @@ pub(crate) fn global(words: &[String]) -> (Global, Result<Command>) {
             format: Format::Text,
             debug: given.is_on("debug"),
         },
+        systemd_cgroup: given.is_on("systemd-cgroup"),
     };
     let command = match command(&given, &mut global.log) {
         Ok(()) if given.is_on("help") => Ok("help"),
@@ -228,6 +231,7 @@ impl Global {
             root: default_root(),
             log: Log::default(),
             rootless: is_unprivileged(),
+            systemd_cgroup: false,
         }
     }
 }
@@ -240,12 +244,6 @@ fn command(given: &Given, log: &mut Log) -> Result<()> {
             return Err(Error::Usage(format!("invalid log-format: {other}")));
         }
     };
-    if given.is_on("systemd-cgroup") {
-        return Err(Error::Usage(
-            "--systemd-cgroup is not supported: groups are made in the mounted hierarchies"
-                .to_owned(),
-        ));
-    }
     match given.value("rootless") {
         None | Some("auto") => Ok(()),
         Some(value) if truth(value).is_some() => Ok(()),
@@ -333,8 +331,8 @@ mod tests {
         );
         assert!(
             super::global(&words(&["--systemd-cgroup", "state"]))
-                .1
-                .is_err()
+                .0
+                .systemd_cgroup
         );
         let rootless = |value: &str| super::global(&words(&["--rootless", value, "state"]));
         assert!(rootless("true").0.rootless && rootless("auto").1.is_ok());

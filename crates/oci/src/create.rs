@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use runtime::Prepared;
-use runtime::cgroup::{Group, Parent};
+use runtime::cgroup::Group;
 use runtime::plan::{NsMode, Plan, ProcessPlan, RootChange};
 use runtime::spawn::{self, Spawned, Stdio, Stream};
 use runtime::{Fault, Step};
@@ -15,7 +15,7 @@ use crate::compile::{self, Compiled};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place, Within};
 use crate::spec::{Hooks, Spec};
-use crate::state::{self, Folder, GATE, Record, Status};
+use crate::state::{Folder, GATE, Record, Status};
 use crate::supervisor::{self, Failure};
 use crate::{clock, console, notify, process};
 
@@ -57,7 +57,7 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
     let log = &request.global.log;
     let bundle = bundle(request.given)?;
     let spec = Spec::load(&bundle)?;
-    let mut compiled = compile::container(&spec, &bundle, request.id, log)?;
+    let mut compiled = compile::container(&spec, &bundle, request.id, request.global)?;
     if request.given.is_on("no-pivot") {
         compiled.plan.root_change = RootChange::Cover(compile::mounts_below_root()?);
     }
@@ -79,17 +79,22 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
     // From here on something exists: written down, `delete` can remove it whatever happens to this command.
     let made = folder
         .write(&record)
-        .and_then(|()| group(&compiled, request.global.rootless && !limited))
-        .and_then(|group| {
+        .and_then(|()| {
+            let lenient = request.global.rootless && !limited;
+            let place = &compiled.place;
+            place.make(request.id, &compiled.resources, lenient)
+        })
+        .and_then(|(group, keeper)| {
             record.ungrouped = group.is_none();
             let own = group.as_ref();
-            match start(request, &mut compiled, own, &folder, &mut record, &hooks) {
+            let started = start(request, &mut compiled, own, &folder, &mut record, &hooks);
+            drop(keeper);
+            match started {
                 Ok(spawned) => Ok((spawned, group)),
                 Err(error) => {
                     // The first failure is the one to tell.
                     if let Some(group) = &group {
-                        let _ = group.kill();
-                        let _ = group.remove();
+                        let _ = record.place.end(group);
                     }
                     Err(error)
                 }
@@ -185,8 +190,7 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
         created: clock::to_the_nanosecond(SystemTime::now()),
         owner: rustix::process::getuid().as_raw(),
         annotations,
-        cgroup: compiled.cgroup.clone(),
-        cgroup_base: compiled.cgroup_base.clone(),
+        place: compiled.place.clone(),
         ungrouped: false,
         user_namespace: compiled.plan.namespaces.user != NsMode::Host,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
@@ -195,21 +199,6 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
         seccomp: spec.linux().seccomp.clone(),
         hooks: spec.hooks.clone(),
     })
-}
-
-/// The container's group. With `lenient` one that may not be made is done without: the processes stay where they are.
-fn group(compiled: &Compiled, lenient: bool) -> Result<Option<Group>> {
-    let layout = state::layout(compiled.cgroup_base.as_deref())?;
-    let (parent, name) = compiled
-        .cgroup
-        .rsplit_once('/')
-        .unwrap_or(("", &compiled.cgroup));
-    let made =
-        Parent::open(&layout, parent).and_then(|parent| parent.create(name, &compiled.resources));
-    match made {
-        Err(_) if lenient => Ok(None),
-        other => Ok(Some(other?)),
-    }
 }
 
 fn start(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use runtime::cgroup::CgroupError;
 use runtime::plan::PlanError;
 use runtime::seccomp::SeccompError;
+use runtime::systemd::SystemdError;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -83,6 +84,9 @@ pub(crate) enum Error {
     /// Control groups.
     #[error("unable to apply cgroup configuration: {0}")]
     Cgroup(#[from] CgroupError),
+    /// Control groups that systemd makes.
+    #[error("unable to apply cgroup configuration: {0}")]
+    Systemd(#[from] SystemdError),
     /// A plan that cannot be carried out.
     #[error("unable to start container process: {0}")]
     Plan(#[from] PlanError),

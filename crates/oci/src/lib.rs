@@ -14,6 +14,7 @@ mod guard;
 mod hooks;
 mod log;
 mod notify;
+mod place;
 mod process;
 mod signals;
 mod spec;

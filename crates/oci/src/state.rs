@@ -5,13 +5,14 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use runtime::cgroup::{Group, Layout};
+use runtime::cgroup::Group;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
+use crate::place::GroupPlace;
 use crate::process;
 use crate::spec::{Hooks, Process};
 
@@ -72,11 +73,8 @@ pub(crate) struct Record {
     pub(crate) owner: u32,
     #[serde(default)]
     pub(crate) annotations: BTreeMap<String, String>,
-    /// The group's path in each hierarchy.
-    pub(crate) cgroup: String,
-    /// Where that path does not begin at the tops: /proc/PID/cgroup of the command that made it, below whose groups it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) cgroup_base: Option<String>,
+    #[serde(flatten)]
+    pub(crate) place: GroupPlace,
     /// It has no group of its own: whoever made it had no right to.
     #[serde(default)]
     pub(crate) ungrouped: bool,
@@ -285,8 +283,7 @@ impl Container {
             let text = "the container has no control group of its own";
             return Err(Error::State(text.to_owned()));
         }
-        let layout = layout(self.record.cgroup_base.as_deref())?;
-        Ok(Group::open(&layout, &format!("/{}", self.record.cgroup))?)
+        self.record.place.group()
     }
 
     /// The container's group, if it has one.
@@ -296,14 +293,6 @@ impl Container {
             false => self.group().map(Some),
         }
     }
-}
-
-/// The host's hierarchies, as seen from their tops or from the groups of a process.
-pub(crate) fn layout(base: Option<&str>) -> Result<Layout> {
-    Ok(match base {
-        None => Layout::detect()?,
-        Some(membership) => Layout::detect_below(membership)?,
-    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod prepared;
 pub mod procfs;
 pub mod seccomp;
 pub mod spawn;
+pub mod systemd;
 pub mod users;
 mod walk;
 

@@ -72,8 +72,7 @@ fn remove(global: &Global, container: &Container) -> Result<()> {
     let group = container.own_group()?;
     // Further processes, and those of a container that shares a pid namespace.
     if let Some(group) = group {
-        group.kill()?;
-        group.remove()?;
+        container.record.place.end(&group)?;
     }
     container.folder.remove()?;
     let hooks = container.record.hooks.clone().unwrap_or_default();

@@ -48,6 +48,7 @@ Global flags:
   --log FILE             where errors and warnings go (standard error)
   --log-format FORMAT    text or json
   --debug                tell more
+  --systemd-cgroup       groups are scopes of systemd's (cgroupsPath: SLICE:PREFIX:NAME)
 ";
 
 /// Runs the verb and returns the exit status.

@@ -102,8 +102,7 @@ fn attend(made: &Made, signals: &Signals) -> Result<Exit> {
 fn remove(global: &Global, made: &Made) -> Result<()> {
     // Processes of a container that shares a pid namespace outlive its first one.
     if let Some(group) = &made.group {
-        group.kill()?;
-        group.remove()?;
+        made.record.place.end(group)?;
     }
     made.folder.remove()?;
     run_poststop(&made.hooks, &made.record, &global.log);

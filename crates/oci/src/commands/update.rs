@@ -42,7 +42,9 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         Some(path) => from_file(&path)?,
         None => from_flags(&given)?,
     };
-    container.group()?.set(&limits(&asked, &global.log)?)?;
+    let limits = limits(&asked, &global.log)?;
+    let place = &container.record.place;
+    place.set(&container.group()?, &limits)?;
     Ok(0)
 }
 

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use runtime::cgroup::{Group, Resources};
 use runtime::plan::{CgroupEntry, FdSlot, NsMode, Plan, Propagation, RootSource};
 
+use crate::cli::Global;
 use crate::error::{Error, Result};
-use crate::log::Log;
+use crate::place::GroupPlace;
 use crate::spec::{IdMapping, Process, Spec, refuse};
 
 pub(crate) use mounts::{below_root as mounts_below_root, clean, names_host_paths};
@@ -29,17 +30,15 @@ pub(crate) struct Compiled {
     pub(crate) fds: Vec<OwnedFd>,
     /// The container's root folder on the host.
     pub(crate) rootfs: PathBuf,
-    /// The group's path in each hierarchy.
-    pub(crate) cgroup: String,
-    /// Below which groups that is, if not below the tops: this command's /proc/PID/cgroup.
-    pub(crate) cgroup_base: Option<String>,
+    pub(crate) place: GroupPlace,
     pub(crate) resources: Resources,
     /// Mounts of the plan that show the group, which is not made yet.
     cgroup_mounts: Vec<usize>,
 }
 
 /// Compiles a bundle. Nothing but files that the bundle names is touched, and these are only opened.
-pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Result<Compiled> {
+pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -> Result<Compiled> {
+    let log = &global.log;
     refuse_what_is_not_built(spec)?;
     let linux = spec.linux();
     let root = spec
@@ -97,8 +96,7 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Resu
     };
     plan.uid_map = users;
     plan.gid_map = groups;
-    let (cgroup, relative) = cgroup_path(linux.cgroups_path.as_deref(), id)?;
-    let cgroup_base = relative.then(own_groups).transpose()?;
+    let place = GroupPlace::compile(linux.cgroups_path.as_deref(), id, global.systemd_cgroup)?;
     plan.time_offsets = namespaces::time_offsets(linux.time_offsets.as_ref())?;
     plan.process = process::compile(process, spec, log)?;
     process::add_home(&mut plan, &rootfs);
@@ -106,8 +104,7 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, log: &Log) -> Resu
         plan,
         fds,
         rootfs,
-        cgroup,
-        cgroup_base,
+        place,
         resources: resources::compile(linux.resources.as_ref(), log)?,
         cgroup_mounts: mounts.cgroups,
     })
@@ -195,28 +192,6 @@ fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {
     }
 }
 
-/// The group's path: as it says, else the container's name; without a leading slash. With it whether it begins at this
-/// command's own groups, as a relative path and a missing one do.
-fn cgroup_path(path: Option<&str>, id: &str) -> Result<(String, bool)> {
-    let path = path.unwrap_or_default();
-    if path.contains(':') {
-        return Err(Error::field(
-            "linux.cgroupsPath",
-            format!("{path:?} is of the form that systemd's driver takes, which is not supported"),
-        ));
-    }
-    let clean = mounts::clean(path);
-    let trimmed = clean.trim_matches('/');
-    let path_or_id = if trimmed.is_empty() { id } else { trimmed };
-    Ok((path_or_id.to_owned(), !path.starts_with('/')))
-}
-
-/// In which groups this command is.
-fn own_groups() -> Result<String> {
-    let path = Path::new("/proc/self/cgroup");
-    std::fs::read_to_string(path).map_err(|source| Error::io("reading", path, source))
-}
-
 /// Checks what every process needs; the words are runc's.
 pub(crate) fn check_process(process: &Process) -> Result<()> {
     let cwd = process.cwd.as_deref().unwrap_or_default();
@@ -236,20 +211,6 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_of_groups_begin_at_the_top_or_at_the_callers() {
-        let path = |path| cgroup_path(path, "box").unwrap();
-        let told = |path: &str, relative| (path.to_owned(), relative);
-        assert_eq!(path(None), told("box", true));
-        assert_eq!(path(Some("")), told("box", true));
-        assert_eq!(path(Some("/")), told("box", false));
-        assert_eq!(path(Some("/docker/x")), told("docker/x", false));
-        assert_eq!(path(Some("a/b/")), told("a/b", true));
-        assert_eq!(path(Some("../b")), told("b", true));
-        assert_eq!(path(Some("/a/../../b")), told("b", false));
-        assert!(cgroup_path(Some("system.slice:wharf:x"), "box").is_err());
-    }
 
     #[test]
     fn kinds_of_propagation_are_known() {

@@ -10,4 +10,5 @@ mod mounts;
 mod process;
 mod rootless;
 mod support;
+mod systemd;
 mod users;

@@ -203,7 +203,7 @@ fn realtime(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
 
 /// The weight, 1 to 10,000, that stands for `shares`, 2 to 262,144: the ends and the usual values (1,024 and 100)
 /// meet, with a quadratic curve through their logarithms.
-fn weight_of_shares(shares: u64) -> u64 {
+pub(crate) fn weight_of_shares(shares: u64) -> u64 {
     let log = (shares.clamp(2, 262_144) as f64).log2();
     let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
     // Rounded up, but not because of the last binary digits.

@@ -41,6 +41,12 @@ fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupErro
     folder.write_all(V1_DENY, denials.iter().map(line))
 }
 
+/// The rules as a list of what is allowed, each for one kind of device; `None` where such a list cannot say it.
+pub(crate) fn allowed(rules: &[DeviceRule]) -> Option<Vec<DeviceRule>> {
+    let rules = simplified(rules);
+    rules.iter().all(|rule| rule.allow).then_some(rules)
+}
+
 /// What simplified rules deny, where that is all that they do not allow; `None` where a list of denials cannot say it.
 fn all_but(rules: &[DeviceRule]) -> Option<Vec<DeviceRule>> {
     let mut all = Vec::new();

@@ -1,6 +1,7 @@
 //! A container's group in all hierarchies.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -167,14 +168,19 @@ impl Group {
         Ok(())
     }
 
-    fn make(&self, resources: &Resources) -> Result<(), CgroupError> {
+    /// Makes the folders with `make`, and sets the limits.
+    fn make(
+        &self,
+        resources: &Resources,
+        make: fn(&Folder<'_>) -> Result<(), CgroupError>,
+    ) -> Result<(), CgroupError> {
         self.request(resources)?;
         for index in self.needed(resources) {
-            make_fresh(&self.v1(index)?)?;
+            make(&self.v1(index)?)?;
             self.v1.fetch_or(1 << index, Ordering::AcqRel);
         }
         if let Some(unified) = self.unified() {
-            make_fresh(&unified)?;
+            make(&unified)?;
         }
         self.apply(resources)
     }
@@ -386,8 +392,15 @@ impl Group {
 
     /// Kills every process of the group and of groups beneath it. Exits may still be under way at the return (see
     /// [`Group::wait_empty`]), and the group must not be entered again (see [`kill_by_descriptor`](kill::kill_by_descriptor)).
+    ///
+    /// A group that is gone has no processes.
     pub fn kill(&self) -> Result<(), CgroupError> {
-        kill::kill_by_descriptor(self.kill_fd()?.as_fd())
+        match self.kill_fd() {
+            Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(())
+            }
+            other => kill::kill_by_descriptor(other?.as_fd()),
+        }
     }
 
     /// Processes of the group and of groups beneath it.
@@ -463,13 +476,27 @@ impl Group {
 impl Parent {
     /// Makes the group `name` and sets its limits. On failure nothing of it remains.
     pub fn create(&self, name: &str, resources: &Resources) -> Result<Group, CgroupError> {
+        self.make(name, resources, make_fresh)
+    }
+
+    /// As [`Parent::create`], of a group that somebody else has made in some hierarchies, and whose processes stay.
+    pub fn adopt(&self, name: &str, resources: &Resources) -> Result<Group, CgroupError> {
+        self.make(name, resources, |folder| folder.make().map(|_| ()))
+    }
+
+    fn make(
+        &self,
+        name: &str,
+        resources: &Resources,
+        make: fn(&Folder<'_>) -> Result<(), CgroupError>,
+    ) -> Result<Group, CgroupError> {
         check_name(name)?;
         let group = Group {
             parent: self.clone(),
             name: name.to_owned(),
             v1: AtomicU32::new(0),
         };
-        match group.make(resources) {
+        match group.make(resources, make) {
             Ok(()) => Ok(group),
             Err(error) => {
                 // The first failure is the one to tell; an empty folder that stays is found by the recovery.

@@ -123,9 +123,9 @@ fn weight_lines(io: &BlockIo, scale: fn(u16) -> u64) -> impl Iterator<Item = Str
     })
 }
 
-/// A weight of 10 to 1,000 on version 2's scale, 1 to 10,000.
+/// A weight of 10 to 1,000 on version 2's scale, 1 to 10,000. One that is too large stays so, for the kernel to refuse.
 fn scaled(weight: u16) -> u64 {
-    1 + u64::from(weight.clamp(10, 1000) - 10) * 9_999 / 990
+    1 + u64::from(weight.saturating_sub(10)) * 9_999 / 990
 }
 
 #[cfg(test)]
@@ -136,5 +136,6 @@ mod tests {
     fn the_scales_meet_at_their_ends() {
         assert_eq!([10, 1000, 1].map(scaled), [1, 10_000, 1]);
         assert_eq!(scaled(100), 910);
+        assert!(scaled(1001) > 10_000);
     }
 }

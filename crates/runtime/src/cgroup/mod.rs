@@ -33,6 +33,8 @@ mod stats;
 mod unified;
 
 pub use cpu::quota_of_cpus;
+pub(crate) use cpu::weight_of_shares;
+pub(crate) use devices::allowed as allowed_devices;
 pub use error::CgroupError;
 pub use group::{Group, HierarchyView, View};
 pub use kill::{clear_by_descriptor, kill_by_descriptor};

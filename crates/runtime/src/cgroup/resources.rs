@@ -185,7 +185,7 @@ impl Access {
     }
 
     /// The letters of [`Access::parse`].
-    pub(super) fn letters(self) -> String {
+    pub(crate) fn letters(self) -> String {
         [(self.read, 'r'), (self.write, 'w'), (self.mknod, 'm')]
             .iter()
             .filter_map(|(set, letter)| set.then_some(*letter))
