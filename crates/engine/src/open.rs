@@ -173,6 +173,15 @@ impl Engine {
         }
     }
 
+    async fn give_memory_back(&self) {
+        let given = self
+            .blocking("tend", |_| Ok(sys::memory::give_back()))
+            .await;
+        if let Ok(Err(error)) = given {
+            tracing::debug!(%error, "memory is not given back");
+        }
+    }
+
     /// One task: fills the stock of sandboxes and roots a moment after a start, and frees addresses that rest.
     fn tend_in_background(&self) {
         let engine = self.clone();
@@ -188,8 +197,8 @@ impl Engine {
                     () = tokio::time::sleep(TENDING) => {
                         engine.forget_old_execs();
                         // Once after work: at rest the daemon is as small as it was at its start.
-                        if std::mem::take(&mut worked) && let Err(error) = sys::memory::give_back() {
-                            tracing::debug!(%error, "memory is not given back");
+                        if std::mem::take(&mut worked) {
+                            engine.give_memory_back().await;
                         }
                     }
                     () = &mut closing => return,

@@ -23,6 +23,10 @@ const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 impl Engine {
     /// Facts about the engine and its host.
     pub async fn info(&self) -> Result<SystemInfo> {
+        // The firewall's rules, which a start may be changing.
+        let warnings = self
+            .blocking("info", |engine| Ok(engine.warnings()))
+            .await?;
         let host = &self.inner().host;
         let containers = self.registry().all();
         let count = |test: fn(Status) -> bool| {
@@ -107,7 +111,7 @@ impl Engine {
                 driver: "nftables".to_owned(),
                 ..Default::default()
             }),
-            warnings: Some(self.warnings()),
+            warnings: Some(warnings),
             ..Default::default()
         })
     }

@@ -235,8 +235,13 @@ impl Network {
     /// [`NetworkError::Firewall`], [`NetworkError::Conntrack`]: the ports may still be translated.
     pub fn detach(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
         let unpublished = self.unpublish(endpoint);
-        lock(&self.addresses).release(endpoint.address);
+        self.release(endpoint);
         unpublished
+    }
+
+    /// The same for an endpoint that has no published ports. It waits for nobody.
+    pub fn release(&self, endpoint: &Endpoint) {
+        lock(&self.addresses).release(endpoint.address);
     }
 
     /// Chains of other tables that drop what they do not accept when it is forwarded: containers reach

@@ -235,6 +235,25 @@ fn a_terminal_has_job_control_its_size_and_detach_keys() {
     });
 }
 
+#[test]
+fn signals_are_passed_on_with_a_terminal_too() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let script = "trap 'echo got; exit 9' TERM; echo rea''dy; while :; do sleep 0.1; done";
+        // Docker's client loses the signal now and then.
+        for typed in ["-t", "-it"] {
+            let args = ["run", "--rm", typed, "busybox", "sh", "-c", script];
+            let command = engine.wharf(&args);
+            let mut terminal = Terminal::start(command, 24, 80);
+            terminal.expect("ready");
+            terminal.signal(15);
+            let (status, _) = terminal.finish();
+            assert_eq!(status, 9, "{typed}");
+            assert_eq!(engine.d(&["ps", "-aq"]).ok().text(), "");
+        }
+    });
+}
+
 /// How often something is repeated that must never fail: an emulated machine has less time.
 fn rounds() -> u32 {
     match std::env::var("WHARF_ROUNDS") {

@@ -70,11 +70,10 @@ fn check(parsed: &Parsed, detached: bool) -> Result<(), Failure> {
 }
 
 fn streams(session: &Session, parsed: &Parsed, attachments: &Attachments) -> Streams {
-    let tty = parsed.switch("tty");
     Streams {
-        tty,
+        tty: parsed.switch("tty"),
         stdin: attachments.stdin,
-        sig_proxy: !tty && parsed.one("sig-proxy") != Some("false"),
+        sig_proxy: parsed.one("sig-proxy") != Some("false"),
         detach_keys: detach_keys(session, parsed),
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Streams {
     pub(crate) tty: bool,
     /// Whether standard input is passed on.
     pub(crate) stdin: bool,
-    /// Whether signals are passed on (never with a terminal).
+    /// Whether signals are passed on.
     pub(crate) sig_proxy: bool,
     /// The keys to detach, as typed; empty for the default.
     pub(crate) detach_keys: String,
@@ -45,12 +45,14 @@ pub(crate) fn carry_streams(
     target: &str,
     beside: Option<&mut dyn Beside>,
 ) -> Result<Ended, Failure> {
-    let wanted: &[i32] = match (streams.tty, streams.sig_proxy) {
-        (true, _) => &[SIGWINCH],
-        (false, true) => &PROXIED,
-        (false, false) => &[],
-    };
-    let held = Signals::hold(wanted).map_err(Failure::local("cannot hold signals"))?;
+    let mut wanted = Vec::new();
+    if streams.tty {
+        wanted.push(SIGWINCH);
+    }
+    if streams.sig_proxy {
+        wanted.extend(PROXIED);
+    }
+    let held = Signals::hold(&wanted).map_err(Failure::local("cannot hold signals"))?;
     let act = |signal| {
         // A process that has just ended can take neither: nothing is lost.
         let _ = if signal == SIGWINCH {

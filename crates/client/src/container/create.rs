@@ -165,7 +165,9 @@ fn check_platform(text: &str) -> Result<(), Failure> {
 }
 
 fn is_missing(failure: &Failure) -> bool {
-    failure.to_string().contains("No such image")
+    let text = failure.to_string();
+    // Of the platform that was asked for there is none.
+    text.contains("No such image") || text.contains("was found but its platform")
 }
 
 /// Progress goes to standard error, as docker does it: standard output is the container's.

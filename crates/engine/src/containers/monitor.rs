@@ -355,15 +355,20 @@ impl Engine {
         let Some(endpoint) = network_endpoint(container, &record) else {
             return;
         };
-        let detach = move |engine: &Engine| match &engine.inner().network {
-            Some(network) => Ok(network.detach(&endpoint)?),
+        let outcome = match &self.inner().network {
+            // Not worth a thread: an address is put back into a list.
+            Some(network) if container.run().published.is_empty() => {
+                network.release(&endpoint);
+                Ok(())
+            }
+            Some(_) => {
+                let detach = move |engine: &Engine| match &engine.inner().network {
+                    Some(network) => Ok(network.detach(&endpoint)?),
+                    None => Ok(()),
+                };
+                self.blocking("network", detach).await
+            }
             None => Ok(()),
-        };
-        // Without published ports an address is put back into a list: not worth a thread.
-        let outcome = if container.run().published.is_empty() {
-            detach(self)
-        } else {
-            self.blocking("network", detach).await
         };
         if let Err(error) = outcome {
             tracing::error!(%error, container = container.id().short(), "a container's network could not be given back");

@@ -6,11 +6,12 @@ use api_types::{GraphDriver, ImageInspect, ImageMetadata, ImageSummary, RootFs};
 use types::{Platform, Reference};
 
 use super::index::{Image, State, repository_of};
+use super::pattern::Pattern;
 use super::pull::familiar;
 use crate::clock;
 use crate::engine::Engine;
 use crate::options::ImageListOptions;
-use crate::outcome::{EngineError, Result};
+use crate::outcome::Result;
 
 /// Tags of an image, familiar, in order.
 fn tags(state: &State, image: &Image) -> Vec<String> {
@@ -60,9 +61,9 @@ impl Engine {
         let (before, since) = (bound("before")?, bound("since")?);
         let until = filters.until()?;
         let dangling = filters.flag("dangling")?;
-        for pattern in filters.get("reference") {
-            check_pattern(pattern)?;
-        }
+        let patterns = filters.get("reference").map(Pattern::parse);
+        let patterns: Vec<Pattern> = patterns.collect::<Result<_>>()?;
+        let named = |tag: &String| patterns.iter().any(|one| reference_matches(one, tag));
         let users = self.registry().all();
         let state = self.images().read();
         let mut list: Vec<ImageSummary> = state
@@ -73,16 +74,12 @@ impl Engine {
                 let labels = image.config.labels.clone().unwrap_or_default();
                 let shown = dangling.is_none_or(|wanted| wanted == tags.is_empty())
                     && filters.labels_match(&labels)
-                    && filters.any("reference", |pattern| {
-                        tags.iter().any(|tag| reference_matches(pattern, tag))
-                    })
+                    && (patterns.is_empty() || tags.iter().any(named))
                     && before.is_none_or(|bound| image.created < bound)
                     && since.is_none_or(|bound| image.created > bound)
                     && until.is_none_or(|bound| image.created < bound);
-                if shown && filters.get("reference").next().is_some() {
-                    tags.retain(|tag| {
-                        filters.any("reference", |pattern| reference_matches(pattern, tag))
-                    });
+                if shown && !patterns.is_empty() {
+                    tags.retain(named);
                 }
                 let containers = users
                     .iter()
@@ -187,61 +184,23 @@ fn shared_size(state: &State, image: &Image) -> i64 {
         .sum()
 }
 
-/// Whether a familiar reference matches a pattern with `*` and `?`, with or without its tag.
-fn reference_matches(pattern: &str, tag: &str) -> bool {
+/// Whether a familiar reference matches a pattern, with or without its tag.
+fn reference_matches(pattern: &Pattern, tag: &str) -> bool {
     let bare = repository_of(tag);
     let full = Reference::parse_normalized(tag)
         .map(|reference| reference.to_string())
         .unwrap_or_default();
     [tag, bare, full.as_str(), repository_of(&full)]
         .iter()
-        .any(|text| glob(pattern.as_bytes(), text.as_bytes()))
-}
-
-/// Refuses a pattern whose brackets do not close, or that ends in a backslash, in docker's words.
-fn check_pattern(pattern: &str) -> Result<()> {
-    let mut open = false;
-    let mut letters = pattern.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' if letters.next().is_none() => {
-                return Err(EngineError::invalid("syntax error in pattern"));
-            }
-            '[' if !open => open = true,
-            ']' => open = false,
-            _ => {}
-        }
-    }
-    match open {
-        true => Err(EngineError::invalid("syntax error in pattern")),
-        false => Ok(()),
-    }
-}
-
-/// `*` stands for any characters but a slash, `?` for one.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            glob(rest, text)
-                || text
-                    .split_first()
-                    .is_some_and(|(&first, tail)| first != b'/' && glob(pattern, tail))
-        }
-        (Some((b'?', rest)), Some((&first, tail))) => first != b'/' && glob(rest, tail),
-        (Some((wanted, rest)), Some((first, tail))) => wanted == first && glob(rest, tail),
-        _ => false,
-    }
+        .any(|text| pattern.matches(text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn patterns_that_do_not_end_are_refused() {
-        assert!(check_pattern("a[bc]*?").is_ok());
-        assert!(check_pattern("a[b").is_err() && check_pattern("a\\").is_err());
+    fn reference_matches(pattern: &str, tag: &str) -> bool {
+        super::reference_matches(&Pattern::parse(pattern).unwrap(), tag)
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Engine {
             Err(error) => Err(error),
         };
         if outcome.is_err() {
-            self.collect().await?;
+            self.collect_quietly().await;
         }
         outcome
     }

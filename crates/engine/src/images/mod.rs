@@ -6,6 +6,7 @@ pub(crate) mod index;
 pub(crate) mod layers;
 mod list;
 mod load;
+mod pattern;
 mod progress;
 mod prune;
 pub(crate) mod pull;

@@ -104,7 +104,7 @@ impl Engine {
         self.to_the_end("pull", async move {
             let pulled = engine.pull_checked(request, progress).await;
             // After the last of its leases has ended.
-            engine.collect().await?;
+            engine.collect_quietly().await;
             pulled
         })
         .await

@@ -43,7 +43,7 @@ impl Engine {
                 let _gate = engine.inner().gate.write().await;
                 engine.remove_image(&wanted, force).await?
             };
-            engine.collect().await?;
+            engine.collect_quietly().await;
             Ok(removed)
         })
         .await
@@ -289,6 +289,13 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+
+    /// The same behind an operation whose outcome it does not change: what stays is removed the next time.
+    pub(crate) async fn collect_quietly(&self) {
+        if let Err(error) = self.collect().await {
+            tracing::warn!(%error, "what no image needs is not removed");
+        }
     }
 
     /// Removes what is left of transfers that were given up; gives the bytes that it took.

@@ -43,7 +43,7 @@ impl Engine {
             .await;
         if built_in {
             // Its blobs were made for the occasion.
-            self.collect().await?;
+            self.collect_quietly().await;
         }
         saved
     }

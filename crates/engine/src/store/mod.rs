@@ -11,7 +11,7 @@ pub(crate) mod schema;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,8 +33,6 @@ pub(crate) enum Durability {
 
 /// Transactions that wait together are committed together, up to so many.
 const BATCH: usize = 64;
-/// Jobs that may wait for the writer before senders are held back.
-const QUEUE: usize = 1024;
 /// Quiet time after which the log is folded into the file.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a write that nobody waits for may be held back, so that it costs no commit of its own.
@@ -59,7 +57,9 @@ enum Job {
 
 /// Handle to the writer thread.
 pub(crate) struct Store {
-    jobs: SyncSender<Job>,
+    /// As many as there are requests under way, and events that nobody waits for: nobody who serves requests may be held
+    /// back by a disk that is slow.
+    jobs: Sender<Job>,
     writer: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
 }
@@ -85,7 +85,7 @@ impl Store {
         fold(&connection);
         let reserved = reserve::of_log(path);
         let log_of = path.to_owned();
-        let (jobs, inbox) = sync_channel(QUEUE);
+        let (jobs, inbox) = channel();
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {

@@ -85,7 +85,7 @@ pub(super) async fn fetch(
         wanted.check_size(length)?;
     }
     if length > wanted.size {
-        filling.writer.restart()?;
+        filling = restart(filling).await?;
     }
     // What a former engine left may be damaged; what came just now is not fetched twice.
     let mut left_by_other = filling.writer.length() > 0;
@@ -98,7 +98,8 @@ pub(super) async fn fetch(
             Ok(()) => {
                 progress.status(&id, words::VERIFYING, None);
                 let Filling { writer, guard } = filling;
-                match store.finish(writer) {
+                let content = store.clone();
+                match on_disk(move || content.finish(writer)).await? {
                     Err(ImageError::DigestMismatch { .. }) if left_by_other => {
                         left_by_other = false;
                         filling = open(store, wanted.digest, guard).await?;
@@ -173,16 +174,28 @@ async fn open(
     guard: FillGuard,
 ) -> Result<Filling, ImageError> {
     let store = store.clone();
-    tokio::task::spawn_blocking(move || {
+    on_disk(move || {
         Ok(Filling {
             writer: store.writer(Some(digest), true)?,
             guard,
         })
     })
-    .await
-    .map_err(|_| ImageError::Interrupted {
-        what: "opening a blob",
-    })?
+    .await?
+}
+
+/// Begins a partial file anew.
+async fn restart(mut filling: Filling) -> Result<Filling, ImageError> {
+    on_disk(move || filling.writer.restart().map(|()| filling)).await?
+}
+
+/// What the disk may take its time for: to give the room of a whole layer back takes a good part of a second.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ImageError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| ImageError::Interrupted {
+        what: "writing a blob",
+    })
 }
 
 /// One request for what is missing. The registry's failures are told apart from our own disk's:
@@ -203,7 +216,7 @@ async fn attempt(
         Err(RegistryError::Answer { status, .. } | RegistryError::Garbage { status, .. })
             if status == StatusCode::RANGE_NOT_SATISFIABLE && have > 0 =>
         {
-            filling.writer.restart()?;
+            filling = restart(filling).await?;
             match session.blob(&wanted.digest, 0).await {
                 Ok(answer) => answer,
                 Err(error) => return Ok((filling, Err(error))),
@@ -229,7 +242,7 @@ async fn attempt(
     })?;
     if let Err(error) = written {
         // What cannot be written is given back at once, most of all on a full disk.
-        if let Err(error) = filling.writer.discard() {
+        if let Err(error) = on_disk(|| filling.writer.discard()).await? {
             tracing::warn!(%error, "a partial blob stays");
         }
         return Err(error);

@@ -65,7 +65,6 @@ impl Engine {
         }
         let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
         let exec = Arc::new(Exec::new(id.clone(), container.id().clone(), request));
-        self.plan_ahead(&container, &exec);
         let told = container.event(
             format!("exec_create: {}", exec.command()),
             &[("execID", id.to_string())],
@@ -78,8 +77,9 @@ impl Engine {
                     container.id()
                 )));
             }
-            execs.insert(id.to_string(), exec);
+            execs.insert(id.to_string(), Arc::clone(&exec));
         }
+        self.plan_ahead(&container, &exec);
         self.tell_later(told);
         Ok(id.to_string())
     }
