@@ -11,9 +11,9 @@ use types::InstanceId;
 use crate::endpoint::MacAddr;
 use crate::error::NetworkError;
 use crate::link::{self, Change, Link};
-use crate::netlink::{Batch, Socket};
 use crate::setting;
 use crate::subnet::{HostAddress, Subnet, first_free, pool};
+use sys::netlink::{Batch, Socket};
 
 /// The name that is taken when nobody has it, since scripts look for it.
 const FAVOURITE_NAME: &str = "docker0";

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
-use crate::netlink::{Attributes, Batch, DumpError, Refused, Socket, Writer};
+use sys::netlink::{Attributes, Batch, DumpError, Refused, Socket, Writer};
 
 const GET: u16 = 1 << 8 | 1;
 const DELETE: u16 = 1 << 8 | 2;

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use types::ContainerId;
 
-use crate::netlink::{DumpError, Refused};
 use crate::port::Protocol;
 use crate::subnet::Subnet;
+use sys::netlink::{DumpError, Refused};
 
 /// Ports that a Linux bridge has at most (`BR_MAX_PORTS` less the one that is never used).
 pub const BRIDGE_PORTS: u32 = 1023;

@@ -18,7 +18,6 @@ mod endpoint;
 mod error;
 pub mod files;
 mod link;
-mod netlink;
 mod network;
 mod nft;
 mod port;

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::endpoint::MacAddr;
-use crate::netlink::{Attributes, Batch, DumpError, Socket, Writer, text_of, u8_of, u32_of};
 use crate::subnet::Subnet;
+use sys::netlink::{Attributes, Batch, DumpError, Socket, Writer, text_of, u8_of, u32_of};
 
 const CREATE_NEW: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 const UP: u32 = libc::IFF_UP as u32;

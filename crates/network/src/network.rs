@@ -14,12 +14,12 @@ use crate::endpoint::{Endpoint, MacAddr};
 use crate::error::NetworkError;
 use crate::link;
 use crate::lock;
-use crate::netlink::{Batch, Refused, Socket};
 use crate::nft::{self, DroppingChain, TableShape};
 use crate::port::Ports;
 use crate::sandbox::{Sandbox, Site, veth_prefix};
 use crate::setting::switch_on;
 use crate::subnet::HostAddress;
+use sys::netlink::{Batch, Refused, Socket};
 
 /// To list tracked connections takes some 10 ms even of an idle kernel, so addresses rest until fewer than
 /// this many others are left.

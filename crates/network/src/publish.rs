@@ -9,12 +9,12 @@ use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
 use crate::link;
 use crate::lock;
-use crate::netlink::{Batch, Socket};
 use crate::network::{Network, conntrack_refused, ipv4};
 use crate::nft;
 use crate::port::{Binding, HostPort, PortMapping, Ports, Protocol, Published};
 use crate::reservation::reserve;
 use crate::setting::ephemeral_ports;
+use sys::netlink::{Batch, Socket};
 
 /// The longest wait for the reservation of a port that a container of this engine had a moment ago.
 const HANDOVER: Duration = Duration::from_secs(1);

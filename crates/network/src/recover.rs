@@ -8,9 +8,9 @@ use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
 use crate::link::{self, Change, Link};
 use crate::lock;
-use crate::netlink::Batch;
 use crate::network::Network;
 use crate::port::Binding;
+use sys::netlink::Batch;
 
 /// A container that lived on without a daemon, as its row says.
 #[derive(Debug, Clone)]

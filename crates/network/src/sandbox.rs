@@ -14,7 +14,7 @@ use crate::endpoint::MacAddr;
 use crate::error::NetworkError;
 use crate::link::{self, Change};
 use crate::lock;
-use crate::netlink::{Batch, Refused, Socket};
+use sys::netlink::{Batch, Refused, Socket};
 
 /// The container's name for its end of the veth.
 pub(crate) const INSIDE: &str = "eth0";

@@ -12,6 +12,7 @@ pub mod lifetime;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod process;
 pub mod signals;
 pub mod writeback;

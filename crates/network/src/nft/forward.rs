@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{DROP, FORWARD, GET_CHAIN, GET_TABLE, INET, IPV4, UNSPECIFIED, header};
-use crate::netlink::{Attributes, DumpError, Socket, text_of, u8_of};
+use sys::netlink::{Attributes, DumpError, Socket, text_of, u8_of};
 
 /// A chain at the forward hook whose policy is drop. A packet must be accepted by every table: what no
 /// rule of that chain accepts does not reach a container, whatever this engine's table says.

@@ -12,7 +12,7 @@ pub use forward::DroppingChain;
 pub(crate) use forward::{dropping_chains, table_exists};
 pub(crate) use table::{TableShape, add_ports, install, remove, remove_ports};
 
-use crate::netlink::Writer;
+use sys::netlink::Writer;
 
 /// `NFNL_SUBSYS_NFTABLES << 8`: goes with each message kind.
 const SUBSYSTEM: u16 = 10 << 8;

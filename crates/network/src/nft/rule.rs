@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use super::{ACCEPT, DROP, IPV4};
-use crate::netlink::Writer;
 use crate::subnet::Subnet;
+use sys::netlink::Writer;
 
 /// The verdict's register and the 4-byte registers in a row. `FIRST` is also the 16-byte register 1 that
 /// starts at the same place (`NFT_REG_1`, `NFT_REG32_01`, `NFT_REG32_02`).

@@ -7,9 +7,9 @@ use super::{
     ACCEPT, DELETE_ELEMENT, DELETE_TABLE, FORWARD, INET, NEW_CHAIN, NEW_ELEMENT, NEW_RULE, NEW_SET,
     NEW_TABLE, OUTPUT, POSTROUTING, PREROUTING, header,
 };
-use crate::netlink::{Batch, Writer};
 use crate::port::Binding;
 use crate::subnet::Subnet;
+use sys::netlink::{Batch, Writer};
 
 const CREATE: u16 = libc::NLM_F_CREATE as u16;
 const APPEND: u16 = libc::NLM_F_APPEND as u16;

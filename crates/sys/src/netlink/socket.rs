@@ -38,7 +38,7 @@ const SEND_BUFFER: usize = 8 << 20;
 
 /// A netlink socket of one protocol, in the network namespace of the thread that opened it.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
     received: Vec<u8>,
@@ -46,17 +46,17 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// A socket for links, addresses and routes.
-    pub(crate) fn route() -> io::Result<Self> {
+    pub fn route() -> io::Result<Self> {
         Self::open(ROUTE, RECEIVE)
     }
 
     /// The same for somebody who lists nothing: it needs less memory.
-    pub(crate) fn small_route() -> io::Result<Self> {
+    pub fn small_route() -> io::Result<Self> {
         Self::open(ROUTE, SMALL_RECEIVE)
     }
 
     /// A socket for firewall rules and tracked connections.
-    pub(crate) fn netfilter() -> io::Result<Self> {
+    pub fn netfilter() -> io::Result<Self> {
         let socket = Self::open(Some(netlink::NETFILTER), RECEIVE)?;
         sockopt::set_socket_send_buffer_size_force(&socket.fd, SEND_BUFFER)?;
         Ok(socket)
@@ -80,7 +80,7 @@ impl Socket {
     ///
     /// rtnetlink does the messages one by one and goes on after a refusal; an nftables transaction is
     /// done wholly or not at all. The first refusal is returned.
-    pub(crate) fn perform(&mut self, batch: Batch) -> Result<(), Refused> {
+    pub fn perform(&mut self, batch: Batch) -> Result<(), Refused> {
         let Some(last) = batch.labels.len().checked_sub(1) else {
             return Ok(());
         };
@@ -127,14 +127,14 @@ impl Socket {
     }
 
     /// The index of the link with this name in the socket's namespace.
-    pub(crate) fn index_of(&self, name: &str) -> io::Result<u32> {
+    pub fn index_of(&self, name: &str) -> io::Result<u32> {
         Ok(netdevice::name_to_index(&self.fd, name)?)
     }
 
     /// Asks for a list and hands each entry's body (the family's header included) to `entry`.
     ///
     /// When the list changed meanwhile it is asked for again: `entry` may see something twice.
-    pub(crate) fn dump(
+    pub fn dump(
         &mut self,
         what: &'static str,
         kind: u16,
@@ -206,16 +206,22 @@ fn errno_of(message: Message<'_>) -> i32 {
 
 /// Requests that one send carries.
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub struct Batch {
     writer: Writer,
     labels: Vec<&'static str>,
     flags_of_last: usize,
     transaction: bool,
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Batch {
     /// Requests to rtnetlink or conntrack, done one by one.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             writer: Writer::default(),
             labels: Vec::new(),
@@ -225,7 +231,7 @@ impl Batch {
     }
 
     /// Requests to nftables, done together or not at all.
-    pub(crate) fn transaction() -> Self {
+    pub fn transaction() -> Self {
         let mut batch = Self::new();
         batch.transaction = true;
         batch
@@ -235,7 +241,7 @@ impl Batch {
     }
 
     /// Appends a request; `what` names it when the kernel refuses.
-    pub(crate) fn push(
+    pub fn push(
         &mut self,
         what: &'static str,
         kind: u16,
@@ -284,16 +290,17 @@ fn transaction_header(writer: &mut Writer) {
 /// The kernel refused one request of a batch.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-pub(crate) struct Refused {
+pub struct Refused {
     /// The request, by the name it was pushed with.
-    pub(crate) what: &'static str,
+    pub what: &'static str,
+    /// The kernel's answer.
     #[source]
-    pub(crate) source: io::Error,
+    pub source: io::Error,
 }
 
 impl Refused {
     /// The error's number; 0 when it came from no system call.
-    pub(crate) fn errno(&self) -> i32 {
+    pub fn errno(&self) -> i32 {
         self.source.raw_os_error().unwrap_or(0)
     }
 }
@@ -301,9 +308,10 @@ impl Refused {
 /// The kernel refused to list something.
 #[derive(Debug, thiserror::Error)]
 #[error("list {what}")]
-pub(crate) struct DumpError {
+pub struct DumpError {
     /// What was to be listed.
-    pub(crate) what: &'static str,
+    pub what: &'static str,
+    /// The kernel's answer.
     #[source]
-    pub(crate) source: io::Error,
+    pub source: io::Error,
 }

@@ -5,24 +5,18 @@ const NESTED: u16 = 1 << 15;
 
 /// Netlink messages in the making, one after the other, as one send takes them.
 #[derive(Debug, Default)]
-pub(crate) struct Writer {
+pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
     /// What was written so far.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Appends a message; `body` writes the family's header and the attributes.
-    pub(crate) fn message(
-        &mut self,
-        kind: u16,
-        flags: u16,
-        sequence: u32,
-        body: impl FnOnce(&mut Self),
-    ) {
+    pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -36,12 +30,12 @@ impl Writer {
     }
 
     /// Appends bytes as they are: a family's header.
-    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+    pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Appends an attribute that holds `value`.
-    pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
+    pub fn attribute(&mut self, kind: u16, value: &[u8]) {
         let length = (value.len() + 4) as u16;
         self.bytes.extend_from_slice(&length.to_ne_bytes());
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -50,17 +44,17 @@ impl Writer {
     }
 
     /// Appends an attribute with a number in the machine's byte order, as rtnetlink has them.
-    pub(crate) fn native_u32(&mut self, kind: u16, value: u32) {
+    pub fn native_u32(&mut self, kind: u16, value: u32) {
         self.attribute(kind, &value.to_ne_bytes());
     }
 
     /// Appends an attribute with a number in network byte order, as nfnetlink has them.
-    pub(crate) fn network_u32(&mut self, kind: u16, value: u32) {
+    pub fn network_u32(&mut self, kind: u16, value: u32) {
         self.attribute(kind, &value.to_be_bytes());
     }
 
     /// Appends an attribute with a text and its closing zero.
-    pub(crate) fn text(&mut self, kind: u16, value: &str) {
+    pub fn text(&mut self, kind: u16, value: &str) {
         let length = (value.len() + 5) as u16;
         self.bytes.extend_from_slice(&length.to_ne_bytes());
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -70,7 +64,7 @@ impl Writer {
     }
 
     /// Appends an attribute that holds the attributes which `content` writes: fewer than 64 KiB.
-    pub(crate) fn nested(&mut self, kind: u16, content: impl FnOnce(&mut Self)) {
+    pub fn nested(&mut self, kind: u16, content: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
         self.bytes.extend_from_slice(&(kind | NESTED).to_ne_bytes());

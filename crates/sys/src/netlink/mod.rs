@@ -3,11 +3,12 @@
 //! `write` encodes, [`read`] decodes, [`Socket`] carries. All requests here are answered inside the
 //! sending system call (RFC 3549; netlink(7)), so an answer that is not there after it will never come
 //! and nothing waits.
+//! What the messages say is the callers' business.
 
 mod read;
 mod socket;
 mod write;
 
-pub(crate) use read::{Attributes, text_of, u8_of, u32_of};
-pub(crate) use socket::{Batch, DumpError, Refused, Socket};
-pub(crate) use write::Writer;
+pub use read::{Attributes, text_of, u8_of, u32_of};
+pub use socket::{Batch, DumpError, Refused, Socket};
+pub use write::Writer;

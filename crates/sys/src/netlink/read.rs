@@ -34,17 +34,17 @@ impl<'a> Iterator for Messages<'a> {
 
 /// The attributes of a message or of a nest: kind and value.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
+pub struct Attributes<'a>(pub &'a [u8]);
 
 impl<'a> Attributes<'a> {
     /// The value of the first attribute of this kind.
-    pub(crate) fn get(mut self, kind: u16) -> Option<&'a [u8]> {
+    pub fn get(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find(|(found, _)| *found == kind)
             .map(|(_, value)| value)
     }
 
     /// The attributes within the first attribute of this kind; none when it is absent.
-    pub(crate) fn nest(self, kind: u16) -> Self {
+    pub fn nest(self, kind: u16) -> Self {
         Self(self.get(kind).unwrap_or_default())
     }
 }
@@ -62,7 +62,7 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 /// The first byte.
-pub(crate) fn u8_of(bytes: &[u8]) -> Option<u8> {
+pub fn u8_of(bytes: &[u8]) -> Option<u8> {
     bytes.first().copied()
 }
 
@@ -72,12 +72,12 @@ pub(crate) fn u16_of(bytes: &[u8]) -> Option<u16> {
 }
 
 /// The first four bytes in the machine's byte order.
-pub(crate) fn u32_of(bytes: &[u8]) -> Option<u32> {
+pub fn u32_of(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?))
 }
 
 /// A text up to its closing zero, if it is UTF-8.
-pub(crate) fn text_of(bytes: &[u8]) -> Option<&str> {
+pub fn text_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes.split(|byte| *byte == 0).next()?).ok()
 }
 
