@@ -1,13 +1,14 @@
 //! Making a container: what `create` and `run` have in common.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use runtime::Prepared;
 use runtime::cgroup::Group;
+use runtime::netdevice::{self, NetDevice};
 use runtime::plan::{NsMode, Plan, ProcessPlan, RootChange};
-use runtime::spawn::{self, Spawned, Stdio, Stream};
+use runtime::spawn::{self, Pending, Spawned, Stdio, Stream};
 use runtime::{Fault, Step};
 
 use crate::cli::{Flag, Given, Global, is_unprivileged, switch, value};
@@ -196,6 +197,7 @@ fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<R
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
         keyring: compiled.plan.process.keyring.clone(),
         process: spec.process.clone().unwrap_or_default(),
+        memory_policy: spec.linux().memory_policy.clone(),
         seccomp: spec.linux().seccomp.clone(),
         hooks: spec.hooks.clone(),
     })
@@ -224,8 +226,13 @@ fn start(
     let terminal = plan.terminal;
     let prepared = Prepared::new(plan)?;
     let fds: Vec<OwnedFd> = std::mem::take(&mut compiled.fds);
-    let spawned = process(&prepared, &fds, record, group, hooks)
-        .map_err(|failure| told(failure, prepared.plan()))?;
+    let made = Beginning {
+        prepared: &prepared,
+        fds: &fds,
+        devices: &compiled.net_devices,
+    };
+    let spawned =
+        process(&made, record, group, hooks).map_err(|failure| told(failure, prepared.plan()))?;
     drop(fds);
     let gated = prepared.plan().process.gate.is_some();
     let guard = Guard(Some(spawned));
@@ -299,14 +306,41 @@ pub(crate) fn sentence(fault: &Fault, plan: &Plan) -> String {
     }
 }
 
+/// What a process begins with.
+struct Beginning<'a> {
+    prepared: &'a Prepared,
+    /// What its plan names by slot.
+    fds: &'a [OwnedFd],
+    /// What becomes its network namespace's.
+    devices: &'a [NetDevice],
+}
+
+/// Moves devices into the network namespace of a process that has not gone on yet.
+fn move_devices(begun: &Beginning<'_>, pending: &Pending) -> Result<(), Failure> {
+    if begun.devices.is_empty() {
+        return Ok(());
+    }
+    let born_in;
+    let namespace = match begun.prepared.plan().namespaces.net {
+        NsMode::Join(slot) => begun.fds.get(usize::from(slot.0)).map(AsFd::as_fd),
+        NsMode::Host | NsMode::New => {
+            born_in = pending.network_namespace()?;
+            Some(born_in.as_fd())
+        }
+    };
+    let missing = || Failure::Other(Error::State("the network namespace is missing".to_owned()));
+    netdevice::move_all(begun.devices, namespace.ok_or_else(missing)?)
+        .map_err(|error| Failure::Other(error.into()))
+}
+
 /// Starts the process, with the hooks between that see its mounts before they are all that it sees.
 fn process(
-    prepared: &Prepared,
-    fds: &[OwnedFd],
+    begun: &Beginning<'_>,
     record: &mut Record,
     group: Option<&Group>,
     hooks: &Hooks,
 ) -> Result<Spawned, Failure> {
+    let Beginning { prepared, fds, .. } = *begun;
     let inherit = Stdio {
         stdin: Stream::Inherit,
         stdout: Stream::Inherit,
@@ -317,10 +351,15 @@ fn process(
     let about = record.clone();
     let state = |pid| hooks::state(&about, Status::Creating, pid);
     let Some(cwd) = &prepared.plan().shown_at else {
-        let pending = spawn::set_off(prepared, fds, inherit)?;
+        let pending = match begun.devices {
+            [] => spawn::set_off(prepared, fds, inherit)?,
+            _ => spawn::begin(prepared, fds, inherit)?,
+        };
+        move_devices(begun, &pending)?;
         return supervisor::proceed(pending, listener.as_ref(), &state);
     };
     let mut pending = spawn::begin(prepared, fds, inherit)?;
+    move_devices(begun, &pending)?;
     pending.await_mounts()?;
     record.pid = pending.pid();
     for list in [&hooks.prestart, &hooks.create_runtime] {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use runtime::cgroup::CgroupError;
+use runtime::netdevice::NetDeviceError;
 use runtime::plan::PlanError;
 use runtime::seccomp::SeccompError;
 use runtime::systemd::SystemdError;
@@ -87,6 +88,9 @@ pub(crate) enum Error {
     /// Control groups that systemd makes.
     #[error("unable to apply cgroup configuration: {0}")]
     Systemd(#[from] SystemdError),
+    /// A network device of the caller's.
+    #[error("unable to start container process: {0}")]
+    NetDevice(#[from] NetDeviceError),
     /// A plan that cannot be carried out.
     #[error("unable to start container process: {0}")]
     Plan(#[from] PlanError),

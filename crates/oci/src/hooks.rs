@@ -23,7 +23,7 @@ use crate::cli;
 use crate::compile;
 use crate::error::{Error, Result};
 use crate::process;
-use crate::spec::Hook;
+use crate::spec::{Hook, Hooks};
 use crate::state::{Record, Status};
 
 /// How much of a hook's output is told when it fails.
@@ -45,6 +45,38 @@ pub(crate) struct Within<'a> {
     pub(crate) group: Option<&'a Group>,
     /// Where the hook begins, in the process's tree.
     pub(crate) cwd: &'a str,
+}
+
+/// Looks whether hooks can be run at all.
+///
+/// # Errors
+/// A path that is not absolute, or no time to run in.
+pub(crate) fn check(hooks: Option<&Hooks>) -> Result<()> {
+    let Some(hooks) = hooks else {
+        return Ok(());
+    };
+    for (kind, list) in [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("startContainer", &hooks.start_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
+    ] {
+        for (index, hook) in list.iter().flatten().enumerate() {
+            let field = |name: &str| format!("hooks.{kind}[{index}].{name}");
+            let path = hook.path.as_deref().unwrap_or_default();
+            if !path.starts_with('/') {
+                let why = format!("{path:?} is no absolute path");
+                return Err(Error::field(field("path"), why));
+            }
+            if hook.timeout.is_some_and(|timeout| timeout <= 0) {
+                let why = "it has to be above zero";
+                return Err(Error::field(field("timeout"), why));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Runs hooks in their order until one fails.

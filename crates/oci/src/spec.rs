@@ -1,7 +1,8 @@
-//! A bundle's `config.json`, by the OCI runtime specification 1.2.
+//! A bundle's `config.json`, by the OCI runtime specification 1.3.
 //!
 //! Everything that the specification knows for Linux has a field here, so that what is asked for and not built can be
-//! refused by name. What it does not know is passed over, as it wants it.
+//! refused by name (`tests/runtime/schema.rs` compares with the published schema). What it does not know is passed over,
+//! as it wants it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,9 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 
 /// The version that documents of ours are written in.
-pub(crate) const VERSION: &str = "1.2.0";
+pub(crate) const VERSION: &str = "1.3.0";
+/// Its second number: a document of a later one may ask for what is not known here.
+const MINOR: u64 = 3;
 /// The file's name in a bundle.
 pub(crate) const FILE: &str = "config.json";
 /// The largest file that is read.
@@ -48,8 +51,11 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectsOnly<D> {
     }
 }
 
+/// A structure of the document. After `needs` stand the fields without which there is none, by both names.
 macro_rules! object {
-    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident $(needs($($need:ident = $word:literal),*))? {
+        $($(#[$attr:meta])* $field:ident: $type:ty),* $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, Deserialize, Serialize)]
         #[serde(default, rename_all = "camelCase", remote = "Self")]
@@ -59,7 +65,11 @@ macro_rules! object {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-                Self::deserialize(ObjectsOnly(from))
+                let made = Self::deserialize(ObjectsOnly(from))?;
+                $($(if made.$need.is_none() {
+                    return Err(serde::de::Error::missing_field($word));
+                })*)?
+                Ok(made)
             }
         }
 
@@ -117,7 +127,7 @@ object!(Affinity {
     last: String,
 });
 
-object!(ConsoleSize {
+object!(ConsoleSize needs(height = "height", width = "width") {
     height: u16,
     width: u16,
 });
@@ -138,14 +148,14 @@ object!(Capabilities {
     ambient: Vec<String>,
 });
 
-object!(Rlimit {
+object!(Rlimit needs(kind = "type", soft = "soft", hard = "hard") {
     #[serde(rename = "type")]
     kind: String,
     soft: u64,
     hard: u64,
 });
 
-object!(Scheduler {
+object!(Scheduler needs(policy = "policy") {
     policy: String,
     nice: i32,
     priority: i32,
@@ -155,12 +165,12 @@ object!(Scheduler {
     period: u64,
 });
 
-object!(IoPriority {
+object!(IoPriority needs(class = "class") {
     class: String,
     priority: i32,
 });
 
-object!(Mount {
+object!(Mount needs(destination = "destination") {
     destination: String,
     #[serde(rename = "type")]
     kind: String,
@@ -170,7 +180,7 @@ object!(Mount {
     gid_mappings: Vec<IdMapping>,
 });
 
-object!(IdMapping {
+object!(IdMapping needs(container_id = "containerID", host_id = "hostID", size = "size") {
     #[serde(rename = "containerID")]
     container_id: u32,
     #[serde(rename = "hostID")]
@@ -190,7 +200,7 @@ object!(
     }
 );
 
-object!(Hook {
+object!(Hook needs(path = "path") {
     path: String,
     args: Vec<String>,
     env: Vec<String>,
@@ -206,15 +216,32 @@ object!(Linux {
     cgroups_path: String,
     namespaces: Vec<Namespace>,
     devices: Vec<Device>,
-    net_devices: Value,
+    net_devices: BTreeMap<String, NetDevice>,
     seccomp: Box<RawValue>,
     rootfs_propagation: String,
     masked_paths: Vec<String>,
     readonly_paths: Vec<String>,
     mount_label: String,
-    intel_rdt: Value,
-    memory_policy: Value,
+    intel_rdt: IntelRdt,
+    memory_policy: MemoryPolicy,
     personality: Personality,
+});
+
+object!(NetDevice { name: String });
+
+object!(IntelRdt {
+    #[serde(rename = "closID")]
+    clos_id: String,
+    schemata: Vec<String>,
+    l3_cache_schema: String,
+    mem_bw_schema: String,
+    enable_monitoring: bool,
+});
+
+object!(MemoryPolicy {
+    mode: String,
+    nodes: String,
+    flags: Vec<String>,
 });
 
 object!(TimeOffset {
@@ -222,13 +249,13 @@ object!(TimeOffset {
     nanosecs: u32,
 });
 
-object!(Namespace {
+object!(Namespace needs(kind = "type") {
     #[serde(rename = "type")]
     kind: String,
     path: String,
 });
 
-object!(Device {
+object!(Device needs(path = "path", kind = "type") {
     path: String,
     #[serde(rename = "type")]
     kind: String,
@@ -272,20 +299,20 @@ object!(BlockIo {
     throttle_write_iops_device: Vec<ThrottleDevice>,
 });
 
-object!(WeightDevice {
+object!(WeightDevice needs(major = "major", minor = "minor") {
     major: i64,
     minor: i64,
     weight: u16,
     leaf_weight: u16,
 });
 
-object!(ThrottleDevice {
+object!(ThrottleDevice needs(major = "major", minor = "minor") {
     major: i64,
     minor: i64,
     rate: u64,
 });
 
-object!(HugepageLimit {
+object!(HugepageLimit needs(page_size = "pageSize", limit = "limit") {
     page_size: String,
     limit: u64,
 });
@@ -296,7 +323,7 @@ object!(Network {
     priorities: Vec<InterfacePriority>,
 });
 
-object!(InterfacePriority {
+object!(InterfacePriority needs(name = "name", priority = "priority") {
     name: String,
     priority: u32,
 });
@@ -306,7 +333,7 @@ object!(Rdma {
     hca_objects: u32,
 });
 
-object!(DeviceRule {
+object!(DeviceRule needs(allow = "allow") {
     allow: bool,
     #[serde(rename = "type")]
     kind: String,
@@ -361,16 +388,17 @@ impl Spec {
         Ok(spec)
     }
 
-    fn check_version(&self) -> Result<()> {
+    pub(crate) fn check_version(&self) -> Result<()> {
         let version = self.oci_version.as_deref().unwrap_or_default();
-        let major = version.split('.').next().unwrap_or_default();
-        let shaped = version.split('.').count() >= 3;
-        match major {
-            "1" if shaped => Ok(()),
-            "" => Err(Error::field("ociVersion", "it is missing")),
-            _ => Err(Error::field(
-                "ociVersion",
-                format!("{version:?} is not a version that this runtime knows, which is 1.x"),
+        let wrong = |why: String| Err(Error::field("ociVersion", why));
+        match numbers(version) {
+            _ if version.is_empty() => wrong("it is missing".to_owned()),
+            Some([1, ..=MINOR]) => Ok(()),
+            Some([1..=u64::MAX, _]) => wrong(format!(
+                "{version:?} is newer than what this runtime knows, which is {VERSION}"
+            )),
+            _ => wrong(format!(
+                "{version:?} is not a version that this runtime knows, which is 1.x.x up to {VERSION}"
             )),
         }
     }
@@ -403,6 +431,16 @@ impl Linux {
     };
 }
 
+/// The first two numbers of a version of three, behind which an addition may stand (`1.0.2-dev`, `1.3.0+x`).
+fn numbers(version: &str) -> Option<[u64; 2]> {
+    let plain = version.split(['-', '+']).next().unwrap_or_default();
+    let parts: Option<Vec<u64>> = plain.split('.').map(|part| part.parse().ok()).collect();
+    match parts.as_deref() {
+        Some(&[major, minor, _]) => Some([major, minor]),
+        _ => None,
+    }
+}
+
 /// Reads JSON of one of the types above. `what` is the document's name in errors.
 pub(crate) fn parse<'t, T: Deserialize<'t>>(what: &str, text: &'t str) -> Result<T> {
     match serde_json::from_str(text) {
@@ -429,9 +467,19 @@ pub(crate) fn parse<'t, T: Deserialize<'t>>(what: &str, text: &'t str) -> Result
 
 fn read(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
     let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len();
+    // A named pipe would hold the command up until somebody writes.
+    let mut options = std::fs::OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    let length = found.len();
     if length > MAX_BYTES {
         let why = format!("it has {length} bytes, the limit is {MAX_BYTES}");
         return Err(std::io::Error::other(why));
@@ -502,7 +550,27 @@ mod tests {
 
     #[test]
     fn other_versions_are_refused() {
-        for version in ["2.0.0", "0.9.1", "1", "", "one"] {
+        for version in ["1.0.0", "1.0.2-dev", "1.2.1", "1.3.0+wharf", "1.3.7"] {
+            let spec = Spec {
+                oci_version: Some(version.to_owned()),
+                ..Spec::default()
+            };
+            assert!(spec.check_version().is_ok(), "{version}");
+        }
+        for version in [
+            "2.0.0",
+            "1.4.0",
+            "1.99.0-rc.1",
+            "0.9.1",
+            "1",
+            "1.2",
+            "1.2.0.4",
+            "1.+2.0",
+            "",
+            "one",
+            "-1.2.3",
+            "1.99999999999999999999.0",
+        ] {
             let spec = Spec {
                 oci_version: Some(version.to_owned()),
                 ..Spec::default()
@@ -518,10 +586,10 @@ mod tests {
         for text in ["null", "{}", "[]", r#"{"weight": 0, "weightDevice": null}"#] {
             assert!(refuse("x", Some(&value(text))).is_ok(), "{text}");
         }
-        let error = refuse("linux.intelRdt", Some(&value(r#"{"closID": "a"}"#)));
+        let error = refuse("vm", Some(&value(r#"{"kernel": "a"}"#)));
         assert_eq!(
             error.unwrap_err().to_string(),
-            "config.json: linux.intelRdt is not supported"
+            "config.json: vm is not supported"
         );
     }
 }

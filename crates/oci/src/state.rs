@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::place::GroupPlace;
 use crate::process;
-use crate::spec::{Hooks, Process};
+use crate::spec::{Hooks, MemoryPolicy, Process};
 
 /// Where containers are known without `--root`.
 pub(crate) const DEFAULT_ROOT: &str = "/run/wharf-runtime";
@@ -90,6 +90,9 @@ pub(crate) struct Record {
     /// The configuration's process, from which further ones take what they are not told.
     #[serde(default)]
     pub(crate) process: Process,
+    /// Where the memory of its processes comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_policy: Option<MemoryPolicy>,
     /// The configuration's profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seccomp: Option<Box<RawValue>>,

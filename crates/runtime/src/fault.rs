@@ -135,6 +135,8 @@ steps! {
     Label = 55,
     /// Setting the processors to run on.
     Affinity = 56,
+    /// Choosing the nodes that memory comes from.
+    MemoryPolicy = 57,
     /// A mount would hide a part of the container's procfs, or all of it; the index is the mount's.
     ProcSafety = 52,
 }
@@ -363,6 +365,7 @@ fn phrase(step: Step) -> &'static str {
         Step::Console => "error creating /dev/console",
         Step::RootReadOnly => "making the root read-only",
         Step::Scheduling => "error setting the scheduling policy",
+        Step::MemoryPolicy => "error setting the memory policy",
         Step::Label => "writing a label",
         Step::Affinity => "error setting the CPU affinity",
         Step::Keyring => "unable to join session keyring",

@@ -11,6 +11,7 @@ pub mod device_bpf;
 mod fault;
 #[doc(hidden)]
 pub mod guards;
+pub mod netdevice;
 pub mod plan;
 mod prepared;
 pub mod procfs;

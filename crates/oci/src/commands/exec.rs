@@ -12,7 +12,7 @@ use runtime::spawn::{self, Spawned, Stdio, Stream};
 
 use super::run::status;
 use crate::cli::{Flag, Given, Global, NAME, is_unprivileged, switch, value};
-use crate::compile::{affinity, entry, exec_process, listener};
+use crate::compile::{affinity, entry, exec_process, listener, memory_policy};
 use crate::create::preserve;
 use crate::error::{Error, Result};
 use crate::spec::{self, Capabilities, Process, User};
@@ -104,6 +104,7 @@ fn start(
     let seccomp = record.seccomp.as_ref().map(|seccomp| seccomp.get());
     let mut plan = exec_process(process, seccomp, &global.log)?;
     plan.create_cwd = false;
+    plan.memory_policy = memory_policy(record.memory_policy.as_ref())?;
     plan.keyring.clone_from(&record.keyring);
     preserve(&mut plan, given)?;
     add_home(&mut plan, container);

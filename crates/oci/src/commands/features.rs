@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::print;
 use crate::cli::Given;
+use crate::compile::{MEMORY_FLAGS, MEMORY_MODES};
 use crate::error::{Error, Result};
 use crate::spec::VERSION;
 
@@ -107,8 +108,13 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
+            "memoryPolicy": {
+                "modes": MEMORY_MODES.map(|(name, ..)| name),
+                "flags": MEMORY_FLAGS.map(|(name, _)| name),
+            },
+            "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
             "mountExtensions": { "idmap": { "enabled": true } },
+            "netDevices": { "enabled": true },
         },
         "annotations": { "org.wharf.version": env!("CARGO_PKG_VERSION") },
     });

@@ -4,6 +4,8 @@ mod devices;
 pub(crate) mod labels;
 mod mounts;
 mod namespaces;
+mod network;
+mod numa;
 mod process;
 mod resources;
 
@@ -11,14 +13,17 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use runtime::cgroup::{Group, Resources};
+use runtime::netdevice::NetDevice;
 use runtime::plan::{CgroupEntry, FdSlot, NsMode, Plan, Propagation, RootSource};
 
 use crate::cli::Global;
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::place::GroupPlace;
-use crate::spec::{IdMapping, Process, Spec, refuse};
+use crate::spec::{IdMapping, IntelRdt, Process, Spec, refuse};
 
 pub(crate) use mounts::{below_root as mounts_below_root, clean, names_host_paths};
+pub(crate) use numa::{FLAGS as MEMORY_FLAGS, MODES as MEMORY_MODES, policy as memory_policy};
 pub(crate) use process::{affinity, exec as exec_process, listener, set_home};
 pub(crate) use resources::limits;
 
@@ -32,6 +37,8 @@ pub(crate) struct Compiled {
     pub(crate) rootfs: PathBuf,
     pub(crate) place: GroupPlace,
     pub(crate) resources: Resources,
+    /// Network devices of the caller's that become the container's.
+    pub(crate) net_devices: Vec<NetDevice>,
     /// Mounts of the plan that show the group, which is not made yet.
     cgroup_mounts: Vec<usize>,
 }
@@ -40,6 +47,7 @@ pub(crate) struct Compiled {
 pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -> Result<Compiled> {
     let log = &global.log;
     refuse_what_is_not_built(spec)?;
+    hooks::check(spec.hooks.as_ref())?;
     let linux = spec.linux();
     let root = spec
         .root
@@ -52,6 +60,7 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -
     let rootfs = bundle.join(path);
     let mut fds = Vec::new();
     let namespaces = namespaces::compile(spec, &mut fds)?;
+    let net_devices = network::devices(linux.net_devices.as_ref(), &namespaces)?;
     let process = spec
         .process
         .as_ref()
@@ -106,6 +115,7 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -
         rootfs,
         place,
         resources: resources::compile(linux.resources.as_ref(), log)?,
+        net_devices,
         cgroup_mounts: mounts.cgroups,
     })
 }
@@ -169,10 +179,22 @@ pub(crate) fn entry(group: Option<&Group>) -> Result<Entry> {
 fn refuse_what_is_not_built(spec: &Spec) -> Result<()> {
     let linux = spec.linux();
     refuse("vm", spec.vm.as_ref())?;
-    refuse("linux.netDevices", linux.net_devices.as_ref())?;
-    refuse("linux.intelRdt", linux.intel_rdt.as_ref())?;
-    refuse("linux.memoryPolicy", linux.memory_policy.as_ref())?;
-    Ok(())
+    refuse_rdt(linux.intel_rdt.as_ref())
+}
+
+/// Classes of service of Intel's and AMD's processors.
+fn refuse_rdt(asked: Option<&IntelRdt>) -> Result<()> {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    match asked {
+        None => Ok(()),
+        Some(_) if known.lines().any(|line| line.ends_with("\tresctrl")) => {
+            Err(Error::unsupported("linux.intelRdt"))
+        }
+        Some(_) => Err(Error::field(
+            "linux.intelRdt",
+            "it cannot be applied: this kernel has no resctrl file system",
+        )),
+    }
 }
 
 fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {

@@ -1,7 +1,7 @@
 //! Namespaces: new, joined by a path, or the caller's.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use runtime::plan::{FdSlot, IdMap, Namespaces, NsMode, TimeOffset};
@@ -39,7 +39,7 @@ pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces>
         *mode = match namespace.path.as_deref().filter(|path| !path.is_empty()) {
             None => NsMode::New,
             Some(path) => {
-                fds.push(open(path, &field)?);
+                fds.push(open(path, kind, &field)?);
                 NsMode::Join(FdSlot((fds.len() - 1) as u16))
             }
         };
@@ -64,14 +64,36 @@ pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces>
     Ok(namespaces)
 }
 
-fn open(path: &str, field: &str) -> Result<OwnedFd> {
-    let failed = |source| Error::io("opening the namespace", Path::new(path), source);
+fn open(path: &str, kind: &str, field: &str) -> Result<OwnedFd> {
+    let wrong = |why: String| Err(Error::field(format!("{field}.path"), why));
     if !path.starts_with('/') {
-        let why = format!("{path:?} is no absolute path");
-        return Err(Error::field(format!("{field}.path"), why));
+        return wrong(format!("{path:?} is no absolute path"));
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(failed)
+    let found = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|errno| Error::io("opening the namespace", Path::new(path), errno))?;
+    match sys::process::namespace_kind(found.as_fd()) {
+        Ok(found) if Some(found) != flag(kind) => {
+            wrong(format!("{path:?} is a namespace, but no {kind} namespace"))
+        }
+        Ok(_) => Ok(found),
+        Err(_) => wrong(format!("{path:?} is no namespace")),
+    }
+}
+
+/// The `CLONE_NEW*` flag of a kind.
+fn flag(kind: &str) -> Option<i32> {
+    Some(match kind {
+        "pid" => libc::CLONE_NEWPID,
+        "network" => libc::CLONE_NEWNET,
+        "ipc" => libc::CLONE_NEWIPC,
+        "uts" => libc::CLONE_NEWUTS,
+        "mount" => libc::CLONE_NEWNS,
+        "cgroup" => libc::CLONE_NEWCGROUP,
+        "user" => libc::CLONE_NEWUSER,
+        "time" => libc::CLONE_NEWTIME,
+        _ => return None,
+    })
 }
 
 /// Lines of a user namespace's map; `whose` needs some.

@@ -13,7 +13,7 @@ use runtime::seccomp::{
 };
 use runtime::users;
 
-use super::{check_process, labels};
+use super::{check_process, labels, numa};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::spec::{self, Process, Spec};
@@ -33,8 +33,10 @@ const CLAMPED: [u32; 4] = [
 pub(super) fn compile(process: &Process, spec: &Spec, log: &Log) -> Result<ProcessPlan> {
     let seccomp = spec.linux().seccomp.as_ref().map(|seccomp| seccomp.get());
     let personality = personality(spec)?;
+    let memory_policy = numa::policy(spec.linux().memory_policy.as_ref())?;
     Ok(ProcessPlan {
         personality,
+        memory_policy,
         ..exec(process, seccomp, log)?
     })
 }
@@ -348,13 +350,18 @@ pub(super) fn add_home(plan: &mut Plan, rootfs: &Path) {
             _ => None,
         });
     let passwd = match bound {
-        Some(source) => std::fs::read_to_string(source).ok(),
-        None => File::open(rootfs).ok().and_then(|folder| {
-            let root = sys::beneath::Root::new(folder.as_fd());
-            root.read_to_string("/etc/passwd", MAX_PASSWD).ok()
-        }),
+        // Of what is no regular file, as of a device without an end, nothing is read.
+        Some(source) => read_below(Path::new("/"), source),
+        None => read_below(rootfs, "/etc/passwd"),
     };
     set_home(&mut plan.process, &passwd.unwrap_or_default());
+}
+
+/// The text of a file below a folder.
+fn read_below(folder: &Path, path: &str) -> Option<String> {
+    let folder = File::open(folder).ok()?;
+    let root = sys::beneath::Root::new(folder.as_fd());
+    root.read_to_string(path, MAX_PASSWD).ok()
 }
 
 fn has_home(env: &[Vec<u8>]) -> bool {

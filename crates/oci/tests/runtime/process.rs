@@ -108,6 +108,40 @@ fn scheduling_and_priorities_are_set() {
 }
 
 #[test]
+fn memory_comes_from_the_nodes_that_are_named() {
+    if fs::metadata("/proc/self/numa_maps").is_err() {
+        let bundle = &mut Bundle::new("true");
+        bundle.config["linux"]["memoryPolicy"] = json!({"mode": "MPOL_LOCAL"});
+        bundle.refused("run", &["memory policy"], "a kernel without nodes");
+        return;
+    }
+    let told = "busybox head -n 1 /proc/self/numa_maps | busybox cut -d' ' -f2";
+    for (policy, words) in [
+        (json!({"mode": "MPOL_DEFAULT"}), "default\n"),
+        (json!({"mode": "MPOL_BIND", "nodes": "0"}), "bind:0\n"),
+        (
+            json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}),
+            "interleave=static:0\n",
+        ),
+        (
+            json!({"mode": "MPOL_PREFERRED", "nodes": "0"}),
+            "prefer:0\n",
+        ),
+        (json!({"mode": "MPOL_LOCAL", "nodes": ""}), "local\n"),
+    ] {
+        let mut bundle = Bundle::new("sleep 1000");
+        bundle.config["linux"]["memoryPolicy"] = policy.clone();
+        bundle.quietly(&["run", "-d", "ID"]);
+        // A further process has the container's, and hands it down.
+        let out = bundle.run(&["exec", "ID", "sh", "-c", told]).good();
+        assert_eq!(out, words, "{policy}");
+        bundle.run(&["delete", "--force", "ID"]).good();
+        bundle.config["process"]["args"] = json!(["sh", "-c", told]);
+        assert_eq!(bundle.run(&["run", "ID"]).good(), words, "{policy}");
+    }
+}
+
+#[test]
 fn a_process_enters_a_group_below_the_containers() {
     let bundle = running(|_| ());
     let groups: Vec<String> = fs::read_dir("/sys/fs/cgroup")

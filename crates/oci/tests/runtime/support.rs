@@ -126,6 +126,11 @@ impl Bundle {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let text = serde_json::to_vec(&self.config).unwrap();
         fs::write(self.path("config.json"), text).unwrap();
+        self.command_as_it_is(words)
+    }
+
+    /// The same with whatever lies in the bundle.
+    fn command_as_it_is(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.arg("--root").arg(self.path("root"));
         command.args(
@@ -139,6 +144,47 @@ impl Bundle {
 
     pub(crate) fn run(&self, words: &[&str]) -> Ended {
         Ended::of(&self.command(words).output().unwrap())
+    }
+
+    pub(crate) fn run_as_it_is(&self, words: &[&str]) -> Ended {
+        Ended::of(&self.command_as_it_is(words).output().unwrap())
+    }
+
+    /// Runs a bundle that cannot be run; what is told has all of `words`, and nothing is left.
+    #[track_caller]
+    pub(crate) fn refused(&self, verb: &str, words: &[&str], about: &str) {
+        assert_eq!(self.objection(verb, words), None, "{about}");
+    }
+
+    /// What is wrong with how a bundle is refused.
+    pub(crate) fn objection(&self, verb: &str, words: &[&str]) -> Option<String> {
+        let ended = self.run(&[verb, "ID"]);
+        let message = ended
+            .err
+            .split_once("level=error msg=")
+            .map(|(_, message)| message);
+        let sentence: Option<String> = message.and_then(|text| serde_json::from_str(text).ok());
+        let lines = ended.err.lines().count();
+        let missing = words
+            .iter()
+            .find(|word| sentence.as_ref().is_some_and(|told| !told.contains(*word)));
+        let mut left = self.leftovers();
+        left.extend(self.processes());
+        let good = !matches!(ended.status, None | Some(0)) && sentence.is_some() && lines == 1;
+        match (good, missing, left.is_empty()) {
+            (true, None, true) => None,
+            _ => Some(format!("{ended:?} lacks {missing:?}, left: {left:?}")),
+        }
+    }
+
+    /// Processes that are this bundle's command still.
+    fn processes(&self) -> Vec<String> {
+        let here = self.folder.path().to_string_lossy().into_owned();
+        let all = fs::read_dir("/proc").unwrap();
+        all.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok())
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .filter(|line| line.contains(&here))
+            .collect()
     }
 
     /// Makes the container, whose output goes to the file `out` of the bundle.
@@ -200,7 +246,7 @@ impl Bundle {
         list.push(value);
     }
 
-    fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         let containers = fs::read_dir(self.path("root")).into_iter().flatten();
         left.extend(containers.map(|entry| format!("{:?}", entry.unwrap().path())));

@@ -119,7 +119,7 @@ fn what_is_no_such_namespace_is_told() {
     );
     let sentence = bundle.run(&["run", "ID"]).sentence();
     assert!(
-        sentence.contains("joining a user namespace: invalid argument"),
+        sentence.contains("is a namespace, but no user namespace"),
         "{sentence}"
     );
 }

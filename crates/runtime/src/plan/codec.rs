@@ -1,6 +1,6 @@
 //! Binary forms of the plan's types, and the message around them.
 
-use super::process::{CapSets, ExecPlan, ProcessPlan, Rlimit, Scheduler, Seccomp};
+use super::process::{CapSets, ExecPlan, MemoryPolicy, ProcessPlan, Rlimit, Scheduler, Seccomp};
 use super::wire::{Reader, Wire, wire_enum, wire_struct};
 use super::{
     CgroupEntry, Device, DeviceKind, FdSlot, IdMap, MAX_ENCODED, MountAttrs, MountEntry,
@@ -9,8 +9,8 @@ use super::{
 };
 
 /// First bytes of an encoded plan: `WP`, and the version of the form. One is for [`Plan`], the other for [`ExecPlan`].
-const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x03");
-const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x03");
+const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x04");
+const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x04");
 
 impl Plan {
     /// Writes the plan in its binary form.
@@ -176,6 +176,7 @@ wire_struct!(Scheduler {
     deadline,
     period
 });
+wire_struct!(MemoryPolicy { mode, nodes });
 wire_struct!(ProcessPlan {
     args,
     program,
@@ -195,6 +196,7 @@ wire_struct!(ProcessPlan {
     keyring,
     personality,
     scheduler,
+    memory_policy,
     io_priority,
     die_with_parent,
     preserved,

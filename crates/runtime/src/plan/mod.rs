@@ -7,7 +7,9 @@ mod codec;
 mod process;
 mod wire;
 
-pub use process::{CapSets, ExecPlan, ProcessPlan, Rlimit, Scheduler, Seccomp};
+pub use process::{
+    CapSets, ExecPlan, MAX_NODES, MemoryPolicy, ProcessPlan, Rlimit, Scheduler, Seccomp,
+};
 
 /// The largest encoded plan: what a program's arguments and environment may take in all (`ARG_MAX` is a quarter
 /// of the stack limit, 2 MiB by default and 6 MiB at most), and room for the rest.

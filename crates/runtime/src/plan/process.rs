@@ -58,6 +58,18 @@ pub struct Scheduler {
     pub period: u64,
 }
 
+/// Memory nodes that a [`MemoryPolicy`] can name (the kernel may be built for at most so many).
+pub const MAX_NODES: usize = 1024;
+
+/// From which nodes memory is taken (set_mempolicy(2)).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MemoryPolicy {
+    /// `MPOL_*` with `MPOL_F_*`.
+    pub mode: u32,
+    /// A bit for each node, up to [`MAX_NODES`]; empty for a mode that takes none.
+    pub nodes: Vec<u64>,
+}
+
 /// A program, and who it runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessPlan {
@@ -98,6 +110,8 @@ pub struct ProcessPlan {
     pub personality: Option<u32>,
     /// A scheduling policy.
     pub scheduler: Option<Scheduler>,
+    /// From which nodes its memory comes.
+    pub memory_policy: Option<MemoryPolicy>,
     /// An i/o priority (class << 13 | level, ioprio_set(2)).
     pub io_priority: Option<u32>,
     /// The process is killed when the thread that started it ends.
@@ -131,6 +145,7 @@ impl Default for ProcessPlan {
             keyring: None,
             personality: None,
             scheduler: None,
+            memory_policy: None,
             io_priority: None,
             die_with_parent: true,
             preserved: 0,

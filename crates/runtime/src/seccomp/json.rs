@@ -67,7 +67,8 @@ impl Profile {
     /// Reads a profile. Names of calls that this program does not know are kept and have no effect; every other
     /// unknown word is an error, since ignoring it could allow what was meant to be denied.
     pub fn from_json(text: &str) -> Result<Profile, SeccompError> {
-        let json: ProfileJson = serde_json::from_str(text)?;
+        let json: ProfileJson =
+            serde_json::from_str(text).map_err(|source| broken(text, source))?;
         let listener = json
             .listener_path
             .filter(|path| !path.is_empty())
@@ -92,6 +93,21 @@ impl Profile {
         check_listener(&profile)?;
         Ok(profile)
     }
+}
+
+/// Reads the text once more, slower, to learn which field is wrong.
+fn broken(text: &str, source: serde_json::Error) -> SeccompError {
+    let mut from = serde_json::Deserializer::from_str(text);
+    let field = match serde_path_to_error::deserialize::<_, ProfileJson>(&mut from) {
+        Err(error) => error.path().to_string(),
+        Ok(_) => String::new(),
+    };
+    // It writes `.` for the whole and `?` for what it cannot tell.
+    let field = match field.as_str() {
+        "" | "." | "?" => String::new(),
+        field => format!("{field}: "),
+    };
+    SeccompError::Json { field, source }
 }
 
 /// A supervisor can only be asked once it has the listener.
@@ -210,6 +226,9 @@ fn flags(words: Option<Vec<String>>) -> Result<u32, SeccompError> {
 }
 
 fn rule(json: RuleJson) -> Result<Rule, SeccompError> {
+    if json.name.is_none() && json.names.is_none() {
+        return Err(invalid("an entry of 'syscalls' has no 'names'"));
+    }
     let names = match (
         json.name.filter(|name| !name.is_empty()),
         json.names.unwrap_or_default(),

@@ -40,10 +40,11 @@ pub const FLAG_NEW_LISTENER: u32 = 1 << 3;
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
     /// The text is not JSON of the expected shape.
-    #[error("decoding seccomp profile failed: {source}")]
+    #[error("decoding seccomp profile failed: {field}{source}")]
     Json {
+        /// The field that is wrong, a colon and a blank; empty for the whole.
+        field: String,
         /// What the parser says.
-        #[from]
         source: serde_json::Error,
     },
     /// A word of the profile means nothing here.

@@ -41,6 +41,9 @@ impl Walk<'_> {
             })
             .at(Step::Scheduling)?;
         }
+        if let Some(policy) = &self.process.memory_policy {
+            process::set_memory_policy(policy.mode, &policy.nodes).at(Step::MemoryPolicy)?;
+        }
         if let Some(priority) = self.process.io_priority {
             process::set_io_priority(priority).at(Step::Scheduling)?;
         }

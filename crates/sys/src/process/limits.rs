@@ -54,6 +54,18 @@ pub fn set_io_priority(priority: u32) -> Result<()> {
     outcome(unsafe { libc::syscall(libc::SYS_ioprio_set, PROCESS, 0, priority) }).map(drop)
 }
 
+/// Chooses the nodes that memory of the calling thread, and of what it executes, comes from (set_mempolicy(2)): `nodes` has
+/// a bit for each. `EINVAL` where the mode wants others, or none of them may be used here.
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
+    // The kernel counts one bit more than it looks at.
+    let (mask, bits) = match nodes {
+        [] => (std::ptr::null(), 0),
+        nodes => (nodes.as_ptr(), nodes.len() * 64 + 1),
+    };
+    // SAFETY: the kernel reads as many bits as the slice has.
+    outcome(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) }).map(drop)
+}
+
 /// A scheduling policy in the kernel's layout (`struct sched_attr`, its first version).
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]

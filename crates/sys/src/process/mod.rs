@@ -207,6 +207,21 @@ pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> Result<()> {
     outcome(unsafe { libc::setns(fd.as_raw_fd(), flags) }.into()).map(drop)
 }
 
+/// The `CLONE_NEW*` flag of a namespace's kind (ioctl_ns(2)). `ENOTTY` for what is no namespace.
+pub fn namespace_kind(fd: BorrowedFd<'_>) -> Result<i32> {
+    /// `NSFS_MAGIC`
+    const NSFS: rustix::fs::FsWord = 0x6e73_6673;
+    /// `NS_GET_NSTYPE`
+    const GET_KIND: u32 = 0xb703;
+    // Other files may make something else of the ioctl.
+    if rustix::fs::fstatfs(fd)?.f_type != NSFS {
+        return Err(Errno::NOTTY);
+    }
+    // SAFETY: this ioctl takes no argument.
+    let answer = unsafe { libc::ioctl(fd.as_raw_fd(), GET_KIND as _) };
+    outcome(answer.into()).map(|kind| kind as i32)
+}
+
 /// Leaves namespaces for new ones: unshare(2). `flags` are `CLONE_NEW*`.
 pub fn unshare(flags: i32) -> Result<()> {
     // SAFETY: a number; descriptors stay shared because CLONE_FILES is masked out.
