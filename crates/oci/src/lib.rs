@@ -10,6 +10,8 @@ mod compile;
 mod console;
 mod create;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod hooks;
 mod log;

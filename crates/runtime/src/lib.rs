@@ -9,6 +9,8 @@ pub mod cgroup;
 pub mod defaults;
 pub mod device_bpf;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[doc(hidden)]
 pub mod guards;
 pub mod netdevice;

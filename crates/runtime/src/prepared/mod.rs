@@ -8,8 +8,8 @@ mod program;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub(crate) use place::{Node, Place};
-use place::{node, place_below};
+use place::node;
+pub(crate) use place::{Node, Place, place_below};
 pub(crate) use program::Program;
 use program::program;
 

@@ -54,7 +54,7 @@ pub(super) fn place(what: &'static str, path: &str) -> Result<Place, PlanError> 
 }
 
 /// As [`place`], for paths that cannot be the root.
-pub(super) fn place_below(what: &'static str, path: &str) -> Result<Place, PlanError> {
+pub(crate) fn place_below(what: &'static str, path: &str) -> Result<Place, PlanError> {
     let place = place(what, path)?;
     if place.components.is_empty() {
         return Err(PlanError::Path {

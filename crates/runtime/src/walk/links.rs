@@ -169,6 +169,14 @@ fn read_link<'b>(
     }
 }
 
+/// Where `path` leads, as [`make`] reads it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn real(root: BorrowedFd<'_>, path: &CStr) -> Result<Vec<u8>, Errno> {
+    let mut real = Text::new();
+    resolve(root, path, &mut real)?;
+    Ok(real.bytes().to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -189,11 +197,8 @@ mod tests {
             symlink(says, at(path)).unwrap();
         }
         let opened = std::fs::File::open(root.path()).unwrap();
-        let real = |path: &CStr| {
-            let mut real = Text::new();
-            resolve(opened.as_fd(), path, &mut real)
-                .map(|()| String::from_utf8(real.bytes().to_vec()).unwrap())
-        };
+        let real =
+            |path: &CStr| real(opened.as_fd(), path).map(|real| String::from_utf8(real).unwrap());
         assert_eq!(real(c"/var-run/x/y").unwrap(), "/run/x/y");
         assert_eq!(real(c"/a/b/up").unwrap(), "/over");
         assert_eq!(real(c"/chain/../z").unwrap(), "/over/z");

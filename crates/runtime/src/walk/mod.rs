@@ -32,6 +32,13 @@ use crate::plan::{CgroupEntry, FdSlot, NsMode, ProcessPlan};
 use crate::prepared::{MAX_REVEALING, Prepared, PreparedExec, Program};
 use crate::spawn::Stdio;
 
+/// What fuzz targets resolve paths with.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod paths {
+    pub(crate) use super::links::real;
+    pub(crate) use super::place::{find_or_make, target};
+}
+
 pub(crate) use channel::{Message, receive, send_go};
 
 /// Descriptors that the caller gave or opened for the walk.

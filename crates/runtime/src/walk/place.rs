@@ -38,7 +38,7 @@ pub(super) fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>,
 
 /// Opens a place, and makes what is missing of it: folders of mode 0755, at the end what `kind` says. Where a link leads
 /// to what is missing, it is made there.
-pub(super) fn find_or_make(
+pub(crate) fn find_or_make(
     root: BorrowedFd<'_>,
     place: &Place,
     kind: TargetKind,
@@ -54,8 +54,8 @@ pub(super) fn find_or_make(
 }
 
 /// The target of a mount.
-pub(super) struct Target {
-    pub(super) place: OwnedFd,
+pub(crate) struct Target {
+    pub(crate) place: OwnedFd,
     /// A link leads there, so that the path does not tell where it is.
     pub(super) by_link: bool,
     /// It was not there before.
@@ -63,7 +63,7 @@ pub(super) struct Target {
 }
 
 /// Opens the target of a mount as [`find_or_make`] does.
-pub(super) fn target(
+pub(crate) fn target(
     root: BorrowedFd<'_>,
     place: &Place,
     kind: TargetKind,
