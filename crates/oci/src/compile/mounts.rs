@@ -333,19 +333,24 @@ pub(super) fn cgroup_view(asked: &MountEntry, group: &Group, own_view: bool) -> 
         propagation: Some(Propagation::Private),
         create_target: TargetKind::Dir,
     };
-    let views = match group.views() {
-        View::Unified(path) => {
-            // A new mount outside of a namespace of its own would change the options of the host's.
-            let kind = if own_view {
-                defaults::cgroup_unified().kind
-            } else {
-                bind(&path)
-            };
-            return CgroupView {
-                mounts: vec![mount(target.clone(), kind)],
-                links: Vec::new(),
-            };
+    let unified = |path: &Path| {
+        // A new mount outside of a namespace of its own would change the options of the host's.
+        let kind = if own_view {
+            defaults::cgroup_unified().kind
+        } else {
+            bind(path)
+        };
+        CgroupView {
+            mounts: vec![mount(target.clone(), kind)],
+            links: Vec::new(),
         }
+    };
+    let by_name = matches!(&asked.kind, MountKind::Fs { fstype, .. } if fstype == "cgroup2");
+    if let (true, Some(path)) = (by_name, group.unified_view()) {
+        return unified(&path);
+    }
+    let views = match group.views() {
+        View::Unified(path) => return unified(&path),
         View::Hierarchies(views) => views,
     };
     // The folder stays writable until all are in it, as runc leaves it.

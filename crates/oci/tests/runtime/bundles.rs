@@ -141,6 +141,33 @@ fn a_container_has_groups_of_its_own_and_sees_them() {
 }
 
 #[test]
+fn the_unified_tree_is_shown_by_its_name() {
+    let script = "cat /sys/fs/cgroup/cgroup.procs; busybox mount | grep -c 'on /sys/fs/cgroup'; busybox mount | grep -c 'on /sys/fs/cgroup type cgroup2'; cat /proc/self/cgroup | grep ^0:";
+    for own_view in [false, true] {
+        let mut bundle = Bundle::new(script);
+        for mount in bundle.config["mounts"].as_array_mut().unwrap() {
+            if mount["type"] == "cgroup" {
+                mount["type"] = json!("cgroup2");
+            }
+        }
+        if own_view {
+            bundle.push("/linux/namespaces", json!({"type": "cgroup"}));
+        }
+        let out = bundle.run(&["run", "ID"]).good();
+        let group = if own_view {
+            "/".to_owned()
+        } else {
+            format!("/{}", bundle.id)
+        };
+        let lines: Vec<&str> = out.lines().collect();
+        let (processes, rest) = lines.split_at(lines.len() - 3);
+        // The shell and the program that tells.
+        assert!(processes.contains(&"1") && processes.len() == 2, "{out}");
+        assert_eq!(rest, ["1", "1", &format!("0::{group}")], "{out}");
+    }
+}
+
+#[test]
 fn limits_that_cannot_be_raised_are_lowered_with_one_warning() {
     let mut bundle = Bundle::new("ulimit -n");
     let limit = |kind: &str| json!({"type": kind, "soft": 1_073_741_816, "hard": 1_073_741_816});

@@ -238,6 +238,11 @@ impl Group {
         View::Hierarchies(own.collect())
     }
 
+    /// The group's folder in the unified tree, where one is mounted beside hierarchies of version 1 or alone.
+    pub fn unified_view(&self) -> Option<PathBuf> {
+        self.unified().map(|folder| folder.full(""))
+    }
+
     fn shared_folders(&self) -> impl Iterator<Item = Folder<'_>> {
         let present = self.v1.load(Ordering::Acquire);
         let hierarchies = self.parent.layout().hierarchies().v1.iter().enumerate();
