@@ -20,6 +20,8 @@ pub(crate) const VERSION: &str = "1.3.0";
 const MINOR: u64 = 3;
 /// The file's name in a bundle.
 pub(crate) const FILE: &str = "config.json";
+/// The annotation that has `process.landlock` as a text.
+const LANDLOCK: &str = "org.wharf.landlock";
 /// The largest file that is read.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -119,6 +121,38 @@ object!(Process {
     io_priority: IoPriority,
     #[serde(rename = "execCPUAffinity")]
     exec_cpu_affinity: Affinity,
+    landlock: Landlock,
+});
+
+object!(
+    /// Not of the specification: the form that was proposed for it. See docs/runtime.md.
+    Landlock {
+        ruleset: LandlockRuleset,
+        rules: LandlockRules,
+    }
+);
+
+object!(LandlockRuleset {
+    #[serde(rename = "handledAccessFS")]
+    files: Vec<String>,
+    #[serde(rename = "handledAccessNet")]
+    network: Vec<String>,
+    scoped: Vec<String>,
+});
+
+object!(LandlockRules {
+    path_beneath: Vec<PathBeneath>,
+    net_port: Vec<NetPort>,
+});
+
+object!(PathBeneath needs(paths = "paths", allowed_access = "allowedAccess") {
+    paths: Vec<String>,
+    allowed_access: Vec<String>,
+});
+
+object!(NetPort needs(ports = "ports", allowed_access = "allowedAccess") {
+    ports: Vec<u16>,
+    allowed_access: Vec<String>,
 });
 
 object!(Affinity {
@@ -383,8 +417,11 @@ impl Spec {
             }
             other => other.map_err(|source| Error::io("reading", &path, source))?,
         };
-        let spec: Self = parse(FILE, &text)?;
+        let mut spec: Self = parse(FILE, &text)?;
         spec.check_version()?;
+        if let Some(process) = &mut spec.process {
+            process.take_landlock(spec.annotations.as_ref())?;
+        }
         Ok(spec)
     }
 
@@ -487,6 +524,17 @@ fn read(path: &Path) -> std::io::Result<String> {
     text.reserve_exact(length as usize + 1);
     file.take(MAX_BYTES).read_to_string(&mut text)?;
     Ok(text)
+}
+
+impl Process {
+    /// Takes the rules of Landlock from the annotation of an engine that has no field for them.
+    fn take_landlock(&mut self, annotations: Option<&BTreeMap<String, String>>) -> Result<()> {
+        let text = annotations.and_then(|all| all.get(LANDLOCK));
+        if let (None, Some(text)) = (&self.landlock, text.filter(|text| !text.is_empty())) {
+            self.landlock = Some(parse(&format!("{FILE}: annotations: {LANDLOCK}"), text)?);
+        }
+        Ok(())
+    }
 }
 
 /// Whether a value asks for nothing: null, zero, false, empty, or made of such.

@@ -137,6 +137,8 @@ steps! {
     Affinity = 56,
     /// Choosing the nodes that memory comes from.
     MemoryPolicy = 57,
+    /// Giving up rights; the index is the path's, and their number where it is none of them.
+    Landlock = 58,
     /// A mount would hide a part of the container's procfs, or all of it; the index is the mount's.
     ProcSafety = 52,
 }
@@ -284,6 +286,13 @@ impl Fault {
                     .map_or(0, |limit| limit.resource);
                 format!("error setting rlimit type {resource}: {why}")
             }
+            Step::Landlock => {
+                let rules = process.landlock.as_ref();
+                match rules.and_then(|rules| rules.paths.get(index as usize)) {
+                    Some((path, _)) => format!("error applying Landlock to {path:?}: {why}"),
+                    None => format!("error applying Landlock: {why}"),
+                }
+            }
             Step::OomScore => format!("error writing oom_score_adj: {why}"),
             Step::Cgroup => format!("error entering the container's cgroup: {why}"),
             Step::Label => {
@@ -366,6 +375,7 @@ fn phrase(step: Step) -> &'static str {
         Step::RootReadOnly => "making the root read-only",
         Step::Scheduling => "error setting the scheduling policy",
         Step::MemoryPolicy => "error setting the memory policy",
+        Step::Landlock => "error applying Landlock",
         Step::Label => "writing a label",
         Step::Affinity => "error setting the CPU affinity",
         Step::Keyring => "unable to join session keyring",

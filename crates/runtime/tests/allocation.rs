@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use runtime::plan::{
-    ExecPlan, FdSlot, IdMap, MountKind, NsMode, Plan, ProcessPlan, Rlimit, RootChange, Seccomp,
-    attr,
+    ExecPlan, FdSlot, IdMap, Landlock, MemoryPolicy, MountKind, NsMode, Plan, ProcessPlan, Rlimit,
+    RootChange, Scheduler, Seccomp, TimeOffset, attr,
 };
 use runtime::spawn::{Spawned, Stdio, begin, exec, make_gate, pass_gate, spawn};
 use runtime::{Prepared, PreparedExec, Step};
@@ -79,6 +79,15 @@ fn everything(root: &std::path::Path) -> Plan {
         }],
         oom_score_adj: Some((100, true)),
         keyring: Some("_ses.allocation".into()),
+        landlock: (sys::process::landlock_version() > 0).then(|| Landlock {
+            files: 1 << 12,
+            paths: vec![("/bin".into(), 1 << 12), ("/bin/busybox".into(), 1 << 12)],
+            ..Default::default()
+        }),
+        memory_policy: Some(MemoryPolicy {
+            mode: 4,
+            nodes: Vec::new(),
+        }),
         // Allow all.
         seccomp: Some(Seccomp {
             program: vec![(6, 0, 0, libc::SECCOMP_RET_ALLOW)],
@@ -218,42 +227,250 @@ fn a_process_between_does_not_allocate(root: &std::path::Path) {
     }
 }
 
+/// Steps that no plan of this test can make fail in the new process: they are the caller's (and with it in a process that
+/// may allocate), or the kernel refuses them to nobody here.
+const NOT_PROVOKED: &[Step] = &[
+    Step::Prepare,
+    Step::MountSource,
+    Step::RootSource,
+    Step::PidNamespace,
+    Step::Clone,
+    Step::IdMaps,
+    Step::MountIds,
+    Step::Channel,
+    Step::CgroupNamespace,
+    Step::Session,
+    Step::Isolate,
+    Step::Root,
+    Step::MountAttach,
+    Step::Console,
+    Step::RootReadOnly,
+    Step::Stdio,
+    Step::Bounding,
+    Step::NoNewPrivileges,
+    Step::ParentDeath,
+    Step::Cleanup,
+    Step::Init,
+    Step::Gate,
+];
+
 fn no_fault_allocates(root: &std::path::Path) {
-    let fails = |change: &dyn Fn(&mut Plan), step: Step| {
-        let mut plan = everything(root);
-        change(&mut plan);
-        let fault = spawn(&Prepared::new(plan).unwrap(), &[], Stdio::default()).unwrap_err();
-        assert_eq!(fault.step, step);
-    };
+    let mut seen = vec![Step::Lookup];
     let tmpfs = |target| support::fs_mount(target, "tmpfs", Default::default(), &[]);
-    fails(
-        &|plan| plan.process.labels = vec![("exec".into(), "a-label".into())],
-        Step::Label,
-    );
-    fails(
-        &|plan| {
+    std::os::unix::fs::symlink("round", root.join("round")).unwrap();
+    std::fs::write(root.join("bin/garbage"), "no program").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(root.join("bin/garbage"), executable).unwrap();
+    let long = "/etc".repeat(2000);
+    type Change<'a> = &'a dyn Fn(&mut Plan);
+    let faults: [(Step, Change<'_>); 33] = [
+        (Step::Cgroup, &|plan| plan.cgroup.dirs = vec![FdSlot(0)]),
+        (Step::JoinNamespace, &|plan| {
+            plan.namespaces.net = NsMode::Join(FdSlot(0))
+        }),
+        (Step::MountFilesystem, &|plan| {
+            let none = support::fs_mount("/tmp", "nofs", Default::default(), &[]);
+            plan.mounts.push(none);
+        }),
+        (Step::MountAttributes, &|plan| {
             let mut again = tmpfs("/etc");
             again.kind = MountKind::Remount {
                 options: Vec::new(),
             };
             again.attrs.set = attr::READ_ONLY;
             plan.mounts.push(again);
-        },
-        Step::MountAttributes,
+        }),
+        (Step::MountTarget, &|plan| plan.mounts.push(tmpfs("/round"))),
+        (Step::ProcSafety, &|plan| plan.mounts.push(tmpfs("/proc/1"))),
+        (Step::Device, &|plan| {
+            plan.devices[0].path = "/etc/passwd/x".into()
+        }),
+        (Step::Link, &|plan| {
+            plan.links = vec![("x".into(), "/etc/passwd/x".into())]
+        }),
+        (Step::HostName, &|plan| plan.hostname = Some("x".repeat(65))),
+        (Step::DomainName, &|plan| {
+            plan.domainname = Some("x".repeat(65))
+        }),
+        (Step::Terminal, &|plan| {
+            plan.terminal = true;
+            plan.mounts.retain(|mount| mount.target != "/dev/pts");
+        }),
+        (Step::Sysctl, &|plan| {
+            plan.sysctls = vec![("kernel.nonsense".into(), "1".into())]
+        }),
+        (Step::OomScore, &|plan| {
+            plan.process.oom_score_adj = Some((-1001, true))
+        }),
+        (Step::Mask, &|plan| plan.masked = vec![long.clone()]),
+        (Step::ReadOnlyPath, &|plan| {
+            plan.readonly = vec![long.clone()]
+        }),
+        (Step::WorkingFolder, &|plan| {
+            plan.process.cwd = "/etc/passwd".into()
+        }),
+        (Step::Scheduling, &|plan| {
+            plan.process.scheduler = Some(Scheduler {
+                policy: 77,
+                ..Default::default()
+            });
+        }),
+        (Step::MemoryPolicy, &|plan| {
+            // To bind to no node.
+            plan.process.memory_policy = Some(MemoryPolicy {
+                mode: 2,
+                nodes: vec![0],
+            });
+        }),
+        (Step::Limit, &|plan| {
+            plan.process.rlimits[0].soft = 5;
+            plan.process.rlimits[0].hard = 4;
+        }),
+        (Step::Keyring, &|plan| {
+            plan.process.keyring = Some("x".repeat(5000))
+        }),
+        (Step::Label, &|plan| {
+            plan.process.labels = vec![("exec".into(), "a-label".into())];
+        }),
+        (Step::Landlock, &|plan| {
+            plan.process.landlock = Some(Landlock {
+                files: 1,
+                paths: vec![("/bin".into(), 1), ("/no/such".into(), 1)],
+                ..Default::default()
+            });
+        }),
+        (Step::Groups, &|plan| plan.process.groups = vec![1; 70_000]),
+        (Step::Capabilities, &|plan| {
+            plan.process.caps.permitted = 0;
+            plan.process.caps.effective = 1;
+        }),
+        (Step::Ambient, &|plan| plan.process.caps.ambient = 1),
+        (Step::Seccomp, &|plan| {
+            plan.process.seccomp = Some(Seccomp::default());
+        }),
+        (Step::Stat, &|plan| {
+            plan.process.args = vec![b"/nope".to_vec()]
+        }),
+        (Step::IsDirectory, &|plan| {
+            plan.process.args = vec![b"/etc".to_vec()]
+        }),
+        (Step::NotExecutable, &|plan| {
+            plan.process.args = vec![b"/etc/passwd".to_vec()]
+        }),
+        (Step::Execute, &|plan| {
+            plan.process.args = vec![b"/bin/garbage".to_vec()]
+        }),
+        (Step::NamespaceRoot, &|plan| in_user_namespace(plan, 5)),
+        (Step::Group, &|plan| {
+            in_user_namespace(plan, 0);
+            plan.process.gid = 70_000;
+        }),
+        (Step::User, &|plan| {
+            in_user_namespace(plan, 0);
+            plan.process.uid = 70_000;
+        }),
+    ];
+    for (step, change) in faults {
+        let mut plan = everything(root);
+        change(&mut plan);
+        let fds = [std::fs::File::open("/dev/null").unwrap().into()];
+        let fault = spawn(&Prepared::new(plan).unwrap(), &fds, Stdio::default()).unwrap_err();
+        assert_eq!(fault.step, step, "{fault}");
+        seen.push(step);
+    }
+    seen.extend(no_fault_of_a_caller_without_rights_allocates(root));
+    seen.extend(no_fault_of_a_further_process_allocates(root));
+    for step in Step::ALL {
+        let known = seen.contains(step) != NOT_PROVOKED.contains(step);
+        assert!(known, "{step:?} is provoked here, or listed as not");
+    }
+}
+
+/// Puts a plan into a user namespace whose first user is `inside`.
+fn in_user_namespace(plan: &mut Plan, inside: u32) {
+    plan.namespaces.user = NsMode::New;
+    plan.uid_map = vec![IdMap {
+        inside,
+        outside: 300_000,
+        count: 65_536,
+    }];
+    plan.gid_map = plan.uid_map.clone();
+    plan.process.groups = Vec::new();
+}
+
+/// A plan that opens all that it names within a user namespace, clocks included.
+fn without_rights(root: &std::path::Path, nanoseconds: u32) -> Plan {
+    let mut plan = everything(root);
+    plan.unprivileged = true;
+    plan.shown_at = Some(root.to_str().unwrap().to_owned());
+    plan.namespaces.user = NsMode::New;
+    plan.namespaces.time = NsMode::New;
+    plan.time_offsets = vec![TimeOffset {
+        clock: libc::CLOCK_BOOTTIME,
+        seconds: 100,
+        nanoseconds,
+    }];
+    plan.uid_map = vec![IdMap {
+        inside: 0,
+        outside: 0,
+        count: 1,
+    }];
+    plan.gid_map = plan.uid_map.clone();
+    plan.process.groups = Vec::new();
+    plan.sysctls = Vec::new();
+    plan.process.caps = Default::default();
+    // What belongs to users who are not in the map.
+    for mount in &mut plan.mounts {
+        if let MountKind::Fs { options, .. } = &mut mount.kind {
+            options.retain(|(key, _)| key != "gid");
+        }
+    }
+    plan
+}
+
+fn no_fault_of_a_caller_without_rights_allocates(root: &std::path::Path) -> [Step; 1] {
+    let start = |plan| {
+        let mut pending = begin(&Prepared::new(plan).unwrap(), &[], Stdio::default())?;
+        pending.await_mounts()?;
+        pending.proceed()
+    };
+    assert_eq!(
+        wait(&start(without_rights(root, 0)).unwrap()),
+        Exit::Code(5)
     );
-    std::os::unix::fs::symlink("round", root.join("round")).unwrap();
-    fails(&|plan| plan.mounts.push(tmpfs("/round")), Step::MountTarget);
-    fails(&|plan| plan.mounts.push(tmpfs("/proc/1")), Step::ProcSafety);
-    fails(&|plan| plan.masked = vec!["/etc".repeat(2000)], Step::Mask);
-    fails(
-        &|plan| plan.sysctls = vec![("kernel.nonsense".into(), "1".into())],
-        Step::Sysctl,
-    );
-    fails(
-        &|plan| plan.process.cwd = "/etc/passwd".into(),
-        Step::WorkingFolder,
-    );
-    fails(&|plan| plan.process.groups = vec![1; 70_000], Step::Groups);
+    let fault = start(without_rights(root, u32::MAX)).unwrap_err();
+    assert_eq!(fault.step, Step::TimeNamespace);
+    [fault.step]
+}
+
+fn no_fault_of_a_further_process_allocates(root: &std::path::Path) -> Vec<Step> {
+    let first = Prepared::new(plan(root, "sleep 1000")).unwrap();
+    let first = spawn(&first, &[], Stdio::default()).unwrap();
+    let process = |program: &str| ProcessPlan {
+        args: vec![program.into()],
+        caps: all_caps(),
+        ..Default::default()
+    };
+    let affinity = [Some(vec![0; 8]), None];
+    let mut seen = Vec::new();
+    for (step, program, affinity) in [
+        (Step::Affinity, "/bin/true", affinity),
+        (Step::Stat, "/nope", [None, None]),
+        (Step::Lookup, "nope", [None, None]),
+    ] {
+        let plan = ExecPlan {
+            process: process(program),
+            affinity,
+            ..Default::default()
+        };
+        let plan = PreparedExec::new(plan).unwrap();
+        let fault = exec(first.pidfd.as_fd(), &plan, &[], Stdio::default()).unwrap_err();
+        assert_eq!(fault.step, step, "{fault}");
+        seen.push(step);
+    }
+    sys::process::pidfd_send_signal(first.pidfd.as_fd(), libc::SIGKILL).unwrap();
+    wait(&first);
+    seen
 }
 
 fn the_allocator_kills_children() {

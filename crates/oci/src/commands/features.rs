@@ -116,7 +116,11 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
         },
-        "annotations": { "org.wharf.version": env!("CARGO_PKG_VERSION") },
+        "annotations": {
+            "org.wharf.version": env!("CARGO_PKG_VERSION"),
+            // The version of the kernel's interface; 0 without one.
+            "org.wharf.landlock": sys::process::landlock_version().to_string(),
+        },
     });
     let text =
         serde_json::to_string_pretty(&document).map_err(|error| Error::Output(error.into()))?;

@@ -2,6 +2,7 @@
 
 mod devices;
 pub(crate) mod labels;
+pub(crate) mod landlock;
 mod mounts;
 mod namespaces;
 mod network;

@@ -13,7 +13,7 @@ use runtime::seccomp::{
 };
 use runtime::users;
 
-use super::{check_process, labels, numa};
+use super::{check_process, labels, landlock, numa};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::spec::{self, Process, Spec};
@@ -66,6 +66,7 @@ pub(crate) fn exec(process: &Process, seccomp: Option<&str>, log: &Log) -> Resul
         caps,
         no_new_privs: process.no_new_privileges == Some(true),
         labels: labels::compile(process)?,
+        landlock: landlock::compile(process.landlock.as_ref())?,
         seccomp: seccomp
             .map(|text| filter(text, CapSet::from_bits(caps.bounding)))
             .transpose()?,

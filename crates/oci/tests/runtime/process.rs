@@ -107,6 +107,91 @@ fn scheduling_and_priorities_are_set() {
     assert!(out.contains("idle"), "{out}");
 }
 
+/// Rules that let a program of busybox run, and read /etc and write below /tmp.
+fn rules() -> Value {
+    json!({
+        "ruleset": {"handledAccessFS": [
+            "execute", "read_file", "read_dir", "write_file", "make_reg", "make_dir", "truncate",
+        ]},
+        "rules": {"pathBeneath": [
+            {"paths": ["/bin"], "allowedAccess": ["execute", "read_file"]},
+            {"paths": ["/etc", "/proc"], "allowedAccess": ["read_file", "read_dir"]},
+            {"paths": ["/tmp"], "allowedAccess": ["read_file", "write_file", "make_reg", "truncate"]},
+            // A file has no more than files have.
+            {"paths": ["/dev/null"], "allowedAccess": ["read_file", "write_file", "read_dir"]},
+        ]},
+    })
+}
+
+const TRIES: &str = "cat /etc/passwd >/dev/null && echo read; ls /etc >/dev/null && echo listed; echo x >/tmp/x && echo wrote;
+    cat /sys/kernel/notes 2>/dev/null || echo unread; ls / 2>/dev/null || echo unlisted;
+    busybox mkdir /tmp/y 2>/dev/null || echo unmade; echo x 2>/dev/null >/etc/x || echo unwritten";
+const OUTCOME: &str = "read\nlisted\nwrote\nunread\nunlisted\nunmade\nunwritten\n";
+
+fn with_rules(rules: Value) -> Bundle {
+    let mut bundle = Bundle::new(&format!("{TRIES}; sleep 1000"));
+    bundle.push(
+        "/mounts",
+        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}),
+    );
+    bundle.config["process"]["landlock"] = rules;
+    bundle
+}
+
+#[test]
+fn landlock_takes_rights_from_all_processes() {
+    if sys::process::landlock_version() < 3 {
+        let bundle = with_rules(rules());
+        bundle.refused(
+            "run",
+            &["Landlock"],
+            "a kernel without it, or with an old one",
+        );
+        return;
+    }
+    let bundle = with_rules(rules());
+    bundle.quietly(&["run", "-d", "ID"]);
+    // A further process has them taken, too.
+    assert_eq!(bundle.run(&["exec", "ID", "sh", "-c", TRIES]).out, OUTCOME);
+    assert_eq!(bundle.out(), OUTCOME);
+    bundle.run(&["delete", "--force", "ID"]).good();
+    // Created first, by a process that keeps its capabilities, and by an engine that knows annotations alone.
+    let mut bundle = with_rules(Value::Null);
+    bundle.config["process"]["noNewPrivileges"] = json!(false);
+    bundle.config["annotations"] = json!({"org.wharf.landlock": rules().to_string()});
+    bundle.create(&[]);
+    bundle.run(&["start", "ID"]).good();
+    assert_eq!(bundle.run(&["exec", "ID", "sh", "-c", TRIES]).out, OUTCOME);
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn landlock_has_to_make_sense() {
+    if sys::process::landlock_version() < 3 {
+        return;
+    }
+    let mut other = rules();
+    other["rules"]["pathBeneath"][1]["paths"] = json!(["/no/such/path"]);
+    with_rules(other).refused(
+        "create",
+        &["Landlock", "/no/such/path"],
+        "a path that is not there",
+    );
+    let mut other = rules();
+    other["ruleset"]["handledAccessFS"][0] = json!("fly");
+    with_rules(other).refused("run", &["handledAccessFS: \"fly\" is no right"], "a word");
+    let mut other = rules();
+    other["rules"]["pathBeneath"] = json!([]);
+    with_rules(other).refused(
+        "run",
+        &["permission denied"],
+        "no right to execute the program",
+    );
+    let mut bundle = with_rules(Value::Null);
+    bundle.config["annotations"] = json!({"org.wharf.landlock": "{"});
+    bundle.refused("run", &["org.wharf.landlock"], "a text that is none");
+}
+
 #[test]
 fn memory_comes_from_the_nodes_that_are_named() {
     if fs::metadata("/proc/self/numa_maps").is_err() {

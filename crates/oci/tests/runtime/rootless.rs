@@ -77,6 +77,21 @@ impl Home {
         String::from_utf8(done.stdout).unwrap()
     }
 
+    /// Runs a command whose container outlives it, and so must not hold a pipe of ours: it writes to `out`.
+    #[track_caller]
+    fn quiet(&self, words: &[&str]) {
+        let line = "mount --bind \"$0/subid\" /etc/subuid; cd \"$0/bundle\";
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\" >\"$0/out\" 2>&1";
+        let status = Command::new("unshare")
+            .args(["-m", "--propagation", "private", "sh", "-ec", line])
+            .arg(self.folder.path())
+            .args(words)
+            .status()
+            .unwrap();
+        let told = || fs::read_to_string(self.at("out")).unwrap();
+        assert!(status.success(), "{}", told());
+    }
+
     /// Writes the sample configuration, changed, for a line of the shell.
     fn configure(&self, script: &str, change: impl FnOnce(&mut Value)) {
         let path = self.at("bundle/config.json");
@@ -168,25 +183,9 @@ fn an_ordinary_users_container_has_a_life() {
             "path": "/bin/sh", "args": ["sh", "-c", format!("id -u >{}", log.display())],
         }]});
     });
-    // Its streams are not pipes that it would hold open.
-    let quiet = |words: &[&str]| {
-        let line = "mount --bind \"$0/subid\" /etc/subuid; cd \"$0/bundle\";
-            exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\" >\"$0/out\" 2>&1";
-        let status = Command::new("unshare")
-            .args(["-m", "--propagation", "private", "sh", "-ec", line])
-            .arg(home.folder.path())
-            .args(words)
-            .status()
-            .unwrap();
-        assert!(
-            status.success(),
-            "{}",
-            fs::read_to_string(home.at("out")).unwrap()
-        );
-    };
-    quiet(&["create", "box"]);
+    home.quiet(&["create", "box"]);
     assert_eq!(fs::read_to_string(home.at("hook")).unwrap(), "0\n");
-    quiet(&["start", "box"]);
+    home.quiet(&["start", "box"]);
     let state: Value = serde_json::from_str(&home.good(&["state", "box"])).unwrap();
     assert_eq!(state["status"], json!("running"));
     let pid = state["pid"].as_u64().unwrap();
@@ -209,6 +208,24 @@ fn an_ordinary_users_container_has_a_life() {
     home.good(&["kill", "box", "KILL"]);
     home.good(&["delete", "--force", "box"]);
     assert!(home.good(&["list", "-q"]).is_empty());
+}
+
+#[test]
+fn clocks_of_an_ordinary_users_container_may_differ() {
+    let home = Home::new();
+    home.configure("busybox cat /proc/uptime; busybox sleep 1000", |config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "time"}));
+        config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000_000}});
+    });
+    home.quiet(&["run", "-d", "box"]);
+    let later =
+        |text: &str| text.split('.').next().unwrap().parse::<u64>().unwrap() > 1_000_000_000;
+    let joined = home.good(&["exec", "box", "/bin/busybox", "cat", "/proc/uptime"]);
+    assert!(later(&joined), "{joined}");
+    let first = fs::read_to_string(home.at("out")).unwrap();
+    assert!(later(&first), "{first}");
+    home.good(&["delete", "--force", "box"]);
 }
 
 #[test]

@@ -111,6 +111,23 @@ fn a_new_user_namespace_joins_others_that_are_not_its_own() {
 }
 
 #[test]
+fn a_users_container_may_be_preferred_when_memory_is_short() {
+    let mut bundle = Bundle::new("cat /proc/self/oom_score_adj");
+    bundle.push("/linux/namespaces", json!({"type": "user"}));
+    let map = json!([{"containerID": 0, "hostID": 300_000, "size": 1000}]);
+    bundle.config["linux"]["uidMappings"] = map.clone();
+    bundle.config["linux"]["gidMappings"] = map;
+    bundle.config["process"]["oomScoreAdj"] = json!(300);
+    assert_eq!(bundle.run(&["run", "ID"]).good(), "300\n");
+    bundle.push("/linux/namespaces", json!({"type": "time"}));
+    bundle.config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000_000}});
+    bundle.config["process"]["args"] = json!(["cat", "/proc/uptime"]);
+    let uptime = bundle.run(&["run", "ID"]).good();
+    let seconds = uptime.split('.').next().unwrap();
+    assert!(seconds.parse::<u64>().unwrap() > 1_000_000_000, "{uptime}");
+}
+
+#[test]
 fn what_is_no_such_namespace_is_told() {
     let mut bundle = Bundle::new("true");
     bundle.push(

@@ -1,6 +1,8 @@
 //! Binary forms of the plan's types, and the message around them.
 
-use super::process::{CapSets, ExecPlan, MemoryPolicy, ProcessPlan, Rlimit, Scheduler, Seccomp};
+use super::process::{
+    CapSets, ExecPlan, Landlock, MemoryPolicy, ProcessPlan, Rlimit, Scheduler, Seccomp,
+};
 use super::wire::{Reader, Wire, wire_enum, wire_struct};
 use super::{
     CgroupEntry, Device, DeviceKind, FdSlot, IdMap, MAX_ENCODED, MountAttrs, MountEntry,
@@ -177,6 +179,13 @@ wire_struct!(Scheduler {
     period
 });
 wire_struct!(MemoryPolicy { mode, nodes });
+wire_struct!(Landlock {
+    files,
+    network,
+    scoped,
+    paths,
+    ports
+});
 wire_struct!(ProcessPlan {
     args,
     program,
@@ -193,6 +202,7 @@ wire_struct!(ProcessPlan {
     no_new_privs,
     seccomp,
     labels,
+    landlock,
     keyring,
     personality,
     scheduler,

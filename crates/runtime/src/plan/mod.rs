@@ -8,7 +8,7 @@ mod process;
 mod wire;
 
 pub use process::{
-    CapSets, ExecPlan, MAX_NODES, MemoryPolicy, ProcessPlan, Rlimit, Scheduler, Seccomp,
+    CapSets, ExecPlan, Landlock, MAX_NODES, MemoryPolicy, ProcessPlan, Rlimit, Scheduler, Seccomp,
 };
 
 /// The largest encoded plan: what a program's arguments and environment may take in all (`ARG_MAX` is a quarter

@@ -58,6 +58,22 @@ pub struct Scheduler {
     pub period: u64,
 }
 
+/// Rights that a process and its children give up (landlock(7)).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Landlock {
+    /// Rights over files (`LANDLOCK_ACCESS_FS_*`) that are denied but where a rule gives them.
+    pub files: u64,
+    /// Rights over the network (`LANDLOCK_ACCESS_NET_*`), likewise.
+    pub network: u64,
+    /// What reaches no process outside (`LANDLOCK_SCOPE_*`).
+    pub scoped: u64,
+    /// Paths within the container that have to be there, and the rights over them and all below. For a file those count
+    /// that files have.
+    pub paths: Vec<(String, u64)>,
+    /// Ports, and the rights over them.
+    pub ports: Vec<(u16, u64)>,
+}
+
 /// Memory nodes that a [`MemoryPolicy`] can name (the kernel may be built for at most so many).
 pub const MAX_NODES: usize = 1024;
 
@@ -104,6 +120,8 @@ pub struct ProcessPlan {
     pub seccomp: Option<Seccomp>,
     /// For security modules: files below the process's `attr` in procfs, and what is written to each before execve.
     pub labels: Vec<(String, String)>,
+    /// What it may not do beside.
+    pub landlock: Option<Landlock>,
     /// A session keyring of this name is made and joined.
     pub keyring: Option<String>,
     /// An execution domain (personality(2)).
@@ -142,6 +160,7 @@ impl Default for ProcessPlan {
             no_new_privs: false,
             seccomp: None,
             labels: Vec::new(),
+            landlock: None,
             keyring: None,
             personality: None,
             scheduler: None,

@@ -15,7 +15,7 @@ use program::program;
 
 use crate::plan::{
     Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, RootChange, RootSource,
-    TargetKind, attr,
+    TargetKind, TimeOffset, attr,
 };
 use crate::procfs::{self, Relation};
 
@@ -39,6 +39,8 @@ pub struct Prepared {
     pub(crate) shown_at: Option<CString>,
     /// Below the caller's root: what is dropped when the container's covers it.
     pub(crate) covered: Vec<CString>,
+    /// Clocks of a new time namespace, as the kernel reads them.
+    pub(crate) clocks: Vec<u8>,
     pub(crate) birthplace: Option<OwnedFd>,
 }
 
@@ -150,6 +152,7 @@ impl Prepared {
                         .collect::<Result<_, _>>()?
                 }
             },
+            clocks: clocks(&plan.time_offsets),
             birthplace: None,
             plan,
         })
@@ -247,6 +250,12 @@ fn refuse(plan: &Plan) -> Result<(), PlanError> {
         });
     }
     Ok(())
+}
+
+/// Lines of a process's `timens_offsets` (proc(5)).
+fn clocks(offsets: &[TimeOffset]) -> Vec<u8> {
+    let line = |one: &TimeOffset| format!("{} {} {}\n", one.clock, one.seconds, one.nanoseconds);
+    offsets.iter().map(line).collect::<String>().into_bytes()
 }
 
 fn text(what: &'static str, text: &str) -> Result<CString, PlanError> {

@@ -22,6 +22,8 @@ pub(crate) struct Program {
     pub(crate) keyring: Option<CString>,
     /// Files of the process in procfs, and what is written to them.
     pub(crate) labels: Vec<(CString, CString)>,
+    /// Paths that rules of Landlock name.
+    pub(crate) allowed: Vec<CString>,
 }
 
 /// What PATH is when the environment has none, as execvp(3) has it for root.
@@ -60,6 +62,12 @@ pub(super) fn program(process: &ProcessPlan) -> Result<Program, PlanError> {
             .labels
             .iter()
             .map(|(file, label)| Ok((attribute(file)?, text("label", label)?)))
+            .collect::<Result<_, PlanError>>()?,
+        allowed: process
+            .landlock
+            .iter()
+            .flat_map(|rules| &rules.paths)
+            .map(|(path, _)| text("Landlock path", path))
             .collect::<Result<_, PlanError>>()?,
         keyring: process
             .keyring

@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use sys::process::{CloneArgs, Cloned, Namespace};
 
 use crate::fault::{Fault, Step};
-use crate::plan::{CgroupEntry, FdSlot, Namespaces, NsMode, TimeOffset};
+use crate::plan::{CgroupEntry, FdSlot, Namespaces, NsMode};
 use crate::prepared::{Prepared, PreparedExec};
 use crate::walk::{self, Supply};
 
@@ -162,10 +162,6 @@ fn start(
         .birthplace()
         .map(Elsewhere::mount_namespace)
         .transpose()?;
-    let clocks = match plan.namespaces.time {
-        NsMode::New => Some(Elsewhere::new_clocks(&plan.time_offsets)?),
-        NsMode::Host | NsMode::Join(_) => None,
-    };
     let cloned = clone_into(new_namespaces(&plan.namespaces), &plan.cgroup, fds)?;
     match cloned {
         Cloned::Child => {
@@ -175,7 +171,6 @@ fn start(
         }
         Cloned::Parent { pid, pidfd } => {
             let pending = Pending::new(pid, pidfd, ours, gated);
-            clocks.map_or(Ok(()), Elsewhere::leave)?;
             birthplace.map_or(Ok(()), Elsewhere::leave)?;
             pid_namespace.map_or(Ok(()), Elsewhere::leave)?;
             drop(supply);
@@ -215,10 +210,6 @@ fn start_beyond(
     ours: OwnedFd,
 ) -> Result<Pending, Fault> {
     let plan = &prepared.plan;
-    let clocks = match plan.namespaces.time {
-        NsMode::New => Some(Elsewhere::new_clocks(&plan.time_offsets)?),
-        NsMode::Host | NsMode::Join(_) => None,
-    };
     let args = sibling(new_namespaces(&plan.namespaces), &plan.cgroup, fds)?;
     match clone_here()? {
         Cloned::Child => {
@@ -226,7 +217,6 @@ fn start_beyond(
             walk::first_beyond(prepared, &mut supply, &args)
         }
         Cloned::Parent { pidfd, .. } => {
-            clocks.map_or(Ok(()), Elsewhere::leave)?;
             drop(supply);
             let pending = Pending::of_sibling(&pidfd, ours)?;
             if plan.namespaces.user == NsMode::New {
@@ -304,25 +294,6 @@ fn channel() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((ours, theirs))
 }
 
-fn set_clocks(offsets: &[TimeOffset]) -> Result<(), Errno> {
-    use std::fmt::Write as _;
-    let lines = offsets.iter().fold(String::new(), |mut lines, offset| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            lines,
-            "{} {} {}",
-            offset.clock, offset.seconds, offset.nanoseconds
-        );
-        lines
-    });
-    let procfs = sys::mount::private_procfs()?;
-    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
-    let mode = rustix::fs::Mode::empty();
-    let file = rustix::fs::openat(procfs, "self/timens_offsets", flags, mode)?;
-    // The kernel takes all lines in one call.
-    rustix::io::write(file, lines.as_bytes()).map(drop)
-}
-
 /// While it lives, children of this thread are born in another namespace.
 struct Elsewhere {
     /// `None` once the way back was gone.
@@ -347,22 +318,6 @@ impl Elsewhere {
     fn mount_namespace(target: BorrowedFd<'_>) -> Result<Self, Fault> {
         let home = sys::process::own_namespace(Namespace::Mount);
         Self::enter(target, home, libc::CLONE_NEWNS, Step::Isolate)
-    }
-
-    /// A time namespace that is made for the next child, with its clocks: they can be set only while nobody is in it.
-    fn new_clocks(offsets: &[TimeOffset]) -> Result<Self, Fault> {
-        let at = |errno| Fault::new(Step::TimeNamespace, errno);
-        let home = sys::process::own_namespace(Namespace::Time).map_err(at)?;
-        sys::process::unshare(libc::CLONE_NEWTIME).map_err(at)?;
-        let elsewhere = Self {
-            home: Some(home),
-            kind: libc::CLONE_NEWTIME,
-            step: Step::TimeNamespace,
-        };
-        if !offsets.is_empty() {
-            set_clocks(offsets).map_err(at)?;
-        }
-        Ok(elsewhere)
     }
 
     fn enter(

@@ -11,6 +11,7 @@ mod devices;
 mod gate;
 mod identity;
 mod init;
+mod landlock;
 mod limits;
 mod links;
 mod mounts;
@@ -237,6 +238,13 @@ impl Walk<'_> {
         if self.supply.gated {
             channel::await_go(self.supply.channel.as_fd())?;
         }
+        // The files of the process in procfs are its own still.
+        self.new_clocks(prepared)?;
+        let foreign = plan.namespaces.user != NsMode::Host && !plan.unprivileged;
+        if foreign {
+            self.be_preferred()?;
+            self.procfs = None;
+        }
         if seen_by_others && plan.unprivileged {
             self.hide_from_others()?;
         }
@@ -272,7 +280,9 @@ impl Walk<'_> {
         }
         // Kernel parameters before the paths that hide or protect them.
         self.write_sysctls(prepared)?;
-        self.prefer_to_be_killed()?;
+        if !foreign {
+            self.prefer_to_be_killed()?;
+        }
         self.mask_paths(prepared)?;
         self.protect_paths(prepared)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(
@@ -290,7 +300,7 @@ impl Walk<'_> {
         )
     }
 
-    /// Sets the inclination to be killed of a process that joins.
+    /// Sets the inclination to be killed of a process that joins, or that is to be another user in the container.
     fn be_preferred(&mut self) -> Result<(), Fault> {
         if self.process.oom_score_adj.is_some() {
             // The container's own /proc may be anything, the caller's is not. A mount of its own would have to end
@@ -343,6 +353,8 @@ impl Walk<'_> {
         self.set_limits()?;
         self.join_keyring(beginning.is_some())?;
         self.write_labels()?;
+        // While the process has the right to, and when it opens nothing more but its program.
+        self.give_up_rights()?;
         self.take_identity(unprivileged)?;
         if self.process.gate.is_some() {
             self.wait_at_gate()?;

@@ -1,13 +1,16 @@
 //! Namespaces that are joined, or made when the process is already alive.
 
-use std::os::fd::BorrowedFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{At, Walk};
+use super::{At, Walk, place};
 use crate::fault::{Fault, Step};
 use crate::guards::{Guard, is_off};
 use crate::plan::{ExecPlan, Namespaces, NsMode, Plan};
+use crate::prepared::Prepared;
 
 /// Kinds of namespaces that [`joins`] lists.
 const JOINS: usize = 6;
@@ -141,6 +144,25 @@ impl Walk<'_> {
             sys::process::unshare(libc::CLONE_NEWCGROUP).at(Step::CgroupNamespace)?;
         }
         Ok(())
+    }
+
+    /// Makes the time namespace, sets its clocks while nobody is in it, and enters it. (A caller of several threads could not
+    /// make it for a child: it would not get back.)
+    pub(super) fn new_clocks(&self, prepared: &Prepared) -> Result<(), Fault> {
+        if prepared.plan.namespaces.time != NsMode::New {
+            return Ok(());
+        }
+        let open = |path: &CStr, flags| {
+            let procfs = place::callers_procfs()?;
+            rustix::fs::openat(procfs, path, flags | OFlags::CLOEXEC, Mode::empty())
+        };
+        sys::process::unshare(libc::CLONE_NEWTIME).at(Step::TimeNamespace)?;
+        if !prepared.clocks.is_empty() {
+            let file = open(c"self/timens_offsets", OFlags::WRONLY).at(Step::TimeNamespace)?;
+            rustix::io::write(file, &prepared.clocks).at(Step::TimeNamespace)?;
+        }
+        let made = open(c"self/ns/time_for_children", OFlags::RDONLY).at(Step::TimeNamespace)?;
+        sys::process::setns(made.as_fd(), libc::CLONE_NEWTIME).at(Step::TimeNamespace)
     }
 
     /// Names of the new uts namespace.

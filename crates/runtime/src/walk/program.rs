@@ -33,12 +33,20 @@ impl Walk<'_> {
     /// Executes the program: the first of its possible places where there is one.
     pub(super) fn execute(&self) -> Result<Never, Fault> {
         let program = self.program;
+        let mut denied = None;
         for (index, path) in program.candidates.iter().enumerate() {
             let errno = sys::process::execute(path, &program.arguments, &program.environment);
             let elsewhere = matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS);
             if !program.searched || !elsewhere {
                 return Err(explain(path, index, errno, program.searched));
             }
+            if errno == Errno::ACCESS && denied.is_none() && look_at(path).is_ok() {
+                // By more than its mode: Landlock, or another security module.
+                denied = Some(index);
+            }
+        }
+        if let Some(index) = denied {
+            return Err(Fault::indexed(Step::Execute, index as u32, Errno::ACCESS));
         }
         // None was executed. A program that is there, but whose interpreter is not, is no missing program.
         for (index, path) in program.candidates.iter().enumerate() {

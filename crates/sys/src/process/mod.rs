@@ -4,6 +4,7 @@
 //! between clone and execve.
 
 mod identity;
+mod landlock;
 mod limits;
 mod signals;
 mod terminal;
@@ -14,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 
 pub use identity::*;
+pub use landlock::*;
 pub use limits::*;
 pub use signals::*;
 pub use terminal::*;
