@@ -14,10 +14,27 @@ pub enum PlatformError {
         /// What was given.
         text: String,
     },
-    /// A part that is empty or has characters outside the rule.
+    /// A pattern in place of a name.
+    #[error("{text:?}: wildcards not yet supported: invalid argument")]
+    Wildcard {
+        /// What was given.
+        text: String,
+    },
+    /// The first part is no name of a system, with or without a version: `windows(10.0)`.
+    #[error(
+        "{part:?} is an invalid OS component of {text:?}: OSAndVersion specifier component must \
+         match \"^([A-Za-z0-9_-]+)(?:\\\\(([A-Za-z0-9_.-]*)\\\\))?$\": invalid argument"
+    )]
+    System {
+        /// The part.
+        part: String,
+        /// What was given.
+        text: String,
+    },
+    /// Another part that is empty or has characters outside the rule.
     #[error(
         "{part:?} is an invalid component of {text:?}: platform specifier component must match \
-         \"^[A-Za-z0-9_.-]+$\""
+         \"^[A-Za-z0-9_.-]+$\": invalid argument"
     )]
     Component {
         /// The part.
@@ -159,6 +176,21 @@ fn normalise(architecture: &str, variant: &str) -> (String, Option<String>) {
     )
 }
 
+fn of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// The system in `system` or `system(version)`. The version is of no use here: only Windows has some.
+fn system(text: &str) -> Option<&str> {
+    let (name, version) = match text.split_once('(') {
+        Some((name, rest)) => (name, rest.strip_suffix(')')?),
+        None => (text, ""),
+    };
+    let is_name = !name.is_empty() && name.bytes().all(of_name);
+    let is_version = version.bytes().all(|byte| byte == b'.' || of_name(byte));
+    (is_name && is_version).then_some(name)
+}
+
 fn known_os(text: &str) -> bool {
     const SYSTEMS: [&str; 12] = [
         "linux",
@@ -191,15 +223,27 @@ impl FromStr for Platform {
     /// Reads `os/architecture[/variant]`, or one word, an architecture or a system, whose other
     /// half is the host's.
     fn from_str(text: &str) -> Result<Self, PlatformError> {
-        let parts: Vec<&str> = text.splitn(4, '/').collect();
-        for part in &parts {
-            let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-            if part.is_empty() || !part.bytes().all(good) {
+        if text.contains('*') {
+            return Err(PlatformError::Wildcard {
+                text: text.to_owned(),
+            });
+        }
+        let mut parts: Vec<&str> = text.splitn(4, '/').collect();
+        let system = system(parts[0]).ok_or_else(|| PlatformError::System {
+            part: parts[0].to_owned(),
+            text: text.to_owned(),
+        })?;
+        for part in &parts[1..] {
+            if part.is_empty() || !part.bytes().all(|byte| byte == b'.' || of_name(byte)) {
                 return Err(PlatformError::Component {
                     part: (*part).to_owned(),
                     text: text.to_owned(),
                 });
             }
+        }
+        // Architectures are told by the whole word.
+        if parts.len() > 1 || known_os(&Platform::new(system, "", None).os) {
+            parts[0] = system;
         }
         match parts[..] {
             [word] => {
@@ -288,7 +332,38 @@ mod tests {
             "toaster",
             "x/y/z/w/v",
         ] {
-            assert!(text.parse::<Platform>().is_err(), "{text}");
+            let told = text.parse::<Platform>().unwrap_err().to_string();
+            assert!(told.ends_with(": invalid argument"), "{told}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_told_in_docker_s_words() {
+        let told = |text: &str| text.parse::<Platform>().unwrap_err().to_string();
+        assert_eq!(
+            told("foo"),
+            "\"foo\": unknown operating system or architecture: invalid argument"
+        );
+        assert_eq!(
+            told("a b"),
+            "\"a b\" is an invalid OS component of \"a b\": OSAndVersion specifier component must match \
+             \"^([A-Za-z0-9_-]+)(?:\\\\(([A-Za-z0-9_.-]*)\\\\))?$\": invalid argument"
+        );
+        assert_eq!(
+            told("linux/"),
+            "\"\" is an invalid component of \"linux/\": platform specifier component must match \
+             \"^[A-Za-z0-9_.-]+$\": invalid argument"
+        );
+        assert_eq!(
+            told("linux/*"),
+            "\"linux/*\": wildcards not yet supported: invalid argument"
+        );
+        assert_eq!(
+            platform("windows(10.0.17763)/amd64"),
+            platform("windows/amd64")
+        );
+        for text in ["li.nux/amd64", "windows(1/amd64", "windows(!)", "(1)"] {
+            assert!(told(text).contains("is an invalid OS component of"));
         }
     }
 
