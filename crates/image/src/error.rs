@@ -60,6 +60,17 @@ pub enum ImageError {
     /// A manifest, index or configuration is not usable.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// What a registry sent as an image's manifest is none.
+    #[error("cannot pull {reference} from {registry}: {source}")]
+    RemoteManifest {
+        /// The image's name.
+        reference: String,
+        /// Where it came from: scheme, host and port.
+        registry: String,
+        /// What is wrong with it.
+        #[source]
+        source: ManifestError,
+    },
     /// An index names no manifest for the platform.
     #[error("no matching manifest for {wanted} in the manifest list entries")]
     NoPlatform {

@@ -406,6 +406,21 @@ async fn servers_that_are_no_registries_get_a_sentence() {
     let told = refused(&hasty(), request(&page.reference("x"))).await;
     assert!(told.contains("a web page instead of a manifest"), "{told}");
 
+    for (body, why) in [
+        (
+            "{}",
+            "invalid manifest: it has neither a config nor manifests",
+        ),
+        ("[]", "invalid manifest: "),
+        ("oops", "invalid manifest: "),
+    ] {
+        let empty = Fake::start(move |_| http("200 OK", &[], body.as_bytes()));
+        let told = refused(&hasty(), request(&empty.reference("x"))).await;
+        let at = format!("127.0.0.1:{}", empty.port);
+        let start = format!("cannot pull {at}/x:latest from http://{at}: {why}");
+        assert!(told.starts_with(&start), "{told}");
+    }
+
     let missing = Fake::start(|_| http("404 Not Found", &[], b"<html>no such page</html>"));
     let told = refused(&hasty(), request(&missing.reference("x"))).await;
     assert!(

@@ -111,7 +111,9 @@ pub(super) fn of_image(error: &ImageError) -> Class {
         ImageError::DigestMismatch { .. }
         | ImageError::SizeMismatch { .. }
         | ImageError::Interrupted { .. } => Class::Internal,
-        ImageError::TooLarge { .. } | ImageError::Manifest(_) => Class::InvalidArgument,
+        ImageError::TooLarge { .. }
+        | ImageError::Manifest(_)
+        | ImageError::RemoteManifest { .. } => Class::InvalidArgument,
         ImageError::Registry(error) => of_registry(error),
         ImageError::Archive(error) => match error {
             ArchiveError::Write { source } => of_io(source),

@@ -32,7 +32,9 @@ pub(super) async fn pull(
     let name = reference_name(&reference);
     observer.message(&name, &format!("Pulling from {}", reference.path()));
 
-    let chosen = choose(&session, raw, request.platform.as_ref()).await?;
+    let chosen = choose(&session, raw, request.platform.as_ref())
+        .await
+        .map_err(|error| sent_by(&session, &reference, error))?;
     chosen.manifest.check_image()?;
     let attempts = client.inner.options.attempts;
     let configuration = chosen.manifest.config.digest;
@@ -157,6 +159,20 @@ struct Chosen {
     manifest: Manifest,
     bytes: Vec<u8>,
     index_bytes: Option<Vec<u8>>,
+}
+
+/// Names image and registry where what came as a manifest is none.
+fn sent_by(session: &Session, reference: &Reference, error: ImageError) -> ImageError {
+    match error {
+        ImageError::Manifest(
+            source @ (ManifestError::Json { .. } | ManifestError::Form { .. }),
+        ) => ImageError::RemoteManifest {
+            reference: reference.familiar(),
+            registry: session.registry(),
+            source,
+        },
+        other => other,
+    }
 }
 
 async fn choose(

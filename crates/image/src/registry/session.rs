@@ -305,6 +305,11 @@ impl Session {
         })
     }
 
+    /// Who is asked: scheme, host and port.
+    pub(super) fn registry(&self) -> String {
+        self.origin.to_string()
+    }
+
     fn manifest_path(&self, name: &str) -> String {
         format!("/v2/{}/manifests/{name}", self.repository)
     }

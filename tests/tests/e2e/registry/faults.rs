@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use testkit::Engine;
+use testkit::{Engine, Kind};
 
 use super::server::{Registry, busybox, tar};
 
@@ -100,6 +100,12 @@ fn a_server_that_sends_garbage_or_nothing_is_refused() {
             for client in [Engine::d, Engine::w] {
                 let done = client(engine, &["pull", &format!("127.0.0.1:{port}/x:1")]).fails_with(1);
                 assert!(!done.stderr.trim().is_empty(), "{port}");
+                // JSON that is no manifest: which image, and who sent it.
+                if port == 7002 && engine.kind() == Kind::Wharf {
+                    let start = "cannot pull 127.0.0.1:7002/x:1 from http://127.0.0.1:7002: \
+                                 invalid manifest: ";
+                    assert!(done.stderr.starts_with(start), "{}", done.stderr);
+                }
             }
             let left = engine.census().beyond(&before);
             assert!(left.is_empty(), "{left}");
