@@ -164,7 +164,7 @@ enum Framing {
 /// # Errors
 /// [`Failure::NoDaemon`], or [`Failure::Connection`] when the connection breaks.
 pub(crate) fn send(host: &Host, idle: &Idle, request: Request<'_>) -> Result<Answer, Failure> {
-    let doing = format!("{} \"{}{}\"", request.method, host.shown(), request.path);
+    let doing = doing(host, &request);
     let mut stream = match idle.take() {
         Some(stream) => stream,
         None => Stream::connect(host)?,
@@ -176,6 +176,13 @@ pub(crate) fn send(host: &Host, idle: &Idle, request: Request<'_>) -> Result<Ans
     let keep = (!request.upgrade).then(|| idle.clone());
     write_request(&mut stream, request).map_err(broken)?;
     read_head(stream, keep).map_err(broken)
+}
+
+/// A request as docker's messages name it.
+fn doing(host: &Host, request: &Request<'_>) -> String {
+    let (first, rest) = request.method.split_at(1);
+    let method = format!("{first}{}", rest.to_ascii_lowercase());
+    format!("{method} \"{}{}\"", host.url(), request.path)
 }
 
 fn write_request(stream: &mut Stream, request: Request<'_>) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::query::encode;
 
 /// Wharf's own socket, and docker's: the first that is there is used when nothing is said.
 const SOCKETS: [&str; 2] = ["/run/wharf.sock", "/var/run/docker.sock"];
@@ -54,6 +55,14 @@ impl Host {
         match self {
             Host::Unix(path) => format!("unix://{}", path.display()),
             Host::Tcp(address) => format!("tcp://{address}"),
+        }
+    }
+
+    /// The address as docker's messages write it where they name a request.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Host::Unix(path) => format!("http://{}", encode(&path.to_string_lossy())),
+            Host::Tcp(address) => format!("http://{address}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::connection::Body;
-use crate::failure::Failure;
+use crate::failure::{Failure, plain};
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::query::Query;
@@ -40,10 +40,7 @@ fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let mut input: Box<dyn Read> = match parsed.one("input").filter(|path| !path.is_empty()) {
         Some(path) => {
             let file = File::open(path).map_err(Failure::local(format!("open {path}")))?;
-            if file.metadata().is_ok_and(|meta| meta.is_dir()) {
-                return Err(Failure::Invalid(format!("read {path}: is a directory")));
-            }
-            Box::new(file)
+            Box::new(Named { path, file })
         }
         None if terminal::is_terminal(rustix::stdio::stdin()) => {
             return Err(Failure::Invalid(
@@ -63,6 +60,21 @@ fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let columns = terminal::columns(rustix::stdio::stdout());
     super::pull::messages(BufReader::new(answer), false, (&mut io::stdout(), columns))?;
     Ok(0)
+}
+
+/// A file whose faults name it, since they are told as those of the request whose body it is.
+struct Named<'a> {
+    path: &'a str,
+    file: File,
+}
+
+impl Read for Named<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => io::Error::other(format!("read {}: {}", self.path, plain(&error))),
+        })
+    }
 }
 
 const SAVE_FLAGS: &[Flag] = &[
