@@ -1,15 +1,16 @@
 //! /etc/hosts, /etc/hostname and /etc/resolv.conf of a container: written into its folder, mounted at each start.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::registry::Container;
 use api_types::HostConfig;
 use network::files::{
-    DnsSettings, ExtraHost, host_resolv_conf, hostname, hosts, hosts_like_host, resolv_conf,
-    resolv_conf_like_host,
+    DnsSettings, ExtraHost, host_resolv_conf, hostname, hosts, resolv_conf, resolv_conf_like_host,
 };
 
 use crate::compile::modes::{Modes, NetworkMode};
@@ -73,18 +74,21 @@ impl Engine {
         let addresses: Vec<IpAddr> = address.into_iter().map(IpAddr::V4).collect();
         let resolver = host_resolv_conf(Path::new("/"))
             .map_err(EngineError::io("read the host's resolv.conf"))?;
-        let (hosts, resolv) = match modes.network {
-            NetworkMode::Host => {
-                let host_file = fs::read_to_string("/etc/hosts").unwrap_or_default();
-                (
-                    hosts_like_host(&host_file, &extra),
-                    resolv_conf_like_host(&resolver, &settings),
-                )
-            }
-            _ => (
-                hosts(&config.hostname, &config.domainname, &addresses, &extra),
-                resolv_conf(&resolver, &settings),
+        let of_host = matches!(modes.network, NetworkMode::Host);
+        let hosts = match extra.is_empty() && of_host {
+            true => fs::read_to_string("/etc/hosts").unwrap_or_default(),
+            // In the host's network too, so that what is added can mean another address than on the host.
+            false => hosts(
+                &config.hostname,
+                &config.domainname,
+                &addresses,
+                &extra,
+                has_ipv6(&host.sysctls),
             ),
+        };
+        let resolv = match of_host {
+            true => resolv_conf_like_host(&resolver, &settings),
+            false => resolv_conf(&resolver, &settings),
         };
         for (name, text) in [
             ("hosts", hosts),
@@ -96,6 +100,17 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether a container has IPv6 on its loopback interface: the kernel has it, and no parameter turns it off.
+fn has_ipv6(sysctls: &BTreeMap<String, String>) -> bool {
+    static OF_KERNEL: OnceLock<bool> = OnceLock::new();
+    let off = |interface: &str| {
+        let name = format!("net.ipv6.conf.{interface}.disable_ipv6");
+        sysctls.get(&name).is_some_and(|value| value.trim() == "1")
+    };
+    *OF_KERNEL.get_or_init(|| Path::new("/proc/sys/net/ipv6").exists())
+        && (sysctls.is_empty() || !off("all") && !off("lo"))
 }
 
 /// Reads `--add-host` values.

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-/// The lines that every container's file begins with: those of Docker's engine, which images expect.
-const WITH_IPV6: &str = "\
-127.0.0.1\tlocalhost
+/// The line that every container's file begins with, and those where there is IPv6: as Docker's engine writes them, which
+/// images expect.
+const LOCAL: &str = "127.0.0.1\tlocalhost\n";
+const LOCAL_IPV6: &str = "\
 ::1\tlocalhost ip6-localhost ip6-loopback
 fe00::\tip6-localnet
 ff00::\tip6-mcastprefix
@@ -84,19 +85,24 @@ impl ExtraHost {
 }
 
 /// The text of /etc/hosts: the standard names, those of `--add-host`, then the container's own at its
-/// addresses, if it has any.
+/// addresses, if it has any. Without `ipv6` none has an address of that kind.
 pub fn hosts(
     host_name: &str,
     domain_name: &str,
     addresses: &[IpAddr],
     extra: &[ExtraHost],
+    ipv6: bool,
 ) -> String {
-    let mut text = WITH_IPV6.to_owned();
+    let mut text = LOCAL.to_owned();
+    if ipv6 {
+        text.push_str(LOCAL_IPV6);
+    }
     let mut line = |address: &IpAddr, names: std::fmt::Arguments<'_>| {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{address}\t{names}");
     };
-    for ExtraHost { name, address } in extra {
+    let usable = |address: &IpAddr| ipv6 || address.is_ipv4();
+    for ExtraHost { name, address } in extra.iter().filter(|host| usable(&host.address)) {
         line(address, format_args!("{name}"));
     }
     // A host name may be a full name itself.
@@ -104,23 +110,11 @@ pub fn hosts(
         "" => host_name.to_owned(),
         domain => format!("{host_name}.{domain}"),
     };
-    for address in addresses {
+    for address in addresses.iter().filter(|address| usable(address)) {
         match full_name.split_once('.') {
             None => line(address, format_args!("{full_name}")),
             Some((short, _)) => line(address, format_args!("{full_name} {short}")),
         }
-    }
-    text
-}
-
-/// The text of /etc/hosts for a container in the host's network: the host's own, and `--add-host`.
-pub fn hosts_like_host(host: &str, extra: &[ExtraHost]) -> String {
-    let mut text = host.to_owned();
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    for ExtraHost { name, address } in extra {
-        let _ = writeln!(text, "{address}\t{name}");
     }
     text
 }
@@ -141,28 +135,29 @@ mod tests {
     #[test]
     fn own_name_comes_last() {
         let extra = [ExtraHost::parse("db:10.0.0.7", None).unwrap()];
-        let text = hosts("c0ffee", "", &[ip("172.17.0.2")], &extra);
-        let expected = format!("{WITH_IPV6}10.0.0.7\tdb\n172.17.0.2\tc0ffee\n");
+        let text = hosts("c0ffee", "", &[ip("172.17.0.2")], &extra, true);
+        let expected = format!("{LOCAL}{LOCAL_IPV6}10.0.0.7\tdb\n172.17.0.2\tc0ffee\n");
         assert_eq!(text, expected);
-        assert_eq!(hosts("x", "", &[], &[]), WITH_IPV6);
+    }
+
+    #[test]
+    fn without_ipv6_no_name_has_such_an_address() {
+        let extra = ["a:::2", "b:10.0.0.7"].map(|text| ExtraHost::parse(text, None).unwrap());
+        assert_eq!(
+            hosts("c", "", &[ip("::3"), ip("1.2.3.4")], &extra, false),
+            "127.0.0.1\tlocalhost\n10.0.0.7\tb\n1.2.3.4\tc\n"
+        );
     }
 
     #[test]
     fn a_domain_makes_the_full_name_the_first() {
         for (host_name, domain_name) in [("web", "example.org"), ("web.example.org", "")] {
-            let text = hosts(host_name, domain_name, &[ip("172.17.0.2")], &[]);
+            let text = hosts(host_name, domain_name, &[ip("172.17.0.2")], &[], true);
             assert!(
                 text.ends_with("172.17.0.2\tweb.example.org web\n"),
                 "{text}"
             );
         }
-    }
-
-    #[test]
-    fn the_host_s_own_file_is_kept_as_it_is() {
-        let extra = [ExtraHost::parse("db=10.0.0.7", None).unwrap()];
-        let text = hosts_like_host("127.0.0.1 localhost", &extra);
-        assert_eq!(text, "127.0.0.1 localhost\n10.0.0.7\tdb\n");
     }
 
     #[test]

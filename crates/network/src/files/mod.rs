@@ -4,5 +4,5 @@
 mod hosts;
 mod resolv;
 
-pub use hosts::{ExtraHost, ExtraHostError, HOST_GATEWAY, hostname, hosts, hosts_like_host};
-pub use resolv::{DnsSettings, host_resolv_conf, resolv_conf, resolv_conf_like_host};
+pub use hosts::{ExtraHost, ExtraHostError, HOST_GATEWAY, hostname, hosts};
+pub use resolv::{DnsSettings, HostResolver, host_resolv_conf, resolv_conf, resolv_conf_like_host};
