@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use api_types::{Empty, PortBinding, PortMap};
 
-/// More ports than this in one flag are not expanded.
-const MOST: u32 = 65_536;
-
 /// An inclusive range of ports.
 type Range = (u16, u16);
 
@@ -21,8 +18,9 @@ pub(crate) fn publish(
 ) -> Result<(), String> {
     let standard = standard(text)?;
     let text = standard.as_str();
-    let (ip, host, container) = split(text)?;
-    let (container, protocol) = protocol(container)?;
+    let (ip, host, container) = split(text);
+    let (container, protocol) = port_and_protocol(container);
+    let ip = address(&ip)?;
     if container.is_empty() {
         return Err(format!("no port specified: {text}<empty>"));
     }
@@ -40,11 +38,12 @@ pub(crate) fn publish(
             "invalid ranges specified for container and host Ports: {container} and {host}"
         ));
     }
-    if count(inside) > MOST {
-        return Err(format!("invalid range format for --publish: {text}"));
+    let lower = protocol.to_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&lower.as_str()) {
+        return Err(format!("invalid proto: {protocol}"));
     }
     for offset in 0..=(inside.1 - inside.0) {
-        let key = format!("{}/{protocol}", inside.0 + offset);
+        let key = format!("{}/{lower}", inside.0 + offset);
         let host_port = match (choice, outside) {
             (Some((first, last)), _) => format!("{first}-{last}"),
             (None, Some((first, _))) => (first + offset).to_string(),
@@ -96,35 +95,50 @@ pub(crate) fn expose(text: &str, exposed: &mut BTreeMap<String, Empty>) -> Resul
         return Err(format!("invalid port format for --expose: {text}"));
     }
     // The engine checks the protocol.
-    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (ports, protocol) = port_and_protocol(text);
     let (first, last) = range(ports)
         .map_err(|why| format!("invalid range format for --expose: {text}, error: {why}"))?;
     exposed.extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty)));
     Ok(())
 }
 
-/// Address, host part and container part. An IPv6 address may stand in brackets.
-fn split(text: &str) -> Result<(String, &str, &str), String> {
+/// Address, host part and container part: what the last two colons separate.
+fn split(text: &str) -> (String, &str, &str) {
     let mut parts = text.rsplitn(3, ':');
     let mut part = || parts.next().unwrap_or_default();
     let (container, host, ip) = (part(), part(), part());
-    let bare = ip
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(ip);
-    if !ip.is_empty() && bare.parse::<std::net::IpAddr>().is_err() {
-        return Err(format!("invalid IP address: {ip}"));
-    }
-    Ok((bare.to_owned(), host, container))
+    (ip.to_owned(), host, container)
 }
 
-fn protocol(text: &str) -> Result<(&str, String), String> {
-    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if ["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
-        Ok((ports, protocol))
+/// The address to publish on. One of IPv6 may stand in brackets; empty for all.
+fn address(text: &str) -> Result<String, String> {
+    let mut bare = text;
+    if let Some(rest) = text.strip_prefix('[') {
+        let wrong = |why: &str| Err(format!("invalid IP address {text}: address {text}:: {why}"));
+        bare = match rest.split_once(']') {
+            None => return wrong("missing ']' in address"),
+            Some((bare, "")) => bare,
+            Some((_, more)) if more.starts_with(':') => return wrong("too many colons in address"),
+            Some(_) => return wrong("missing port in address"),
+        };
+        if bare.contains('[') {
+            return wrong("unexpected '[' in address");
+        }
+    }
+    if bare.is_empty() || bare.parse::<std::net::IpAddr>().is_ok() {
+        Ok(bare.to_owned())
     } else {
-        Err(format!("invalid proto: {protocol}"))
+        Err(format!("invalid IP address: {bare}"))
+    }
+}
+
+/// Ports and protocol, TCP where none is named. What stands behind a second slash counts for nothing.
+fn port_and_protocol(text: &str) -> (&str, &str) {
+    let mut parts = text.split('/');
+    match (parts.next().unwrap_or_default(), parts.next()) {
+        ("", _) => ("", ""),
+        (port, None | Some("")) => (port, "tcp"),
+        (port, Some(protocol)) => (port, protocol),
     }
 }
 
@@ -137,20 +151,18 @@ fn range(text: &str) -> Result<Range, String> {
         return Err("empty string specified for ports".to_owned());
     }
     let port = |text: &str| {
-        text.parse::<u16>().map_err(|_| {
-            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            let why = if digits {
-                "value out of range"
-            } else {
-                "invalid syntax"
-            };
-            format!("strconv.ParseUint: parsing {text:?}: {why}")
-        })
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let why = match text.parse::<u16>() {
+            Ok(port) if digits => return Ok(port),
+            _ if digits => "value out of range",
+            _ => "invalid syntax",
+        };
+        Err(format!("strconv.ParseUint: parsing {text:?}: {why}"))
     };
-    let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (port(first)?, port(last)?),
-        None => (port(text)?, port(text)?),
-    };
+    // What stands behind a second dash counts for nothing.
+    let mut parts = text.split('-');
+    let first = port(parts.next().unwrap_or_default())?;
+    let last = parts.next().map_or(Ok(first), port)?;
     if first <= last {
         Ok((first, last))
     } else {
@@ -215,6 +227,65 @@ mod tests {
             Err("invalid IP address: 300.0.0.1".to_owned())
         );
         assert_eq!(read("1:2:3:4"), Err("invalid IP address: 1:2".to_owned()));
-        assert!(read("8000-8002:80-81").is_err() && read("[::1]:80").is_err());
+        assert_eq!(
+            read("[::1:80:80"),
+            Err("invalid IP address [::1: address [::1:: missing ']' in address".to_owned())
+        );
+        assert_eq!(
+            read("/tcp"),
+            Err("no port specified: /tcp<empty>".to_owned())
+        );
+        assert_eq!(read("+80"), Err("invalid containerPort: +80".to_owned()));
+        assert_eq!(read("65536:80"), Err("invalid hostPort: 65536".to_owned()));
+        assert_eq!(
+            read("80-70"),
+            Err("invalid containerPort: 80-70".to_owned())
+        );
+        // The ports are looked at first.
+        assert_eq!(read("x/what"), Err("invalid containerPort: x".to_owned()));
+        assert_eq!(read("80/WHAT"), Err("invalid proto: WHAT".to_owned()));
+        assert!(read("8000-8002:80-81").is_err());
+        assert_eq!(
+            read("[::1]:80"),
+            Err("invalid IP address [:: address [::: missing ']' in address".to_owned())
+        );
+    }
+
+    #[test]
+    fn odd_forms_are_taken_as_docker_takes_them() {
+        assert_eq!(read("0"), Ok(vec![one("0/tcp", "", "")]));
+        assert_eq!(read("0:80"), Ok(vec![one("80/tcp", "", "0")]));
+        assert_eq!(read(":80"), Ok(vec![one("80/tcp", "", "")]));
+        for text in ["80/", "80/TCP", "80/tcp/udp", "80-80-90"] {
+            assert_eq!(read(text), Ok(vec![one("80/tcp", "", "")]), "{text}");
+        }
+    }
+
+    #[test]
+    fn exposed_ports_are_read() {
+        let read = |text: &str| {
+            let mut exposed = BTreeMap::new();
+            expose(text, &mut exposed).map(|()| exposed.into_keys().collect::<Vec<_>>())
+        };
+        let some = |ports: &[&str]| Ok(ports.iter().map(|port| (*port).to_owned()).collect());
+        assert_eq!(read("80-81/udp"), some(&["80/udp", "81/udp"]));
+        assert_eq!(read("80/zz"), some(&["80/zz"]));
+        assert_eq!(read("0"), some(&["0/tcp"]));
+        assert_eq!(read("80/"), some(&["80/tcp"]));
+        assert_eq!(
+            read("80:81"),
+            Err("invalid port format for --expose: 80:81".to_owned())
+        );
+        assert_eq!(
+            read("/udp"),
+            Err(
+                "invalid range format for --expose: /udp, error: empty string specified for ports"
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            read("80-x"),
+            Err("invalid range format for --expose: 80-x, error: strconv.ParseUint: parsing \"x\": invalid syntax".to_owned())
+        );
     }
 }

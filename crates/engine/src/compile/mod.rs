@@ -96,9 +96,6 @@ fn check_config(config: &mut Config) -> Result<()> {
             )));
         }
     }
-    for port in config.exposed_ports.keys() {
-        ports::parse_port(port)?;
-    }
     if !config.stop_signal.is_empty() {
         policy::parse_signal(&config.stop_signal)?;
     }

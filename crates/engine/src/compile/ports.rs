@@ -44,20 +44,42 @@ pub(crate) struct Wanted {
 /// At most so many published ports a container: every port of a host in both protocols.
 const LIMIT: usize = 2 * 65_536;
 
-/// Reads `80/tcp`; a missing protocol is TCP.
+/// Port and protocol of a text; TCP where none is named. What stands behind a second slash counts for nothing.
+fn split(text: &str) -> (&str, &str) {
+    let mut parts = text.split('/');
+    match (parts.next().unwrap_or_default(), parts.next()) {
+        ("", _) => ("", ""),
+        (port, None | Some("")) => (port, "tcp"),
+        (port, Some(protocol)) => (port, protocol),
+    }
+}
+
+fn number(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
+/// Reads `80/tcp`; a missing protocol is TCP. As in docker 0 is a port, though nobody can listen on it.
 pub(crate) fn parse_port(text: &str) -> Result<(u16, Protocol)> {
-    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = match protocol.to_ascii_lowercase().as_str() {
-        "tcp" | "" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => return Err(EngineError::unsupported("publishing SCTP ports")),
-        _ => return Err(EngineError::invalid(format!("invalid proto: {protocol}"))),
-    };
-    let port =
-        port.parse().ok().filter(|&port| port != 0).ok_or_else(|| {
-            EngineError::invalid(format!("invalid port specification: \"{text}\""))
-        })?;
-    Ok((port, protocol))
+    let (port, name) = split(text);
+    let number = number(port)
+        .ok_or_else(|| EngineError::invalid(format!("invalid port specification: \"{port}\"")))?;
+    match name.to_ascii_lowercase().as_str() {
+        "tcp" => Ok((number, Protocol::Tcp)),
+        "udp" => Ok((number, Protocol::Udp)),
+        "sctp" => Err(EngineError::unsupported("publishing SCTP ports")),
+        _ => Err(EngineError::invalid(format!("invalid proto: {name}"))),
+    }
+}
+
+/// An exposed port with the name of its protocol. Docker looks at it when it is shown or published, not before: what is
+/// no number is port 0, and a protocol that it does not know is called 0.
+pub(crate) fn exposed(text: &str) -> (u16, &'static str) {
+    let (port, name) = split(text);
+    let protocol = ["tcp", "udp", "sctp", "icmp"]
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(name));
+    (number(port).unwrap_or(0), protocol.unwrap_or("0"))
 }
 
 /// The ports that a container publishes: the given bindings, and every exposed port with `--publish-all`.
@@ -81,7 +103,13 @@ pub(crate) fn wanted(config: &Config, host: &HostConfig) -> Result<Vec<Wanted>> 
     }
     if host.publish_all_ports {
         for port in config.exposed_ports.keys() {
-            let (container_port, protocol) = parse_port(port)?;
+            let (container_port, name) = exposed(port);
+            let protocol = match name {
+                "tcp" => Protocol::Tcp,
+                "udp" => Protocol::Udp,
+                "sctp" => return Err(EngineError::unsupported("publishing SCTP ports")),
+                _ => return Err(EngineError::invalid("unknown protocol")),
+            };
             if !all
                 .iter()
                 .any(|have| have.container_port == container_port && have.protocol == protocol)
@@ -112,9 +140,9 @@ fn host_range(text: &str) -> Result<(u16, u16)> {
         return Ok((0, 0));
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last): (u16, u16) = (
-        first.parse().map_err(|_| invalid())?,
-        last.parse().map_err(|_| invalid())?,
+    let (first, last) = (
+        number(first).ok_or_else(invalid)?,
+        number(last).ok_or_else(invalid)?,
     );
     if first > last {
         return Err(invalid());
@@ -199,12 +227,45 @@ mod tests {
             ("80/xyz", "", "1"),
             ("80", "nowhere", "1"),
             ("80", "", "9-1"),
-            ("0", "", "1"),
+            ("+80", "", "1"),
+            ("80-81", "", "1"),
+            ("80", "", "+1"),
         ] {
             assert!(
                 wanted(&Config::default(), &host(port, ip, host_port)).is_err(),
                 "{port} {ip} {host_port}"
             );
         }
+        assert_eq!(
+            parse_port("x/tcp").unwrap_err().to_string(),
+            "invalid port specification: \"x\""
+        );
+    }
+
+    #[test]
+    fn any_text_is_exposed() {
+        for (text, port) in [
+            ("80", (80, "tcp")),
+            ("80/UDP", (80, "udp")),
+            ("80/zz", (80, "0")),
+            ("0", (0, "tcp")),
+            ("x/tcp", (0, "tcp")),
+            ("80-90/tcp", (0, "tcp")),
+            ("", (0, "0")),
+            ("80/tcp/x", (80, "tcp")),
+        ] {
+            assert_eq!(exposed(text), port, "{text}");
+        }
+        let mut config = Config::default();
+        config
+            .exposed_ports
+            .insert("80/zz".into(), Default::default());
+        assert_eq!(wanted(&config, &HostConfig::default()).unwrap(), []);
+        let all = HostConfig {
+            publish_all_ports: true,
+            ..HostConfig::default()
+        };
+        let refused = wanted(&config, &all).unwrap_err();
+        assert_eq!(refused.to_string(), "unknown protocol");
     }
 }

@@ -268,8 +268,8 @@ fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
                         .flatten()
                         .map(|(port, _)| port),
                 )
-                .filter_map(|text| ports::parse_port(text).ok())
-                .any(|(have, protocol)| port(wanted, have, protocol.name()))
+                .map(|text| ports::exposed(text))
+                .any(|(have, protocol)| port(wanted, have, protocol))
         })
         && filters.any("volume", |wanted| {
             spec.mounts.iter().any(|mount| {

@@ -99,15 +99,15 @@ fn ports_of(container: &Container, run: &Run) -> Vec<PortSummary> {
             .config
             .exposed_ports
             .keys()
-            .filter_map(|port| ports::parse_port(port).ok())
+            .map(|port| ports::exposed(port))
         {
             if !list
                 .iter()
-                .any(|have| have.private_port == port && have.kind == protocol.name())
+                .any(|have| have.private_port == port && have.kind == protocol)
             {
                 list.push(PortSummary {
                     private_port: port,
-                    kind: protocol.name().to_owned(),
+                    kind: protocol.to_owned(),
                     ..Default::default()
                 });
             }
@@ -126,9 +126,8 @@ pub(crate) fn port_map(container: &Container, run: &Run) -> PortMap {
         return map;
     }
     for port in container.spec.config.exposed_ports.keys() {
-        if let Ok((number, protocol)) = ports::parse_port(port) {
-            map.insert(format!("{number}/{}", protocol.name()), None);
-        }
+        let (number, protocol) = ports::exposed(port);
+        map.insert(format!("{number}/{protocol}"), None);
     }
     for port in &run.published {
         let key = format!("{}/{}", port.container_port, port.protocol.name());
