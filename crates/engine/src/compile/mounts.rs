@@ -247,9 +247,10 @@ impl<'a> Options<'a> {
     }
 }
 
-/// Options of the mount itself and of tmpfs that may be asked for.
+/// Options of the mount itself and of tmpfs that may be asked for. As in docker the last one that is none is told, and
+/// an empty one is none.
 fn check_tmpfs(options: &str) -> Result<()> {
-    const FLAGS: [&str; 15] = [
+    const FLAGS: [&str; 22] = [
         "ro",
         "rw",
         "suid",
@@ -260,16 +261,34 @@ fn check_tmpfs(options: &str) -> Result<()> {
         "noexec",
         "sync",
         "async",
+        "dirsync",
+        "mand",
+        "nomand",
         "atime",
         "noatime",
+        "diratime",
+        "nodiratime",
         "relatime",
+        "norelatime",
         "strictatime",
+        "nostrictatime",
         "defaults",
     ];
-    const VALUES: [&str; 6] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"];
-    for option in options.split(',').filter(|option| !option.is_empty()) {
+    const VALUES: [&str; 7] = [
+        "size",
+        "mode",
+        "uid",
+        "gid",
+        "nr_inodes",
+        "nr_blocks",
+        "mpol",
+    ];
+    if options.is_empty() {
+        return Ok(());
+    }
+    for option in options.rsplit(',') {
         let known = match option.split_once('=') {
-            Some((name, value)) => VALUES.contains(&name) && !value.is_empty(),
+            Some((name, _)) => VALUES.contains(&name),
             None => FLAGS.contains(&option),
         };
         if !known {
@@ -392,6 +411,30 @@ mod tests {
         assert!(refused("/a:/b:nocopy").ends_with("field VolumeOptions must not be specified"));
         assert!(refused("x:/b").starts_with("create x: volume name is too short"));
         assert!(refused("a/b:/c").contains("includes invalid characters for a local volume name"));
+    }
+
+    #[test]
+    fn options_of_memory_are_refused_in_docker_s_words() {
+        for good in [
+            "",
+            "defaults",
+            "ro,size=1m,mode=700,mpol=default",
+            "nodiratime",
+        ] {
+            assert!(check_tmpfs(good).is_ok(), "{good}");
+        }
+        for (bad, told) in [
+            ("foo=bar", r#"["foo" "bar"]"#),
+            ("zz,foo=b=c,ro", r#"["foo" "b=c"]"#),
+            ("ro,", r#"[""]"#),
+            ("size", r#"["size"]"#),
+            ("=1", r#"["" "1"]"#),
+        ] {
+            assert_eq!(
+                check_tmpfs(bad).unwrap_err().to_string(),
+                format!("invalid tmpfs option {told}")
+            );
+        }
     }
 
     #[test]
