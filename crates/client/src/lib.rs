@@ -12,6 +12,7 @@ mod connection;
 mod container;
 mod credentials;
 mod detach;
+mod duration;
 mod failure;
 mod flag;
 mod frames;

@@ -1,6 +1,7 @@
 //! Moments as people give them (`2013-01-02T15:04`, `10m`), read as docker's client does; faults are in the words of Go's
 //! `time.Parse`.
 
+use crate::duration::nanoseconds;
 use crate::time;
 
 /// A moment as the API takes it: seconds and nanoseconds since 1970. Spans count back from now; a date may lack its end,
@@ -9,7 +10,7 @@ use crate::time;
 /// # Errors
 /// What is wrong, in Go's words.
 pub(crate) fn timestamp(text: &str) -> Result<String, String> {
-    if let Some(nanos) = span(text).filter(|_| text != "0") {
+    if let Some(nanos) = nanoseconds(text).ok().filter(|_| text != "0") {
         let nanos = time::now() as i128 * 1_000_000_000 - nanos as i128;
         return Ok(format!(
             "{}.{:09}",
@@ -188,56 +189,9 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Go's durations, in nanoseconds: `1h30m`, `1.5s`, `100ms`.
-fn span(text: &str) -> Option<i64> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let mut total = 0f64;
-    if rest == "0" {
-        return Some(0);
-    }
-    let is_empty = rest.is_empty();
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
-            .filter(|at| *at > 0)?;
-        let value: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let (unit, nanos) = [
-            ("ns", 1.0),
-            ("us", 1e3),
-            ("µs", 1e3),
-            ("ms", 1e6),
-            ("s", 1e9),
-            ("m", 60e9),
-            ("h", 3600e9),
-        ]
-        .into_iter()
-        .find(|(unit, _)| {
-            rest.strip_prefix(unit)
-                .is_some_and(|behind| !behind.starts_with(|letter: char| letter.is_alphabetic()))
-        })?;
-        total += value * nanos;
-        rest = &rest[unit.len()..];
-    }
-    (!is_empty).then_some((total * sign) as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_are_gos() {
-        assert_eq!(span("1h30m"), Some(5_400_000_000_000));
-        assert_eq!(span("1.5s"), Some(1_500_000_000));
-        assert_eq!(span("100ms"), Some(100_000_000));
-        assert_eq!(span("-1h"), Some(-3_600_000_000_000));
-        assert_eq!((span("10"), span(""), span("-")), (None, None, None));
-        assert_eq!(span("x"), None);
-    }
 
     #[test]
     fn moments_are_read_with_and_without_their_end() {

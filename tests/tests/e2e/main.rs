@@ -14,6 +14,7 @@ mod duplex;
 mod flags;
 mod flags_rare;
 mod followers;
+mod health;
 mod http;
 mod hung;
 mod killed;

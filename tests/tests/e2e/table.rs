@@ -158,6 +158,10 @@ fn sample(flag: &str) -> &'static str {
         | "--device-write-iops" => "/dev/a:1",
         "--dns" => "1.2.3.4",
         "--dns-search" => "example.org",
+        "--health-interval"
+        | "--health-start-interval"
+        | "--health-start-period"
+        | "--health-timeout" => "1s",
         "--mount" => "target=/a",
         "--sysctl" => "net.core.somaxconn=1",
         "--ulimit" => "nofile=1",

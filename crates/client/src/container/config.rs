@@ -10,6 +10,7 @@ use api_types::{
 use super::environment::{self, pairs};
 use super::security::Security;
 use super::{disks, mounts, networks, ports, security, values};
+use crate::duration::nanoseconds;
 use crate::failure::Failure;
 use crate::number;
 use crate::parse::Parsed;
@@ -107,10 +108,7 @@ fn config(parsed: &Parsed, image: &str, command: &[String]) -> Result<Config, Fa
         open_stdin: stdin,
         stdin_once: stdin && attached.stdin,
         cmd: (!command.is_empty()).then(|| Words(command.to_vec())),
-        healthcheck: parsed.switch("no-healthcheck").then(|| HealthConfig {
-            test: vec!["NONE".to_owned()],
-            ..HealthConfig::default()
-        }),
+        healthcheck: health(parsed)?,
         image: image.to_owned(),
         working_dir: text(parsed, "workdir"),
         // An empty --entrypoint resets the image's: a list of one empty string says so.
@@ -122,6 +120,48 @@ fn config(parsed: &Parsed, image: &str, command: &[String]) -> Result<Config, Fa
         stop_timeout: parsed.value("stop-timeout", number::integer)?,
         ..Config::default()
     })
+}
+
+/// The check of the container's health, if anything is said of it.
+fn health(parsed: &Parsed) -> Result<Option<HealthConfig>, Failure> {
+    let span = |name: &str| parsed.value(name, nanoseconds);
+    let asked = HealthConfig {
+        test: match parsed.one("health-cmd") {
+            None | Some("") => Vec::new(),
+            Some(command) => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+        },
+        interval: span("health-interval")?.unwrap_or(0),
+        timeout: span("health-timeout")?.unwrap_or(0),
+        start_period: span("health-start-period")?.unwrap_or(0),
+        start_interval: span("health-start-interval")?.unwrap_or(0),
+        retries: number(parsed, "health-retries")?,
+    };
+    let nothing = asked == HealthConfig::default();
+    if parsed.switch("no-healthcheck") {
+        if !nothing {
+            return Err(Failure::Invalid(
+                "--no-healthcheck conflicts with --health-* options".to_owned(),
+            ));
+        }
+        return Ok(Some(HealthConfig {
+            test: vec!["NONE".to_owned()],
+            ..HealthConfig::default()
+        }));
+    }
+    for (name, value) in [
+        ("interval", asked.interval),
+        ("timeout", asked.timeout),
+        ("retries", asked.retries),
+        ("start-period", asked.start_period),
+        ("start-interval", asked.start_interval),
+    ] {
+        if value < 0 {
+            return Err(Failure::Invalid(format!(
+                "--health-{name} cannot be negative"
+            )));
+        }
+    }
+    Ok((!nothing).then_some(asked))
 }
 
 fn host_config(
@@ -379,6 +419,14 @@ mod tests {
             "invalid argument \"abc\" for \"-m, --memory\" flag: invalid size: 'abc'"
         );
         assert_eq!(text(&["-p", "abc", "x"]), "invalid containerPort: abc");
+        assert_eq!(
+            text(&["--no-healthcheck", "--health-retries", "1", "x"]),
+            "--no-healthcheck conflicts with --health-* options"
+        );
+        assert_eq!(
+            text(&["--health-interval", "-1s", "x"]),
+            "--health-interval cannot be negative"
+        );
     }
 
     #[test]

@@ -124,37 +124,36 @@ pub(crate) const CONTAINER: &[Flag] = &[
     Flag::list("expose", "list", "Expose a port or a range of ports"),
     Flag::list("gpus", "gpu-request", "GPU devices to add to the container").refused(),
     Flag::list("group-add", "list", "Add additional groups to join"),
-    Flag::one("health-cmd", "string", "Command to run to check health").refused(),
+    Flag::one("health-cmd", "string", "Command to run to check health"),
     Flag::one(
         "health-interval",
         "duration",
-        "Time between running the check",
+        "Time between running the check (ms|s|m|h) (default 0s)",
     )
-    .refused(),
+    .checked(values::duration_checked),
     Flag::one(
         "health-retries",
         "int",
         "Consecutive failures needed to report unhealthy",
-    )
-    .refused(),
+    ),
     Flag::one(
         "health-start-interval",
         "duration",
-        "Time between checks during the start period",
+        "Time between checks during the start period (ms|s|m|h) (default 0s)",
     )
-    .refused(),
+    .checked(values::duration_checked),
     Flag::one(
         "health-start-period",
         "duration",
-        "Start period before retries count",
+        "Start period before retries count (ms|s|m|h) (default 0s)",
     )
-    .refused(),
+    .checked(values::duration_checked),
     Flag::one(
         "health-timeout",
         "duration",
-        "Maximum time to allow one check to run",
+        "Maximum time to allow one check to run (ms|s|m|h) (default 0s)",
     )
-    .refused(),
+    .checked(values::duration_checked),
     Flag::one("hostname", "string", "Container host name").letter('h'),
     Flag::switch(
         "init",

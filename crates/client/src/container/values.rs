@@ -2,6 +2,8 @@
 
 use api_types::Ulimit;
 
+use crate::duration::nanoseconds;
+
 /// Bytes as `512`, `64k`, `1.5g`, `2gb` or `1gib`; powers of 1024 all of them.
 ///
 /// # Errors
@@ -169,7 +171,7 @@ macro_rules! checks {
 
 checks! {
     bytes_checked: bytes, bytes_or_unlimited_checked: bytes_or_unlimited, nano_cpus_checked: nano_cpus,
-    ulimit_checked: ulimit
+    ulimit_checked: ulimit, duration_checked: nanoseconds
 }
 
 #[cfg(test)]
