@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod groups;
 mod host;
 mod images;
+mod local_driver;
 mod lock;
 mod neighbour;
 mod networks;

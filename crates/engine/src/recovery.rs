@@ -50,6 +50,7 @@ impl Engine {
             .collect();
         self.blocking("recover", move |engine| {
             engine.remove_orphans(&buried)?;
+            engine.recover_volume_mounts();
             engine.recover_network()
         })
         .await?;

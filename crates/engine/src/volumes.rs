@@ -13,6 +13,7 @@ use crate::compile::mounts::{Source, volume_name};
 use crate::engine::Engine;
 use crate::events;
 use crate::filters::Filters;
+use crate::local_driver;
 use crate::outcome::{EngineError, Result};
 use crate::store::{Durability, TombstoneRow, VolumeRow, rows};
 
@@ -24,6 +25,9 @@ pub(crate) struct VolumeDoc {
     pub(crate) created: i64,
     pub(crate) anonymous: bool,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Options of the driver: what the volume is, where it is not just a folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) options: BTreeMap<String, String>,
     /// Whether it was filled from an image, or has been used without.
     pub(crate) used: bool,
 }
@@ -32,7 +36,11 @@ pub(crate) struct VolumeDoc {
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 
 impl VolumeDoc {
-    pub(crate) fn new(anonymous: bool, mut labels: BTreeMap<String, String>) -> VolumeDoc {
+    pub(crate) fn new(
+        anonymous: bool,
+        mut labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> VolumeDoc {
         if anonymous {
             labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
         }
@@ -41,6 +49,7 @@ impl VolumeDoc {
             created: clock::now(),
             anonymous,
             labels,
+            options,
             used: false,
         }
     }
@@ -137,9 +146,6 @@ impl Engine {
                 name: request.driver,
             });
         }
-        if !request.driver_opts.is_empty() {
-            return Err(EngineError::unsupported("DriverOpts of a local volume"));
-        }
         if request.cluster_volume_spec.is_some() {
             return Err(EngineError::unsupported("ClusterVolumeSpec"));
         }
@@ -150,6 +156,7 @@ impl Engine {
             volume_name(&request.name)?.to_owned()
         };
         let labels = request.labels.unwrap_or_default();
+        let options = request.driver_opts;
         let engine = self.clone();
         self.to_the_end("volume create", async move {
             let _gate = engine.inner().gate.read().await;
@@ -158,7 +165,8 @@ impl Engine {
             let doc = match present {
                 Some(doc) => doc,
                 None => {
-                    let doc = VolumeDoc::new(anonymous, labels);
+                    local_driver::check(&name, &options)?;
+                    let doc = VolumeDoc::new(anonymous, labels, options);
                     let row = doc.row(&name)?;
                     let made = engine.make_volume_folder(&name).await?;
                     let created = events::event(
@@ -226,7 +234,7 @@ impl Engine {
             },
             mountpoint: self.inner().volume_store.path(name).display().to_string(),
             name: name.to_owned(),
-            options: None,
+            options: (!doc.options.is_empty()).then(|| doc.options.clone()),
             scope: "local".to_owned(),
             ..Default::default()
         }
@@ -306,6 +314,23 @@ impl Engine {
 
     /// Removes rows of volumes and leaves tombstones; the caller holds the gate and knows that nobody uses them.
     async fn bury_volumes(&self, names: Vec<String>) -> Result<()> {
+        // What is mounted on a volume is not the volume's, and stays as it is.
+        let mounted: Vec<String> = {
+            let volumes = self.inner().volumes.lock();
+            let has_options = |name: &&String| {
+                let doc = volumes.get(name.as_str());
+                doc.is_some_and(|doc| !doc.options.is_empty())
+            };
+            names.iter().filter(has_options).cloned().collect()
+        };
+        if !mounted.is_empty() {
+            self.blocking("volume remove", move |engine| {
+                mounted
+                    .iter()
+                    .try_for_each(|name| Ok(engine.inner().volume_store.detach_unused(name)?))
+            })
+            .await?;
+        }
         let told = names
             .iter()
             .map(|name| {
@@ -393,8 +418,10 @@ impl Engine {
                 .lock()
                 .iter()
                 .filter(|(name, doc)| {
+                    // As in docker, what is more than a folder is left alone.
                     !users.contains_key(*name)
                         && (all || doc.anonymous)
+                        && doc.options.is_empty()
                         && filters.labels_match(&doc.labels)
                 })
                 .map(|(name, _)| name.clone())
@@ -421,6 +448,8 @@ impl Engine {
     pub(crate) async fn volume_usages(&self) -> Result<Vec<Volume>> {
         let users = self.volume_users();
         let mut volumes = self.volume_list(Filters::default()).await?;
+        // As in docker: what is more than a folder takes its room elsewhere.
+        volumes.retain(|volume| volume.options.is_none());
         self.blocking("system df", move |engine| {
             for volume in &mut volumes {
                 let size = engine

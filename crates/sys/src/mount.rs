@@ -37,6 +37,46 @@ pub mod attr {
     pub const NO_SYMFOLLOW: u64 = 0x0020_0000;
 }
 
+/// Flags of mount(2), for mounts that are described in its words (`linux/mount.h`).
+pub mod flags {
+    /// Nothing can be written.
+    pub const READ_ONLY: u32 = 1;
+    /// Set-user-id bits count for nothing.
+    pub const NO_SUID: u32 = 1 << 1;
+    /// Device nodes cannot be opened.
+    pub const NO_DEV: u32 = 1 << 2;
+    /// Programs cannot be executed.
+    pub const NO_EXEC: u32 = 1 << 3;
+    /// Writes are on the disk when they return.
+    pub const SYNCHRONOUS: u32 = 1 << 4;
+    /// What is mounted there already is changed.
+    pub const REMOUNT: u32 = 1 << 5;
+    /// Mandatory locks, which kernels since 5.15 do not have.
+    pub const MANDATORY_LOCK: u32 = 1 << 6;
+    /// Changes of folders are on the disk when they return.
+    pub const DIR_SYNC: u32 = 1 << 7;
+    /// Access times are not updated.
+    pub const NO_ATIME: u32 = 1 << 10;
+    /// Access times of folders are not updated.
+    pub const NO_DIR_ATIME: u32 = 1 << 11;
+    /// The source is a path.
+    pub const BIND: u32 = 1 << 12;
+    /// With the mounts below.
+    pub const RECURSIVE: u32 = 1 << 14;
+    /// Cannot be bind mounted.
+    pub const UNBINDABLE: u32 = 1 << 17;
+    /// Neither receives nor sends mounts.
+    pub const PRIVATE: u32 = 1 << 18;
+    /// Receives mounts.
+    pub const SLAVE: u32 = 1 << 19;
+    /// Receives and sends mounts.
+    pub const SHARED: u32 = 1 << 20;
+    /// Access times are updated now and then.
+    pub const REL_ATIME: u32 = 1 << 21;
+    /// Access times are always updated.
+    pub const STRICT_ATIME: u32 = 1 << 24;
+}
+
 /// How a mount shares later mounts with its peers (`MS_*` propagation types).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
@@ -222,6 +262,18 @@ pub fn set_attributes(dir: BorrowedFd<'_>, path: &CStr, change: &Change<'_>) -> 
         )
     };
     crate::process::outcome(answer).map(drop)
+}
+
+/// mount(2) as it is: for file systems whose options their own parser alone knows. `flags` are of [`flags`].
+pub fn by_flags(
+    source: &CStr,
+    target: &CStr,
+    fstype: &CStr,
+    flags: u32,
+    data: &CStr,
+) -> Result<()> {
+    let flags = raw::MountFlags::from_bits_retain(flags);
+    raw::mount(source, target, fstype, flags, data)
 }
 
 /// Takes the topmost mount at `path` out of the tree; it ends when its last user does.

@@ -80,6 +80,14 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
+    /// What a volume is could not be mounted. The sentence is Docker's.
+    #[error("error while mounting volume '{}': {why}", path.display())]
+    Attach {
+        /// Where.
+        path: PathBuf,
+        /// What was tried, and the kernel's answer.
+        why: String,
+    },
     /// The mount could not be made.
     #[error("cannot make a mount: {step}")]
     Mount {
@@ -103,6 +111,7 @@ impl VolumeError {
             Self::InvalidName { .. }
             | Self::ShortName
             | Self::LongName
+            | Self::Attach { .. }
             | Self::Escape { .. }
             | Self::Missing { .. } => None,
         }

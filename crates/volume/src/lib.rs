@@ -5,11 +5,13 @@
 //! knowledge.
 
 mod bind;
+mod device;
 mod error;
 mod fill;
 mod store;
 mod turns;
 
 pub use bind::{BindOptions, bind};
+pub use device::Device;
 pub use error::VolumeError;
 pub use store::VolumeStore;

@@ -7,9 +7,11 @@
 //! volumes/.WHAT-N         a volume that is being made or removed: no name begins with a dot
 //! ```
 
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{self, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -31,6 +33,10 @@ pub struct VolumeStore {
     next: AtomicU64,
     /// Held by who fills a volume.
     filling: Turns,
+    /// Held by who mounts what a volume is, or ends that mount.
+    pub(crate) attaching: Turns,
+    /// Who uses volumes that are mounted.
+    users: Mutex<HashMap<String, BTreeSet<String>>>,
 }
 
 impl VolumeStore {
@@ -58,6 +64,8 @@ impl VolumeStore {
             dir,
             next: AtomicU64::new(0),
             filling: Turns::default(),
+            attaching: Turns::default(),
+            users: Mutex::default(),
         };
         store.recover()?;
         Ok(store)
@@ -140,7 +148,7 @@ impl VolumeStore {
     ///
     /// After a crash the volume is as before, or filled: [`VolumeStore::open`] sees to it. That holds for a power cut too
     /// when the volume is `lasting`, which waits for the disk. A `part` of the volume is filled in its stead when one is
-    /// given and is there; a crash may leave that half filled.
+    /// given and is there; a crash may leave that half filled, and so it may what is mounted on the volume.
     ///
     /// Of several that ask at the same time each finds the volume whole afterwards.
     ///
@@ -164,6 +172,9 @@ impl VolumeStore {
         let folder = self.folder(name)?;
         // What an attempt left that failed.
         fill::recover(folder.as_fd()).map_err(fault)?;
+        let is_attached = self.is_attached(name)?;
+        // Of what is mounted on the content its root is filled.
+        let part = part.or(is_attached.then_some(Path::new(".")));
         let target = match part {
             Some(part) => match Root::with_rule(data.as_fd(), Rule::Beneath).open_dir(part) {
                 Ok(part) => part,
@@ -176,6 +187,7 @@ impl VolumeStore {
             return Ok(());
         }
         match Root::new(root).open_dir(path) {
+            // The copy beside the content is in another file system than what is mounted on it.
             Ok(source) if part.is_some() => {
                 copy::tree(source.as_fd(), target.as_fd()).map_err(fault)
             }
@@ -185,8 +197,12 @@ impl VolumeStore {
         }
     }
 
+    pub(crate) fn users(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<String>>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A volume's own folder.
-    fn folder(&self, name: &str) -> Result<OwnedFd, VolumeError> {
+    pub(crate) fn folder(&self, name: &str) -> Result<OwnedFd, VolumeError> {
         self.open_beneath(name, Path::new(name))
     }
 
@@ -229,7 +245,11 @@ fn make_folders(dir: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     fs::chmodat(dir, &data, Mode::from_raw_mode(0o755), fs::AtFlags::empty())
 }
 
-fn volume_fault(action: &'static str, name: &str, source: std::io::Error) -> VolumeError {
+pub(crate) fn volume_fault(
+    action: &'static str,
+    name: &str,
+    source: std::io::Error,
+) -> VolumeError {
     VolumeError::Folder {
         action,
         name: name.to_owned(),

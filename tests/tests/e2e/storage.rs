@@ -1,8 +1,11 @@
 //! Volumes, binds, images on disk.
 
 use std::fs;
+use std::time::Duration;
 
-use testkit::{Engine, run};
+use testkit::{Engine, Kind, eventually, run};
+
+const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_volume_is_filled_kept_and_removed() {
@@ -465,5 +468,148 @@ fn mounts_go_on_into_a_container_if_their_source_can() {
         assert_eq!(seen.text(), "seen");
         engine.d(&["rm", "-f", "cc"]).ok();
         host(&["umount", "-R", path]);
+    });
+}
+
+const MEMORY: [&str; 8] = [
+    "volume",
+    "create",
+    "-o",
+    "type=tmpfs",
+    "-o",
+    "device=tmpfs",
+    "-o",
+    "o=size=10m,uid=1000",
+];
+
+#[track_caller]
+fn is_mounted(engine: &Engine, volume: &str) -> bool {
+    let place = engine.d(&["volume", "inspect", "-f", "{{.Mountpoint}}", volume]);
+    let mut command = engine.sandbox().command("mountpoint");
+    command.args(["-q", place.ok().text()]);
+    run(command, b"").status == 0
+}
+
+#[test]
+fn memory_as_a_volume_is_shared_as_long_as_somebody_uses_it() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            client(engine, &[&MEMORY[..], &["mem"]].concat()).ok();
+            let options = client(engine, &["volume", "inspect", "-f", "{{.Options}}", "mem"]);
+            assert_eq!(
+                options.ok().text(),
+                "map[device:tmpfs o:size=10m,uid=1000 type:tmpfs]"
+            );
+            assert!(!is_mounted(engine, "mem"));
+            // Filled from the image's folder, as any other.
+            let command = "echo first > /etc/mine; exec sleep 1000";
+            let args = ["run", "-d", "--name", "one", "-v", "mem:/etc", "busybox"];
+            client(engine, &[&args[..], &["sh", "-c", command]].concat()).ok();
+            eventually("the file is there", SOON, || {
+                let read = client(engine, &["exec", "one", "cat", "/etc/mine"]);
+                (read.stdout == "first\n").then_some(())
+            });
+            let look = |command: &str| {
+                let args = ["run", "--rm", "-v", "mem:/v", "busybox", "sh", "-c"];
+                client(engine, &[&args[..], &[command]].concat())
+                    .ok()
+                    .stdout
+            };
+            let seen = look("cat /v/mine; ls /v; grep ' /v ' /proc/mounts");
+            for part in ["first\n", "passwd\n", "size=10240k,uid=1000"] {
+                assert!(seen.contains(part), "{part}: {seen}");
+            }
+            if engine.kind() == Kind::Wharf {
+                engine.kill_daemon();
+                engine.start_daemon();
+                assert_eq!(look("cat /v/mine"), "first\n");
+            }
+            assert!(is_mounted(engine, "mem"));
+            client(engine, &["volume", "rm", "mem"]).fails_with(1);
+            client(engine, &["rm", "-f", "one"]).ok();
+            assert!(!is_mounted(engine, "mem"));
+            assert_eq!(look("ls /v"), "");
+            client(engine, &["volume", "rm", "mem"]).ok();
+            // One that goes with its container.
+            let option = "type=volume,dst=/v,volume-opt=type=tmpfs,volume-opt=device=tmpfs,\
+                          volume-opt=o=size=3m";
+            let args = ["run", "--rm", "--mount", option, "busybox", "cat"];
+            let mounts = client(engine, &[&args[..], &["/proc/mounts"]].concat()).ok();
+            assert!(mounts.stdout.contains(" /v tmpfs rw,relatime,size=3072k"));
+            assert_eq!(client(engine, &["volume", "ls", "-q"]).ok().text(), "");
+        }
+    });
+}
+
+#[test]
+fn a_container_that_ends_without_a_daemon_leaves_no_volume_mounted() {
+    Engine::run(|engine| {
+        if engine.kind() != Kind::Wharf {
+            return;
+        }
+        engine.load_busybox();
+        engine.d(&[&MEMORY[..], &["mem"]].concat()).ok();
+        let args = ["run", "-d", "--name", "one", "-v", "mem:/v", "busybox"];
+        engine.d(&[&args[..], &["sleep", "1000"]].concat()).ok();
+        let pid = engine.d(&["inspect", "-f", "{{.State.Pid}}", "one"]).ok();
+        engine.kill_daemon();
+        engine.sandbox().kill(pid.text().parse().unwrap(), "KILL");
+        engine.start_daemon();
+        eventually("the end is known", SOON, || {
+            let state = engine.d(&["inspect", "-f", "{{.State.Status}}", "one"]);
+            (state.ok().text() == "exited").then_some(())
+        });
+        assert!(!is_mounted(engine, "mem"));
+        engine.d(&["start", "one"]).ok();
+        assert!(is_mounted(engine, "mem"));
+        engine.d(&["rm", "-f", "one"]).ok();
+        engine.d(&["volume", "rm", "mem"]).ok();
+    });
+}
+
+#[test]
+fn a_folder_of_the_host_as_a_volume_is_left_as_it_is() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let folder = engine.folder();
+        fs::write(folder.join("file"), "of the host\n").unwrap();
+        let device = format!("device={}", folder.display());
+        for client in [Engine::d, Engine::w] {
+            let args = ["volume", "create", "-o", "type=none", "-o", &device];
+            client(engine, &[&args[..], &["-o", "o=bind,ro", "host"]].concat()).ok();
+            let args = ["run", "--rm", "-v", "host:/v", "busybox", "sh", "-c"];
+            let script = "cat /v/file; touch /v/other || echo refused";
+            let done = client(engine, &[&args[..], &[script]].concat()).ok();
+            assert_eq!(done.stdout, "of the host\nrefused\n");
+            client(engine, &["volume", "rm", "host"]).ok();
+            assert_eq!(
+                fs::read_to_string(folder.join("file")).unwrap(),
+                "of the host\n"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_volume_that_can_not_be_mounted_leaves_nothing() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            let args = ["volume", "create", "-o", "type=tmpfs", "-o"];
+            let more = ["device=tmpfs", "-o", "o=size=zz", "bad"];
+            client(engine, &[&args[..], &more].concat()).ok();
+            let args = ["run", "--name", "c", "-v", "bad:/v", "busybox", "true"];
+            let done = client(engine, &args).fails_with(125);
+            assert!(
+                done.stderr
+                    .contains("failed to mount local volume: mount tmpfs:")
+                    && done.stderr.contains("data: size=zz: invalid argument"),
+                "{}",
+                done.stderr
+            );
+            client(engine, &["rm", "c"]).ok();
+            client(engine, &["volume", "rm", "bad"]).ok();
+        }
     });
 }

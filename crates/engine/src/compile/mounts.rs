@@ -28,6 +28,9 @@ pub(crate) enum Source {
         copy: bool,
         subpath: String,
         labels: BTreeMap<String, String>,
+        /// Options of the driver, for a volume that is yet to be made.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        options: BTreeMap<String, String>,
     },
     /// Memory, with its mount options.
     Tmpfs { options: String },
@@ -149,6 +152,7 @@ fn anonymous() -> Source {
         copy: true,
         subpath: String::new(),
         labels: BTreeMap::new(),
+        options: BTreeMap::new(),
     }
 }
 
@@ -196,6 +200,7 @@ fn parse_bind(text: &str) -> Result<MountSpec> {
             copy: !options.no_copy,
             subpath: String::new(),
             labels: BTreeMap::new(),
+            options: BTreeMap::new(),
         }
     };
     Ok(MountSpec {

@@ -21,6 +21,7 @@ use crate::compile::{self, merge};
 use crate::engine::Engine;
 use crate::events;
 use crate::images::index::Image;
+use crate::local_driver;
 use crate::options::{CreateRequest, Created};
 use crate::outcome::{EngineError, Result};
 use crate::paths;
@@ -391,6 +392,7 @@ fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<BTreeMap<St
             name,
             anonymous,
             labels,
+            options,
             ..
         } = &mut mount.source
         else {
@@ -400,8 +402,9 @@ fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<BTreeMap<St
             *name = volumes::draw_name()?;
         }
         if !known.contains(name) {
+            local_driver::check(name, options)?;
             new.entry(name.clone())
-                .or_insert_with(|| VolumeDoc::new(*anonymous, labels.clone()));
+                .or_insert_with(|| VolumeDoc::new(*anonymous, labels.clone(), options.clone()));
         }
     }
     Ok(new)

@@ -37,7 +37,7 @@ pub(crate) struct Launched {
     pub(crate) used_volumes: Vec<String>,
 }
 
-/// A supervisor's folder; dropped before the start succeeded, it is removed.
+/// A supervisor's folder; dropped before the start succeeded, it is removed, and volumes are used no more.
 struct ShimFolder<'a> {
     engine: &'a Engine,
     container: &'a Container,
@@ -53,6 +53,7 @@ impl Drop for ShimFolder<'_> {
         if let Err(error) = crate::cleaner::remove_tree(&path) {
             tracing::warn!(%error, "a failed start could not remove its supervisor's folder");
         }
+        self.engine.release_volumes(self.container);
     }
 }
 

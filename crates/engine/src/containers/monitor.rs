@@ -281,6 +281,7 @@ impl Engine {
         mut told: Vec<api_types::Event>,
     ) -> Result<bool> {
         self.disconnect(container, &mut told).await;
+        self.release_volumes_of(container).await;
         let code = exit.code;
         if container.spec.host.auto_remove && !container.keep.load(Ordering::Relaxed) {
             container

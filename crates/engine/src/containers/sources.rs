@@ -141,6 +141,7 @@ impl Engine {
             Source::Volume { name, anonymous, copy, subpath, .. } => {
                 let fresh = self.inner().volumes.lock().get(name).is_some_and(|doc: &VolumeDoc| !doc.used);
                 let store = &self.inner().volume_store;
+                self.attach_volume(container, name)?;
                 let subpath = (!subpath.is_empty()).then(|| Path::new(subpath.as_str()));
                 // Once for each container, as long as nobody has put anything in.
                 if *copy && (fresh || container.run().started_at == 0) {

@@ -168,6 +168,7 @@ impl Engine {
                 if let (Some(network), Some(endpoint)) = (&engine.inner().network, &endpoint) {
                     network.detach(endpoint)?;
                 }
+                engine.release_volumes(&container);
                 crate::cleaner::remove_tree(&engine.paths().shim(container.id()))?;
                 group
             })

@@ -95,6 +95,7 @@ pub(super) fn of_volume(error: &VolumeError) -> Class {
         | VolumeError::Escape { .. }
         | VolumeError::Subpath { .. } => Class::InvalidArgument,
         VolumeError::Missing { .. } => Class::NotFound,
+        VolumeError::Attach { .. } => Class::Internal,
         VolumeError::CopyUp { source, .. }
         | VolumeError::Folder { source, .. }
         | VolumeError::Store { source, .. }

@@ -125,9 +125,6 @@ fn volume(mount: &Mount) -> Result<Source> {
                 name: driver.name.clone(),
             });
         }
-        if !driver.options.is_empty() {
-            return Err(EngineError::unsupported("a volume driver with options"));
-        }
     }
     if !mount.source.is_empty() {
         volume_name(&mount.source)?;
@@ -150,6 +147,7 @@ fn volume(mount: &Mount) -> Result<Source> {
         copy: !options.no_copy,
         subpath: options.subpath,
         labels: options.labels,
+        options: options.driver_config.unwrap_or_default().options,
     })
 }
 
