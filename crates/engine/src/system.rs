@@ -231,7 +231,7 @@ impl Engine {
         let handed_down = self.inner().groups.layout().handed_down();
         if !handed_down.is_empty() {
             warnings.push(format!(
-                "WARNING: the unified cgroup tree hands down {}, since a container asked for it: no hierarchy of version 1 can have it meanwhile",
+                "WARNING: the unified cgroup tree hands down {}, at the request of a container or of another program: no hierarchy of version 1 can have it meanwhile",
                 handed_down.join(", ")
             ));
         }
