@@ -124,6 +124,8 @@ fn tmpfs(target: &str, options: &str) -> MountEntry {
             "exec" => set &= !attr::NO_EXEC,
             "noexec" => set |= attr::NO_EXEC,
             "noatime" => set = set & !attr::ATIME_MASK | attr::NO_ATIME,
+            "nodiratime" => set |= attr::NO_DIR_ATIME,
+            "diratime" => set &= !attr::NO_DIR_ATIME,
             "strictatime" => set = set & !attr::ATIME_MASK | attr::STRICT_ATIME,
             _ => {
                 if let Some((name, value)) = option.split_once('=') {
