@@ -27,6 +27,7 @@ mod mount;
 mod network;
 mod progress;
 mod prune;
+mod stats;
 mod system;
 pub mod texts;
 mod volume;
@@ -62,6 +63,10 @@ pub use progress::{ErrorDetail, Progress, ProgressDetail};
 pub use prune::{
     BuildPruneReport, ContainersPruneReport, ImagesPruneReport, NetworksPruneReport,
     VolumesPruneReport,
+};
+pub use stats::{
+    BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, MemoryStats, NetworkStats,
+    PidsStats, StorageStats, ThrottlingData,
 };
 pub use system::{
     AddressPool, AuthConfig, AuthResponse, Commit, Component, ContainerdInfo, ContainerdNamespaces,

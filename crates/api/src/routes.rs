@@ -57,10 +57,7 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/containers/create", to!(containers::create)),
     post("/containers/prune", to!(containers::prune)),
     get("/containers/{id}/json", to!(containers::inspect)),
-    get(
-        "/containers/{id}/top",
-        refuse!(container, "listing a container's processes (docker top)"),
-    ),
+    get("/containers/{id}/top", to!(containers::top)),
     get(
         "/containers/{id}/changes",
         refuse!(container, "listing a container's changes (docker diff)"),
@@ -69,10 +66,7 @@ pub(crate) static ROUTES: &[Route] = &[
         "/containers/{id}/export",
         refuse!(container, "exporting a container (docker export)"),
     ),
-    get(
-        "/containers/{id}/stats",
-        refuse!(container, "reading a container's statistics (docker stats)"),
-    ),
+    get("/containers/{id}/stats", to!(containers::stats)),
     get(
         "/containers/{id}/checkpoints",
         refuse!(container, "listing checkpoints (docker checkpoint)"),

@@ -38,7 +38,16 @@ impl List<'_> {
             .map_err(crate::output::failed)
     }
 
-    fn text(&self, rows: &[Value], format: &str, quiet: bool) -> Result<String, Failure> {
+    /// What [`List::print`] prints.
+    ///
+    /// # Errors
+    /// A template that is none or does not fit.
+    pub(crate) fn text(
+        &self,
+        rows: &[Value],
+        format: &str,
+        quiet: bool,
+    ) -> Result<String, Failure> {
         if quiet && matches!(format, "" | "table") {
             return Ok(rows
                 .iter()
@@ -110,6 +119,11 @@ static ROW: template::Type = template::Type::Row("");
 
 /// Aligns cells that tabs separate. The last cell of a line has no width of its own.
 pub(crate) fn columns(lines: &[String]) -> String {
+    columns_of(lines, NARROWEST)
+}
+
+/// The same with columns that are at least so wide.
+pub(crate) fn columns_of(lines: &[String], narrowest: usize) -> String {
     let rows: Vec<Vec<&str>> = lines
         .iter()
         .map(|line| line.split('\t').collect())
@@ -125,7 +139,7 @@ pub(crate) fn columns(lines: &[String]) -> String {
                     .map(|row| row[at].chars().count() + GAP)
                     .max()
                     .unwrap_or(0)
-                    .max(NARROWEST);
+                    .max(narrowest);
                 out.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
             }
         }

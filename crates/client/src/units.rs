@@ -17,6 +17,33 @@ pub(crate) fn size_with(bytes: f64, digits: usize) -> String {
     format!("{}{}", significant(value, digits), UNITS[unit])
 }
 
+/// A size with powers of 1024: `23.54GiB`.
+pub(crate) fn binary_size(bytes: f64) -> String {
+    let mut value = bytes;
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 || unit == "TiB" {
+            let digits = if value >= 100.0 {
+                1
+            } else if value >= 10.0 {
+                2
+            } else {
+                3
+            };
+            let text = format!("{value:.digits$}");
+            return format!(
+                "{}{unit}",
+                if text.contains('.') {
+                    text.trim_end_matches('0').trim_end_matches('.')
+                } else {
+                    &text
+                }
+            );
+        }
+        value /= 1024.0;
+    }
+    String::new()
+}
+
 /// Go's `%.Ng`: N significant digits, no zeros at the end.
 fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {

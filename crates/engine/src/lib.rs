@@ -34,6 +34,7 @@ mod system;
 mod volumes;
 
 pub use config::EngineConfig;
+pub use containers::stats::Usage;
 pub use engine::Engine;
 pub use filters::Filters;
 pub use image::registry::Proxies;

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use api_types::{ContainerCreate, ContainerCreated};
+use api_types::{ContainerCreate, ContainerCreated, ContainerStats};
 use bytes::{Bytes, BytesMut};
 use engine::{
     AttachOptions, ListOptions, LogChunk, LogStream, LogsOptions, RemoveOptions, StreamKind,
@@ -37,6 +38,72 @@ pub(crate) async fn list(call: Call) -> Handled {
         call.version,
         &containers,
     )
+}
+
+/// `GET /containers/{id}/top`
+pub(crate) async fn top(call: Call) -> Handled {
+    let listed = call
+        .engine()
+        .top(call.name(), call.query.get("ps_args").unwrap_or_default())
+        .await?;
+    reply::json(StatusCode::OK, &listed)
+}
+
+/// Between two readings of a stream of statistics.
+const ROUND: Duration = Duration::from_secs(1);
+/// Between the two readings of one answer: long enough for the host's clock, which ticks a hundred times a second.
+const ONCE: Duration = Duration::from_millis(200);
+
+/// `GET /containers/{id}/stats`: once, by one reading or by two between which processor time is told, or every second.
+pub(crate) async fn stats(call: Call) -> Handled {
+    let stream = call.query.flag_or("stream", true);
+    let one_shot = call.query.flag("one-shot") && call.version >= Version(41);
+    if stream && one_shot {
+        return Err(Failure::bad_request("cannot have stream=1 and one-shot=1"));
+    }
+    let os_type = match call.version >= Version(52) {
+        true => "linux",
+        false => "",
+    };
+    let mut usage = call.engine().usage(call.name(), os_type)?;
+    let mut now: ContainerStats = usage.read().await?;
+    if !stream {
+        if !one_shot && now.cpu_stats.online_cpus > 0 {
+            tokio::time::sleep(ONCE).await;
+            now = usage.read().await?;
+        }
+        return reply::json(StatusCode::OK, &now);
+    }
+    let (sender, mut readings) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
+    // Ends with the container or with the client: then nobody takes what is sent.
+    tokio::spawn(async move {
+        let mut reading: engine::Result<ContainerStats> = Ok(now);
+        loop {
+            let line = reading
+                .map_err(|error| io::Error::other(error.to_string()))
+                .and_then(|stats| {
+                    let mut line = serde_json::to_vec(&stats)?;
+                    line.push(b'\n');
+                    Ok(Bytes::from(line))
+                });
+            let is_last = line.is_err();
+            if sender.send(line).await.is_err() || is_last {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ROUND) => {}
+                () = sender.closed() => return,
+            }
+            if !usage.is_there() {
+                return;
+            }
+            reading = usage.read().await;
+        }
+    });
+    Ok(reply::stream(
+        Some(JSON),
+        move |context: &mut Context<'_>| readings.poll_recv(context),
+    ))
 }
 
 /// `POST /containers/create`

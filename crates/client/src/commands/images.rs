@@ -340,5 +340,12 @@ fn history(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 
 /// The lines of an image prune's answer.
 pub(super) fn pruned(answer: &Value) -> String {
+    // Docker writes them with small letters here.
     deleted(&answer["ImagesDeleted"])
+        .split_inclusive('\n')
+        .map(|line| {
+            let (what, name) = line.split_once(':').unwrap_or((line, ""));
+            format!("{}:{name}", what.to_lowercase())
+        })
+        .collect()
 }

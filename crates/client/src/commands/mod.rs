@@ -18,11 +18,14 @@ mod follow;
 mod images;
 mod inspect;
 mod logs;
+mod prune;
 mod ps;
 pub(crate) mod pull;
 mod run;
 mod start;
+mod stats;
 mod system;
+mod top;
 mod version;
 mod volumes;
 
@@ -51,6 +54,11 @@ pub(crate) static ALL: &[&Verb] = &[
     &inspect::VOLUME_INSPECT,
     &logs::EVENTS,
     &logs::LOGS,
+    &prune::CONTAINER_PRUNE,
+    &prune::IMAGE_PRUNE,
+    &prune::NETWORK_PRUNE,
+    &prune::SYSTEM_PRUNE,
+    &prune::VOLUME_PRUNE,
     &ps::PS,
     &pull::PULL,
     &run::RUN,
@@ -58,12 +66,12 @@ pub(crate) static ALL: &[&Verb] = &[
     &start::CREATE,
     &start::EXEC,
     &start::START,
-    &system::CONTAINER_PRUNE,
-    &system::IMAGE_PRUNE,
+    &stats::STATS,
     &system::INFO,
-    &system::VOLUME_PRUNE,
+    &top::TOP,
     &version::VERSION,
     &volumes::NETWORK_LS,
+    &volumes::NETWORK_RM,
     &volumes::VOLUME_CREATE,
     &volumes::VOLUME_LS,
     &volumes::VOLUME_RM,
@@ -92,8 +100,6 @@ const UNBUILT: &[&str] = &[
     "container cp",
     "container diff",
     "container export",
-    "container stats",
-    "container top",
     "container update",
     "context",
     "cp",
@@ -109,9 +115,6 @@ const UNBUILT: &[&str] = &[
     "network connect",
     "network create",
     "network disconnect",
-    "network prune",
-    "network remove",
-    "network rm",
     "node",
     "plugin",
     "push",
@@ -119,11 +122,8 @@ const UNBUILT: &[&str] = &[
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
     "system dial-stdio",
-    "system prune",
-    "top",
     "trust",
     "update",
     "volume update",
@@ -139,6 +139,18 @@ pub(crate) fn unbuilt(words: &[String]) -> Option<&'static str> {
             .all(|(word, part)| word == part)
             && parts.next().is_none()
     })
+}
+
+/// Reads one `--filter` value.
+///
+/// # Errors
+/// Docker's words for what is no `name=value`.
+fn filter(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('=') {
+        Ok(text.to_owned())
+    } else {
+        Err("bad format of filter (expected name=value)".to_owned())
+    }
 }
 
 /// `--filter` values as the API takes them: `{"name":{"value":true}}`; empty without any.

@@ -1,13 +1,10 @@
-//! `info`, and the prune verbs.
-
-use std::io::{BufRead, Write};
+//! `info`.
 
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
-use crate::query::Query;
 use crate::session::{SHAPE_VERSION, Session, tell};
 use crate::template::{self, Template, schema};
 use crate::units;
@@ -159,7 +156,7 @@ fn server(info: &Value) -> String {
     line("CPUs", &text("NCPU"));
     line(
         "Total Memory",
-        &binary(info["MemTotal"].as_f64().unwrap_or(0.0)),
+        &units::binary_size(info["MemTotal"].as_f64().unwrap_or(0.0)),
     );
     line("Name", &text("Name"));
     line("ID", &text("ID"));
@@ -198,179 +195,4 @@ fn capital(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(letters).collect()
     })
-}
-
-/// A size with powers of 1024: `23.54GiB`.
-fn binary(bytes: f64) -> String {
-    let mut value = bytes;
-    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 || unit == "TiB" {
-            let digits = if value >= 100.0 {
-                1
-            } else if value >= 10.0 {
-                2
-            } else {
-                3
-            };
-            let text = format!("{value:.digits$}");
-            return format!(
-                "{}{unit}",
-                if text.contains('.') {
-                    text.trim_end_matches('0').trim_end_matches('.')
-                } else {
-                    &text
-                }
-            );
-        }
-        value /= 1024.0;
-    }
-    String::new()
-}
-
-const PRUNE_FLAGS: &[Flag] = &[
-    Flag::list("filter", "filter", "Provide filter values"),
-    Flag::switch("force", "Do not prompt for confirmation").letter('f'),
-];
-const PRUNE_ALL: &[Flag] = &[Flag::switch(
-    "all",
-    "Remove all that is unused, not just what has no name",
-)
-.letter('a')];
-
-const fn prune(
-    path: &'static [&'static str],
-    about: &'static str,
-    flags: &'static [&'static [Flag]],
-    run: fn(&Session, &Parsed) -> Result<u8, Failure>,
-) -> Verb {
-    Verb {
-        paths: path,
-        usage: "[OPTIONS]",
-        about,
-        flags,
-        interspersed: true,
-        takes: Takes::Nothing,
-        run,
-    }
-}
-
-pub(super) static CONTAINER_PRUNE: Verb = prune(
-    &["container prune"],
-    "Remove all stopped containers",
-    &[PRUNE_FLAGS],
-    |session, parsed| {
-        confirm(parsed, "WARNING! This will remove all stopped containers.")?;
-        let answer = pruned(session, "/containers/prune", &parsed.list("filter"))?;
-        tell_pruned(
-            "Deleted Containers:",
-            &names(&answer["ContainersDeleted"]),
-            &answer,
-        )
-    },
-);
-
-pub(super) static IMAGE_PRUNE: Verb = prune(
-    &["image prune"],
-    "Remove unused images",
-    &[PRUNE_ALL, PRUNE_FLAGS],
-    |session, parsed| {
-        let all = parsed.switch("all");
-        confirm(
-            parsed,
-            if all {
-                "WARNING! This will remove all images without at least one container associated to them."
-            } else {
-                "WARNING! This will remove all dangling images."
-            },
-        )?;
-        let mut filters = parsed.list("filter");
-        filters.push(format!("dangling={}", !all));
-        let answer = pruned(session, "/images/prune", &filters)?;
-        tell_pruned("Deleted Images:", &super::images::pruned(&answer), &answer)
-    },
-);
-
-pub(super) static VOLUME_PRUNE: Verb = prune(
-    &["volume prune"],
-    "Remove unused local volumes",
-    &[PRUNE_ALL, PRUNE_FLAGS],
-    |session, parsed| {
-        let all = parsed.switch("all");
-        if all
-            && parsed
-                .list("filter")
-                .iter()
-                .any(|text| text.starts_with("all="))
-        {
-            return Err(Failure::Invalid(
-                "conflicting options: cannot specify both --all and --filter all=1".to_owned(),
-            ));
-        }
-        confirm(
-            parsed,
-            if all {
-                "WARNING! This will remove all local volumes not used by at least one container."
-            } else {
-                "WARNING! This will remove anonymous local volumes not used by at least one container."
-            },
-        )?;
-        let mut filters = parsed.list("filter");
-        if all {
-            filters.push("all=true".to_owned());
-        }
-        let answer = pruned(session, "/volumes/prune", &filters)?;
-        tell_pruned(
-            "Deleted Volumes:",
-            &names(&answer["VolumesDeleted"]),
-            &answer,
-        )
-    },
-);
-
-fn names(list: &Value) -> String {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(|name| format!("{name}\n"))
-        .collect()
-}
-
-fn pruned(session: &Session, path: &str, filters: &[String]) -> Result<Value, Failure> {
-    session.post(
-        Query::new(path)
-            .with_some("filters", &super::filters(filters)?)
-            .text(),
-        None,
-    )
-}
-
-fn tell_pruned(title: &str, names: &str, answer: &Value) -> Result<u8, Failure> {
-    if !names.is_empty() {
-        print!("{title}\n{names}\n");
-    }
-    println!(
-        "Total reclaimed space: {}",
-        units::size(answer["SpaceReclaimed"].as_f64().unwrap_or(0.0))
-    );
-    Ok(0)
-}
-
-/// Asks before something is removed, unless `--force` is there.
-///
-/// # Errors
-/// Status 0 when the answer is no: nothing was done, as was asked for.
-fn confirm(parsed: &Parsed, warning: &str) -> Result<(), Failure> {
-    if parsed.switch("force") {
-        return Ok(());
-    }
-    print!("{warning}\nAre you sure you want to continue? [y/N] ");
-    let _ = std::io::stdout().flush();
-    let mut line = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut line);
-    if line.trim().eq_ignore_ascii_case("y") {
-        Ok(())
-    } else {
-        Err(Failure::Status(0))
-    }
 }

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
 use crate::query::{Query, encode};
-use crate::session::Session;
+use crate::session::{Session, tell};
 use crate::table::List;
 use crate::template::{LABELS, Type};
 use crate::units;
@@ -231,6 +231,45 @@ pub(super) static NETWORK_LS: Verb = verb(
     Takes::Nothing,
     list_networks,
 );
+
+const NETWORK_RM_FLAGS: &[Flag] =
+    &[Flag::switch("force", "Do not error if the network does not exist").letter('f')];
+
+pub(super) static NETWORK_RM: Verb = verb(
+    &["network rm", "network remove"],
+    "NETWORK [NETWORK...]",
+    "Remove one or more networks",
+    &[NETWORK_RM_FLAGS],
+    Takes::AtLeast(1),
+    remove_networks,
+);
+
+/// Removes one after the other. As in docker what went wrong is told at once.
+fn remove_networks(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let mut status = 0;
+    for name in &parsed.args {
+        let removed = match name.trim() {
+            "" => Err(Failure::Invalid(
+                "invalid network name or ID: value is empty".to_owned(),
+            )),
+            name => session.delete(&format!("/networks/{}", encode(name))),
+        };
+        match removed {
+            Ok(_) => println!("{name}"),
+            Err(failure) if parsed.switch("force") && failure.status() == Some(404) => {}
+            Err(failure @ (Failure::Endpoint(_) | Failure::Plain(_))) => return Err(failure),
+            Err(failure) => {
+                tell(&failure.to_string());
+                status = 1;
+            }
+        }
+    }
+    if status != 0 {
+        // Docker's client tells it too.
+        tell(&format!("exit status {status}"));
+    }
+    Ok(status)
+}
 
 fn list_networks(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     const HEADINGS: &[(&str, &str)] = &[

@@ -309,6 +309,12 @@ pub enum EngineError {
     /// The engine is closing.
     #[error("the engine is shutting down")]
     Closing,
+    /// The host's ps(1) does not list a container's processes.
+    #[error("{why}")]
+    Ps {
+        /// Docker's sentence.
+        why: String,
+    },
     /// A task of the engine panicked; the request ends, the engine goes on.
     #[error("{operation}: internal fault")]
     Panicked {
@@ -372,7 +378,10 @@ impl EngineError {
             Self::Cgroup { source } => classes::of_cgroup(source),
             Self::StoreRow { .. } => Class::Internal,
             Self::Closing => Class::Unavailable,
-            Self::Panicked { .. } | Self::NotAFolder { .. } | Self::ExecNotReady => Class::Internal,
+            Self::Panicked { .. }
+            | Self::NotAFolder { .. }
+            | Self::ExecNotReady
+            | Self::Ps { .. } => Class::Internal,
         }
     }
 
