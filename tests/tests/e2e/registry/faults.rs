@@ -161,16 +161,16 @@ fn a_folder_is_no_archive() {
         let folder = engine.folder();
         let path = folder.to_str().unwrap();
         let socket = engine.socket().display().to_string().replace('/', "%2F");
-        for client in [Engine::d, Engine::w] {
-            let done = client(engine, &["load", "-i", path]).fails_with(1);
-            assert_eq!(done.stdout, "");
-            let (start, rest) = done.stderr.split_once("/v1.").unwrap();
-            assert_eq!(
-                start,
-                format!("error during connect: Post \"http://{socket}")
-            );
-            let (_, end) = rest.split_once("/images/load?quiet=1\": ").unwrap();
-            assert_eq!(end, format!("read {path}: is a directory\n"));
-        }
+        // Docker's own client tells now and then of the connection that it closed itself.
+        engine.d(&["load", "-i", path]).fails_with(1);
+        let done = engine.w(&["load", "-i", path]).fails_with(1);
+        assert_eq!(done.stdout, "");
+        let (start, rest) = done.stderr.split_once("/v1.").unwrap();
+        assert_eq!(
+            start,
+            format!("error during connect: Post \"http://{socket}")
+        );
+        let (_, end) = rest.split_once("/images/load?quiet=1\": ").unwrap();
+        assert_eq!(end, format!("read {path}: is a directory\n"));
     });
 }
