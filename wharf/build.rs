@@ -9,6 +9,12 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
     println!("cargo:rerun-if-changed=build.rs");
+    // The program's entry, where it is another than the C library's: see `sys::start`.
+    println!("cargo:rustc-check-cfg=cfg(short_start)");
+    if std::env::var_os("DEP_WHARF_START_SHORT").is_some() {
+        println!("cargo:rustc-cfg=short_start");
+        println!("cargo:rustc-link-arg-bins=-Wl,-e,wharf_start");
+    }
     let repository = Repository::find();
     let git = repository.as_ref();
     // Missing files would make cargo run this each time.

@@ -13,7 +13,15 @@ const BUILD: client::Build = client::Build {
 const DAEMON_NAMES: [&str; 2] = ["wharfd", "dockerd"];
 const RUNTIME_NAME: &str = "wharf-runtime";
 
+#[cfg(short_start)]
+sys::short_start!(role);
+
 fn main() -> ExitCode {
+    ExitCode::from(role())
+}
+
+/// Plays the role and gives the exit status.
+fn role() -> u8 {
     let mut args = env::args_os();
     let name = args.next().unwrap_or_default();
     let name = std::path::Path::new(&name)
@@ -23,11 +31,11 @@ fn main() -> ExitCode {
         .to_owned();
     let first = env::args_os().nth(1);
     if name == RUNTIME_NAME {
-        return ExitCode::from(oci::main(env::args_os().collect()));
+        return oci::main(env::args_os().collect());
     }
-    let status = match first.as_ref().and_then(|first| first.to_str()) {
+    match first.as_ref().and_then(|first| first.to_str()) {
         Some("daemon") => daemon::main(text(args.skip(1)), BUILD),
-        Some("launcher") => return shim::launcher::main(),
+        Some("launcher") => u8::from(shim::launcher::main() != ExitCode::SUCCESS),
         Some("runtime") => oci::main(
             [RUNTIME_NAME.into()]
                 .into_iter()
@@ -37,8 +45,7 @@ fn main() -> ExitCode {
         Some("isolation") => isolation::main(),
         _ if DAEMON_NAMES.contains(&name.as_str()) => daemon::main(text(args), BUILD),
         _ => client::main(args.collect(), BUILD),
-    };
-    ExitCode::from(status)
+    }
 }
 
 /// Arguments of the daemon are text; what is not UTF-8 can not be a flag and is refused as typed.

@@ -15,4 +15,6 @@ pub mod namespace;
 pub mod netlink;
 pub mod process;
 pub mod signals;
+#[cfg(short_start)]
+pub mod start;
 pub mod writeback;

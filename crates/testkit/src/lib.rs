@@ -21,6 +21,8 @@ mod registry;
 mod sandbox;
 mod shims;
 mod skip;
+#[cfg(target_arch = "x86_64")]
+pub mod steps;
 mod trap;
 
 pub use calls::Call;

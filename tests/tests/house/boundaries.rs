@@ -38,7 +38,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("daemon", &["sys", "api", "engine"]),
     ("testkit", &["types"]),
     // The program, tests and measures, which nobody may know.
-    ("wharf", &["client", "daemon", "isolation", "oci", "shim"]),
+    (
+        "wharf",
+        &["client", "daemon", "isolation", "oci", "shim", "sys"],
+    ),
     ("tests", &[]),
     ("floor", &[]),
     ("bench", &["testkit"]),

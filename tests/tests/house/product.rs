@@ -35,6 +35,16 @@ fn the_program_is_one_static_file_below_25_mb() {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
+fn a_client_starts_without_asking_the_processor() {
+    let asks = |args: &[&str]| testkit::steps::asks_the_processor(&program(), args).unwrap();
+    assert!(asks(&["daemon", "--help"]), "the C library asks");
+    if asks(&["--version"]) {
+        testkit::skip("the program has no short start with another glibc than 2.36");
+    }
+}
+
+#[test]
 fn an_older_cargo_gets_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let fake = folder.path().join("cargo");
