@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use testkit::image::ImageBuilder;
 use testkit::{Engine, Options, eventually, run};
 
 /// A server in a container that answers each connection with its host name.
@@ -127,6 +128,38 @@ fn who_shares_a_network_shares_its_name() {
             assert_eq!(told(format, "beside"), told(format, "web"));
         }
         engine.d(&["rm", "-f", "web", "beside"]).ok();
+    });
+}
+
+#[test]
+fn an_image_that_exposes_ports_shares_a_network_with_another_container() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        serve(engine, "web", &[]);
+        let program = std::fs::read("/bin/busybox").unwrap();
+        let image = ImageBuilder::new()
+            .file("busybox", 0o755, &program)
+            .config("ExposedPorts", serde_json::json!({"80/tcp": {}}));
+        let archive = engine.folder().join("exposes.tar");
+        std::fs::write(&archive, image.archive("exposes:latest")).unwrap();
+        engine.load(&archive);
+        for client in [Engine::d, Engine::w] {
+            let run = |network: &str, flags: &[&str]| {
+                let network = format!("container:{network}");
+                let args = [&["run", "--rm", "--network", &network], flags].concat();
+                client(
+                    engine,
+                    &[&args[..], &["exposes", "/busybox", "true"]].concat(),
+                )
+            };
+            run("web", &[]).ok();
+            let asked = run("web", &["--expose", "81"]).fails_with(125);
+            let sentence = "port exposing and the container type network mode";
+            assert!(asked.stderr.contains(sentence), "{}", asked.stderr);
+            let nobody = run("nobody", &[]).fails_with(125);
+            assert!(nobody.stderr.contains("No such container: nobody"));
+        }
+        engine.d(&["rm", "-f", "web"]).ok();
     });
 }
 

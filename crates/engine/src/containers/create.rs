@@ -164,6 +164,8 @@ impl Engine {
             networking_config: networking,
             only_top_read_only,
         } = request;
+        // What contradicts a mode is what was asked for, not what the image brings along.
+        Modes::parse(&host)?.check(&config, &host)?;
         merge::merge(&mut config, &image.config);
         let command = merge::command(&config);
         if command.is_empty() {
