@@ -339,9 +339,11 @@ impl Engine {
             })
             .await?;
         let used = |id: &str| containers.iter().any(|container| container.image_id == id);
-        let unused: i64 = images
+        // As Docker counts it: all but what containers' images have for themselves. An image's size is that of its files,
+        // which may be more than they take.
+        let in_images: i64 = images
             .iter()
-            .filter(|image| !used(&image.id))
+            .filter(|image| used(&image.id))
             .map(|image| image.size - image.shared_size.max(0))
             .sum();
         let volume_size = |volume: &api_types::Volume| {
@@ -361,7 +363,7 @@ impl Engine {
                 active_count: images.iter().filter(|image| used(&image.id)).count() as i64,
                 total_count: images.len() as i64,
                 total_size: layers,
-                reclaimable: unused,
+                reclaimable: (layers - in_images).max(0),
                 items: images,
             }),
             container_usage: Some(Usage {
