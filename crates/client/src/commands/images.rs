@@ -97,7 +97,8 @@ fn list(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// An image's rows: one for each tag, and for each digest that has no tag.
+/// An image's rows: one for each tag, with `digests` for each digest of its repository, and for each repository, or each
+/// digest, that has no tag.
 pub(super) fn rows(image: &Value, truncate: bool, digests: bool) -> Vec<Value> {
     let texts = |name: &str| {
         image[name]
@@ -122,19 +123,27 @@ pub(super) fn rows(image: &Value, truncate: bool, digests: bool) -> Vec<Value> {
             .map_or((tag.clone(), "<none>".to_owned()), |(name, tag)| {
                 (name.to_owned(), tag.to_owned())
             });
-        let digest = known
+        let mut own = known
             .iter()
-            .find(|(name, _)| *name == repository)
-            .map(|(_, digest)| digest.clone());
-        names.push((
-            repository,
-            tag,
-            digest.unwrap_or_else(|| "<none>".to_owned()),
-        ));
+            .filter(|(name, _)| *name == repository)
+            .map(|(_, digest)| digest.clone())
+            .collect::<Vec<_>>();
+        if own.is_empty() {
+            own.push("<none>".to_owned());
+        }
+        if !digests {
+            own.truncate(1);
+        }
+        names.extend(
+            own.into_iter()
+                .map(|digest| (repository.clone(), tag.clone(), digest)),
+        );
     }
+    let tagged = names.len();
     for (repository, digest) in known {
-        let tagged = names.iter().any(|(name, _, _)| *name == repository);
-        if !tagged && (digests || names.is_empty()) {
+        let is_of = |(name, _, _): &(String, String, String)| *name == repository;
+        let told = if digests { tagged } else { names.len() };
+        if !names[..told].iter().any(is_of) {
             names.push((repository, "<none>".to_owned(), digest));
         }
     }
@@ -348,4 +357,36 @@ pub(super) fn pruned(answer: &Value) -> String {
             format!("{}:{name}", what.to_lowercase())
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_digest_of_a_tag_has_a_row_where_digests_are_shown() {
+        let image = json!({
+            "Id": "sha256:00",
+            "RepoTags": ["a:1", "a:2", "b:1"],
+            "RepoDigests": ["a@sha256:x", "a@sha256:y", "c@sha256:z"],
+        });
+        let shown = |digests| {
+            let row = |row: &Value| {
+                ["Repository", "Tag", "Digest"]
+                    .map(|name| row[name].as_str().unwrap_or("").to_owned())
+            };
+            let rows: Vec<_> = rows(&image, true, digests).iter().map(row).collect();
+            rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>()
+        };
+        let all = [
+            "a 1 sha256:x",
+            "a 1 sha256:y",
+            "a 2 sha256:x",
+            "a 2 sha256:y",
+            "b 1 <none>",
+            "c <none> sha256:z",
+        ];
+        assert_eq!(shown(true), all);
+        assert_eq!(shown(false).len(), 4, "{:?}", shown(false));
+    }
 }
