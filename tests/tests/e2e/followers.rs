@@ -148,6 +148,39 @@ fn three_followers_see_every_line_once_however_files_change() {
 }
 
 #[test]
+fn a_log_of_more_than_a_thousand_files_is_shown_whole() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let script =
+            "i=0; while [ $i -lt 9000 ]; do i=$((i+1)); echo $i abcdefghijklmnopqrstuvwxyz; done";
+        let logged = |files: &str| {
+            let files = format!("max-file={files}");
+            let mut args = vec!["run", "--name", "long", "--log-opt", "max-size=1k"];
+            args.extend(["--log-opt", &files, "busybox", "sh", "-c", script]);
+            engine.d(&args)
+        };
+        let written = logged("3000").ok().stdout;
+        let folder = fs::read_dir(engine.data_root().join("v1/containers"))
+            .unwrap()
+            .flatten()
+            .next()
+            .unwrap();
+        let files = fs::read_dir(folder.path()).unwrap().count();
+        assert!(files > 800, "{files} files");
+        for client in [Engine::d, Engine::w] {
+            assert_eq!(client(engine, &["logs", "long"]).ok().stdout, written);
+        }
+        engine.d(&["rm", "long"]).ok();
+        let refused = logged("10001").fails_with(125);
+        assert!(
+            refused
+                .stderr
+                .contains("max-file cannot be more than 10000")
+        );
+    });
+}
+
+#[test]
 fn three_followers_see_every_line_once_though_the_daemon_is_killed() {
     Engine::run(|engine| {
         engine.load_busybox();

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use api_types::HostConfig;
 
+use shim::logs::FILES_LIMIT;
+
 use crate::outcome::{EngineError, Result};
 
 /// Checks the restart policy and writes its default down.
@@ -126,7 +128,14 @@ pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> 
                         "{INITIALIZING}: max-file cannot be less than 1"
                     )));
                 }
-                logging.max_file = u32::try_from(number).unwrap_or(u32::MAX);
+                logging.max_file = u32::try_from(number)
+                    .ok()
+                    .filter(|number| *number <= FILES_LIMIT)
+                    .ok_or_else(|| {
+                        EngineError::invalid(format!(
+                            "{INITIALIZING}: max-file cannot be more than {FILES_LIMIT}"
+                        ))
+                    })?;
             }
             "mode" if value == "blocking" => {}
             "mode" if value != "non-blocking" => {

@@ -32,8 +32,8 @@ pub const PIECE: usize = 16 << 10;
 const LINE_LIMIT: usize = 1 << 20;
 /// How much is read at a time, in bytes.
 const CHUNK: usize = 64 << 10;
-/// The most files that are looked for.
-const FILES_LIMIT: u32 = 1000;
+/// The most files that a log may have: all are open while it is read.
+pub const FILES_LIMIT: u32 = 10_000;
 
 /// Which output a byte came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
