@@ -8,7 +8,7 @@ use engine::Proxies;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::flags::Invocation;
+use crate::flags::{Invocation, is_dockerd_s};
 use crate::registries;
 
 /// Where `daemon.json` is looked for when nothing else is said; it need not exist there.
@@ -30,7 +30,7 @@ pub enum ConfigError {
         /// What reading it gave.
         source: io::Error,
     },
-    /// Not JSON, of a wrong type, or with a key that is not supported.
+    /// Not JSON, or of a wrong type.
     #[error("unable to configure the daemon with file {path:?}: {source}")]
     Parse {
         /// The configuration file.
@@ -68,6 +68,17 @@ pub enum ConfigError {
     Bip {
         /// What was asked for.
         value: String,
+    },
+    /// A bridge of somebody else's, or none, and an address for one of ours.
+    #[error("--bridge and --bip exclude each other: an address is for the bridge that wharf makes")]
+    BridgeAndBip,
+    /// A key that is not supported.
+    #[error("unable to configure the daemon with file {path:?}: {sentence}")]
+    Key {
+        /// The configuration file.
+        path: PathBuf,
+        /// Whose key it is, if anybody's.
+        sentence: String,
     },
     /// A folder that is not absolute.
     #[error("--{name} must be an absolute path, not {path:?}")]
@@ -162,6 +173,11 @@ impl Config {
         } else {
             text("log-level", file.log_level).unwrap_or_else(|| "info".to_owned())
         };
+        let bridge = text("bridge", file.bridge).filter(|name| !name.is_empty());
+        let bip = text("bip", file.bip).map(|value| bip(&value)).transpose()?;
+        if bridge.is_some() && bip.is_some() {
+            return Err(ConfigError::BridgeAndBip);
+        }
         let exec_root = folder("exec-root", file.exec_root, EXEC_ROOT.into())?;
         // Daemons with roots of their own run side by side without being told one more path.
         let pidfile = if exec_root == Path::new(EXEC_ROOT) {
@@ -175,8 +191,8 @@ impl Config {
             pidfile: folder("pidfile", file.pidfile, pidfile)?,
             exec_root,
             log_level: log_level(level)?,
-            bridge: text("bridge", file.bridge).filter(|name| !name.is_empty()),
-            bip: text("bip", file.bip).map(|value| bip(&value)).transpose()?,
+            bridge,
+            bip,
             insecure_registries: list("insecure-registry", file.insecure_registries)
                 .iter()
                 .map(|entry| registries::insecure(entry))
@@ -228,8 +244,46 @@ fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
         source,
     };
     // A list would be taken for the values of an object.
-    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(failed)?;
+    let keys = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text)
+        .map_err(failed)?;
+    if let Some(sentence) = refused_keys(keys.keys()) {
+        let path = path.to_owned();
+        return Err(ConfigError::Key { path, sentence });
+    }
     serde_json::from_str(&text).map_err(failed)
+}
+
+/// Why keys are not taken: dockerd knows them, by the name of the flag or by that of several, or nobody does.
+fn refused_keys<'a>(keys: impl Iterator<Item = &'a String>) -> Option<String> {
+    const KNOWN: [&str; 10] = [
+        "hosts",
+        "data-root",
+        "exec-root",
+        "pidfile",
+        "log-level",
+        "debug",
+        "bridge",
+        "bip",
+        "insecure-registries",
+        "proxies",
+    ];
+    let (theirs, nobodys): (Vec<_>, Vec<_>) = keys
+        .map(String::as_str)
+        .filter(|key| !KNOWN.contains(key))
+        .partition(|key| is_dockerd_s(key));
+    if !nobodys.is_empty() {
+        Some(format!(
+            "the following directives don't match any configuration option: {}",
+            nobodys.join(", ")
+        ))
+    } else if !theirs.is_empty() {
+        Some(format!(
+            "wharf does not support these options of dockerd yet: {}",
+            theirs.join(", ")
+        ))
+    } else {
+        None
+    }
 }
 
 fn refuse_twice(path: &Path, typed: &Invocation, file: &File) -> Result<(), ConfigError> {
@@ -370,6 +424,28 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("iptables"), "{error}");
+    }
+
+    #[test]
+    fn keys_are_nobody_s_or_dockerd_s() {
+        let refused = |text: &str| load(&[], Some(text)).unwrap_err().to_string();
+        let theirs = refused(r#"{"log-opts": {}, "live-restore": true, "debug": true}"#);
+        let sentence =
+            "wharf does not support these options of dockerd yet: log-opts, live-restore";
+        assert!(theirs.ends_with(sentence), "{theirs}");
+        let nobodys = refused(r#"{"log-opts": {}, "loud": true}"#);
+        let sentence = "the following directives don't match any configuration option: loud";
+        assert!(nobodys.ends_with(sentence), "{nobodys}");
+    }
+
+    #[test]
+    fn an_address_is_for_the_own_bridge() {
+        for bridge in ["none", "br0"] {
+            assert!(matches!(
+                load(&["--bridge", bridge], Some(r#"{"bip": "10.9.0.1/24"}"#)),
+                Err(ConfigError::BridgeAndBip)
+            ));
+        }
     }
 
     #[test]

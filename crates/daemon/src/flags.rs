@@ -188,6 +188,20 @@ const REFUSED: &[&str] = &[
     "validate",
 ];
 
+/// Whether dockerd has a setting of this name that this engine has not: what may be given several times as a flag is a
+/// plural in the file, and a few exist there alone.
+pub(crate) fn is_dockerd_s(key: &str) -> bool {
+    const ONLY_IN_THE_FILE: [&str; 5] = [
+        "builder",
+        "default-network-opts",
+        "min-api-version",
+        "runtimes",
+        "swarm-default-advertise-addr",
+    ];
+    let singular = key.strip_suffix('s').unwrap_or(key);
+    REFUSED.contains(&key) || REFUSED.contains(&singular) || ONLY_IN_THE_FILE.contains(&key)
+}
+
 /// Why the command line was not understood.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum FlagError {

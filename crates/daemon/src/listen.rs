@@ -86,8 +86,9 @@ pub(crate) fn open(hosts: &[String], passed: Vec<OwnedFd>) -> Result<Vec<Socket>
             .strip_prefix("unix://")
             .or_else(|| host.starts_with('/').then_some(host.as_str()))
         {
+            let path = if path.is_empty() { OWN_SOCKET } else { path };
             open.0.push(unix(Path::new(path))?);
-        } else if let Some(address) = host.strip_prefix("tcp://") {
+        } else if let Some(address) = tcp_address(host) {
             open.0.push(tcp(address, host)?);
         } else if host.starts_with("fd://") {
             let sockets = passed
@@ -187,6 +188,14 @@ fn adopt(socket: OwnedFd) -> Result<Socket, ListenError> {
     }
 }
 
+/// The address of `tcp://ADDRESS`, and of one that has a port and no scheme.
+fn tcp_address(host: &str) -> Option<&str> {
+    match host.split_once("://") {
+        Some((scheme, address)) => (scheme == "tcp").then_some(address),
+        None => host.contains(':').then_some(host),
+    }
+}
+
 fn tcp(address: &str, host: &str) -> Result<Socket, ListenError> {
     let found = address
         .to_socket_addrs_without_names()
@@ -212,6 +221,7 @@ impl LiteralAddress for str {
     fn to_socket_addrs_without_names(&self) -> Option<SocketAddr> {
         let text = match self.strip_prefix("localhost") {
             Some(rest) => format!("127.0.0.1{rest}"),
+            None if self.is_empty() || self.starts_with(':') => format!("127.0.0.1{self}"),
             None => self.to_owned(),
         };
         let text = if text
@@ -435,5 +445,27 @@ mod tests {
         assert_eq!(read("127.0.0.1").unwrap().port(), 2375);
         assert_eq!(read("[::1]:1").unwrap().to_string(), "[::1]:1");
         assert!(read("example.org:1").is_none());
+    }
+
+    #[test]
+    fn an_address_needs_no_scheme_and_no_host() {
+        let found = |host: &str| {
+            tcp_address(host)
+                .and_then(|address| address.to_socket_addrs_without_names())
+                .map(|address| address.to_string())
+        };
+        for (host, address) in [
+            ("tcp://127.0.0.1:7778", "127.0.0.1:7778"),
+            ("127.0.0.1:7778", "127.0.0.1:7778"),
+            ("tcp://:7778", "127.0.0.1:7778"),
+            (":7778", "127.0.0.1:7778"),
+            ("tcp://", "127.0.0.1:2375"),
+            ("tcp://localhost", "127.0.0.1:2375"),
+        ] {
+            assert_eq!(found(host).as_deref(), Some(address), "{host}");
+        }
+        for host in ["npipe://x", "x", "x:y"] {
+            assert_eq!(found(host), None, "{host}");
+        }
     }
 }

@@ -155,7 +155,16 @@ async fn serve(
     let _pidfile = PidFile::create(&config.pidfile).map_err(process("write the pid file"))?;
     // Recovery first: what a client is told must already be true when the socket answers.
     let engine = Engine::open(engine_config(&config, found)).await?;
-    let sockets = listen::open(&config.hosts, manager.take_sockets())?;
+    let sockets = match listen::open(&config.hosts, manager.take_sockets()) {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            // What was made for containers that nobody can ask for goes again.
+            if let Err(left) = engine.close().await {
+                tracing::warn!(error = %left, "the engine did not end orderly");
+            }
+            return Err(error.into());
+        }
+    };
     let listeners = listeners(&sockets).map_err(process("share the sockets"))?;
     let stopped = async move {
         loop {
