@@ -125,14 +125,62 @@ pub(crate) fn config_file(folder: &Path) -> Result<Value, String> {
     }
     let parsed = serde_json::from_slice(&text).map_err(|error| error.to_string());
     parsed
-        .and_then(|value: Value| {
-            if value.is_object() {
-                Ok(value)
-            } else {
-                Err("a JSON object is expected".to_owned())
-            }
+        .and_then(|value: Value| match unfit(&value) {
+            None => Ok(value),
+            Some(fault) => Err(format!("json: cannot unmarshal {fault}")),
         })
         .map_err(|why| format!("Error parsing config file ({}): {why}", path.display()))
+}
+
+/// What in the configuration is of another kind than it must be, as Go tells it; of the fields that this client reads.
+fn unfit(config: &Value) -> Option<String> {
+    const TEXTS: [&str; 7] = [
+        "psFormat",
+        "imagesFormat",
+        "networksFormat",
+        "volumesFormat",
+        "detachKeys",
+        "currentContext",
+        "credsStore",
+    ];
+    let kind = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let field = |value: &Value, name: &str, wanted: &str| {
+        Some(format!(
+            "{} into Go struct field ConfigFile.{name} of type {wanted}",
+            kind(value)
+        ))
+    };
+    let Some(config) = config.as_object() else {
+        return Some(format!(
+            "{} into Go value of type configfile.ConfigFile",
+            kind(config)
+        ));
+    };
+    for (name, value) in config {
+        match value {
+            Value::Null | Value::String(_) if TEXTS.contains(&name.as_str()) => {}
+            _ if TEXTS.contains(&name.as_str()) => return field(value, name, "string"),
+            Value::Object(headers) if name == "HttpHeaders" => {
+                let wrong = headers
+                    .values()
+                    .find(|value| !matches!(value, Value::String(_) | Value::Null));
+                if let Some(value) = wrong {
+                    return field(value, name, "string");
+                }
+            }
+            Value::Null => {}
+            _ if name == "HttpHeaders" => return field(value, name, "map[string]string"),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A file's content; nothing when there is none.

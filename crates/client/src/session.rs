@@ -109,7 +109,9 @@ impl Session {
         own.extend(added.into_iter().flatten().filter_map(|(name, value)| {
             let is_whole = |text: &str| !text.contains(['\r', '\n']);
             let value = value.as_str().filter(|value| is_whole(value))?;
-            is_whole(name).then(|| (name.clone(), value.to_owned()))
+            // The agent is who asks, whatever a file says.
+            let is_own = name.eq_ignore_ascii_case("user-agent");
+            (is_whole(name) && !is_own).then(|| (name.clone(), value.to_owned()))
         }));
         own
     }
