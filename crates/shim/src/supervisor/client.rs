@@ -56,6 +56,8 @@ pub(super) struct Client {
     pending: Vec<u8>,
     sent: usize,
     input_ended: bool,
+    /// Its socket takes nothing any more.
+    deaf: bool,
     stage: Stage,
 }
 
@@ -73,6 +75,7 @@ impl Client {
             pending: Vec::new(),
             sent: 0,
             input_ended: false,
+            deaf: false,
             stage: Stage::Open,
         }
     }
@@ -113,7 +116,7 @@ impl Client {
             match self.try_send(&[IoSlice::new(header), IoSlice::new(bytes)]) {
                 Ok(sent) => done = sent,
                 Err(Errno::AGAIN) => {}
-                Err(_) => return self.stage = Stage::Gone,
+                Err(_) => return self.stop_listening(),
             }
         }
         let skipped = done.min(header.len());
@@ -139,7 +142,7 @@ impl Client {
             match self.try_send(&[IoSlice::new(&self.pending[self.sent..])]) {
                 Ok(sent) => self.sent += sent,
                 Err(Errno::AGAIN) => return,
-                Err(_) => return self.stage = Stage::Gone,
+                Err(_) => return self.stop_listening(),
             }
         }
         // The memory goes back: most clients never need it again.
@@ -151,6 +154,18 @@ impl Client {
                 Ok(()) => Stage::Lingering(Instant::now() + LINGER),
                 Err(_) => Stage::Gone,
             };
+        }
+    }
+
+    /// Nothing can be sent any more. What the client sent before still is the process's input, and so is its end.
+    fn stop_listening(&mut self) {
+        self.pending = Vec::new();
+        self.sent = 0;
+        if self.is_open() && self.feeds && !self.input_ended {
+            self.outputs = [false; 2];
+            self.deaf = true;
+        } else {
+            self.stage = Stage::Gone;
         }
     }
 
@@ -167,7 +182,7 @@ impl Client {
         match answer {
             Ok((0, _)) => {
                 self.input_ended = true;
-                if matches!(self.stage, Stage::Lingering(_)) {
+                if self.deaf || matches!(self.stage, Stage::Lingering(_)) {
                     self.stage = Stage::Gone;
                 }
                 Sent::End
