@@ -11,7 +11,7 @@ use rustix::io::Errno;
 /// Bytes that the file may grow by on a full disk.
 const FILE: u64 = 256 << 10;
 /// Bytes of the log: some hundred transactions, and it is folded whenever the store rests.
-const LOG: u64 = 2 << 20;
+pub(super) const LOG: u64 = 2 << 20;
 
 /// Holds room behind the end of the store's file. Before SQLite opens it: closing a descriptor afterwards would undo
 /// SQLite's locks.
