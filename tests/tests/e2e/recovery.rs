@@ -1,8 +1,12 @@
 //! A daemon that is killed loses nothing.
 
+use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use testkit::{Engine, eventually};
+
+const SOON: Duration = Duration::from_secs(20);
 
 fn state(engine: &Engine, name: &str) -> String {
     engine
@@ -306,5 +310,41 @@ fn a_graceful_stop_leaves_containers_running() {
         engine.stop_daemon();
         engine.start_daemon();
         assert_eq!(state(engine, "cc"), before);
+    });
+}
+
+#[test]
+fn the_status_of_an_exec_that_ends_without_a_daemon_is_waited_for() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let shared = engine.folder();
+        let volume = format!("{}:/shared", shared.display());
+        let args = ["run", "-d", "--name", "base", "-v", &volume];
+        engine
+            .d(&[&args[..], &["busybox", "sleep", "1000"]].concat())
+            .ok();
+        let script =
+            "touch /shared/there; until [ -e /shared/go ]; do sleep 0.05; done; echo end; exit 7";
+        let mut client = engine.wharf(&["exec", "base", "sh", "-c", script]);
+        let mut client = client.stdout(Stdio::piped()).spawn().unwrap();
+        eventually("the program runs", SOON, || {
+            shared.join("there").exists().then_some(())
+        });
+        engine.kill_daemon();
+        fs::write(shared.join("go"), "").unwrap();
+        eventually("the program has ended", SOON, || {
+            let mut all = engine.sandbox().processes().into_iter();
+            let is_it = |command: &str| command.starts_with("sh -c touch");
+            (!all.any(|process| is_it(&process.command))).then_some(())
+        });
+        assert!(
+            client.try_wait().unwrap().is_none(),
+            "it waits for a daemon"
+        );
+        engine.start_daemon();
+        let done = client.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(7));
+        assert_eq!(done.stdout, b"end\n");
+        engine.d(&["rm", "-f", "base"]).ok();
     });
 }

@@ -1,14 +1,13 @@
 //! `logs` and `events`.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::each::not_empty;
 use super::follow::Follower;
 use crate::connection::{Answer, Body};
-use crate::container::attachment::{PATIENCE, PAUSE};
+use crate::container::attachment::again;
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::frames::Frames;
@@ -160,19 +159,6 @@ fn cut(source: io::Error) -> Failure {
     Failure::Connection {
         doing: "read the log".to_owned(),
         source,
-    }
-}
-
-/// Asks until a daemon answers.
-fn again(ask: impl Fn() -> Result<Answer, Failure>) -> Result<Answer, Failure> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match ask() {
-            Err(Failure::NoDaemon { .. } | Failure::Connection { .. }) if Instant::now() < end => {
-                std::thread::sleep(PAUSE);
-            }
-            other => return other,
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::each::not_empty;
 use super::run::detach_keys;
-use crate::container::attachment::{Streams, Waiting, carry_streams, resize};
+use crate::container::attachment::{Streams, Waiting, again, carry_streams, resize};
 use crate::container::{create, environment, flags};
 use crate::failure::Failure;
 use crate::flag::Flag;
@@ -259,7 +259,8 @@ fn exec(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         tell("read escape sequence");
         return Ok(1);
     }
-    let code = session.get(&format!("{target}/json"))?["ExitCode"]
+    // The streams are the shim's: the daemon may have gone meanwhile, and the next one knows the status.
+    let code = again(|| session.get(&format!("{target}/json")))?["ExitCode"]
         .as_i64()
         .unwrap_or(0);
     Ok(crate::container::attachment::status(code))

@@ -230,6 +230,22 @@ impl Beside for Waiting<'_> {
     }
 }
 
+/// Asks until a daemon answers.
+///
+/// # Errors
+/// The daemon's sentence; [`Failure::NoDaemon`] when none came back in time.
+pub(crate) fn again<T>(ask: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(Failure::NoDaemon { .. } | Failure::Connection { .. }) if Instant::now() < end => {
+                std::thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
 fn ask(session: &Session, path: &str) -> Result<Answer, Failure> {
     session
         .send("POST", path, Body::Empty, Vec::new())?
