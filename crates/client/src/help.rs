@@ -64,6 +64,9 @@ fn column(flag: &Flag) -> String {
     }
 }
 
+/// The program's other role: no command of the client, but the first that a newcomer needs.
+const DAEMON: (&str, &str) = ("daemon", "Run the engine that the other commands speak to");
+
 /// The text of `wharf` and `wharf --help`.
 pub(crate) fn of_program(program: &str) -> String {
     let mut text = format!(
@@ -89,10 +92,12 @@ pub(crate) fn of_program(program: &str) -> String {
     text.push_str("\nCommands:\n");
     let mut rest: Vec<_> = single()
         .filter(|(path, _)| !COMMON.contains(path))
+        .map(|(path, verb)| (path, verb.about))
+        .chain([DAEMON])
         .collect();
-    rest.sort_by_key(|(path, _)| *path);
-    for (path, verb) in rest {
-        let _ = writeln!(text, "  {path:<11} {}", verb.about);
+    rest.sort_unstable();
+    for (path, about) in rest {
+        let _ = writeln!(text, "  {path:<11} {about}");
     }
     text.push_str("\nGlobal Options:\n");
     let flags: Vec<_> = crate::invoke::GLOBAL
