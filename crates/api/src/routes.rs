@@ -83,7 +83,7 @@ pub(crate) static ROUTES: &[Route] = &[
         "/containers/{id}/archive",
         refuse!(container, "copying files (docker cp)"),
     ),
-    post("/containers/{id}/update", to!(absent::update)),
+    post("/containers/{id}/update", to!(containers::update)),
     get(
         "/containers/{id}/attach/ws",
         refuse!(container, "attaching over a web socket"),

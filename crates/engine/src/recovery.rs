@@ -303,7 +303,7 @@ impl Engine {
             let run = container.run();
             // As docker: `always` is started even if somebody stopped it. An end that nobody heard has a sentence;
             // what failed so often that its shim gave up has none.
-            let wanted = match container.spec.host.restart_policy.name.as_str() {
+            let wanted = match run.host(&container.spec).restart_policy.name.as_str() {
                 "always" => true,
                 "unless-stopped" => !run.stopped_by_user,
                 "on-failure" => !run.stopped_by_user && run.exit_code != 0 && !run.error.is_empty(),

@@ -283,6 +283,13 @@ fn mask_word(word: &str) -> String {
     };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let letters = |text: &str| text.len() > 2 && text.bytes().all(|byte| byte.is_ascii_lowercase());
+    // In front of a sentence about it.
+    if let Some(id) = word.strip_suffix(':')
+        && hex(id)
+        && id.len() == 64
+    {
+        return "ID64:".to_owned();
+    }
     let (algorithm, id) = match word.strip_prefix("sha256:") {
         Some(id) => ("sha256:", id),
         None => ("", word),

@@ -34,4 +34,5 @@ mod streams;
 mod table;
 mod top;
 mod trace;
+mod update;
 mod wire;

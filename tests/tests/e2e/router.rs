@@ -27,7 +27,8 @@ fn the_body_is_looked_at_before_what_it_is_for() {
         }
         let path = "/containers/made/update";
         assert_eq!(ask(engine, "POST", path, r#"{"Memory": "a"}"#).0, 400);
-        assert_eq!(ask(engine, "POST", path, r#"{"Memory": 1}"#).0, 501);
+        assert_eq!(ask(engine, "POST", path, r#"{"Memory": 1}"#).0, 400);
+        assert_eq!(ask(engine, "POST", path, r#"{"Memory": 9000000}"#).0, 409);
         assert_eq!(ask(engine, "POST", "/commit?container=made", "").0, 501);
     });
 }

@@ -1,6 +1,6 @@
 //! What is not built: it answers in form, so that clients see a sentence and not a broken pipe.
 
-use api_types::{Config, HostConfig, texts};
+use api_types::{Config, texts};
 use http::StatusCode;
 
 use super::Handled;
@@ -19,12 +19,6 @@ pub(crate) async fn not_built_for_container(mut call: Call, what: &str) -> Handl
     call.engine().inspect(call.name(), false).await?;
     call.drain().await;
     Err(Failure::not_built(what))
-}
-
-/// A container's limits that can not be changed: first, is the request one, and is there such a container?
-pub(crate) async fn update(mut call: Call) -> Handled {
-    let _: HostConfig = call.optional_json().await?;
-    not_built_for_container(call, "changing a container's limits (docker update)").await
 }
 
 /// An image of a container: first, is the request one, and is there such a container?

@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use api_types::{ContainerCreate, ContainerCreated, ContainerStats};
+use api_types::{ContainerCreate, ContainerCreated, ContainerStats, HostConfig};
 use bytes::{Bytes, BytesMut};
 use engine::{
     AttachOptions, ListOptions, LogChunk, LogStream, LogsOptions, RemoveOptions, StreamKind,
@@ -104,6 +104,18 @@ pub(crate) async fn stats(call: Call) -> Handled {
         Some(JSON),
         move |context: &mut Context<'_>| readings.poll_recv(context),
     ))
+}
+
+/// `POST /containers/{id}/update`
+pub(crate) async fn update(mut call: Call) -> Handled {
+    let mut asked: HostConfig = call.optional_json().await?;
+    if call.version < Version(40) {
+        asked.pids_limit = None;
+    }
+    // Nothing has it any more.
+    asked.kernel_memory = 0;
+    let answer = call.engine().update(call.name(), asked).await?;
+    reply::json(StatusCode::OK, &answer)
 }
 
 /// `POST /containers/create`

@@ -26,6 +26,7 @@ mod start;
 mod stats;
 mod system;
 mod top;
+mod update;
 mod version;
 mod volumes;
 
@@ -69,6 +70,7 @@ pub(crate) static ALL: &[&Verb] = &[
     &stats::STATS,
     &system::INFO,
     &top::TOP,
+    &update::UPDATE,
     &version::VERSION,
     &volumes::NETWORK_LS,
     &volumes::NETWORK_RM,
@@ -100,7 +102,6 @@ const UNBUILT: &[&str] = &[
     "container cp",
     "container diff",
     "container export",
-    "container update",
     "context",
     "cp",
     "diff",
@@ -125,7 +126,6 @@ const UNBUILT: &[&str] = &[
     "swarm",
     "system dial-stdio",
     "trust",
-    "update",
     "volume update",
 ];
 

@@ -320,7 +320,7 @@ fn log_config(parsed: &Parsed) -> Result<LogConfig, Failure> {
 }
 
 /// `no`, `always`, `unless-stopped`, `on-failure[:retries]`. The engine checks the name.
-fn restart_policy(parsed: &Parsed) -> Result<RestartPolicy, Failure> {
+pub(crate) fn restart_policy(parsed: &Parsed) -> Result<RestartPolicy, Failure> {
     let value = parsed.one("restart").unwrap_or("no");
     let (name, count) = value.split_once(':').unwrap_or((value, ""));
     if name.is_empty() && !value.is_empty() {

@@ -3,7 +3,7 @@
 pub(crate) mod attachment;
 mod config;
 pub(crate) mod create;
-mod disks;
+pub(crate) mod disks;
 mod environment;
 pub(crate) mod flags;
 pub(crate) mod mounts;
@@ -12,5 +12,5 @@ pub(crate) mod ports;
 mod security;
 pub(crate) mod values;
 
-pub(crate) use config::{Attachments, request};
+pub(crate) use config::{Attachments, request, restart_policy};
 pub(crate) use environment::{environment, label};

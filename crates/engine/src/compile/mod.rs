@@ -14,7 +14,7 @@ pub(crate) mod mounts;
 pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod ports;
-mod refuse;
+pub(crate) mod refuse;
 pub(crate) mod security;
 
 use std::collections::BTreeMap;

@@ -31,6 +31,18 @@ pub(crate) fn check(
     }
 }
 
+/// The same of limits alone.
+///
+/// # Errors
+/// [`EngineError::Unsupported`] with the field's name in the API.
+pub(crate) fn check_resources(host: &HostConfig) -> Result<()> {
+    let mut fields = resource_fields(host).into_iter();
+    match fields.find(|(_, asked)| *asked) {
+        Some((name, _)) => Err(EngineError::unsupported(name)),
+        None => Ok(()),
+    }
+}
+
 /// A field's name in the API, and whether it is asked for.
 type Asked = (&'static str, bool);
 

@@ -246,7 +246,7 @@ impl Engine {
 
 /// Whether the policy wants a start after the end of a run by force. What the shim announced it has counted.
 fn is_due(container: &Container, run: &Run) -> bool {
-    let policy = super::launch::restart_policy(&container.spec.host);
+    let policy = super::launch::restart_policy(run.host(&container.spec));
     match policy.kind {
         RestartKind::No => false,
         RestartKind::Always | RestartKind::UnlessStopped => true,

@@ -57,7 +57,7 @@ impl Engine {
             .map(|exec| exec.id.to_string())
             .collect();
         let logged = spec.host.log_config.kind == "json-file";
-        let mut host = spec.host.clone();
+        let mut host = run.host(spec).clone();
         if !host.privileged {
             host.masked_paths
                 .get_or_insert_with(runtime::defaults::masked_paths);

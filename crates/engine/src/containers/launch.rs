@@ -305,7 +305,7 @@ impl Engine {
                 attrs: Vec::new(),
             };
         }
-        launch.restart = restart_policy(host);
+        launch.restart = restart_policy(container.run().host(&container.spec));
         if !config.stop_signal.is_empty() {
             launch.stop_signal =
                 u8::try_from(policy::parse_signal(&config.stop_signal)?).unwrap_or(15);

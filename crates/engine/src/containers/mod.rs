@@ -26,4 +26,5 @@ mod summary;
 pub(crate) mod surroundings;
 mod top;
 pub(crate) mod underway;
+mod update;
 mod wait;

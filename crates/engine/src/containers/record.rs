@@ -133,6 +133,16 @@ pub(crate) struct Run {
     pub(crate) health: Option<HealthRecord>,
     pub(crate) endpoint: Option<EndpointRecord>,
     pub(crate) published: Vec<PublishedRecord>,
+    /// The host's side of the configuration once it was changed after the creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) changed_host: Option<Box<HostConfig>>,
+}
+
+impl Run {
+    /// The host's side of the configuration as it holds now.
+    pub(crate) fn host<'a>(&'a self, spec: &'a Spec) -> &'a HostConfig {
+        self.changed_host.as_deref().unwrap_or(&spec.host)
+    }
 }
 
 impl Spec {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use api_types::HostConfig;
 use network::{Binding, Endpoint, HostPort, PortMapping};
 use runtime::cgroup::Group;
 
@@ -75,7 +76,7 @@ impl Surroundings {
         let address = made.endpoint.as_ref().map(|endpoint| endpoint.address);
         made.files = engine.etc_files(container, &modes, address)?;
         made.publish()?;
-        let resources = engine.resources(container)?;
+        let resources = engine.resources_of(container.run().host(&container.spec))?;
         let group = engine
             .inner()
             .groups
@@ -186,8 +187,7 @@ impl Surroundings {
 
 impl Engine {
     /// Limits of the control group.
-    fn resources(&self, container: &Container) -> Result<runtime::cgroup::Resources> {
-        let host = &container.spec.host;
+    pub(super) fn resources_of(&self, host: &HostConfig) -> Result<runtime::cgroup::Resources> {
         let set = |value: i64| (value != 0).then_some(value);
         let (quota, period) = match host.nano_cpus {
             0 => (

@@ -309,6 +309,14 @@ pub enum EngineError {
     /// The engine is closing.
     #[error("the engine is shutting down")]
     Closing,
+    /// Limits of a running container could not be changed.
+    #[error("Cannot update container {id}: {why}")]
+    Update {
+        /// Full id.
+        id: String,
+        /// What went wrong.
+        why: String,
+    },
     /// The host's ps(1) does not list a container's processes.
     #[error("{why}")]
     Ps {
@@ -381,7 +389,8 @@ impl EngineError {
             Self::Panicked { .. }
             | Self::NotAFolder { .. }
             | Self::ExecNotReady
-            | Self::Ps { .. } => Class::Internal,
+            | Self::Ps { .. }
+            | Self::Update { .. } => Class::Internal,
         }
     }
 
