@@ -19,7 +19,7 @@ fn checks_of_health_are_asked_for() {
     Engine::run(|engine| {
         engine.load_busybox();
         for client in [Engine::d, Engine::w] {
-            let mut args = vec!["run", "-d", "--name", "c"];
+            let mut args = vec!["run", "-d", "--name", "cc"];
             args.extend(["--health-cmd", "echo looked; test -e /good"]);
             args.extend(["--health-interval", "50ms", "--health-timeout=20s"]);
             args.extend(["--health-retries", "2", "--health-start-period", "1ms"]);
@@ -31,22 +31,22 @@ fn checks_of_health_are_asked_for() {
             client(engine, &args).ok();
             let field = "{{.Test}} {{.Interval}} {{.Timeout}} {{.StartPeriod}} {{.Retries}}";
             let format = format!("{{{{with .Config.Healthcheck}}}}{field}{{{{end}}}}");
-            let shown = client(engine, &["inspect", "-f", &format, "c"]).ok();
+            let shown = client(engine, &["inspect", "-f", &format, "cc"]).ok();
             assert_eq!(
                 shown.text(),
                 "[CMD-SHELL echo looked; test -e /good] 50ms 20s 1ms 2"
             );
-            becomes(engine, "c", "unhealthy");
+            becomes(engine, "cc", "unhealthy");
             let listed = client(engine, &["ps", "--filter", "health=unhealthy"]).ok();
             assert!(listed.stdout.contains("(unhealthy)"), "{}", listed.stdout);
             let format = "{{(index .State.Health.Log 0).Output}}";
-            let output = client(engine, &["inspect", "-f", format, "c"]).ok();
+            let output = client(engine, &["inspect", "-f", format, "cc"]).ok();
             assert_eq!(output.text(), "looked");
-            client(engine, &["exec", "c", "touch", "/good"]).ok();
-            becomes(engine, "c", "healthy");
+            client(engine, &["exec", "cc", "touch", "/good"]).ok();
+            becomes(engine, "cc", "healthy");
             let listed = client(engine, &["ps", "--format", "{{.Status}}"]).ok();
             assert!(listed.stdout.contains("(healthy)"), "{}", listed.stdout);
-            client(engine, &["rm", "-f", "c"]).ok();
+            client(engine, &["rm", "-f", "cc"]).ok();
         }
     });
 }
@@ -56,14 +56,14 @@ fn a_check_that_takes_too_long_fails() {
     Engine::run(|engine| {
         engine.load_busybox();
         for client in [Engine::d, Engine::w] {
-            let mut args = vec!["create", "--name", "c", "--health-cmd", "sleep 1000"];
+            let mut args = vec!["create", "--name", "cc", "--health-cmd", "sleep 1000"];
             args.extend(["--health-interval", "10ms", "--health-timeout", "50ms"]);
             args.extend(["--health-retries", "1", "busybox", "sleep", "1000"]);
             client(engine, &args).ok();
-            client(engine, &["start", "c"]).ok();
-            becomes(engine, "c", "unhealthy");
+            client(engine, &["start", "cc"]).ok();
+            becomes(engine, "cc", "unhealthy");
             let format = "{{(index .State.Health.Log 0).Output}}";
-            let output = client(engine, &["inspect", "-f", format, "c"]).ok();
+            let output = client(engine, &["inspect", "-f", format, "cc"]).ok();
             assert!(
                 output
                     .stdout
@@ -71,7 +71,7 @@ fn a_check_that_takes_too_long_fails() {
                 "{}",
                 output.stdout
             );
-            client(engine, &["rm", "-f", "c"]).ok();
+            client(engine, &["rm", "-f", "cc"]).ok();
         }
     });
 }
@@ -81,12 +81,12 @@ fn the_check_of_a_container_can_be_left_out() {
     Engine::run(|engine| {
         engine.load_busybox();
         for client in [Engine::d, Engine::w] {
-            let run = ["run", "-d", "--name", "c", "--no-healthcheck", "busybox"];
+            let run = ["run", "-d", "--name", "cc", "--no-healthcheck", "busybox"];
             client(engine, &[&run[..], &["sleep", "1000"]].concat()).ok();
             let format = "{{if .State.Health}}some{{else}}none{{end}}";
-            let health = client(engine, &["inspect", "-f", format, "c"]).ok();
+            let health = client(engine, &["inspect", "-f", format, "cc"]).ok();
             assert_eq!(health.text(), "none");
-            client(engine, &["rm", "-f", "c"]).ok();
+            client(engine, &["rm", "-f", "cc"]).ok();
         }
     });
 }

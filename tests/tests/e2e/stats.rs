@@ -8,7 +8,7 @@ use serde_json::Value;
 use testkit::{Engine, Kind};
 
 fn asked(engine: &Engine, query: &str) -> Value {
-    let path = format!("/v1.50/containers/c/stats?{query}");
+    let path = format!("/v1.50/containers/cc/stats?{query}");
     let (status, body) = engine.ask("GET", &path, "text/plain", b"").unwrap();
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()
@@ -20,11 +20,11 @@ fn statistics_are_read_once() {
         engine.load_busybox();
         let work = "head -c 2000000 /dev/zero > /f; while :; do :; done";
         let args = [
-            "run", "-d", "--name", "c", "-m", "64m", "busybox", "sh", "-c",
+            "run", "-d", "--name", "cc", "-m", "64m", "busybox", "sh", "-c",
         ];
         engine.d(&[&args[..], &[work]].concat()).ok();
         let stats = asked(engine, "stream=0");
-        assert_eq!(stats["name"], "/c");
+        assert_eq!(stats["name"], "/cc");
         let used = |part: &str| {
             stats[part]["cpu_usage"]["total_usage"]
                 .as_u64()
@@ -40,11 +40,11 @@ fn statistics_are_read_once() {
             let stats = asked(engine, "stream=0&one-shot=1");
             assert_eq!(stats["precpu_stats"]["cpu_usage"]["total_usage"], 0);
         }
-        engine.d(&["stop", "-t", "0", "c"]).ok();
+        engine.d(&["stop", "-t", "0", "cc"]).ok();
         let stats = asked(engine, "stream=0");
         assert_eq!(stats["read"], "0001-01-01T00:00:00Z");
         assert_eq!(stats["memory_stats"], serde_json::json!({}));
-        engine.d(&["rm", "c"]).ok();
+        engine.d(&["rm", "cc"]).ok();
     });
 }
 
@@ -52,7 +52,7 @@ fn statistics_are_read_once() {
 fn both_clients_show_a_table() {
     Engine::run(|engine| {
         engine.load_busybox();
-        let args = ["run", "-d", "--name", "c", "-m", "64m", "busybox"];
+        let args = ["run", "-d", "--name", "cc", "-m", "64m", "busybox"];
         engine.d(&[&args[..], &["sleep", "1000"]].concat()).ok();
         engine.d(&["create", "--name", "idle", "busybox"]).ok();
         for client in [Engine::d, Engine::w] {
@@ -82,10 +82,10 @@ fn both_clients_show_a_table() {
             let all = client(engine, &["stats", "-a", "--no-stream", "--format", format]).ok();
             assert_eq!(all.stdout.lines().count(), 2, "{}", all.stdout);
             assert!(all.stdout.contains("idle 0 "), "{}", all.stdout);
-            let args = ["stats", "--no-stream", "--format", format, "c", "idle"];
-            assert_eq!(client(engine, &args).ok().stdout, "c 1 c\nidle 0 idle\n");
+            let args = ["stats", "--no-stream", "--format", format, "cc", "idle"];
+            assert_eq!(client(engine, &args).ok().stdout, "cc 1 cc\nidle 0 idle\n");
         }
-        engine.d(&["rm", "-f", "c", "idle"]).ok();
+        engine.d(&["rm", "-f", "cc", "idle"]).ok();
     });
 }
 
@@ -93,11 +93,11 @@ fn both_clients_show_a_table() {
 fn a_stream_of_statistics_ends_with_its_container() {
     Engine::run(|engine| {
         engine.load_busybox();
-        let args = ["run", "-d", "--name", "c", "busybox", "sleep", "1000"];
+        let args = ["run", "-d", "--name", "cc", "busybox", "sleep", "1000"];
         engine.d(&args).ok();
         let mut socket = UnixStream::connect(engine.socket()).unwrap();
         let request =
-            "GET /v1.50/containers/c/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            "GET /v1.50/containers/cc/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         socket.write_all(request.as_bytes()).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -111,7 +111,7 @@ fn a_stream_of_statistics_ends_with_its_container() {
         let used = |stats: &Value| stats["cpu_usage"]["total_usage"].as_u64();
         assert_eq!(used(&second["precpu_stats"]), used(&first["cpu_stats"]));
         assert_eq!(second["preread"], first["read"]);
-        engine.d(&["rm", "-f", "c"]).ok();
+        engine.d(&["rm", "-f", "cc"]).ok();
         // The end of the answer: a timeout would be an error.
         readings.for_each(drop);
     });

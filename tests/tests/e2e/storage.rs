@@ -599,7 +599,7 @@ fn a_volume_that_can_not_be_mounted_leaves_nothing() {
             let args = ["volume", "create", "-o", "type=tmpfs", "-o"];
             let more = ["device=tmpfs", "-o", "o=size=zz", "bad"];
             client(engine, &[&args[..], &more].concat()).ok();
-            let args = ["run", "--name", "c", "-v", "bad:/v", "busybox", "true"];
+            let args = ["run", "--name", "cc", "-v", "bad:/v", "busybox", "true"];
             let done = client(engine, &args).fails_with(125);
             assert!(
                 done.stderr
@@ -608,7 +608,7 @@ fn a_volume_that_can_not_be_mounted_leaves_nothing() {
                 "{}",
                 done.stderr
             );
-            client(engine, &["rm", "c"]).ok();
+            client(engine, &["rm", "cc"]).ok();
             client(engine, &["volume", "rm", "bad"]).ok();
         }
     });

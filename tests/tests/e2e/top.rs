@@ -18,7 +18,7 @@ fn processes_are_listed_in_the_columns_that_are_asked_for() {
         engine.load_busybox();
         let command = "sleep 1001 & exec sleep 1002";
         engine
-            .d(&["run", "-d", "--name", "c", "busybox", "sh", "-c", command])
+            .d(&["run", "-d", "--name", "cc", "busybox", "sh", "-c", command])
             .ok();
         engine
             .d(&["run", "-d", "--name", "other", "busybox", "sleep", "1003"])
@@ -30,25 +30,25 @@ fn processes_are_listed_in_the_columns_that_are_asked_for() {
             assert_eq!(docker.stdout, wharf.stdout);
             wharf.stdout
         };
-        let named = both(&["c", "-o", "pid,args"]);
+        let named = both(&["cc", "-o", "pid,args"]);
         let named = rows(&named);
         assert_eq!(named[0], ["PID", "COMMAND"]);
         let mut commands: Vec<_> = named[1..].iter().map(|row| row[1]).collect();
         commands.sort_unstable();
         assert_eq!(commands, ["sleep 1001", "sleep 1002"]);
-        let first = engine.d(&["inspect", "-f", "{{.State.Pid}}", "c"]).ok();
+        let first = engine.d(&["inspect", "-f", "{{.State.Pid}}", "cc"]).ok();
         assert!(named[1..].iter().any(|row| row[0] == first.text()));
         // Without options, and with some that can not be given beside a choice of processes.
-        for args in [&["c"][..], &["c", "axf", "-o", "user,pid,args"]] {
+        for args in [&["cc"][..], &["cc", "axf", "-o", "user,pid,args"]] {
             let text = both(args);
             let found = rows(&text);
             assert_eq!(found.len(), 3, "{text}");
             assert!(found[1..].iter().all(|row| row[0] == "root"), "{text}");
             assert!(!text.contains("1003"), "{text}");
         }
-        engine.d(&["pause", "c"]).ok();
-        assert_eq!(rows(&both(&["c", "-o", "pid,args"])).len(), 3);
-        engine.d(&["unpause", "c"]).ok();
-        engine.d(&["rm", "-f", "c", "other"]).ok();
+        engine.d(&["pause", "cc"]).ok();
+        assert_eq!(rows(&both(&["cc", "-o", "pid,args"])).len(), 3);
+        engine.d(&["unpause", "cc"]).ok();
+        engine.d(&["rm", "-f", "cc", "other"]).ok();
     });
 }

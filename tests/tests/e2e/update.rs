@@ -17,42 +17,50 @@ fn limits_of_a_running_container_change_at_once_and_stay() {
         };
         let read = |file: &str| {
             let path = format!("/sys/fs/cgroup/{file}");
-            let done = engine.d(&["exec", "c", "cat", &path]).ok();
+            let done = engine.d(&["exec", "cc", "cat", &path]).ok();
             done.text().to_owned()
         };
         let kept = || {
             let fields = "{{.Memory}} {{.MemorySwap}} {{.PidsLimit}} {{.CpuShares}}";
             let format = format!("{{{{with .HostConfig}}}}{fields}{{{{end}}}}");
-            let done = engine.d(&["inspect", "-f", &format, "c"]).ok();
+            let done = engine.d(&["inspect", "-f", &format, "cc"]).ok();
             done.text().to_owned()
         };
         for client in [Engine::d, Engine::w] {
-            let run = ["run", "-d", "--name", "c", "-m", "64m", "--memory-swap=64m"];
+            let run = [
+                "run",
+                "-d",
+                "--name",
+                "cc",
+                "-m",
+                "64m",
+                "--memory-swap=64m",
+            ];
             let more = ["--pids-limit", "50", "busybox", "sleep", "1000"];
             client(engine, &[&run[..], &more].concat()).ok();
             assert_eq!((read(memory), read(pids)), ("67108864".into(), "50".into()));
             let update = ["update", "-m", "32m", "--memory-swap", "48m"];
-            let more = ["--pids-limit", "20", "--cpu-shares", "512", "c"];
+            let more = ["--pids-limit", "20", "--cpu-shares", "512", "cc"];
             let done = client(engine, &[&update[..], &more].concat()).ok();
-            assert_eq!(done.stdout, "c\n");
+            assert_eq!(done.stdout, "cc\n");
             let limits = ("33554432".to_owned(), "20".to_owned());
             assert_eq!((read(memory), read(pids)), limits);
             assert_eq!(kept(), "33554432 50331648 20 512");
-            client(engine, &["restart", "-t", "0", "c"]).ok();
+            client(engine, &["restart", "-t", "0", "cc"]).ok();
             assert_eq!((read(memory), read(pids)), limits);
             if engine.kind() == Kind::Wharf {
                 engine.kill_daemon();
                 engine.start_daemon();
                 assert_eq!(kept(), "33554432 50331648 20 512");
             }
-            client(engine, &["update", "--pids-limit", "-1", "c"]).ok();
+            client(engine, &["update", "--pids-limit", "-1", "cc"]).ok();
             assert_eq!((read(memory), read(pids)), (limits.0, "max".into()));
             // A stopped one has them from its next start on.
-            client(engine, &["stop", "-t", "0", "c"]).ok();
-            client(engine, &["update", "--pids-limit", "30", "c"]).ok();
-            client(engine, &["start", "c"]).ok();
+            client(engine, &["stop", "-t", "0", "cc"]).ok();
+            client(engine, &["update", "--pids-limit", "30", "cc"]).ok();
+            client(engine, &["start", "cc"]).ok();
             assert_eq!(read(pids), "30");
-            client(engine, &["rm", "-f", "c"]).ok();
+            client(engine, &["rm", "-f", "cc"]).ok();
         }
     });
 }
@@ -62,7 +70,7 @@ fn a_restart_policy_changes_while_the_container_runs() {
     Engine::run(|engine| {
         engine.load_busybox();
         let field = |format: &str| {
-            let done = engine.d(&["inspect", "-f", format, "c"]).ok();
+            let done = engine.d(&["inspect", "-f", format, "cc"]).ok();
             done.text().to_owned()
         };
         let kill = || {
@@ -70,9 +78,9 @@ fn a_restart_policy_changes_while_the_container_runs() {
             engine.sandbox().kill(pid, "KILL");
         };
         for client in [Engine::d, Engine::w] {
-            let run = ["run", "-d", "--name", "c", "busybox", "sleep", "1000"];
+            let run = ["run", "-d", "--name", "cc", "busybox", "sleep", "1000"];
             client(engine, &run).ok();
-            client(engine, &["update", "--restart", "on-failure:7", "c"]).ok();
+            client(engine, &["update", "--restart", "on-failure:7", "cc"]).ok();
             let format = "{{.HostConfig.RestartPolicy}}";
             assert_eq!(field(format), "{on-failure 7}");
             kill();
@@ -80,12 +88,12 @@ fn a_restart_policy_changes_while_the_container_runs() {
                 let state = field("{{.RestartCount}} {{.State.Status}}");
                 (state == "1 running").then_some(())
             });
-            client(engine, &["update", "--restart", "no", "c"]).ok();
+            client(engine, &["update", "--restart", "no", "cc"]).ok();
             kill();
             eventually("it is left alone", SOON, || {
                 (field("{{.State.Status}}") == "exited").then_some(())
             });
-            client(engine, &["rm", "c"]).ok();
+            client(engine, &["rm", "cc"]).ok();
         }
     });
 }
@@ -94,15 +102,18 @@ fn a_restart_policy_changes_while_the_container_runs() {
 fn changes_that_can_not_be_are_refused_and_leave_all_as_it_was() {
     Engine::run(|engine| {
         engine.load_busybox();
-        let args = ["run", "-d", "--rm", "--name", "c", "-m", "64m", "busybox"];
+        let args = ["run", "-d", "--rm", "--name", "cc", "-m", "64m", "busybox"];
         engine.d(&[&args[..], &["sleep", "1000"]].concat()).ok();
         for client in [Engine::d, Engine::w] {
             for (args, words) in [
-                (&["c"][..], "you must provide one or more flags"),
-                (&["--restart", "always", "c"], "AutoRemove is enabled"),
-                (&["-m", "1m", "c"], "Minimum memory limit allowed is 6MB"),
-                (&["-m", "1g", "c"], "update the memoryswap at the same time"),
-                (&["--restart", "perhaps", "c"], "invalid restart policy"),
+                (&["cc"][..], "you must provide one or more flags"),
+                (&["--restart", "always", "cc"], "AutoRemove is enabled"),
+                (&["-m", "1m", "cc"], "Minimum memory limit allowed is 6MB"),
+                (
+                    &["-m", "1g", "cc"],
+                    "update the memoryswap at the same time",
+                ),
+                (&["--restart", "perhaps", "cc"], "invalid restart policy"),
                 (&["-m", "32m", "nothing"], "No such container: nothing"),
             ] {
                 let done = client(engine, &[&["update"], args].concat()).fails_with(1);
@@ -110,8 +121,8 @@ fn changes_that_can_not_be_are_refused_and_leave_all_as_it_was() {
                 assert!(is_older || done.stderr.contains(words), "{}", done.stderr);
             }
         }
-        let memory = engine.d(&["inspect", "-f", "{{.HostConfig.Memory}}", "c"]);
+        let memory = engine.d(&["inspect", "-f", "{{.HostConfig.Memory}}", "cc"]);
         assert_eq!(memory.ok().text(), "67108864");
-        engine.d(&["rm", "-f", "c"]).ok();
+        engine.d(&["rm", "-f", "cc"]).ok();
     });
 }
