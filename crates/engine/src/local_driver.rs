@@ -32,12 +32,12 @@ pub(crate) fn check(volume: &str, options: &BTreeMap<String, String>) -> Result<
     if given("type") == "cifs" && names_port(given("device")) {
         return refuse("port not allowed in CIFS device URL, include 'port' in 'o='".to_owned());
     }
-    if let Some(size) = options.get("size") {
-        match parse_size(size) {
-            None => return refuse(format!("invalid size: '{size}'")),
-            Some(0) => {}
-            Some(_) => return refuse("quota size requested but no quota support".to_owned()),
-        }
+    // None at all is no quota.
+    if let Some(size) = options.get("size").filter(|size| *size != "0") {
+        return match parse_size(size) {
+            None => refuse(format!("invalid size: '{size}'")),
+            Some(_) => refuse("quota size requested but no quota support".to_owned()),
+        };
     }
     for (option, needed) in [
         ("device", "type"),
