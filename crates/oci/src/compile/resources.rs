@@ -5,6 +5,7 @@ use runtime::cgroup::{
     default_device_rules,
 };
 
+use crate::cli::is_unprivileged;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::spec;
@@ -22,7 +23,8 @@ pub(crate) fn compile(asked: Option<&spec::Resources>, log: &Log) -> Result<Reso
         None => Vec::new(),
     };
     rules.extend(default_device_rules());
-    resources.devices = Some(rules);
+    // An ordinary user may set no rules, and has no devices but those that it may open anyhow.
+    resources.devices = (!is_unprivileged()).then_some(rules);
     resources.apart = true;
     Ok(resources)
 }

@@ -15,12 +15,17 @@ const FIRST: u32 = 700_000;
 /// A folder of that user's with a root folder, the command, and a name for a container.
 struct Home {
     folder: tempfile::TempDir,
+    /// Groups that the user has, in each hierarchy.
+    groups: Vec<PathBuf>,
 }
 
 impl Home {
     fn new() -> Self {
         let folder = tempfile::tempdir_in("/var/tmp").unwrap();
-        let home = Self { folder };
+        let home = Self {
+            folder,
+            groups: Vec::new(),
+        };
         for name in ["", "root", "bundle", "bundle/rootfs"] {
             let path = home.at(name);
             fs::create_dir_all(&path).unwrap();
@@ -43,27 +48,64 @@ impl Home {
         self.folder.path().join(name)
     }
 
-    /// Gives a folder and all in it to the user.
-    fn own(&self, name: &str) {
-        fn give(path: &Path) {
-            if !path.is_symlink() {
-                chown(path, Some(USER), Some(USER)).unwrap();
-            }
-            if path.is_dir() {
-                for entry in fs::read_dir(path).unwrap() {
-                    give(&entry.unwrap().path());
+    /// Makes groups for the user in all hierarchies, in which commands run then.
+    fn delegate(&mut self) {
+        let name = format!("wharf-oci-user-{}", std::process::id());
+        let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap();
+        let folders = hierarchies.map(|entry| entry.unwrap().path());
+        for hierarchy in
+            folders.filter(|path| !path.is_symlink() && path.join("cgroup.procs").exists())
+        {
+            let group = hierarchy.join(&name);
+            fs::create_dir(&group).unwrap();
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                // Empty ones of version 1 take no process.
+                if group.join("tasks").exists() && group.join(file).exists() {
+                    fs::write(group.join(file), fs::read(hierarchy.join(file)).unwrap()).unwrap();
                 }
             }
+            if !group.join("tasks").exists() {
+                // Of version 2, a group is made beside the caller's, and not within.
+                fs::create_dir(group.join("caller")).unwrap();
+            }
+            give(&group);
+            self.groups.push(group);
         }
+    }
+
+    /// The files by which a process enters them.
+    fn entries(&self) -> String {
+        let file = |group: &PathBuf| {
+            let tasks = group.join("tasks");
+            let caller = group.join("caller/cgroup.procs");
+            let entry = if tasks.exists() { tasks } else { caller };
+            entry.to_string_lossy().into_owned()
+        };
+        self.groups.iter().map(file).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The group of one controller.
+    fn group(&self, controller: &str) -> PathBuf {
+        let found = self.groups.iter().find(|group| {
+            group
+                .components()
+                .any(|part| part.as_os_str() == controller)
+        });
+        found.unwrap().clone()
+    }
+
+    /// Gives a folder and all in it to the user.
+    fn own(&self, name: &str) {
         give(&self.at(name));
     }
 
     /// Runs the command as the user, in a mount namespace where /etc/subuid and /etc/subgid give it more ids.
     fn run(&self, words: &[&str]) -> Output {
-        let line = "mount --bind \"$0/subid\" /etc/subuid; mount --bind \"$0/subid\" /etc/subgid; cd \"$0/bundle\";
+        let line = "for g in $GROUPS; do echo $$ >$g; done; mount --bind \"$0/subid\" /etc/subuid; mount --bind \"$0/subid\" /etc/subgid; cd \"$0/bundle\";
             exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\"";
         Command::new("unshare")
             .args(["-m", "--propagation", "private", "sh", "-ec", line])
+            .env("GROUPS", self.entries())
             .arg(self.folder.path())
             .args(words)
             .output()
@@ -80,10 +122,11 @@ impl Home {
     /// Runs a command whose container outlives it, and so must not hold a pipe of ours: it writes to `out`.
     #[track_caller]
     fn quiet(&self, words: &[&str]) {
-        let line = "mount --bind \"$0/subid\" /etc/subuid; cd \"$0/bundle\";
+        let line = "for g in $GROUPS; do echo $$ >$g; done; mount --bind \"$0/subid\" /etc/subuid; cd \"$0/bundle\";
             exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\" >\"$0/out\" 2>&1";
         let status = Command::new("unshare")
             .args(["-m", "--propagation", "private", "sh", "-ec", line])
+            .env("GROUPS", self.entries())
             .arg(self.folder.path())
             .args(words)
             .status()
@@ -105,8 +148,27 @@ impl Home {
     }
 }
 
+fn give(path: &Path) {
+    if !path.is_symlink() {
+        chown(path, Some(USER), Some(USER)).unwrap();
+    }
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path());
+        }
+    }
+}
+
 impl Drop for Home {
     fn drop(&mut self) {
+        for group in &self.groups {
+            let _ = fs::remove_dir(group.join("caller"));
+            let removed = fs::remove_dir(group);
+            assert!(
+                std::thread::panicking() || removed.is_ok(),
+                "{group:?}: {removed:?}"
+            );
+        }
         if !std::thread::panicking() {
             let left: Vec<_> = fs::read_dir(self.at("root")).unwrap().collect();
             assert!(left.is_empty(), "{left:?}");
@@ -226,6 +288,42 @@ fn clocks_of_an_ordinary_users_container_may_differ() {
     let first = fs::read_to_string(home.at("out")).unwrap();
     assert!(later(&first), "{first}");
     home.good(&["delete", "--force", "box"]);
+}
+
+#[test]
+fn an_ordinary_user_limits_and_holds_containers_in_groups_of_its_own() {
+    if fs::metadata("/sys/fs/cgroup/pids").is_err() {
+        return;
+    }
+    let mut home = Home::new();
+    home.delegate();
+    home.configure("busybox sleep 1000", |config| {
+        config["linux"]["resources"] =
+            json!({"pids": {"limit": 11}, "memory": {"limit": 67_108_864}});
+    });
+    home.quiet(&["run", "-d", "box"]);
+    let own = home.group("pids").join("box");
+    let limit = || fs::read_to_string(own.join("pids.max")).unwrap();
+    assert_eq!(limit(), "11\n");
+    home.good(&["update", "--pids-limit", "12", "box"]);
+    assert_eq!(limit(), "12\n");
+    let status = || {
+        let state: Value = serde_json::from_str(&home.good(&["state", "box"])).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    };
+    home.good(&["pause", "box"]);
+    assert_eq!(status(), "paused");
+    home.good(&["resume", "box"]);
+    assert_eq!(status(), "running");
+    let groups = home.good(&["exec", "box", "/bin/busybox", "cat", "/proc/self/cgroup"]);
+    assert!(
+        groups.lines().filter(|line| line.ends_with("/box")).count() > 3,
+        "{groups}"
+    );
+    let told = home.good(&["ps", "--format", "json", "box"]);
+    assert!(told.starts_with('['), "{told}");
+    home.good(&["delete", "--force", "box"]);
+    assert!(!own.exists());
 }
 
 #[test]
