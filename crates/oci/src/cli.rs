@@ -10,6 +10,9 @@ use crate::state::DEFAULT_ROOT;
 /// The program's name in its messages.
 pub(crate) const NAME: &str = "wharf-runtime";
 
+/// The program that `checkpoint` and `restore` need, without `--criu`.
+const CRIU: &str = "criu";
+
 /// A flag: its name, a short one, and whether it takes a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flag {
@@ -159,6 +162,8 @@ pub(crate) struct Global {
     pub(crate) log: Log,
     /// The user has no rights over the host, or says so: groups are made where that is allowed.
     pub(crate) rootless: bool,
+    /// The program that writes processes down.
+    pub(crate) criu: PathBuf,
     /// systemd makes the groups.
     pub(crate) systemd_cgroup: bool,
 }
@@ -196,6 +201,7 @@ pub(crate) fn global(words: &[String]) -> (Global, Result<Command>) {
             format: Format::Text,
             debug: given.is_on("debug"),
         },
+        criu: given.path("criu").unwrap_or_else(|| PathBuf::from(CRIU)),
         systemd_cgroup: given.is_on("systemd-cgroup"),
     };
     let command = match command(&given, &mut global.log) {
@@ -231,6 +237,7 @@ impl Global {
             root: default_root(),
             log: Log::default(),
             rootless: is_unprivileged(),
+            criu: PathBuf::from(CRIU),
             systemd_cgroup: false,
         }
     }

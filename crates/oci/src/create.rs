@@ -128,7 +128,7 @@ pub(crate) fn run_poststop(hooks: &Hooks, record: &Record, log: &crate::log::Log
     }
 }
 
-fn bundle(given: &Given) -> Result<PathBuf> {
+pub(crate) fn bundle(given: &Given) -> Result<PathBuf> {
     let path = given.path("bundle").unwrap_or_else(|| PathBuf::from("."));
     // By `.` and the links on the way, as a shell that went there would tell it.
     path.canonicalize()
@@ -178,7 +178,7 @@ fn check_console(request: &Request<'_>, plan: &Plan) -> Result<()> {
     }
 }
 
-fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<Record> {
+pub(crate) fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) -> Result<Record> {
     let mut annotations = spec.annotations.clone().unwrap_or_default();
     annotations.retain(|key, _| !key.is_empty());
     Ok(Record {

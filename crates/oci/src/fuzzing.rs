@@ -42,6 +42,7 @@ fn silent() -> Global {
             debug: false,
         },
         rootless: false,
+        criu: PathBuf::new(),
         systemd_cgroup: false,
     }
 }

@@ -9,12 +9,14 @@ mod commands;
 mod compile;
 mod console;
 mod create;
+mod criu;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod guard;
 mod hooks;
 mod log;
+mod mountinfo;
 mod notify;
 mod place;
 mod process;

@@ -232,7 +232,7 @@ fn read_address(body: &[u8], index: u32) -> Option<Address> {
     }
     let all = Attributes(body.get(8..)?);
     let flags = all.get(FLAGS).and_then(u32_of).unwrap_or(few_flags.into());
-    if flags & libc::IFA_F_PERMANENT as u32 == 0 {
+    if flags & libc::IFA_F_PERMANENT == 0 {
         return None;
     }
     let kept = all.filter(|(kind, _)| KEPT.contains(kind));

@@ -1,5 +1,6 @@
 //! The verbs, a file each.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -9,6 +10,7 @@ mod freeze;
 mod kill;
 mod list;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -38,6 +40,8 @@ Verbs:
   pause ID       stop all its processes
   resume ID      let them go on
   update ID      change its limits
+  checkpoint ID  write it down and end it, by the program criu
+  restore ID     make it again of what was written down
   events ID      tell what it uses
   delete ID      remove what is left of it
   spec           write a sample config.json
@@ -76,9 +80,8 @@ pub(crate) fn run(global: &Global, command: &Command, args: &[OsString]) -> Resu
             env!("CARGO_PKG_VERSION"),
             crate::spec::VERSION
         )),
-        verb @ ("checkpoint" | "restore") => {
-            Err(Error::Usage(format!("{NAME} {verb} is not supported")))
-        }
+        "checkpoint" => checkpoint::run(global, words),
+        "restore" => restore::run(global, words).map_err(|error| failed("restore", &error)),
         verb => Err(Error::Usage(format!("No help topic for '{verb}'"))),
     }
 }

@@ -99,7 +99,7 @@ fn attend(made: &Made, signals: &Signals) -> Result<Exit> {
         .ok_or(Error::NoContainer)
 }
 
-fn remove(global: &Global, made: &Made) -> Result<()> {
+pub(super) fn remove(global: &Global, made: &Made) -> Result<()> {
     // Processes of a container that shares a pid namespace outlive its first one.
     if let Some(group) = &made.group {
         made.record.place.end(group)?;

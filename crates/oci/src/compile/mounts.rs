@@ -18,6 +18,7 @@ use runtime::{defaults, spawn};
 
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::mountinfo;
 use crate::spec::{IdMapping, Mount, Spec};
 
 /// The plan's mounts; those of groups stand for several, which are known when there is a group.
@@ -273,41 +274,19 @@ pub(crate) fn clean(path: &str) -> String {
 /// # Errors
 /// The list of mounts cannot be read.
 pub(crate) fn below_root() -> Result<Vec<String>> {
-    let path = Path::new("/proc/self/mountinfo");
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::io("reading", path, source))?;
-    Ok(topmost(&text))
+    mountinfo::read(Path::new("/proc/self/mountinfo")).map(topmost)
 }
 
-/// The places of mountinfo's (proc(5)) that lie below no other, but for the root.
-fn topmost(mountinfo: &str) -> Vec<String> {
-    let mut places: Vec<String> = mountinfo
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescaped)
+/// The places that lie below no other, but for the root.
+fn topmost(mounts: Vec<mountinfo::Mount>) -> Vec<String> {
+    let mut places: Vec<String> = mounts
+        .into_iter()
+        .map(|mount| mount.place)
         .filter(|place| place != "/")
         .collect();
     places.sort_unstable();
     places.dedup_by(|later, former| Path::new(later).starts_with(former));
     places
-}
-
-/// mountinfo writes blanks, tabs, line ends and backslashes as a backslash and three octal digits.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..3).filter(|_| *first == b'\\');
-        let code = code
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = match code {
-            Some(_) => after.get(3..).unwrap_or_default(),
-            None => after,
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What takes the place of one mount of groups.
@@ -400,8 +379,8 @@ mod tests {
         ]
         .map(line)
         .concat();
-        assert_eq!(topmost(&text), ["/a b", "/proc", "/proc2"]);
-        assert_eq!(unescaped("\\04"), "\\04");
+        let places = topmost(mountinfo::parse(&text));
+        assert_eq!(places, ["/a b", "/proc", "/proc2"]);
     }
 
     #[test]

@@ -241,10 +241,16 @@ fn what_is_built_is_told() {
     let features: Value = serde_json::from_str(&bundle.run(&["features"]).good()).unwrap();
     let namespaces = features["linux"]["namespaces"].as_array().unwrap();
     assert_eq!(namespaces.len(), 8, "{namespaces:?}");
-    for verb in ["checkpoint", "restore"] {
-        assert_eq!(
-            bundle.run(&[verb, "ID"]).sentence(),
-            format!("wharf-runtime {verb} is not supported")
-        );
-    }
+    assert_eq!(features["ociVersionMax"], "1.3.0");
+    let linux = &features["linux"];
+    assert_eq!(linux["netDevices"]["enabled"], true);
+    assert_eq!(linux["intelRdt"]["enabled"], false);
+    let modes = linux["memoryPolicy"]["modes"].as_array().unwrap();
+    assert_eq!(modes.len(), 7, "{modes:?}");
+    let version = features["annotations"]["org.wharf.landlock"]
+        .as_str()
+        .unwrap();
+    assert_eq!(version, sys::process::landlock_version().to_string());
+    let sentence = bundle.run(&["juggle", "ID"]).sentence();
+    assert_eq!(sentence, "No help topic for 'juggle'");
 }

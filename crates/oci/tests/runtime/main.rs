@@ -3,6 +3,7 @@
 
 mod absent;
 mod bundles;
+mod checkpoint;
 mod exec;
 mod groups;
 mod hooks;

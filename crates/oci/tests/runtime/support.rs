@@ -177,6 +177,25 @@ impl Bundle {
         }
     }
 
+    /// The same for any command; what criu writes beside does not count.
+    #[track_caller]
+    pub(crate) fn refused_with(&self, words: &[&str], told: &str) {
+        let ended = self.run(words);
+        assert!(!matches!(ended.status, None | Some(0)), "{ended:?}");
+        assert!(ended.err.contains(told), "{told}: {ended:?}");
+        assert_eq!(self.leftovers(), [""; 0], "{ended:?}");
+    }
+
+    /// Waits until the container is known.
+    #[track_caller]
+    pub(crate) fn await_known(&self) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while self.run(&["state", "ID"]).status != Some(0) || self.status() != "running" {
+            assert!(std::time::Instant::now() < deadline, "it is not there");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     /// Processes that are this bundle's command still.
     fn processes(&self) -> Vec<String> {
         let here = self.folder.path().to_string_lossy().into_owned();
