@@ -7,6 +7,7 @@ mod config;
 mod flags;
 mod listen;
 mod listening;
+mod log;
 mod notify;
 mod pidfile;
 mod registries;

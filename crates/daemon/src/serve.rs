@@ -8,11 +8,11 @@ use engine::{Engine, EngineConfig, EngineError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
 use crate::flags::{self, FlagError, Invocation};
 use crate::listen::{self, ListenError, Socket};
+use crate::log::Log;
 use crate::notify::ServiceManager;
 use crate::pidfile::PidFile;
 
@@ -54,7 +54,7 @@ fn process(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 /// was told on standard error.
 pub fn main(args: Vec<String>, build: engine::Build) -> u8 {
     match run(args, build) {
-        Ok(()) => 0,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("wharf daemon: {error}");
             1
@@ -62,20 +62,20 @@ pub fn main(args: Vec<String>, build: engine::Build) -> u8 {
     }
 }
 
-fn run(args: Vec<String>, build: engine::Build) -> Result<(), DaemonError> {
+fn run(args: Vec<String>, build: engine::Build) -> Result<u8, DaemonError> {
     let typed = Invocation::parse(args)?;
     if typed.switch("help") {
         print!("{}", flags::help());
-        return Ok(());
+        return Ok(0);
     }
     if typed.switch("version") {
         println!("Wharf daemon version {}", env!("CARGO_PKG_VERSION"));
-        return Ok(());
+        return Ok(0);
     }
     let config = Config::load(&typed)?;
     let manager = ServiceManager::from_environment()
         .map_err(process("read what the service manager passed"))?;
-    let set_log_level = log_to_stderr(&config.log_level);
+    let log = Log::to_stderr(&config.log_level).map_err(process("begin the log"))?;
     let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -84,7 +84,7 @@ fn run(args: Vec<String>, build: engine::Build) -> Result<(), DaemonError> {
         .map_err(process("start the daemon's threads"))?;
     let reload = || match Config::load(&typed) {
         Ok(config) => {
-            set_log_level(&config.log_level);
+            log.set_level(&config.log_level);
             tracing::info!(
                 level = config.log_level,
                 "the configuration was read anew; all but the log level counts from the next start on"
@@ -95,7 +95,15 @@ fn run(args: Vec<String>, build: engine::Build) -> Result<(), DaemonError> {
     let outcome = runtime.block_on(serve(config, manager, Found { open_files, build }, reload));
     // What hangs in the kernel, in a file system that does not answer, would keep the process for ever.
     runtime.shutdown_timeout(PARTING);
-    outcome
+    let status = outcome.map_or_else(
+        |error| {
+            log.tell(&error);
+            1
+        },
+        |()| 0,
+    );
+    log.flush(PARTING);
+    Ok(status)
 }
 
 /// Takes as many open files as this process may have: each container and each client costs some. Answers with the limit
@@ -115,23 +123,6 @@ fn raise_open_files() -> Option<u64> {
         Err(error) => {
             tracing::warn!(%error, "the limit of open files stays at {soft}");
             None
-        }
-    }
-}
-
-/// Answers with what changes the level.
-fn log_to_stderr(level: &str) -> impl Fn(&str) + use<> {
-    let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_ansi(false)
-        .with_env_filter(EnvFilter::new(level))
-        .with_filter_reloading();
-    let handle = log.reload_handle();
-    log.init();
-    move |level| {
-        if let Err(error) = handle.reload(EnvFilter::new(level)) {
-            tracing::warn!(%error, "the log level stays as it is");
         }
     }
 }

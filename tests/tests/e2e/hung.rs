@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -28,6 +29,9 @@ enum Manner {
     /// It tells what its root is, and does not answer other requests.
     Root,
 }
+
+/// Of open(2), on every architecture that Wharf is for.
+const O_NONBLOCK: i32 = 0o4000;
 
 /// How long what must not wait for the file system may take, on a machine with other things to do.
 const SOON: Duration = Duration::from_secs(10);
@@ -292,5 +296,31 @@ fn a_create_whose_source_hangs_holds_up_nobody() {
         for create in &mut creates {
             create.wait().unwrap();
         }
+    });
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    Engine::run(|engine| {
+        engine.stop_daemon();
+        let path = engine.folder().join("log");
+        let fifo = path.to_str().unwrap();
+        let made = std::process::Command::new("mkfifo").arg(fifo).status();
+        assert!(made.unwrap().success());
+        // It has a reader that does not read, and is full.
+        let mut options = File::options();
+        options.read(true).write(true);
+        options.custom_flags(O_NONBLOCK);
+        let mut log = options.open(&path).unwrap();
+        while log.write(b".").is_ok() {}
+        let into_it = "exec \"$@\" --debug 2>\"$0\"";
+        engine.start_daemon_by(&["sh", "-c", into_it, fifo]);
+        engine.wait_until_it_answers();
+        for _ in 0..20 {
+            soon("ps", || engine.d(&["ps", "-a"]).ok());
+        }
+        soon("the end", || engine.stop_daemon());
+        drop(log);
+        engine.start_daemon();
     });
 }
