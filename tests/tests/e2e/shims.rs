@@ -151,6 +151,63 @@ fn an_exec_whose_connection_breaks_before_the_answer_is_followed() {
     });
 }
 
+#[test]
+fn an_exec_in_flight_when_the_daemon_dies_is_known_to_the_next() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let shared = engine.folder();
+        let volume = format!("{}:/shared", shared.display());
+        let args = ["run", "-d", "--name", "cc", "-v", &volume];
+        let args = [&args[..], &["busybox", "sleep", "1000"]].concat();
+        engine.d(&args).ok();
+        let answer = |exec: &str| engine.ask("GET", &format!("/exec/{exec}/json"), "", b"");
+        // The former daemon heard of this one's end, and nobody asked it yet.
+        let waits = "while [ ! -e /shared/heard ]; do sleep 0.05; done; exit 5";
+        engine.d(&["exec", "-d", "cc", "sh", "-c", waits]).ok();
+        let heard = ask(engine, "{{index .ExecIDs 0}}", "cc");
+        fs::write(shared.join("heard"), "").unwrap();
+        eventually("its end is heard", SOON, || {
+            (ask(engine, "{{len .ExecIDs}}", "cc") == "0").then_some(())
+        });
+        // This one the former daemon asks for, and never hears of.
+        let shim = engine.shim_of("sleep 1000");
+        engine.sandbox().kill(shim.pid, "STOP");
+        let waits = "while [ ! -e /shared/go ]; do sleep 0.05; done; exit 7";
+        let mut client = engine.docker(&["exec", "-d", "cc", "sh", "-c", waits]);
+        let mut client = client.stderr(std::process::Stdio::null()).spawn().unwrap();
+        let exec = eventually("the exec is asked for", SOON, || {
+            let exec = ask(engine, "{{range .ExecIDs}}{{.}}{{end}}", "cc");
+            let (_, body) = answer(&exec)?;
+            body.contains("\"Running\":true").then_some(exec)
+        });
+        engine.kill_daemon();
+        client.wait().unwrap();
+        engine.sandbox().kill(shim.pid, "CONT");
+        eventually("the exec runs", SOON, || {
+            let mut all = engine.sandbox().processes().into_iter();
+            all.find(|process| process.command.ends_with(waits))
+        });
+        engine.start_daemon();
+        let container = id(engine, "cc");
+        let (status, body) = answer(&heard).unwrap();
+        assert_eq!(status, 200, "{body}");
+        assert!(body.contains("\"Running\":false") && body.contains("\"ExitCode\":5"));
+        eventually("it is known that it runs", SOON, || {
+            let (_, body) = answer(&exec)?;
+            let known = body.contains("\"Running\":true") && body.contains(&container);
+            known.then_some(())
+        });
+        assert_eq!(ask(engine, "{{index .ExecIDs 0}}", "cc"), exec);
+        fs::write(shared.join("go"), "").unwrap();
+        eventually("its end is known", SOON, || {
+            let (_, body) = answer(&exec)?;
+            let ended = body.contains("\"Running\":false") && body.contains("\"ExitCode\":7");
+            ended.then_some(())
+        });
+        engine.d(&["rm", "-f", "cc"]).ok();
+    });
+}
+
 /// `docker exec … && deploy` must not go on.
 #[test]
 fn an_exec_whose_shim_is_killed_has_failed() {

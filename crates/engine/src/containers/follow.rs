@@ -67,6 +67,8 @@ struct Follower {
     pause: Duration,
     /// The host was restarted since the shim was made.
     rebooted: bool,
+    /// The shim may have execs that only the former daemon knew.
+    survey: bool,
 }
 
 impl Engine {
@@ -81,6 +83,7 @@ impl Engine {
             heard: 0,
             pause: SHORT,
             rebooted: false,
+            survey: false,
         };
         follower.spawn(None);
     }
@@ -99,6 +102,7 @@ impl Engine {
             heard: container.run().cursor,
             pause: PAUSES.0,
             rebooted,
+            survey: true,
         };
         let step = if rebooted {
             Some(Step::Dead)
@@ -106,6 +110,9 @@ impl Engine {
             follower.reach().await
         };
         let step = step.unwrap_or(Step::Replay);
+        if !rebooted {
+            self.learn_execs(container).await;
+        }
         match follower.write_down(&step).await {
             Ok(true) => {}
             Ok(false) => follower.spawn(None),
@@ -349,8 +356,19 @@ impl Follower {
             self.link = link;
             self.greeting = Some(greeting);
             self.connected = true;
+            if std::mem::take(&mut self.survey) {
+                self.survey_execs();
+            }
         }
         Ok(())
+    }
+
+    /// The answer comes through this task, which therefore can not wait for it.
+    fn survey_execs(&self) {
+        let engine = self.engine.clone();
+        let (container, link) = (Arc::clone(&self.container), Arc::clone(&self.link));
+        // Ends with the answer, or the connection.
+        tokio::spawn(async move { engine.learn_running_execs(&container, &link).await });
     }
 
     /// [`Follower::write_down`] until it is written: while the disk is full only the journal has it. True when nothing

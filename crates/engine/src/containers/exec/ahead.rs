@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
 /// After this time the container's users are looked up anew.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// Rows and columns.
 type Size = Option<(u16, u16)>;
@@ -29,13 +29,34 @@ impl Exec {
     fn ahead(&self) -> MutexGuard<'_, Option<Ahead>> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Drops a plan that was made ahead: nobody asked for it in time.
+    pub(super) fn forget_plan(&self) {
+        self.ahead().take();
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_plan(&self) -> bool {
+        self.ahead().is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn plan_for_tests(&self) {
+        *self.ahead() = Some(Ahead {
+            begun: Instant::now(),
+            console_size: None,
+            plan: tokio::task::spawn_blocking(|| Ok(Vec::new())),
+        });
+    }
 }
 
 impl Engine {
     /// Begins to make the plan of an exec that was described.
     pub(super) fn plan_ahead(&self, container: &Arc<Container>, exec: &Arc<Exec>) {
         let ahead = self.begin_plan(container, exec, exec.console_size());
+        let now = ahead.begun;
         *exec.ahead() = Some(ahead);
+        self.execs().planned(exec, now);
     }
 
     /// The plan of an exec that starts: the one that was made ahead, or another one.

@@ -1,17 +1,18 @@
 //! All execs: those that run or may still be started, and for a while those that ended.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use types::ContainerId;
 
 use super::Exec;
+use super::ahead::FRESH;
 
 /// Execs of one container that have not ended.
 const LIVE: usize = 4096;
 /// How long the end of an exec can be asked for; Docker forgets between five and ten minutes.
-const MEMORY: Duration = Duration::from_secs(300);
+pub(super) const MEMORY: Duration = Duration::from_secs(300);
 /// Ended execs that are kept even within that time.
 const ENDED: usize = 2048;
 
@@ -29,6 +30,8 @@ pub(crate) struct Execs {
     by_container: HashMap<ContainerId, OfContainer>,
     /// In the order of their ends. Some may be gone with their containers.
     ended: VecDeque<(Instant, String)>,
+    /// Whose plan was made ahead, in that order. Most are started, or gone, by now.
+    planned: VecDeque<(Instant, Weak<Exec>)>,
 }
 
 impl Execs {
@@ -45,11 +48,51 @@ impl Execs {
         self.by_id.insert(id, exec);
     }
 
-    /// Whether a container may have one more.
-    pub(super) fn has_room(&self, container: &ContainerId) -> bool {
-        self.by_container
-            .get(container)
-            .is_none_or(|of| of.live < LIVE)
+    /// Adds one of which somebody else told, unless it is known.
+    pub(super) fn learn(&mut self, exec: &Arc<Exec>) -> bool {
+        let fresh = !self.by_id.contains_key(exec.id.as_str());
+        if fresh {
+            self.insert(exec.id.to_string(), Arc::clone(exec));
+        }
+        fresh
+    }
+
+    /// Whether a container may have one more. If it has too many, the oldest that nobody has started goes.
+    pub(super) fn make_room(&mut self, container: &ContainerId) -> bool {
+        let full = |of: &OfContainer| of.live >= LIVE;
+        if !self.by_container.get(container).is_some_and(full) {
+            return true;
+        }
+        let mut unstarted = self.live_of(container);
+        unstarted.retain(|exec| !exec.progress().started);
+        match unstarted.iter().min_by_key(|exec| exec.described) {
+            Some(oldest) => {
+                self.forget(oldest);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Notes that a plan was made ahead, and drops those that nobody asked for while they were fresh.
+    pub(super) fn planned(&mut self, exec: &Arc<Exec>, now: Instant) {
+        self.drop_old_plans(now);
+        self.planned.push_back((now, Arc::downgrade(exec)));
+    }
+
+    fn drop_old_plans(&mut self, now: Instant) {
+        while let Some((at, _)) = self.planned.front()
+            && now.saturating_duration_since(*at) >= FRESH
+        {
+            if let Some((_, exec)) = self.planned.pop_front()
+                && let Some(exec) = exec.upgrade()
+            {
+                exec.forget_plan();
+            }
+        }
+        if self.planned.is_empty() {
+            self.planned = VecDeque::new();
+        }
     }
 
     /// Of a container, those that have not ended.
@@ -75,8 +118,9 @@ impl Execs {
         self.forget_old(now);
     }
 
-    /// Forgets those that ended long ago, and the oldest of too many.
+    /// Forgets those that ended long ago, and the oldest of too many, and plans that were not asked for.
     pub(crate) fn forget_old(&mut self, now: Instant) {
+        self.drop_old_plans(now);
         while let Some((at, _)) = self.ended.front()
             && (self.ended.len() > ENDED || now.saturating_duration_since(*at) > MEMORY)
         {
@@ -128,13 +172,8 @@ mod tests {
     use super::*;
 
     fn exec(container: &ContainerId) -> Arc<Exec> {
-        Arc::new(Exec {
-            id: ContainerId::random().unwrap(),
-            container: container.clone(),
-            request: Default::default(),
-            progress: Default::default(),
-            ahead: Default::default(),
-        })
+        let id = ContainerId::random().unwrap();
+        Arc::new(Exec::new(id, container.clone(), Default::default()))
     }
 
     fn end(execs: &mut Execs, exec: &Exec, now: Instant) {
@@ -156,7 +195,7 @@ mod tests {
         execs.insert(lives.id.to_string(), Arc::clone(&lives));
         let mut last = Arc::clone(&lives);
         for _ in 0..5000 {
-            assert!(execs.has_room(&container));
+            assert!(execs.make_room(&container));
             last = exec(&container);
             execs.insert(last.id.to_string(), Arc::clone(&last));
             end(&mut execs, &last, begin);
@@ -182,9 +221,10 @@ mod tests {
         let [one, other] = [0, 1].map(|_| ContainerId::random().unwrap());
         for _ in 0..LIVE {
             let exec = exec(&one);
+            exec.set(|progress| progress.started = true);
             execs.insert(exec.id.to_string(), exec);
         }
-        assert!(!execs.has_room(&one) && execs.has_room(&other));
+        assert!(!execs.make_room(&one) && execs.make_room(&other));
         let ended = exec(&one);
         execs.insert(ended.id.to_string(), Arc::clone(&ended));
         end(&mut execs, &ended, Instant::now());
@@ -197,8 +237,43 @@ mod tests {
         assert_eq!(execs.live_of(&other).len(), 1);
         execs.forget_of(&one);
         assert_eq!(execs.by_id.len(), 1);
-        assert!(execs.has_room(&one));
+        assert!(execs.make_room(&one));
         end(&mut execs, &ended, Instant::now());
         assert_eq!(execs.live_of(&other).len(), 1);
+    }
+
+    #[test]
+    fn who_never_starts_its_execs_gets_further_ones_in_place_of_the_oldest() {
+        let mut execs = Execs::default();
+        let container = ContainerId::random().unwrap();
+        let all: Vec<_> = (0..=LIVE).map(|_| exec(&container)).collect();
+        all[0].set(|progress| progress.started = true);
+        for exec in &all {
+            assert!(execs.make_room(&container));
+            execs.insert(exec.id.to_string(), Arc::clone(exec));
+        }
+        assert_eq!(execs.by_id.len(), LIVE);
+        assert!(execs.get(all[0].id.as_str()).is_some(), "it runs");
+        assert!(execs.get(all[1].id.as_str()).is_none(), "the oldest");
+        assert!(execs.get(all[2].id.as_str()).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_nobody_asks_for_is_dropped() {
+        let mut execs = Execs::default();
+        let container = ContainerId::random().unwrap();
+        let begin = Instant::now();
+        let [first, second] = [0, 1].map(|_| exec(&container));
+        for exec in [&first, &second] {
+            execs.insert(exec.id.to_string(), Arc::clone(exec));
+            exec.plan_for_tests();
+        }
+        execs.planned(&first, begin);
+        execs.planned(&second, begin + FRESH / 2);
+        execs.forget_old(begin + FRESH);
+        assert!(!first.has_plan() && second.has_plan());
+        execs.planned(&first, begin + FRESH * 2);
+        assert!(!second.has_plan());
+        assert_eq!(execs.planned.len(), 1);
     }
 }

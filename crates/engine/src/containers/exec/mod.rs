@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use api_types::{ExecCreate, ExecInspect, ExecProcess};
 use serde::{Deserialize, Serialize};
 use shim::ShimError;
-use shim::protocol::{Refusal, Request};
+use shim::protocol::{EventKind, Refusal, Reply, Request};
 use tokio::sync::watch;
 use types::ContainerId;
 
+use super::link::Link;
 use super::registry::Container;
 use crate::clock;
 use crate::compile::plan;
@@ -56,6 +57,8 @@ pub(crate) struct Exec {
     pub(crate) id: ContainerId,
     pub(crate) container: ContainerId,
     request: ExecCreate,
+    /// When this daemon heard of it first.
+    described: Instant,
     progress: watch::Sender<Progress>,
     /// What its start needs, if that comes at once.
     ahead: Mutex<Option<Ahead>>,
@@ -67,8 +70,18 @@ impl Exec {
             id,
             container,
             request,
+            described: Instant::now(),
             progress: watch::Sender::default(),
             ahead: Mutex::default(),
+        }
+    }
+
+    /// One of which only its shim knew: the daemon that was asked for it ended before it could write that down. What was
+    /// asked for is not known.
+    fn of_shim(id: ContainerId, container: ContainerId, progress: Progress) -> Exec {
+        Exec {
+            progress: watch::Sender::new(progress),
+            ..Exec::new(id, container, ExecCreate::default())
         }
     }
 
@@ -99,13 +112,14 @@ impl Exec {
     pub(crate) fn read(id: &str, doc: &str) -> Result<Exec> {
         let bad = || EngineError::invalid(format!("exec {id} has a malformed id"));
         let doc: ExecDoc = rows::from_json(&format!("exec {id}"), doc)?;
-        Ok(Exec {
-            id: id.parse().map_err(|_| bad())?,
-            container: doc.container.parse().map_err(|_| bad())?,
-            request: doc.request,
-            progress: watch::Sender::new(doc.progress),
-            ahead: Mutex::default(),
-        })
+        let (exec, container) = (id.parse(), doc.container.parse());
+        let exec = Exec::new(
+            exec.map_err(|_| bad())?,
+            container.map_err(|_| bad())?,
+            doc.request,
+        );
+        exec.progress.send_replace(doc.progress);
+        Ok(exec)
     }
 
     fn doc(&self) -> Result<String> {
@@ -207,8 +221,9 @@ impl Engine {
             container.id().as_str(),
             attributes,
         );
-        if let Ok(exec) = self.find_exec(id) {
-            self.exec_ended(&exec, code);
+        match self.find_exec(id) {
+            Ok(exec) => self.exec_ended(&exec, code),
+            Err(_) => self.learn_exec_end(container, id, code),
         }
         let row = id.to_owned();
         self.change(
@@ -218,6 +233,56 @@ impl Engine {
             move |connection| rows::execs::delete(connection, &row),
         )
         .await
+    }
+
+    /// Takes a shim's word for the end of an exec that is not known here.
+    fn learn_exec_end(&self, container: &Container, id: &str, code: i64) {
+        let Ok(id) = id.parse::<ContainerId>() else {
+            return;
+        };
+        let ended = Progress {
+            started: true,
+            exit_code: Some(code),
+            ..Progress::default()
+        };
+        let exec = Arc::new(Exec::of_shim(id, container.id().clone(), ended));
+        let mut execs = self.execs();
+        if execs.learn(&exec) {
+            execs.ended(&exec, Instant::now());
+        }
+    }
+
+    /// Learns of the execs of a container that the former daemon left: those that ended lately, of which its journal still
+    /// tells, and, in the background, those that run. The former daemon may have ended before it wrote them down, or after
+    /// it heard of an end for which somebody is about to ask.
+    pub(crate) async fn learn_execs(&self, container: &Arc<Container>) {
+        let journal = self.journal_of(container, 0).await.unwrap_or_default();
+        let since = clock::now() - book::MEMORY.as_nanos() as i64;
+        for event in journal {
+            if let EventKind::ExecExited { id, code } = event.kind
+                && i64::try_from(event.time).is_ok_and(|time| time > since)
+                && event.sequence <= container.run().cursor
+            {
+                self.learn_exec_end(container, id.as_str(), i64::from(code));
+            }
+        }
+    }
+
+    /// Asks a shim which execs run. Those that end before their names arrive are told of as ended.
+    pub(crate) async fn learn_running_execs(&self, container: &Container, link: &Link) {
+        let Ok(Reply::Status(status)) = link.ask(&Request::Status, &[]).await else {
+            return;
+        };
+        for running in status.execs {
+            let progress = Progress {
+                started: true,
+                running: true,
+                pid: running.pid,
+                exit_code: None,
+            };
+            let exec = Exec::of_shim(running.id, container.id().clone(), progress);
+            self.execs().learn(&Arc::new(exec));
+        }
     }
 
     /// What an exec is and how it ended.

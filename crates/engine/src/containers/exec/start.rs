@@ -71,7 +71,7 @@ impl Engine {
         );
         {
             let mut execs = self.execs();
-            if !execs.has_room(container.id()) {
+            if !execs.make_room(container.id()) {
                 return Err(EngineError::conflict(format!(
                     "container {} has too many execs that have not ended",
                     container.id()
