@@ -13,6 +13,8 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::peer::Phase;
@@ -290,7 +292,12 @@ impl Upload {
     }
 }
 
-/// A request's body for code that blocks.
+/// How long code that blocks waits for a client before it looks whether that is still wanted.
+pub(crate) const MOMENT: Duration = Duration::from_secs(1);
+
+/// A request's body for code that blocks, on a thread of the runtime. Where nothing comes for a moment it answers
+/// [`io::ErrorKind::WouldBlock`], as
+/// [`engine::Engine::load`] expects.
 pub(crate) struct BodyReader {
     receiver: tokio::sync::mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,
@@ -299,7 +306,16 @@ pub(crate) struct BodyReader {
 impl io::Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
-            match self.receiver.blocking_recv() {
+            let piece = match self.receiver.try_recv() {
+                Ok(piece) => Some(piece),
+                Err(_) => {
+                    let next = async { timeout(MOMENT, self.receiver.recv()).await };
+                    Handle::current()
+                        .block_on(next)
+                        .map_err(|_| io::ErrorKind::WouldBlock)?
+                }
+            };
+            match piece {
                 None => return Ok(0),
                 Some(piece) => self.piece = piece?,
             }

@@ -8,8 +8,12 @@ use std::task::{Context, Poll, ready};
 use api_types::{ErrorDetail, Progress};
 use bytes::Bytes;
 use engine::{EngineError, ProgressSender, progress_channel};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::timeout;
 
+use crate::call::MOMENT;
 use crate::failure::Failure;
 use crate::reply::{self, JSON, Pieces, Reply, TAR};
 
@@ -174,7 +178,8 @@ impl Sending {
     }
 }
 
-/// Where code that blocks writes an archive.
+/// Where code that blocks, on a thread of the runtime, writes an archive. A write that the client does not let through
+/// for a moment answers [`io::ErrorKind::WouldBlock`] and has taken nothing, as [`engine::Engine::save`] expects.
 struct PieceWriter {
     sender: mpsc::Sender<Bytes>,
     buffer: Vec<u8>,
@@ -185,31 +190,34 @@ impl PieceWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
-        self.sender
-            .blocking_send(piece.into())
-            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client went away"))
+        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the client went away");
+        let place = match self.sender.try_reserve() {
+            Ok(place) => place,
+            Err(TrySendError::Closed(())) => return Err(gone()),
+            Err(TrySendError::Full(())) => {
+                let reserved = async { timeout(MOMENT, self.sender.reserve()).await };
+                let reserved = Handle::current().block_on(reserved);
+                reserved
+                    .map_err(|_| io::ErrorKind::WouldBlock)?
+                    .map_err(|_| gone())?
+            }
+        };
+        place.send(std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE)).into());
+        Ok(())
     }
 }
 
 impl Write for PieceWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= PIECE {
             self.send()?;
         }
+        self.buffer.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.send()
-    }
-}
-
-impl Drop for PieceWriter {
-    fn drop(&mut self) {
-        // Nobody is left to be told that the client went away.
-        let _ = self.send();
     }
 }
 
@@ -298,6 +306,7 @@ mod tests {
                     let written = tokio::task::spawn_blocking(move || {
                         writer.write_all(&vec![b'x'; PIECE]).unwrap();
                         writer.write_all(b"end").unwrap();
+                        writer.flush().unwrap();
                     });
                     written.await.unwrap();
                     if fails { Err(missing()) } else { Ok(()) }

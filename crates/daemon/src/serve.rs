@@ -79,6 +79,7 @@ fn run(args: Vec<String>, build: engine::Build) -> Result<u8, DaemonError> {
     let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .max_blocking_threads(engine::THREADS)
         .enable_all()
         .build()
         .map_err(process("start the daemon's threads"))?;

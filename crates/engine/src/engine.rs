@@ -8,7 +8,7 @@ use network::Network;
 use runtime::cgroup;
 use shim::launcher::Launcher;
 use snapshot::LayerStore;
-use tokio::sync::{Notify, RwLock, Semaphore, watch};
+use tokio::sync::{Notify, RwLock, watch};
 use types::InstanceId;
 use volume::VolumeStore;
 
@@ -27,6 +27,7 @@ use crate::images::layers::Unpacking;
 use crate::lock::Lock;
 use crate::outcome::{EngineError, Result};
 use crate::paths::Paths;
+use crate::places::{Kind, Places};
 use crate::store::Store;
 use crate::volumes::Volumes;
 
@@ -58,8 +59,8 @@ pub(crate) struct Inner {
     /// Mounted hierarchies of version 1, for containers to see their groups in.
     pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) launcher: Launcher,
-    /// Launches at a time: each blocks threads of a pool that everybody needs.
-    pub(crate) launches: Semaphore,
+    /// Threads of the pool for what may wait without end.
+    pub(crate) places: Places,
     pub(crate) cleaner: Cleaner,
     /// Roots made ahead.
     pub(crate) spares: Arc<Spares>,
@@ -149,5 +150,21 @@ impl Engine {
         tokio::task::spawn_blocking(move || work(&engine))
             .await
             .map_err(|_| EngineError::Panicked { operation })?
+    }
+
+    /// [`Engine::blocking`] for what may wait without end, and therefore has so many threads and no more.
+    pub(crate) async fn blocking_of<T: Send + 'static>(
+        &self,
+        kind: &Kind,
+        operation: &'static str,
+        work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let place = kind.take().await;
+        self.blocking(operation, move |engine| {
+            // Until it has ended, whether anybody waits for it or not.
+            let _place = place;
+            work(engine)
+        })
+        .await
     }
 }

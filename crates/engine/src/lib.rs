@@ -28,6 +28,7 @@ mod open;
 mod options;
 mod outcome;
 mod paths;
+mod places;
 mod recovery;
 mod store;
 mod system;
@@ -44,4 +45,5 @@ pub use options::{
     ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle, progress_channel,
 };
 pub use outcome::{Class, EngineError, Result};
+pub use places::THREADS;
 pub use types::Build;

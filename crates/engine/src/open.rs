@@ -8,7 +8,7 @@ use network::{NetConfig, Network};
 use runtime::cgroup;
 use shim::launcher::Launcher;
 use snapshot::LayerStore;
-use tokio::sync::{Notify, RwLock, Semaphore, watch};
+use tokio::sync::{Notify, RwLock, watch};
 use types::InstanceId;
 use volume::VolumeStore;
 
@@ -17,13 +17,13 @@ use crate::config::EngineConfig;
 use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
 use crate::containers::stop::GRACE;
-use crate::containers::underway::LAUNCHES;
 use crate::engine::{Engine, Inner};
 use crate::events::Hub;
 use crate::host::Host;
 use crate::lock::Lock;
 use crate::outcome::{Class, EngineError, Result};
 use crate::paths::Paths;
+use crate::places::Places;
 use crate::store::Store;
 
 /// Quiet time before the network fills its stock: a start that follows another at once is not delayed by it.
@@ -93,7 +93,7 @@ impl Engine {
             groups,
             hierarchies: crate::groups::hierarchies(),
             launcher,
-            launches: Semaphore::new(LAUNCHES),
+            places: Places::new(),
             cleaner: Cleaner::new(),
             spares: Default::default(),
             execs: Default::default(),

@@ -4,7 +4,9 @@ mod window;
 
 use std::io::{self, BufReader, Cursor, Read};
 
+use crate::pace::{Paced, Patient};
 pub use window::PacedBy;
+pub(crate) use window::Room;
 
 const BUFFER: usize = 128 * 1024;
 /// Bytes that tell how a stream is compressed, and how much memory it needs to be read: the
@@ -47,7 +49,8 @@ impl Compression {
 /// Reading fails with [`io::ErrorKind::InvalidData`] once more than `limit` bytes have come
 /// out, so that a small stream cannot fill the disk, and on broken or cut streams.
 ///
-/// Blocks: a Zstandard stream with a window above 8 MiB waits until no other of its kind is read.
+/// Blocks: a Zstandard stream with a window above 8 MiB waits until no other of its kind is read. `inner` may answer
+/// that it would block, see [`Paced`]: it is asked again, unless it is such a stream and another waits for its end.
 ///
 /// # Errors
 /// If the first bytes cannot be read, the compression is one that is not supported, or it would
@@ -60,7 +63,27 @@ pub fn reader<'a, R>(
 where
     R: Read + Send + 'a,
 {
-    let mut inner = inner;
+    let (reader, compression, _) = reader_and_room(inner, limit, paced_by)?;
+    Ok((reader, compression))
+}
+
+/// A reader, its compression, and the room for a large window that it has, if any.
+type Opened<'a> = (
+    Box<dyn Read + Send + 'a>,
+    Compression,
+    Option<&'static Room>,
+);
+
+/// [`reader`], which also tells whether others wait until it is dropped.
+pub(crate) fn reader_and_room<'a, R>(
+    inner: R,
+    limit: u64,
+    paced_by: PacedBy,
+) -> io::Result<Opened<'a>>
+where
+    R: Read + Send + 'a,
+{
+    let mut inner = Patient(inner);
     let mut start = Vec::new();
     inner.by_ref().take(START).read_to_end(&mut start)?;
     let compression = Compression::detect(&start);
@@ -68,7 +91,11 @@ where
         Compression::Zstd => window::claim(&start, paced_by)?,
         _ => (0, None),
     };
-    let whole = Cursor::new(start).chain(inner);
+    let room = claim.as_ref().map(window::Claim::room);
+    let rest = Patient(Paced::new(inner.0, move || {
+        room.is_some_and(Room::is_wanted)
+    }));
+    let whole = Cursor::new(start).chain(rest);
     let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::Plain => Box::new(Limited {
             inner: whole,
@@ -101,7 +128,7 @@ where
         Compression::Xz => return Err(unsupported("xz")),
         Compression::Bzip2 => return Err(unsupported("bzip2")),
     };
-    Ok((reader, compression))
+    Ok((reader, compression, room))
 }
 
 fn unsupported(name: &str) -> io::Error {

@@ -12,6 +12,7 @@ pub mod compression;
 pub mod config;
 mod error;
 pub mod manifest;
+pub mod pace;
 mod progress;
 pub mod registry;
 pub mod store;

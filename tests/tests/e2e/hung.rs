@@ -324,3 +324,45 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
         engine.start_daemon();
     });
 }
+
+#[test]
+fn starts_that_hang_hold_up_no_other_start_however_many_they_are() {
+    if !Path::new("/dev/fuse").exists() {
+        testkit::skip("the kernel has no FUSE");
+        return;
+    }
+    // More than may go on at the same time.
+    const HANGING: usize = 140;
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let hung = Hung::mount(engine, Manner::Silent);
+        let names: Vec<String> = (0..HANGING).map(|number| format!("h{number}")).collect();
+        for name in &names {
+            let body = format!(
+                r#"{{"Image":"busybox","Cmd":["true"],"HostConfig":{{"NetworkMode":"none","Binds":["{}:/hung"]}}}}"#,
+                hung.path()
+            );
+            let path = format!("/containers/create?name={name}");
+            let (status, body) = engine
+                .ask("POST", &path, "application/json", body.as_bytes())
+                .unwrap();
+            assert_eq!(status, 201, "{body}");
+        }
+        let engine = &*engine;
+        std::thread::scope(|scope| {
+            for name in &names {
+                let path = format!("/containers/{name}/start");
+                scope.spawn(move || engine.ask("POST", &path, "application/json", b""));
+            }
+            hung.has_caught(HANGING);
+            for _ in 0..3 {
+                soon("others", || {
+                    engine.d(&["run", "--rm", "busybox", "true"]).ok()
+                });
+            }
+            hung.release();
+        });
+        let all: Vec<_> = names.iter().map(String::as_str).collect();
+        engine.d(&[&["rm", "-f"], &all[..]].concat()).ok();
+    });
+}

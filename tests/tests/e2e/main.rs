@@ -29,6 +29,7 @@ mod run;
 mod severed;
 mod shims;
 mod stats;
+mod stalled;
 mod storage;
 mod streams;
 mod table;

@@ -4,13 +4,16 @@
 //! registered when its request arrives, and a start waits a moment for those that are registered and have not
 //! delivered their socket yet: the first byte of output finds its reader.
 
-use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::{SendFlags, send};
 use shim::protocol::{Attachment, Framing, Request, Slot};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::registry::Container;
 use crate::compile::keys;
@@ -244,9 +247,10 @@ impl Engine {
         };
         let mut logs = self.logs(container.id().as_str(), options).await?;
         let raw = container.spec.config.tty || client.options.raw;
-        let mut socket = client
+        let writer = client
             .socket
             .try_clone()
+            .and_then(ClientWriter::new)
             .map_err(EngineError::io("copy a client's connection"))?;
         while let Some(chunk) = logs.chunks.recv().await {
             let chunk = chunk?;
@@ -255,11 +259,9 @@ impl Engine {
             } else {
                 framed(chunk.stream, &chunk.bytes)
             };
-            socket = tokio::task::spawn_blocking(move || write_patiently(socket, &bytes))
+            writer
+                .write_all(&bytes)
                 .await
-                .map_err(|_| EngineError::Panicked {
-                    operation: "attach",
-                })?
                 .map_err(EngineError::io("write the log to a client"))?;
         }
         Ok(client)
@@ -275,33 +277,33 @@ pub(crate) fn framed(stream: StreamKind, bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Writes everything, waiting where a nonblocking socket would not take more.
-pub(crate) fn write_patiently(socket: OwnedFd, mut bytes: &[u8]) -> std::io::Result<OwnedFd> {
-    let mut file = std::fs::File::from(socket);
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                wait_writable(file.as_fd())?
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(file.into())
-}
+/// How long a client may take nothing of what is written to it.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 
-fn wait_writable(socket: BorrowedFd<'_>) -> std::io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let timeout = rustix::time::Timespec {
-        tv_sec: 30,
-        tv_nsec: 0,
-    };
-    match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&timeout)) {
-        Ok(0) => Err(std::io::ErrorKind::TimedOut.into()),
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
+/// A client's socket that is written to while others are served.
+pub(crate) struct ClientWriter(AsyncFd<OwnedFd>);
+
+impl ClientWriter {
+    pub(crate) fn new(socket: OwnedFd) -> std::io::Result<ClientWriter> {
+        // The newer constructor is unsafe; what it asks for holds: a descriptor of our own is kept for its life.
+        #[allow(deprecated)]
+        AsyncFd::new(socket).map(ClientWriter)
+    }
+
+    /// Writes everything. Fails once the client has taken nothing for half a minute.
+    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = self.0.async_io(Interest::WRITABLE, |socket| {
+                // Whether the socket itself blocks is the shim's concern, which shares it.
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                rustix::io::retry_on_intr(|| send(socket, bytes, flags)).map_err(Into::into)
+            });
+            let count = timeout(CLIENT_PATIENCE, sent)
+                .await
+                .map_err(|_| std::io::ErrorKind::TimedOut)??;
+            bytes = &bytes[count..];
+        }
+        Ok(())
     }
 }
 
@@ -339,6 +341,24 @@ mod tests {
         let number = tickets.register().unwrap();
         tickets.withdraw(number);
         assert!(tickets.collect().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_holds_no_thread() {
+        use std::io::Read;
+        const MUCH: usize = 4 << 20;
+        let (mut reads, socket) = std::os::unix::net::UnixStream::pair().unwrap();
+        let writer = ClientWriter::new(socket.into()).unwrap();
+        // This runtime has one thread: it would never come to the reader.
+        let written = tokio::spawn(async move { writer.write_all(&vec![b'x'; MUCH]).await });
+        tokio::task::yield_now().await;
+        assert!(!written.is_finished());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut all = Vec::new();
+            reads.read_to_end(&mut all).map(|_| all.len())
+        });
+        written.await.unwrap().unwrap();
+        assert_eq!(read.await.unwrap().unwrap(), MUCH);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::compile::policy;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 use crate::paths;
+use crate::places::Turn;
 
 /// A container that runs.
 pub(crate) struct Launched {
@@ -70,6 +71,7 @@ impl Engine {
         clients: Vec<Client>,
         restarts: u32,
         underway: &Arc<Underway>,
+        turn: Turn,
     ) -> JoinHandle<Result<Launched>> {
         // Network and control group on another thread than file systems: they need nothing of each other. Threads take
         // tasks in order, so that what is waited for has always been begun.
@@ -79,6 +81,7 @@ impl Engine {
         let (engine, target) = (self.clone(), Arc::clone(container));
         let underway = Arc::clone(underway);
         tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             engine.launch_with(&target, &clients, restarts, surroundings, &underway)
         })
     }

@@ -32,7 +32,7 @@ impl Engine {
         if paths.is_empty() {
             return Ok(());
         }
-        self.blocking("create", move |_| {
+        self.blocking_of(&self.inner().places.sources, "create", move |_| {
             let mut paths = paths.iter();
             match paths.find(|path| !Path::new(path).exists()) {
                 Some(path) => Err(EngineError::invalid(format!(

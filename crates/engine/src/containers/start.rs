@@ -69,15 +69,14 @@ impl Engine {
         let ready = async {
             // The former run's shim lets go of the root before a new mount uses the same folders.
             container.retired().await;
-            let permit = self.inner().launches.acquire().await;
-            permit.map_err(|_| EngineError::Closing)
+            self.inner().places.launches.turn().await
         };
-        let _permit = tokio::select! {
-            permit = ready => permit?,
+        let turn = tokio::select! {
+            turn = ready => turn,
             () = begun.underway.given_up() => return Err(EngineError::GivenUp),
         };
         let clients = container.tickets.collect().await;
-        let mut launch = self.launch(container, clients, restarts, &begun.underway);
+        let mut launch = self.launch(container, clients, restarts, &begun.underway, turn);
         tokio::select! {
             biased;
             launched = &mut launch => launched.map_err(|_| EngineError::Panicked { operation: "start" })?,

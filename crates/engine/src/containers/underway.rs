@@ -16,9 +16,6 @@ use super::registry::Container;
 use crate::engine::Engine;
 use crate::outcome::Result;
 
-/// Launches at a time; each has two threads of the pool for what blocks, which has 512.
-pub(crate) const LAUNCHES: usize = 128;
-
 /// How long the shim of a start that is undone may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -72,7 +72,7 @@ impl Engine {
         })
         .await?;
         let unpacked = self
-            .blocking("unpack", move |engine| {
+            .blocking_of(&self.inner().places.unpacks, "unpack", move |engine| {
                 let mut stream = open()?;
                 Ok(engine.inner().layers.unpack(
                     number,

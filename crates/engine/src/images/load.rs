@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use image::archive::{self, LoadOptions, Loaded};
+use image::pace::Paced;
 use image::words;
 use types::{Digest, Platform};
 
@@ -17,7 +18,8 @@ use crate::outcome::Result;
 
 impl Engine {
     /// Loads the images of a docker-archive or an OCI archive, compressed or not: those for one of the platforms, if any
-    /// is given.
+    /// is given. Reading the archive may answer that it would block, see [`Paced`]; who does not send it gives way to
+    /// others when too many do that.
     pub async fn load(
         &self,
         archive: Box<dyn Read + Send>,
@@ -46,8 +48,10 @@ impl Engine {
             platforms,
             ..LoadOptions::default()
         };
+        let place = self.inner().places.loads.take().await;
         let loaded = self
             .blocking("load", move |engine| {
+                let archive = Paced::new(archive, move || place.is_wanted());
                 let mut lease = Lease::new(engine.images());
                 let loaded = archive::load(archive, &engine.inner().content, &options, |blob| {
                     lease.add_blobs([blob])

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use image::archive::{self, SaveImage};
+use image::pace::Paced;
 use image::{Descriptor, Layer};
 use types::{Platform, Reference};
 
@@ -18,6 +19,8 @@ const MANIFEST_LIMIT: u64 = 4 << 20;
 impl Engine {
     /// Writes images; nothing is written when one of the names is wrong, or one of the images is for none of the
     /// platforms, if any is given. A name without a tag saves all of its repository's tags.
+    /// Writing the archive may answer that it would block, see [`Paced`]; who does not take it gives way to others when
+    /// too many do that.
     pub async fn save(
         &self,
         names: Vec<String>,
@@ -31,8 +34,10 @@ impl Engine {
                 self.unpacked_layers(image).await?;
             }
         }
+        let place = self.inner().places.saves.take().await;
         let saved = self
             .blocking("save", move |engine| {
+                let archive = Paced::new(archive, move || place.is_wanted());
                 let mut lease = Lease::new(engine.images());
                 let images = images
                     .into_iter()

@@ -10,6 +10,7 @@
 //! exception is Zstandard, which docker before version 23 cannot read: such layers are written
 //! uncompressed, under a manifest made for the occasion.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
@@ -18,10 +19,11 @@ use types::{Digest, Reference};
 
 use super::ArchiveError;
 use super::tar::TarWriter;
-use crate::compression::{self, Compression, PacedBy};
+use crate::compression::{self, Compression, PacedBy, Room};
 use crate::config::{ImageConfig, MAX_CONFIG_BYTES};
 use crate::error::ImageError;
 use crate::manifest::{Descriptor, Layer, MAX_MANIFEST_BYTES, Manifest, media_type};
+use crate::pace::{Paced, Patient};
 use crate::store::ContentStore;
 
 /// Far above any layer; the digest decides whether the content is right.
@@ -85,7 +87,10 @@ pub fn save<W: Write>(
         ("repositories", json(&repositories(&planned))?),
     ];
     let write = |source| ArchiveError::Write { source };
-    let mut tar = TarWriter::new(writer);
+    // While a layer with a large window is written, others may wait for that.
+    let room = Cell::new(None::<&'static Room>);
+    let wanted = || room.get().is_some_and(Room::is_wanted);
+    let mut tar = TarWriter::new(Patient(Paced::new(writer, wanted)));
     for (name, bytes) in documents {
         tar.file(name, &bytes).map_err(write)?;
     }
@@ -96,9 +101,14 @@ pub fn save<W: Write>(
         let mut content: Box<dyn Read + '_> = match &blob.source {
             Source::Bytes(bytes) => Box::new(&bytes[..]),
             Source::Stored(digest) => Box::new(store.blob(digest)?),
-            Source::Unpacked(digest) => unpacked(store, digest)?,
+            Source::Unpacked(digest) => {
+                let (content, taken) = unpacked(store, digest, PacedBy::Client)?;
+                room.set(taken);
+                content
+            }
         };
         tar.stream(&name, blob.size, &mut content).map_err(write)?;
+        room.set(None);
     }
     tar.finish().map_err(write)?;
     Ok(())
@@ -108,11 +118,19 @@ fn path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-fn unpacked(store: &ContentStore, digest: &Digest) -> Result<Box<dyn Read + Send>, ImageError> {
-    let (reader, _) = compression::reader(store.blob(digest)?, LAYER_LIMIT, PacedBy::Client)
+/// An uncompressed layer, and the room for a large window that reading it takes, if it does.
+fn unpacked(
+    store: &ContentStore,
+    digest: &Digest,
+    paced_by: PacedBy,
+) -> Result<Unpacked, ImageError> {
+    let blob = store.blob(digest)?;
+    let (reader, _, room) = compression::reader_and_room(blob, LAYER_LIMIT, paced_by)
         .map_err(|source| ArchiveError::Read { source })?;
-    Ok(reader)
+    Ok((reader, room))
 }
+
+type Unpacked = (Box<dyn Read + Send>, Option<&'static Room>);
 
 fn plan(
     store: &ContentStore,
@@ -191,7 +209,7 @@ fn plan_layer(
     let kind = match Compression::detect(&start) {
         Compression::Gzip => media_type::OCI_LAYER_GZIP,
         Compression::Zstd => {
-            let (actual, size) = measure(unpacked(store, &layer.digest)?)?;
+            let (actual, size) = measure(unpacked(store, &layer.digest, PacedBy::Disk)?.0)?;
             if actual != layer.diff_id {
                 let expected = layer.diff_id;
                 return Err(ArchiveError::DiffId {

@@ -3,10 +3,11 @@
 //! A decoder keeps a window of what it has decoded, whose size the stream chooses. Most choose
 //! 8 MiB or less, and that every stream may have. Up to 128 MiB, which `zstd --ultra` and
 //! `--long` choose, are given to one stream at a time; others wait for it. So all streams that
-//! are read together take at most 8 MiB each, and twice 128 MiB.
+//! are read together take at most 8 MiB each, and twice 128 MiB. A client that does not send, or
+//! take, what such a stream is about gives way to others ([`crate::pace`]).
 
 use std::io;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// 8 MiB: what every decoder should support (RFC 8878, section 3.1.1.1.2), and what levels up
 /// to 19 need.
@@ -24,24 +25,44 @@ pub enum PacedBy {
 }
 
 /// A large window's worth of memory.
-struct Room {
-    taken: Mutex<bool>,
+pub(crate) struct Room {
+    state: Mutex<State>,
     free: Condvar,
+}
+
+struct State {
+    taken: bool,
+    waiting: usize,
 }
 
 impl Room {
     const fn new() -> Room {
         Room {
-            taken: Mutex::new(false),
+            state: Mutex::new(State {
+                taken: false,
+                waiting: 0,
+            }),
             free: Condvar::new(),
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody waits for it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.lock().waiting > 0
+    }
+
     /// Waits until nobody else has it. Blocks.
     fn take(&'static self) -> Claim {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = self.free.wait_while(taken, |taken| *taken);
-        *taken.unwrap_or_else(PoisonError::into_inner) = true;
+        let mut state = self.lock();
+        state.waiting += 1;
+        let free = self.free.wait_while(state, |state| state.taken);
+        state = free.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state.taken = true;
         Claim(self)
     }
 }
@@ -52,9 +73,15 @@ static CLIENT: Room = Room::new();
 /// The right to a large window; given back when it is dropped.
 pub(super) struct Claim(&'static Room);
 
+impl Claim {
+    pub(super) fn room(&self) -> &'static Room {
+        self.0
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.lock().taken = false;
         self.0.free.notify_one();
     }
 }
@@ -174,6 +201,7 @@ mod tests {
         });
         let waited = std::time::Duration::from_millis(50);
         hears.recv_timeout(waited).unwrap_err();
+        assert!(first.as_ref().unwrap().room().is_wanted());
         drop(first);
         hears.recv().unwrap();
         second.join().unwrap();

@@ -18,6 +18,9 @@ use crate::manifest::{self, Descriptor, Document, Layer, Manifest, ManifestError
 use crate::progress::{Progress, Silent, words};
 use crate::store::{ContentStore, Staged};
 
+/// Layers that are fetched at the same time, by all pulls: each holds a thread that writes it down.
+static DOWNLOADS: Semaphore = Semaphore::const_new(64);
+
 /// How long to wait for threads that still write, once a disk is full.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -317,10 +320,10 @@ async fn fetch_layers(
         };
         let turns = Arc::clone(&turns);
         tasks.spawn(async move {
-            let turn = turns.acquire().await;
-            let fetched = job.run().await;
-            drop(turn);
-            fetched
+            // Neither is ever closed.
+            let _turn = turns.acquire().await;
+            let _place = DOWNLOADS.acquire().await;
+            job.run().await
         });
     }
     let mut staged = Vec::new();

@@ -10,6 +10,7 @@ use super::Exec;
 use crate::containers::registry::Container;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
+use crate::places::Place;
 
 /// After this time the container's users are looked up anew.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -53,7 +54,11 @@ impl Exec {
 impl Engine {
     /// Begins to make the plan of an exec that was described.
     pub(super) fn plan_ahead(&self, container: &Arc<Container>, exec: &Arc<Exec>) {
-        let ahead = self.begin_plan(container, exec, exec.console_size());
+        // Where too many hang it is made when it is asked for.
+        let Some(place) = self.inner().places.execs.try_take() else {
+            return;
+        };
+        let ahead = self.begin_plan(container, exec, exec.console_size(), place);
         let now = ahead.begun;
         *exec.ahead() = Some(ahead);
         self.execs().planned(exec, now);
@@ -66,23 +71,37 @@ impl Engine {
         exec: &Arc<Exec>,
         console_size: Size,
     ) -> Result<Vec<u8>> {
-        let ahead = exec.ahead().take();
-        ahead
-            .filter(|ahead| ahead.console_size == console_size && ahead.begun.elapsed() < FRESH)
-            .unwrap_or_else(|| self.begin_plan(container, exec, console_size))
-            .plan
-            .await
-            .map_err(|_| EngineError::Panicked {
-                operation: "exec start",
-            })?
+        let ahead = exec
+            .ahead()
+            .take()
+            .filter(|ahead| ahead.console_size == console_size && ahead.begun.elapsed() < FRESH);
+        let ahead = match ahead {
+            Some(ahead) => ahead,
+            None => {
+                let place = self.inner().places.execs.take().await;
+                self.begin_plan(container, exec, console_size, place)
+            }
+        };
+        ahead.plan.await.map_err(|_| EngineError::Panicked {
+            operation: "exec start",
+        })?
     }
 
-    fn begin_plan(&self, container: &Arc<Container>, exec: &Arc<Exec>, size: Size) -> Ahead {
+    fn begin_plan(
+        &self,
+        container: &Arc<Container>,
+        exec: &Arc<Exec>,
+        size: Size,
+        place: Place,
+    ) -> Ahead {
         let (engine, container, exec) = (self.clone(), Arc::clone(container), Arc::clone(exec));
         Ahead {
             begun: Instant::now(),
             console_size: size,
-            plan: tokio::task::spawn_blocking(move || engine.exec_plan(&container, &exec, size)),
+            plan: tokio::task::spawn_blocking(move || {
+                let _place = place;
+                engine.exec_plan(&container, &exec, size)
+            }),
         }
     }
 }

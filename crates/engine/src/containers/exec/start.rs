@@ -14,7 +14,7 @@ use types::ContainerId;
 
 use super::Exec;
 use crate::compile::{keys, plan};
-use crate::containers::attach::{self, Client, write_patiently};
+use crate::containers::attach::{self, Client, ClientWriter};
 use crate::containers::launch::start_failed;
 use crate::containers::record::Status;
 use crate::containers::registry::Container;
@@ -57,7 +57,7 @@ impl Engine {
         keys::parse(&request.detach_keys, "escape")?;
         if !request.user.is_empty() {
             let (target, user) = (Arc::clone(&container), request.user.clone());
-            self.blocking("exec create", move |_| {
+            self.blocking_of(&self.inner().places.execs, "exec create", move |_| {
                 let root = root_of(&target)?;
                 plan::identify(&Root::new(root.as_fd()), &user, &[]).map(drop)
             })
@@ -162,7 +162,10 @@ impl Engine {
             } else {
                 attach::framed(crate::options::StreamKind::Stdout, sentence.as_bytes())
             };
-            let _ = tokio::task::spawn_blocking(move || write_patiently(copy, &bytes)).await;
+            // It may be gone.
+            if let Ok(writer) = ClientWriter::new(copy) {
+                let _ = writer.write_all(&bytes).await;
+            }
         }
         outcome
     }
