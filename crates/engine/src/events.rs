@@ -19,6 +19,8 @@ use crate::store::{Durability, rows};
 const BACKLOG: usize = 1024;
 /// Events that wait in a listener's own channel.
 const CHANNEL: usize = 64;
+/// Events of the history that are read at a time.
+const PAGE: usize = 128;
 
 /// An event with its place in the store's order.
 #[derive(Debug, Clone)]
@@ -135,67 +137,136 @@ impl Engine {
     /// Follows events: first the history from `since`, then what comes, without a gap or a repetition.
     pub async fn events(&self, options: EventsOptions) -> Result<EventStream> {
         check_window(options.since, options.until)?;
-        let mut live = self.hub().sender.subscribe();
-        let history = match options.since {
-            Some(since) => {
-                self.store()
-                    .read(move |connection| rows::events::since(connection, since))
-                    .await?
-            }
-            None => Vec::new(),
-        };
         let (sender, receiver) = mpsc::channel(CHANNEL);
-        // Ends when the client goes (the channel closes), at `until`, or with the engine.
+        let listener = Listener {
+            engine: self.clone(),
+            live: self.hub().sender.subscribe(),
+            last: 0,
+            sender,
+            options,
+        };
+        let history = match listener.options.since {
+            Some(_) => Some(listener.page().await?),
+            None => None,
+        };
         let closing = self.closing();
+        // Ends when the client goes (the channel closes), at `until`, or with the engine.
         tokio::spawn(async move {
-            let mut last = 0;
-            for (sequence, doc) in history {
-                last = sequence;
-                let Ok(event) = rows::from_json::<Event>("an event", &doc) else {
-                    continue;
-                };
-                if options.until.is_some_and(|until| event.time_nano > until) {
-                    return;
-                }
-                if matches(&options.filters, &event) && sender.send(event).await.is_err() {
-                    return;
-                }
-            }
-            let end = async {
-                match options.until {
-                    Some(until) => {
-                        tokio::time::sleep(Duration::from_nanos(
-                            (until - clock::now()).max(0).unsigned_abs(),
-                        ))
-                        .await
-                    }
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::pin!(end);
-            tokio::pin!(closing);
-            loop {
-                let received = tokio::select! {
-                    received = live.recv() => received,
-                    () = &mut end => return,
-                    () = &mut closing => return,
-                    () = sender.closed() => return,
-                };
-                match received {
-                    Ok(told) if told.sequence > last && matches(&options.filters, &told.event) => {
-                        if sender.send((*told.event).clone()).await.is_err() {
-                            return;
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        tracing::warn!(missed, "a listener of events was too slow");
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return,
-                }
+            tokio::select! {
+                () = listener.run(history) => {}
+                () = closing => {}
             }
         });
         Ok(receiver)
+    }
+}
+
+/// Sequences and documents.
+type Page = Vec<(i64, String)>;
+
+/// One who follows events.
+struct Listener {
+    engine: Engine,
+    options: EventsOptions,
+    live: broadcast::Receiver<Numbered>,
+    /// The last event that was looked at; 0 for none.
+    last: i64,
+    sender: mpsc::Sender<Event>,
+}
+
+/// Nothing more is to be told.
+struct Over;
+
+impl Listener {
+    /// What the store has next.
+    async fn page(&self) -> Result<Page> {
+        let (after, since) = (self.last, self.options.since.unwrap_or(0));
+        self.engine
+            .store()
+            .read(move |connection| rows::events::page(connection, after, since, PAGE))
+            .await
+    }
+
+    async fn run(mut self, history: Option<Page>) {
+        let end = self.options.until.map(|until| {
+            let left = Duration::from_nanos((until - clock::now()).max(0).unsigned_abs());
+            tokio::time::Instant::now() + left
+        });
+        if let Some(page) = history
+            && self.catch_up(page).await.is_err()
+        {
+            return;
+        }
+        let end = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.follow() => {}
+            () = end => {}
+        }
+    }
+
+    /// Tells this page of the history and all that follow: a few documents at a time are held and read, and others are
+    /// served in between.
+    async fn catch_up(&mut self, mut page: Page) -> std::result::Result<(), Over> {
+        loop {
+            let is_last = page.len() < PAGE;
+            for (sequence, doc) in page {
+                self.last = sequence;
+                let Ok(event) = rows::from_json::<Event>("an event", &doc) else {
+                    continue;
+                };
+                let until = self.options.until;
+                if until.is_some_and(|until| event.time_nano > until) {
+                    return Err(Over);
+                }
+                if matches(&self.options.filters, &event) {
+                    self.sender.send(event).await.map_err(|_| Over)?;
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+            if self.sender.is_closed() {
+                return Err(Over);
+            }
+            page = self.page().await.map_err(|error| {
+                tracing::warn!(%error, "the history of events can not be read on");
+                Over
+            })?;
+        }
+    }
+
+    /// Tells what happens.
+    async fn follow(&mut self) -> std::result::Result<(), Over> {
+        loop {
+            let received = tokio::select! {
+                received = self.live.recv() => received,
+                () = self.sender.closed() => return Err(Over),
+            };
+            match received {
+                Ok(told) if told.sequence > self.last => {
+                    self.last = told.sequence;
+                    if matches(&self.options.filters, &told.event) {
+                        let event = (*told.event).clone();
+                        self.sender.send(event).await.map_err(|_| Over)?;
+                    }
+                }
+                Ok(_) => {}
+                // The store has what this listener was too slow for.
+                Err(broadcast::error::RecvError::Lagged(_)) if self.last > 0 => {
+                    let page = self.page().await.map_err(|_| Over)?;
+                    self.catch_up(page).await?;
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "a listener of events was too slow");
+                }
+                Err(broadcast::error::RecvError::Closed) => return Err(Over),
+            }
+        }
     }
 }
 

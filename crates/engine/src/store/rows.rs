@@ -370,12 +370,22 @@ pub(crate) mod events {
             .optional()?)
     }
 
-    /// Sequence and document of what happened from `since` on, oldest first.
-    pub(crate) fn since(connection: &Connection, since: i64) -> Result<Vec<(i64, String)>> {
+    /// Sequence and document of what happened from `since` on and has a sequence above `after`, the oldest first, so many
+    /// at most.
+    pub(crate) fn page(
+        connection: &Connection,
+        after: i64,
+        since: i64,
+        most: usize,
+    ) -> Result<Vec<(i64, String)>> {
         let mut statement = connection.prepare_cached(
-            "SELECT sequence, doc FROM events WHERE time >= ?1 ORDER BY sequence",
+            "SELECT sequence, doc FROM events WHERE sequence > ?1 AND time >= ?2
+             ORDER BY sequence LIMIT ?3",
         )?;
-        let rows = statement.query_map(params![since], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![after, since, most], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

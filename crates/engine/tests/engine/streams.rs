@@ -8,11 +8,15 @@ use engine::{AttachOptions, Engine, ExecStart, ExecStartOptions, LogsOptions, Wa
 
 use crate::kit::{self, Roots, eventually, read_all, request, run_container};
 
-pub(crate) const TESTS: [(&str, fn()); 4] = [
+pub(crate) const TESTS: [(&str, fn()); 5] = [
     ("logs_are_kept_and_followed", logs_are_kept_and_followed),
     ("input_reaches_the_program", input_reaches_the_program),
     ("commands_are_executed", commands_are_executed),
     ("events_are_told_in_order", events_are_told_in_order),
+    (
+        "a_slow_listener_misses_no_event",
+        a_slow_listener_misses_no_event,
+    ),
 ];
 
 async fn log_text(engine: &Engine, id: &str, options: LogsOptions) -> String {
@@ -198,6 +202,41 @@ fn events_are_told_in_order() {
         for action in &seen {
             assert_eq!(again.recv().await.expect("an event").action, *action);
         }
+        kit::clean_up(engine).await;
+    });
+}
+
+/// More events than are told by the way to one who is slow, and than are read from the history at a time.
+fn a_slow_listener_misses_no_event() {
+    const MANY: usize = 1500;
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = Engine::open(roots.config()).await.expect("open");
+        let mut request = request(&["sleep"]);
+        request.config.tty = true;
+        let ran = engine.create(None, request, None).await.expect("create");
+        engine.start(&ran.id, None).await.expect("start");
+        let mut filters = engine::Filters::default();
+        filters.add("event", "resize");
+        let options = engine::EventsOptions {
+            since: Some(0),
+            filters,
+            ..Default::default()
+        };
+        let expect = async |events: &mut engine::EventStream| {
+            for number in 0..MANY {
+                let event = events.recv().await.expect("an event");
+                assert_eq!(event.actor.attributes["height"], number.to_string());
+            }
+        };
+        let mut live = engine.events(options.clone()).await.expect("events");
+        for number in 0..MANY {
+            let rows = u16::try_from(number).expect("a size");
+            engine.resize(&ran.id, rows, 80).await.expect("resize");
+        }
+        expect(&mut live).await;
+        let mut again = engine.events(options).await.expect("events");
+        expect(&mut again).await;
         kit::clean_up(engine).await;
     });
 }
