@@ -189,7 +189,7 @@ async fn restart(mut filling: Filling) -> Result<Filling, ImageError> {
 }
 
 /// What the disk may take its time for: to give the room of a whole layer back takes a good part of a second.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ImageError> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -349,8 +349,14 @@ async fn give_back(store: &ContentStore, layers: &[Layer], configuration: Option
     let digests = layers.iter().map(|layer| &layer.digest);
     let all = async {
         for digest in digests.chain(configuration) {
-            let _mine = store.fill(digest).await;
-            if let Err(error) = store.discard_partial(digest) {
+            let mine = store.fill(digest).await;
+            let (store, digest) = (store.clone(), *digest);
+            // To remove a large file takes the disk a while.
+            let discarded = download::on_disk(move || {
+                let _mine = mine;
+                store.discard_partial(&digest)
+            });
+            if let Err(error) = discarded.await.and_then(|discarded| discarded) {
                 tracing::warn!(%error, "a partial blob stays");
             }
         }

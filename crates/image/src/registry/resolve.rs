@@ -3,6 +3,7 @@
 //! The program is static, and a static C library cannot load the host's name service modules;
 //! so /etc/hosts and the name servers of /etc/resolv.conf are asked directly.
 
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::error::plain;
 
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-const FILE_LIMIT: usize = 1 << 20;
+const FILE_LIMIT: u64 = 1 << 20;
 const MAX_SERVERS: usize = 3;
 const MAX_ADDRESSES: usize = 16;
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -33,14 +34,14 @@ pub(crate) async fn addresses(host: &str) -> Result<Vec<IpAddr>, String> {
         return Ok(vec![address]);
     }
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let listed = in_hosts(&read(HOSTS), &host);
+    let listed = in_hosts(&read(HOSTS).await, &host);
     if !listed.is_empty() {
         return Ok(listed);
     }
     if host == "localhost" || host.ends_with(".localhost") {
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
-    let config = ResolvConf::parse(&read(RESOLV_CONF));
+    let config = ResolvConf::parse(&read(RESOLV_CONF).await);
     let mut reason = NO_SUCH_HOST.to_owned();
     for name in config.candidates(&host) {
         for server in &config.servers {
@@ -58,11 +59,17 @@ pub(crate) async fn addresses(host: &str) -> Result<Vec<IpAddr>, String> {
     Err(reason)
 }
 
-/// A file's text, or nothing: a missing file is an empty one, and a huge one is cut.
-fn read(path: &str) -> String {
-    let mut data = std::fs::read(path).unwrap_or_default();
-    data.truncate(FILE_LIMIT);
-    String::from_utf8_lossy(&data).into_owned()
+/// A file's text, or nothing: a missing file is an empty one, and a huge one is cut. Its disk may be slow.
+async fn read(path: &'static str) -> String {
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut data = Vec::new();
+        // What can not be read is as good as missing.
+        if let Ok(file) = std::fs::File::open(path) {
+            let _ = file.take(FILE_LIMIT).read_to_end(&mut data);
+        }
+        String::from_utf8_lossy(&data).into_owned()
+    });
+    reading.await.unwrap_or_default()
 }
 
 fn in_hosts(text: &str, host: &str) -> Vec<IpAddr> {

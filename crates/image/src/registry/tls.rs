@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -133,12 +134,46 @@ pub(super) fn config(folder: &Path, verify: bool) -> Result<Arc<ClientConfig>, S
 fn roots(own: Vec<CertificateDer<'static>>) -> RootCertStore {
     let given = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let mut bundles = given.into_iter().chain(BUNDLES.map(PathBuf::from));
-    let bundle = bundles.find(|path| path.exists());
-    let general = bundle
-        .and_then(|path| certificates(&path).ok())
-        .unwrap_or_default();
+    let found = bundles.find_map(|path| Some((fs::metadata(&path).ok()?, path)));
+    let mut roots = found.map_or_else(RootCertStore::empty, |(file, path)| {
+        bundle(&LAST, path, &file)
+    });
+    roots.add_parsable_certificates(own);
+    roots
+}
+
+/// Which state of a file was read.
+#[derive(PartialEq, Eq)]
+struct Version {
+    path: PathBuf,
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+/// A bundle that was read.
+type Remembered = Mutex<Option<(Version, RootCertStore)>>;
+
+static LAST: Remembered = Mutex::new(None);
+
+/// A bundle's authorities. They are remembered until the file changes.
+fn bundle(last: &Remembered, path: PathBuf, file: &fs::Metadata) -> RootCertStore {
+    let version = Version {
+        inode: file.ino(),
+        length: file.len(),
+        changed: (file.ctime(), file.ctime_nsec()),
+        path,
+    };
+    // Who comes second waits for the first, and reads nothing.
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, roots)) = &*last
+        && *known == version
+    {
+        return roots.clone();
+    }
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(general.into_iter().chain(own));
+    roots.add_parsable_certificates(certificates(&version.path).unwrap_or_default());
+    *last = Some((version, roots.clone()));
     roots
 }
 
@@ -322,6 +357,26 @@ mod tests {
         fs::write(own.join("client.cert"), "").unwrap();
         let no_key = greeting(port, "reg.example", &own, true).await.unwrap_err();
         assert!(no_key.contains("client.key"), "{no_key}");
+    }
+
+    #[test]
+    fn a_bundle_is_read_again_when_it_has_changed() {
+        let temp = tempfile::tempdir().unwrap();
+        let (certificate, _) = certificate(temp.path());
+        let path = temp.path().join("bundle.crt");
+        let last = Mutex::new(None);
+        let count = || bundle(&last, path.clone(), &fs::metadata(&path).unwrap()).len();
+        fs::write(&path, "").unwrap();
+        assert_eq!((count(), count()), (0, 0));
+        fs::copy(&certificate, &path).unwrap();
+        assert_eq!((count(), count()), (1, 1));
+        let known = fs::metadata(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(
+            bundle(&last, path.clone(), &known).len(),
+            1,
+            "it is remembered"
+        );
     }
 
     #[test]

@@ -281,7 +281,7 @@ impl Transport {
     }
 
     async fn encrypt(&self, stream: Stream, origin: &Origin) -> Result<Stream, TransportFault> {
-        let config = self.trust(origin).map_err(TransportFault::Tls)?;
+        let config = self.trust(origin).await.map_err(TransportFault::Tls)?;
         let encrypted = tls::connect(stream, origin.host(), config);
         match timeout(self.timeouts.connect, encrypted).await {
             Ok(stream) => Ok(Box::new(stream.map_err(TransportFault::Tls)?)),
@@ -292,14 +292,18 @@ impl Transport {
     }
 
     /// Reads whom to trust once for each pull.
-    fn trust(&self, origin: &Origin) -> Result<Arc<ClientConfig>, String> {
-        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = trusted.get(origin) {
+    async fn trust(&self, origin: &Origin) -> Result<Arc<ClientConfig>, String> {
+        let trusted = || self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = trusted().get(origin) {
             return Ok(Arc::clone(config));
         }
         let folder = self.certificates.join(origin.authority());
-        let config = tls::config(&folder, origin.scheme == Scheme::Https)?;
-        trusted.insert(origin.clone(), Arc::clone(&config));
+        let verify = origin.scheme == Scheme::Https;
+        // Files of the host, and a hundred certificates to take apart.
+        let config = tokio::task::spawn_blocking(move || tls::config(&folder, verify))
+            .await
+            .map_err(|_| "reading whom to trust was cut short".to_owned())??;
+        trusted().insert(origin.clone(), Arc::clone(&config));
         Ok(config)
     }
 
