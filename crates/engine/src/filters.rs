@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 
 use crate::outcome::{EngineError, Result};
 
@@ -42,7 +42,7 @@ impl Filters {
         let pattern = |wanted: &str| Pattern {
             regex: match text(wanted) {
                 true => None,
-                false => Regex::new(wanted).ok(),
+                false => RegexBuilder::new(wanted).size_limit(PATTERN).build().ok(),
             },
             is_text: text(wanted),
             wanted: wanted.to_owned(),
@@ -108,6 +108,10 @@ impl Filters {
     }
 }
 
+/// Bytes that a pattern may take once it is taken apart, which is also what matching one letter costs: some thousand
+/// characters, however they are repeated.
+const PATTERN: usize = 64 << 10;
+
 /// Bytes that mean themselves in a pattern, and are all that names and ids consist of but for the dot.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/')
@@ -117,8 +121,8 @@ fn is_plain(byte: u8) -> bool {
 #[derive(Debug)]
 pub(crate) struct Patterns(Option<Vec<Pattern>>);
 
-/// A regular expression that matches anywhere, as Docker's filters for names take it. One that can not be read matches
-/// only what is equal to it.
+/// A regular expression that matches anywhere, as Docker's filters for names take it. One that can not be read, or is
+/// too long, matches only what is equal to it.
 #[derive(Debug)]
 struct Pattern {
     wanted: String,
@@ -183,6 +187,11 @@ mod tests {
         assert!(matches(&["db", "^web"], &["/web1", "web1"]));
         assert!(matches(&["a.b"], &["/a.b", "a.b"]));
         assert!(matches(&["a("], &["a("]), "what is equal matches");
+        let long = format!("^({})$", "a?".repeat(500));
+        assert!(matches(&[&long], &["aaa"]));
+        for huge in ["(a{200}){200}", "((a{0,99}){0,99}){0,99}"] {
+            assert!(!matches(&[huge], &["a", ""]), "{huge}");
+        }
     }
 
     #[test]

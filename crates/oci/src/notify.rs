@@ -122,8 +122,12 @@ impl Proxy {
                 return Ok(None);
             }
             let mut message = [0; LONGEST];
-            let (length, _) = rustix::net::recv(&self.socket, &mut message, RecvFlags::DONTWAIT)
-                .map_err(failed)?;
+            let length = match rustix::net::recv(&self.socket, &mut message, RecvFlags::DONTWAIT) {
+                Ok((length, _)) => length,
+                // What made the socket readable is gone again: somebody else, who has the socket too, was faster.
+                Err(Errno::AGAIN | Errno::INTR) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
             let text = passed(message.get(..length).unwrap_or_default());
             if !text.is_empty() {
                 return Ok(Some(text));

@@ -1,11 +1,11 @@
 //! `images` and `image inspect`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use api_types::{GraphDriver, ImageInspect, ImageMetadata, ImageSummary, RootFs};
-use types::{Platform, Reference};
+use types::{Digest, Platform, Reference};
 
-use super::index::{Image, State, repository_of};
+use super::index::{Image, State, Target, repository_of};
 use super::pattern::Pattern;
 use super::pull::familiar;
 use crate::clock;
@@ -13,10 +13,13 @@ use crate::engine::Engine;
 use crate::options::ImageListOptions;
 use crate::outcome::Result;
 
-/// Tags of an image, familiar, in order.
-fn tags(state: &State, image: &Image) -> Vec<String> {
-    state
-        .names_of(&image.id)
+/// A name, and what it means.
+type Named<'a> = (&'a str, &'a Target);
+
+/// Tags among an image's names, familiar, in order.
+fn tags<'a>(names: impl IntoIterator<Item = Named<'a>>) -> Vec<String> {
+    names
+        .into_iter()
         .map(|(name, _)| name)
         .filter(|name| !name.contains('@'))
         .map(familiar)
@@ -24,9 +27,9 @@ fn tags(state: &State, image: &Image) -> Vec<String> {
 }
 
 /// `repository@digest` for each name that came from a registry.
-fn digests(state: &State, image: &Image) -> Vec<String> {
-    let all: BTreeSet<String> = state
-        .names_of(&image.id)
+fn digests<'a>(names: impl IntoIterator<Item = Named<'a>>) -> Vec<String> {
+    let all: BTreeSet<String> = names
+        .into_iter()
         .filter_map(|(name, target)| {
             Some(format!(
                 "{}@{}",
@@ -64,13 +67,28 @@ impl Engine {
         let patterns = filters.get("reference").map(Pattern::parse);
         let patterns: Vec<Pattern> = patterns.collect::<Result<_>>()?;
         let named = |tag: &String| patterns.iter().any(|one| reference_matches(one, tag));
-        let users = self.registry().all();
+        let mut users: HashMap<String, i64> = HashMap::new();
+        if options.shared_size {
+            for container in self.registry().all() {
+                *users.entry(container.spec.image.clone()).or_default() += 1;
+            }
+        }
         let state = self.images().read();
+        let mut names: HashMap<&Digest, Vec<Named<'_>>> = HashMap::new();
+        for (name, target) in &state.names {
+            names
+                .entry(&target.image)
+                .or_default()
+                .push((name.as_str(), target));
+        }
+        let sharing = options.shared_size.then(|| Sharing::among(&state));
         let mut list: Vec<ImageSummary> = state
             .images
             .values()
             .filter_map(|image| {
-                let mut tags = tags(&state, image);
+                let id = image.id.to_string();
+                let names = names.get(&image.id).map_or(&[][..], Vec::as_slice);
+                let mut tags = tags(names.iter().copied());
                 let labels = image.config.labels.clone().unwrap_or_default();
                 let shown = dangling.is_none_or(|wanted| wanted == tags.is_empty())
                     && filters.labels_match(&labels)
@@ -81,26 +99,17 @@ impl Engine {
                 if shown && !patterns.is_empty() {
                     tags.retain(named);
                 }
-                let containers = users
-                    .iter()
-                    .filter(|container| container.spec.image == image.id.to_string())
-                    .count();
                 shown.then(|| ImageSummary {
-                    containers: if options.shared_size {
-                        containers as i64
-                    } else {
-                        -1
+                    containers: match options.shared_size {
+                        true => users.get(&id).copied().unwrap_or(0),
+                        false => -1,
                     },
                     created: image.created / 1_000_000_000,
-                    id: image.id.to_string(),
+                    id,
                     labels: image.config.labels.clone(),
-                    repo_digests: digests(&state, image),
+                    repo_digests: digests(names.iter().copied()),
                     repo_tags: tags,
-                    shared_size: if options.shared_size {
-                        shared_size(&state, image)
-                    } else {
-                        -1
-                    },
+                    shared_size: sharing.as_ref().map_or(-1, |sharing| sharing.size(image)),
                     size: state.shown_size(image) as i64,
                     ..Default::default()
                 })
@@ -134,8 +143,8 @@ impl Engine {
         }
         Ok(ImageInspect {
             id: image.id.to_string(),
-            repo_tags: tags(&state, &image),
-            repo_digests: digests(&state, &image),
+            repo_tags: tags(state.names_of(&image.id)),
+            repo_digests: digests(state.names_of(&image.id)),
             comment: document.comment.clone(),
             created: document.created.clone().unwrap_or_default(),
             docker_version: document.docker_version.clone(),
@@ -167,21 +176,30 @@ impl Engine {
     }
 }
 
-/// Bytes of layers that other images have too.
-fn shared_size(state: &State, image: &Image) -> i64 {
-    let others: BTreeSet<_> = state
-        .images
-        .values()
-        .filter(|other| other.id != image.id)
-        .flat_map(|other| &other.chains)
-        .collect();
-    image
-        .chains
-        .iter()
-        .filter(|chain| others.contains(chain))
-        .filter_map(|chain| state.layers.get(chain))
-        .map(|layer| layer.size as i64)
-        .sum()
+/// How many images have a layer. A chain id names the layers below as well, so an image has each once.
+struct Sharing<'a> {
+    state: &'a State,
+    images: HashMap<&'a Digest, usize>,
+}
+
+impl<'a> Sharing<'a> {
+    fn among(state: &'a State) -> Sharing<'a> {
+        let mut images = HashMap::new();
+        for chain in state.images.values().flat_map(|image| &image.chains) {
+            *images.entry(chain).or_default() += 1;
+        }
+        Sharing { state, images }
+    }
+
+    /// Bytes of an image's layers that other images have too.
+    fn size(&self, image: &Image) -> i64 {
+        let chains = image.chains.iter();
+        chains
+            .filter(|chain| self.images.get(chain).is_some_and(|&count| count > 1))
+            .filter_map(|chain| self.state.layers.get(chain))
+            .map(|layer| layer.size as i64)
+            .sum()
+    }
 }
 
 /// Whether a familiar reference matches a pattern, with or without its tag.
