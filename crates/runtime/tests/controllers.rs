@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use runtime::cgroup::{
-    CgroupError, Group, Layout, Pressure, RdmaLimit, Resources, Watch, default_device_rules,
+    CgroupError, Group, Layout, Parent, Pressure, RdmaLimit, Resources, Watch, default_device_rules,
 };
 use rustix::event::{PollFd, Timespec, poll};
 use support::groups::{Shell, Tree, folders, last_cpu, run, until};
@@ -583,6 +583,32 @@ impl Drop for HugePages {
     }
 }
 
+/// What groups beneath one have in the unified tree.
+fn beneath(layout: &Layout, path: &str) -> String {
+    let Some(top) = layout.unified_path() else {
+        return String::new();
+    };
+    std::fs::read_to_string(top.join(path).join("cgroup.subtree_control")).unwrap()
+}
+
+#[test]
+fn looking_at_a_group_hands_nothing_down() {
+    let layout = Layout::detect().unwrap();
+    let Some(top) = layout.unified_path() else {
+        return;
+    };
+    // Made by another, such as systemd.
+    let parent = format!("wharf-test-{}-foreign", std::process::id());
+    let folder = top.join(&parent);
+    std::fs::create_dir_all(folder.join("scope")).unwrap();
+    let group = Group::open(&layout, &format!("/{parent}/scope")).unwrap();
+    let (empty, after) = (group.is_empty(), beneath(&layout, &parent));
+    group.remove().unwrap();
+    assert!(Parent::open(&layout, &parent).unwrap().remove().unwrap());
+    assert!(empty.unwrap());
+    assert_eq!(after.trim(), "");
+}
+
 #[test]
 fn huge_pages_are_limited_and_counted() {
     let layout = Layout::detect().unwrap();
@@ -603,7 +629,14 @@ fn huge_pages_are_limited_and_counted() {
         refused.contains("\"3MB\"") && refused.contains("2MB"),
         "{refused}"
     );
+    assert!(
+        !beneath(&layout, tree.0.path()).contains("hugetlb"),
+        "it is refused before anything is handed down"
+    );
     let group = tree.group("few", &two);
+    if beneath(&layout, "").contains("hugetlb") {
+        assert!(beneath(&layout, tree.0.path()).contains("hugetlb"));
+    }
     let script = "mount -t hugetlbfs none /tmp
         busybox fallocate -l 4194304 /tmp/a && echo two
         busybox fallocate -l 2097152 /tmp/b || echo no third

@@ -17,7 +17,7 @@ use super::parent::{Parent, check_name};
 use super::removal::{make_fresh, remove};
 use super::resources::Resources;
 use super::stats::Stats;
-use super::{CgroupError, freezer, kill, memory, unified};
+use super::{CgroupError, freezer, hugetlb, kill, memory, unified};
 
 /// Where a group's folders are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Group {
     /// The group `path` as it is. It need not exist any more.
     pub fn open(layout: &Layout, path: &str) -> Result<Group, CgroupError> {
         let (parent, name) = split(path)?;
-        Parent::open(layout, parent)?.group(name)
+        Parent::existing(layout, parent)?.group(name)
     }
 
     /// Path in each hierarchy, without a leading slash.
@@ -146,6 +146,7 @@ impl Group {
 
     /// Has controllers of the unified tree handed down that `resources` ask for.
     fn request(&self, resources: &Resources) -> Result<(), CgroupError> {
+        hugetlb::check(resources)?;
         let mut controllers: Vec<Controller> = asked(resources).collect();
         controllers.extend(unified::controllers(&resources.unified));
         // On a hybrid host it is a controller that nobody else may have wanted.

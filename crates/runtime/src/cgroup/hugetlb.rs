@@ -21,20 +21,27 @@ fn wanted(resources: &Resources) -> Option<&'static str> {
     (!resources.huge_pages.is_empty()).then_some("a limit of huge pages")
 }
 
-/// Limits what is used, and what is set aside for mappings, since a mapping whose pages are refused when it touches them
-/// ends its process.
-fn apply(folder: &Folder<'_>, resources: &Resources, file: &str) -> Result<(), CgroupError> {
+/// Refuses sizes that the kernel does not have: before the controller is handed down for their sake, and before their
+/// names become those of files.
+pub(super) fn check(resources: &Resources) -> Result<(), CgroupError> {
     if resources.huge_pages.is_empty() {
         return Ok(());
     }
     let known = sizes();
+    let mut asked = resources.huge_pages.iter().map(|(size, _)| size);
+    match asked.find(|size| !known.contains(size)) {
+        Some(size) => Err(CgroupError::NoPageSize {
+            size: size.clone(),
+            known: known.join(", "),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Limits what is used, and what is set aside for mappings, since a mapping whose pages are refused when it touches them
+/// ends its process.
+fn apply(folder: &Folder<'_>, resources: &Resources, file: &str) -> Result<(), CgroupError> {
     for (size, limit) in &resources.huge_pages {
-        if !known.contains(size) {
-            return Err(CgroupError::NoPageSize {
-                size: size.clone(),
-                known: known.join(", "),
-            });
-        }
         let limit = limit.to_string();
         folder.write(&format!("hugetlb.{size}.{file}"), &limit)?;
         let reserved = format!("hugetlb.{size}.rsvd.{file}");

@@ -12,6 +12,9 @@ use super::directory::{Folder, visit_nested};
 use super::layout::{Hierarchy, Home, Layout};
 use super::{CgroupError, Controller, cpuset};
 
+/// Which controllers groups beneath one have.
+const SUBTREE: &str = "cgroup.subtree_control";
+
 /// A parent's folders, made when they are first needed and held open. A handle: clones share them.
 #[derive(Clone, Debug)]
 pub struct Parent(Arc<Folders>);
@@ -48,6 +51,16 @@ impl Parent {
     /// is made now and its controllers are enabled down the path, but for those that are so on request; in others when a
     /// container first needs it.
     pub fn open(layout: &Layout, path: &str) -> Result<Parent, CgroupError> {
+        Self::open_by(layout, path, hand_down)
+    }
+
+    /// Opens the parent of a group that is there: what groups beneath it have is looked at and not changed. The folders
+    /// may be another's to manage, such as systemd's.
+    pub(super) fn existing(layout: &Layout, path: &str) -> Result<Parent, CgroupError> {
+        Self::open_by(layout, path, look_up)
+    }
+
+    fn open_by(layout: &Layout, path: &str, find: Find) -> Result<Parent, CgroupError> {
         let path = match path.trim_matches('/') {
             "" => String::new(),
             below => checked(below)?,
@@ -63,7 +76,7 @@ impl Parent {
                     .filter(|controller| layout.home(*controller) == Some(Home::Unified))
                     .filter(|controller| !Controller::ON_REQUEST.contains(controller))
                     .collect();
-                let active = hand_down(hierarchy, &path, wanted)?;
+                let active = find(hierarchy, &path, wanted)?;
                 enabled = active.into_iter().fold(0, |bits, one| bits | bit(one));
                 Some(open_place(hierarchy, &path)?)
             }
@@ -268,6 +281,32 @@ fn bit(controller: Controller) -> u32 {
     1 << controller as u32
 }
 
+/// Finds out which controllers, of those that are wanted, groups beneath a path have.
+type Find = fn(&Hierarchy, &str, Vec<Controller>) -> Result<Vec<Controller>, CgroupError>;
+
+/// Which of `wanted` groups beneath the path have. A path that is gone is made, and has none.
+fn look_up(
+    hierarchy: &Hierarchy,
+    path: &str,
+    mut wanted: Vec<Controller>,
+) -> Result<Vec<Controller>, CgroupError> {
+    let at = |name| Folder {
+        name,
+        ..hierarchy.folder()
+    };
+    let parent = if path.is_empty() {
+        hierarchy.folder()
+    } else {
+        at(path)
+    };
+    let Some(text) = parent.read_if_exists(SUBTREE)? else {
+        prefixes(path).try_for_each(|prefix| at(prefix).make().map(drop))?;
+        return Ok(Vec::new());
+    };
+    wanted.retain(|controller| listed(&text, controller));
+    Ok(wanted)
+}
+
 /// Makes the path and enables `wanted` at each step. Returns what groups beneath it then have of these.
 fn hand_down(
     hierarchy: &Hierarchy,
@@ -289,15 +328,10 @@ fn hand_down(
 /// Hands controllers down to the groups beneath `folder`. Those that cannot be are taken from the list: a limit
 /// that needs one is then refused by name, and containers without such limits still run.
 fn enable(folder: &Folder<'_>, wanted: &mut Vec<Controller>) -> Result<(), CgroupError> {
-    const FILE: &str = "cgroup.subtree_control";
     if wanted.is_empty() {
         return Ok(());
     }
-    let listed = |text: &str, controller: &Controller| {
-        text.split_ascii_whitespace()
-            .any(|word| word == controller.unified_name())
-    };
-    let before = folder.read(FILE)?;
+    let before = folder.read(SUBTREE)?;
     let missing: Vec<Controller> = wanted
         .iter()
         .copied()
@@ -310,15 +344,21 @@ fn enable(folder: &Folder<'_>, wanted: &mut Vec<Controller>) -> Result<(), Cgrou
         .iter()
         .map(|controller| format!("+{}", controller.unified_name()))
         .collect();
-    if folder.write(FILE, &all.join(" ")).is_err() {
+    if folder.write(SUBTREE, &all.join(" ")).is_err() {
         for one in &all {
             // Whether it worked is read below.
-            let _ = folder.write(FILE, one);
+            let _ = folder.write(SUBTREE, one);
         }
     }
-    let after = folder.read(FILE)?;
+    let after = folder.read(SUBTREE)?;
     wanted.retain(|controller| listed(&after, controller));
     Ok(())
+}
+
+/// Whether a file that lists controllers names this one.
+fn listed(text: &str, controller: &Controller) -> bool {
+    text.split_ascii_whitespace()
+        .any(|word| word == controller.unified_name())
 }
 
 /// Removes `path` and its empty ancestors. Returns whether `path` itself is gone.
