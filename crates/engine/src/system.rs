@@ -1,10 +1,11 @@
 //! `info`, `version`, `system df`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use api_types::{
-    AddressPool, Commit, Component, DiskUsage, FirewallInfo, IndexInfo, Platform, Plugins,
-    RegistryConfig, Runtime, SwarmInfo, SystemInfo, Usage, Version, texts,
+    AddressPool, Commit, Component, ContainerSummary, DiskUsage, FirewallInfo, ImageSummary,
+    IndexInfo, Platform, Plugins, RegistryConfig, Runtime, SwarmInfo, SystemInfo, Usage, Version,
+    Volume, texts,
 };
 
 use image::registry::masked;
@@ -27,7 +28,6 @@ impl Engine {
         let warnings = self
             .blocking("info", |engine| Ok(engine.warnings()))
             .await?;
-        let host = &self.inner().host;
         let containers = self.registry().all();
         let count = |test: fn(Status) -> bool| {
             containers
@@ -36,7 +36,6 @@ impl Engine {
                 .count() as i64
         };
         let layout = self.inner().groups.layout();
-        let support = layout.support();
         let running = count(|status| matches!(status, Status::Running | Status::Restarting));
         let paused = count(|status| status == Status::Paused);
         let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
@@ -50,27 +49,10 @@ impl Engine {
             images: self.images().read().images.len() as i64,
             driver: "overlay2".to_owned(),
             driver_status: Some(self.driver_status()),
-            plugins: Plugins {
-                volume: Some(vec!["local".to_owned()]),
-                network: Some(vec![
-                    "bridge".to_owned(),
-                    "host".to_owned(),
-                    "null".to_owned(),
-                ]),
-                authorization: None,
-                log: Some(vec!["json-file".to_owned()]),
-            },
-            memory_limit: support.memory_limit,
-            swap_limit: support.swap_limit,
-            cpu_cfs_period: support.cpu_quota,
-            cpu_cfs_quota: support.cpu_quota,
-            cpu_shares: support.cpu_shares,
-            cpu_set: support.cpuset,
-            pids_limit: support.pids_limit,
+            plugins: plugins(),
             ipv4_forwarding: forwarding,
             debug: self.config().debug,
             nfd: std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64),
-            oom_kill_disable: support.oom_kill_disable,
             ngoroutines: std::fs::read_dir("/proc/self/task")
                 .map_or(-1, |entries| entries.count() as i64),
             system_time: clock::rfc3339(clock::now()),
@@ -78,20 +60,12 @@ impl Engine {
             cgroup_driver: "cgroupfs".to_owned(),
             cgroup_version: layout.version().to_string(),
             nevents_listener: self.hub().listeners() as i64,
-            kernel_version: host.kernel.clone(),
-            operating_system: host.system.clone(),
-            os_version: host.system_version.clone(),
-            os_type: "linux".to_owned(),
-            architecture: host.machine.clone(),
             index_server_address: "https://index.docker.io/v1/".to_owned(),
             registry_config: self.registry_config(),
-            ncpu: host.processors as i64,
-            mem_total: host.memory as i64,
             docker_root_dir: self.paths().data_root.display().to_string(),
             http_proxy: masked(&self.config().proxies.http),
             https_proxy: masked(&self.config().proxies.https),
             no_proxy: self.config().proxies.none.clone(),
-            name: host.name.clone(),
             labels: self.config().labels.clone(),
             server_version: ENGINE_VERSION.to_owned(),
             runtimes: self.runtimes(),
@@ -112,8 +86,33 @@ impl Engine {
                 ..Default::default()
             }),
             warnings: Some(warnings),
-            ..Default::default()
+            ..self.facts()
         })
+    }
+
+    /// What the host is, and what its control groups can limit.
+    fn facts(&self) -> SystemInfo {
+        let host = &self.inner().host;
+        let support = self.inner().groups.layout().support();
+        SystemInfo {
+            memory_limit: support.memory_limit,
+            swap_limit: support.swap_limit,
+            cpu_cfs_period: support.cpu_quota,
+            cpu_cfs_quota: support.cpu_quota,
+            cpu_shares: support.cpu_shares,
+            cpu_set: support.cpuset,
+            pids_limit: support.pids_limit,
+            oom_kill_disable: support.oom_kill_disable,
+            kernel_version: host.kernel.clone(),
+            operating_system: host.system.clone(),
+            os_version: host.system_version.clone(),
+            os_type: "linux".to_owned(),
+            architecture: host.machine.clone(),
+            ncpu: host.processors as i64,
+            mem_total: host.memory as i64,
+            name: host.name.clone(),
+            ..Default::default()
+        }
     }
 
     /// A name of this engine that stays: 36 characters as docker's.
@@ -322,77 +321,107 @@ impl Engine {
             container.size_rw = self.folder_size(&container.id).await.unwrap_or(0) as i64;
         }
         let volumes = self.volume_usages().await?;
-        let layers = self
-            .blocking("system df", |engine| {
-                let numbers: Vec<u64> = engine
-                    .images()
-                    .read()
-                    .layers
-                    .values()
-                    .map(|layer| layer.number)
-                    .collect();
-                let mut bytes = engine.inner().content.usage()?;
-                for number in numbers {
-                    bytes += engine.inner().layers.usage(number)?.bytes;
-                }
-                Ok(bytes as i64)
-            })
-            .await?;
-        let used = |id: &str| containers.iter().any(|container| container.image_id == id);
-        // As Docker counts it: all but what containers' images have for themselves. An image's size is that of its files,
-        // which may be more than they take.
-        let in_images: i64 = images
+        let bytes = self.bytes_on_disk().await?;
+        let used = containers
             .iter()
-            .filter(|image| used(&image.id))
-            .map(|image| image.size - image.shared_size.max(0))
-            .sum();
-        let volume_size = |volume: &api_types::Volume| {
-            volume
-                .usage_data
-                .as_ref()
-                .map_or(0, |usage| usage.size.max(0))
-        };
-        let in_use = |volume: &api_types::Volume| {
-            volume
-                .usage_data
-                .as_ref()
-                .is_some_and(|usage| usage.ref_count > 0)
-        };
+            .map(|container| container.image_id.clone())
+            .collect();
         Ok(DiskUsage {
-            image_usage: Some(Usage {
-                active_count: images.iter().filter(|image| used(&image.id)).count() as i64,
-                total_count: images.len() as i64,
-                total_size: layers,
-                reclaimable: (layers - in_images).max(0),
-                items: images,
-            }),
-            container_usage: Some(Usage {
-                active_count: containers
-                    .iter()
-                    .filter(|container| container.state == "running")
-                    .count() as i64,
-                total_count: containers.len() as i64,
-                total_size: containers.iter().map(|container| container.size_rw).sum(),
-                reclaimable: containers
-                    .iter()
-                    .filter(|container| container.state != "running")
-                    .map(|container| container.size_rw)
-                    .sum(),
-                items: containers,
-            }),
-            volume_usage: Some(Usage {
-                active_count: volumes.iter().filter(|volume| in_use(volume)).count() as i64,
-                total_count: volumes.len() as i64,
-                total_size: volumes.iter().map(volume_size).sum(),
-                reclaimable: volumes
-                    .iter()
-                    .filter(|volume| !in_use(volume))
-                    .map(volume_size)
-                    .sum(),
-                items: volumes,
-            }),
+            image_usage: Some(usage_of_images(images, &used, bytes)),
+            container_usage: Some(usage_of_containers(containers)),
+            volume_usage: Some(usage_of_volumes(volumes)),
             build_cache_usage: Some(Usage::default()),
         })
+    }
+
+    /// Bytes of all blobs and unpacked layers.
+    async fn bytes_on_disk(&self) -> Result<i64> {
+        self.blocking("system df", |engine| {
+            let numbers: Vec<u64> = engine
+                .images()
+                .read()
+                .layers
+                .values()
+                .map(|layer| layer.number)
+                .collect();
+            let mut bytes = engine.inner().content.usage()?;
+            for number in numbers {
+                bytes += engine.inner().layers.usage(number)?.bytes;
+            }
+            Ok(bytes as i64)
+        })
+        .await
+    }
+}
+
+/// `used` are the ids of images that containers have; all together take so many bytes.
+fn usage_of_images(
+    images: Vec<ImageSummary>,
+    used: &HashSet<String>,
+    bytes: i64,
+) -> Usage<ImageSummary> {
+    let active: Vec<_> = images
+        .iter()
+        .filter(|image| used.contains(&image.id))
+        .collect();
+    // As Docker counts it: all but what containers' images have for themselves. An image's size is that of its files,
+    // which may be more than they take.
+    let in_images: i64 = active
+        .iter()
+        .map(|image| image.size - image.shared_size.max(0))
+        .sum();
+    Usage {
+        active_count: active.len() as i64,
+        total_count: images.len() as i64,
+        total_size: bytes,
+        reclaimable: (bytes - in_images).max(0),
+        items: images,
+    }
+}
+
+fn usage_of_containers(containers: Vec<ContainerSummary>) -> Usage<ContainerSummary> {
+    let (active, others): (Vec<_>, Vec<_>) = containers
+        .iter()
+        .partition(|container| container.state == "running");
+    Usage {
+        active_count: active.len() as i64,
+        total_count: containers.len() as i64,
+        total_size: containers.iter().map(|container| container.size_rw).sum(),
+        reclaimable: others.iter().map(|container| container.size_rw).sum(),
+        items: containers,
+    }
+}
+
+fn usage_of_volumes(volumes: Vec<Volume>) -> Usage<Volume> {
+    let size = |volume: &Volume| {
+        let usage = volume.usage_data.as_ref();
+        usage.map_or(0, |usage| usage.size.max(0))
+    };
+    let is_used = |volume: &&Volume| {
+        let usage = volume.usage_data.as_ref();
+        usage.is_some_and(|usage| usage.ref_count > 0)
+    };
+    let (active, others): (Vec<_>, Vec<_>) = volumes.iter().partition(is_used);
+    Usage {
+        active_count: active.len() as i64,
+        total_count: volumes.len() as i64,
+        total_size: volumes.iter().map(size).sum(),
+        reclaimable: others.into_iter().map(size).sum(),
+        items: volumes,
+    }
+}
+
+/// What can be chosen by name.
+fn plugins() -> Plugins {
+    Plugins {
+        volume: Some(vec!["local".to_owned()]),
+        network: Some(vec![
+            "bridge".to_owned(),
+            "host".to_owned(),
+            "null".to_owned(),
+        ]),
+        authorization: None,
+        log: Some(vec!["json-file".to_owned()]),
     }
 }
 

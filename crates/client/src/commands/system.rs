@@ -77,117 +77,147 @@ fn client(session: &Session) -> Result<String, Failure> {
 
 /// The server's part, line by line as docker lays it out.
 fn server(info: &Value) -> String {
-    let text = |name: &str| match &info[name] {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
+    let mut server = Server {
+        info,
+        out: String::new(),
     };
-    let words = |list: &Value| {
-        list.as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let mut out = String::new();
-    let mut line = |name: &str, value: &str| {
-        out.push_str(&if name.is_empty() {
+    server.things();
+    server.abilities();
+    server.security();
+    server.host();
+    server.registries();
+    server.out.replace(": \n", ":\n")
+}
+
+/// Strings of a list, and no other values.
+fn strings(list: &Value) -> impl Iterator<Item = &str> {
+    let list = list.as_array().into_iter().flatten();
+    list.filter_map(Value::as_str)
+}
+
+/// What the engine told, and its lines so far.
+struct Server<'a> {
+    info: &'a Value,
+    out: String,
+}
+
+impl Server<'_> {
+    fn text(&self, field: &str) -> String {
+        match &self.info[field] {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        }
+    }
+
+    fn line(&mut self, name: &str, value: &str) {
+        self.out.push_str(&if name.is_empty() {
             format!("  {value}\n")
         } else {
             format!(" {name}: {value}\n")
         });
-    };
-    line("Containers", &text("Containers"));
-    line(" Running", &text("ContainersRunning"));
-    line(" Paused", &text("ContainersPaused"));
-    line(" Stopped", &text("ContainersStopped"));
-    line("Images", &text("Images"));
-    line("Server Version", &text("ServerVersion"));
-    line("Storage Driver", &text("Driver"));
-    for pair in info["DriverStatus"].as_array().into_iter().flatten() {
-        line(
-            &format!(" {}", pair[0].as_str().unwrap_or_default()),
-            pair[1].as_str().unwrap_or_default(),
-        );
     }
-    line("Logging Driver", &text("LoggingDriver"));
-    line("Cgroup Driver", &text("CgroupDriver"));
-    line("Cgroup Version", &text("CgroupVersion"));
-    line("Plugins", "");
-    for kind in ["Volume", "Network", "Log"] {
-        line(&format!(" {kind}"), &words(&info["Plugins"][kind]));
+
+    /// Lines whose values are fields as they are.
+    fn fields(&mut self, all: &[(&str, &str)]) {
+        for (name, field) in all {
+            let value = self.text(field);
+            self.line(name, &value);
+        }
     }
-    line(
-        "Swarm",
-        info["Swarm"]["LocalNodeState"]
-            .as_str()
-            .unwrap_or("inactive"),
-    );
-    let runtimes: Vec<_> = info["Runtimes"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    line("Runtimes", &runtimes.join(" "));
-    line("Default Runtime", &text("DefaultRuntime"));
-    line("Init Binary", &text("InitBinary"));
-    line("Security Options", "");
-    for option in info["SecurityOptions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
-        for (at, part) in option.split(',').enumerate() {
-            let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            if at == 0 {
-                line("", value)
-            } else {
-                line(&format!("  {}", capital(key)), value)
+
+    fn things(&mut self) {
+        self.fields(&[
+            ("Containers", "Containers"),
+            (" Running", "ContainersRunning"),
+            (" Paused", "ContainersPaused"),
+            (" Stopped", "ContainersStopped"),
+            ("Images", "Images"),
+            ("Server Version", "ServerVersion"),
+            ("Storage Driver", "Driver"),
+        ]);
+        for pair in self.info["DriverStatus"].as_array().into_iter().flatten() {
+            self.line(
+                &format!(" {}", pair[0].as_str().unwrap_or_default()),
+                pair[1].as_str().unwrap_or_default(),
+            );
+        }
+    }
+
+    fn abilities(&mut self) {
+        self.fields(&[
+            ("Logging Driver", "LoggingDriver"),
+            ("Cgroup Driver", "CgroupDriver"),
+            ("Cgroup Version", "CgroupVersion"),
+        ]);
+        let info = self.info;
+        self.line("Plugins", "");
+        for kind in ["Volume", "Network", "Log"] {
+            let names: Vec<_> = strings(&info["Plugins"][kind]).collect();
+            self.line(&format!(" {kind}"), &names.join(" "));
+        }
+        let swarm = info["Swarm"]["LocalNodeState"].as_str();
+        self.line("Swarm", swarm.unwrap_or("inactive"));
+        let runtimes = info["Runtimes"].as_object().into_iter().flatten();
+        let runtimes: Vec<_> = runtimes.map(|(name, _)| name.as_str()).collect();
+        self.line("Runtimes", &runtimes.join(" "));
+        self.fields(&[
+            ("Default Runtime", "DefaultRuntime"),
+            ("Init Binary", "InitBinary"),
+        ]);
+    }
+
+    fn security(&mut self) {
+        self.line("Security Options", "");
+        for option in strings(&self.info["SecurityOptions"]) {
+            for (at, part) in option.split(',').enumerate() {
+                let (key, value) = part.split_once('=').unwrap_or((part, ""));
+                if at == 0 {
+                    self.line("", value)
+                } else {
+                    self.line(&format!("  {}", capital(key)), value)
+                }
             }
         }
     }
-    line("Kernel Version", &text("KernelVersion"));
-    line("Operating System", &text("OperatingSystem"));
-    line("OSType", &text("OSType"));
-    line("Architecture", &text("Architecture"));
-    line("CPUs", &text("NCPU"));
-    line(
-        "Total Memory",
-        &units::binary_size(info["MemTotal"].as_f64().unwrap_or(0.0)),
-    );
-    line("Name", &text("Name"));
-    line("ID", &text("ID"));
-    line("Docker Root Dir", &text("DockerRootDir"));
-    line("Debug Mode", &text("Debug"));
-    for (name, field) in [
-        ("HTTP Proxy", "HttpProxy"),
-        ("HTTPS Proxy", "HttpsProxy"),
-        ("No Proxy", "NoProxy"),
-    ] {
-        let value = text(field);
-        if !value.is_empty() {
-            line(name, &value);
+
+    fn host(&mut self) {
+        self.fields(&[
+            ("Kernel Version", "KernelVersion"),
+            ("Operating System", "OperatingSystem"),
+            ("OSType", "OSType"),
+            ("Architecture", "Architecture"),
+            ("CPUs", "NCPU"),
+        ]);
+        let memory = self.info["MemTotal"].as_f64().unwrap_or(0.0);
+        self.line("Total Memory", &units::binary_size(memory));
+        self.fields(&[
+            ("Name", "Name"),
+            ("ID", "ID"),
+            ("Docker Root Dir", "DockerRootDir"),
+            ("Debug Mode", "Debug"),
+        ]);
+    }
+
+    fn registries(&mut self) {
+        for (name, field) in [
+            ("HTTP Proxy", "HttpProxy"),
+            ("HTTPS Proxy", "HttpsProxy"),
+            ("No Proxy", "NoProxy"),
+        ] {
+            let value = self.text(field);
+            if !value.is_empty() {
+                self.line(name, &value);
+            }
         }
+        self.fields(&[("Experimental", "ExperimentalBuild")]);
+        self.line("Insecure Registries", "");
+        for registry in strings(&self.info["RegistryConfig"]["InsecureRegistryCIDRs"]) {
+            self.line("", registry);
+        }
+        self.fields(&[("Live Restore Enabled", "LiveRestoreEnabled")]);
+        self.out.push('\n');
     }
-    line("Experimental", &text("ExperimentalBuild"));
-    let registries: Vec<_> = info["RegistryConfig"]["InsecureRegistryCIDRs"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    line("Insecure Registries", "");
-    for registry in registries {
-        out.push_str(&format!("  {registry}\n"));
-    }
-    out.push_str(&format!(
-        " Live Restore Enabled: {}\n\n",
-        text("LiveRestoreEnabled")
-    ));
-    out.replace(": \n", ":\n")
 }
 
 fn capital(text: &str) -> String {

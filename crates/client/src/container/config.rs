@@ -187,7 +187,7 @@ fn host_config(
             "conflicting options: cannot specify both --restart and --rm".to_owned(),
         ));
     }
-    Ok(HostConfig {
+    let common = HostConfig {
         binds: (!binds.is_empty()).then_some(binds),
         container_id_file: text(parsed, "cidfile"),
         log_config,
@@ -218,6 +218,22 @@ fn host_config(
         userns_mode: text(parsed, "userns"),
         shm_size: parsed.value("shm-size", values::bytes)?.unwrap_or(0),
         sysctls: pairs(&parsed.list("sysctl")),
+        ..HostConfig::default()
+    };
+    let mut host = limits(parsed, devices, requested, common)?;
+    host.mounts = parsed.values("mount", mounts::mount)?;
+    host.init = parsed.one("init").map(|value| value == "true");
+    Ok(host)
+}
+
+/// Adds what the container may use of the host, and how much of it.
+fn limits(
+    parsed: &Parsed,
+    devices: Vec<api_types::Device>,
+    requested: Vec<String>,
+    host: HostConfig,
+) -> Result<HostConfig, Failure> {
+    Ok(HostConfig {
         cpu_shares: number(parsed, "cpu-shares")?,
         memory: parsed.value("memory", values::bytes)?.unwrap_or(0),
         nano_cpus: parsed.value("cpus", values::nano_cpus)?.unwrap_or(0),
@@ -249,9 +265,7 @@ fn host_config(
             .unwrap_or(0),
         pids_limit: Some(number(parsed, "pids-limit")?),
         ulimits: Some(ulimits(parsed)?),
-        mounts: parsed.values("mount", mounts::mount)?,
-        init: parsed.one("init").map(|value| value == "true"),
-        ..HostConfig::default()
+        ..host
     })
 }
 

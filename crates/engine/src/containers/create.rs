@@ -304,28 +304,12 @@ impl Engine {
         } else {
             Durability::PowerCut
         };
-        let mut told: Vec<_> = volume_rows
-            .iter()
-            .map(|row| {
-                events::event(
-                    "volume",
-                    "create",
-                    &row.name,
-                    BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
-                )
-            })
-            .collect();
         let container = Container::new(spec, name.to_owned(), run);
         container.swap_prepared_root(prepared_root);
+        let told = told_of(&container, &volume_rows);
         let place = self.paths().container(container.id());
         let log = (container.spec.host.log_config.kind == "json-file")
             .then(|| self.paths().log(container.id()));
-        told.push(events::event(
-            "container",
-            "create",
-            container.id().as_str(),
-            container.event_attributes(),
-        ));
         let committed = match created {
             Ok(()) => {
                 self.commit(durability, told, move |connection| {
@@ -340,19 +324,24 @@ impl Engine {
             Err(error) => Err(error),
         };
         if let Err(error) = committed {
-            self.unmake_volume_folders(made_volumes).await;
-            let folder = self.paths().container(container.id());
-            let removed = self
-                .blocking("create", move |_| crate::cleaner::remove_tree(&folder))
-                .await;
-            if let Err(error) = removed {
-                // The first failure is the one to tell; what stays is removed at the next start.
-                tracing::warn!(%error, "the folder of a container that was not made stays");
-            }
+            self.unmake(&container, made_volumes).await;
             return Err(error);
         }
         self.inner().volumes.lock().extend(new_volumes);
         Ok(container)
+    }
+
+    /// Removes what was made of a container that will not be. The first failure is the one to tell; what stays is removed
+    /// at the next start.
+    async fn unmake(&self, container: &Container, volumes: Vec<String>) {
+        self.unmake_volume_folders(volumes).await;
+        let folder = self.paths().container(container.id());
+        let removed = self
+            .blocking("create", move |_| crate::cleaner::remove_tree(&folder))
+            .await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the folder of a container that was not made stays");
+        }
     }
 
     /// `made` are the volumes that were not there, also when something fails.
@@ -477,4 +466,19 @@ impl Container {
         );
         events::event("container", action, self.id().as_str(), attributes)
     }
+}
+
+/// What is told of a container and its volumes that are made.
+fn told_of(container: &Container, volumes: &[VolumeRow]) -> Vec<api_types::Event> {
+    let volumes = volumes.iter().map(|row| {
+        let attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
+        events::event("volume", "create", &row.name, attributes)
+    });
+    let created = events::event(
+        "container",
+        "create",
+        container.id().as_str(),
+        container.event_attributes(),
+    );
+    volumes.chain([created]).collect()
 }

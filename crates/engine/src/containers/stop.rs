@@ -170,14 +170,7 @@ impl Engine {
     }
 
     async fn kill_now(&self, container: &Arc<Container>, signal: i32) -> Result<()> {
-        let refuse = || {
-            EngineError::conflict(format!(
-                "cannot kill container: {}: container {} is not running",
-                container.name(),
-                container.id()
-            ))
-        };
-        container.live_link().map_err(|_| refuse())?;
+        container.live_link().map_err(|_| not_running(container))?;
         let stops = match container.spec.config.stop_signal.as_str() {
             "" => 15,
             text => parse_signal(text)?,
@@ -193,63 +186,77 @@ impl Engine {
             container.ask(&Request::StopIntent(true)).await?;
         }
         if signal == 9 {
-            let request = StopRequest {
-                signal: Some(9),
-                grace: Some(0),
-            };
-            let paused = container.run().status == Status::Paused;
-            let mut asked = Ok(());
-            if paused {
-                self.kill_group(container).await?;
-                // Once thawed it is dead, and its supervisor may be gone before it is asked anything.
-                asked = self.thaw(container).await;
-            }
-            if asked.is_ok() {
-                asked = container.ask(&Request::Stop(request)).await.map(drop);
-            }
-            match asked {
-                Err(error) if container.run().status.is_up() => return Err(error),
-                Err(_) if !paused => return Err(refuse()),
-                _ => {}
-            }
+            self.kill_by_shim(container).await?;
         } else {
-            let signal = u8::try_from(signal).unwrap_or(15);
-            container
-                .ask(&Request::Signal { signal, exec: None })
-                .await
-                .map_err(|error| match error {
-                    EngineError::Shim {
-                        source:
-                            shim::ShimError::Refused {
-                                refusal: shim::protocol::Refusal::NotRunning,
-                            },
-                    } => refuse(),
-                    other => other,
-                })?;
-            // As docker: what may end a frozen container shall reach it. With a stop signal of its own, only that.
-            let may_end = signal_ends(container, i32::from(signal), stops);
-            if may_end && container.run().status == Status::Paused {
-                self.thaw(container).await?;
-            }
+            self.send_signal(container, signal, stops).await?;
         }
         self.tell_later(container.event("kill", &[("signal", signal.to_string())]));
-        if signal == 9
-            && tokio::time::timeout(SLACK, container.ended())
-                .await
-                .is_err()
-        {
-            self.kill_group(container).await?;
-            if tokio::time::timeout(SLACK, container.ended())
-                .await
-                .is_err()
-            {
-                return Err(EngineError::conflict(format!(
-                    "cannot kill container: {}: tried to kill container, but did not receive an exit event",
-                    container.id()
-                )));
-            }
+        if signal == 9 {
+            self.see_it_end(container).await?;
         }
         Ok(())
+    }
+
+    /// Has the shim kill its container, which may be frozen.
+    async fn kill_by_shim(&self, container: &Arc<Container>) -> Result<()> {
+        let request = StopRequest {
+            signal: Some(9),
+            grace: Some(0),
+        };
+        let paused = container.run().status == Status::Paused;
+        let mut asked = Ok(());
+        if paused {
+            self.kill_group(container).await?;
+            // Once thawed it is dead, and its supervisor may be gone before it is asked anything.
+            asked = self.thaw(container).await;
+        }
+        if asked.is_ok() {
+            asked = container.ask(&Request::Stop(request)).await.map(drop);
+        }
+        match asked {
+            Err(error) if container.run().status.is_up() => Err(error),
+            Err(_) if !paused => Err(not_running(container)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the shim pass a signal on; `stops` is the one that is to end the container.
+    async fn send_signal(&self, container: &Arc<Container>, signal: i32, stops: i32) -> Result<()> {
+        let signal = u8::try_from(signal).unwrap_or(15);
+        container
+            .ask(&Request::Signal { signal, exec: None })
+            .await
+            .map_err(|error| match error {
+                EngineError::Shim {
+                    source:
+                        shim::ShimError::Refused {
+                            refusal: shim::protocol::Refusal::NotRunning,
+                        },
+                } => not_running(container),
+                other => other,
+            })?;
+        // As docker: what may end a frozen container shall reach it. With a stop signal of its own, only that.
+        let may_end = signal_ends(container, i32::from(signal), stops);
+        if may_end && container.run().status == Status::Paused {
+            self.thaw(container).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of a container that was killed, and kills it past its shim if that does not come.
+    async fn see_it_end(&self, container: &Arc<Container>) -> Result<()> {
+        let ended = async || tokio::time::timeout(SLACK, container.ended()).await.is_ok();
+        if ended().await {
+            return Ok(());
+        }
+        self.kill_group(container).await?;
+        if ended().await {
+            return Ok(());
+        }
+        Err(EngineError::conflict(format!(
+            "cannot kill container: {}: tried to kill container, but did not receive an exit event",
+            container.id()
+        )))
     }
 
     /// Stops a container if it runs, and starts it.
@@ -320,4 +327,12 @@ impl Container {
 /// Whether docker counts a signal as meant to end the container.
 fn signal_ends(container: &Container, signal: i32, stops: i32) -> bool {
     container.spec.config.stop_signal.is_empty() || signal == stops
+}
+
+fn not_running(container: &Container) -> EngineError {
+    EngineError::conflict(format!(
+        "cannot kill container: {}: container {} is not running",
+        container.name(),
+        container.id()
+    ))
 }

@@ -163,39 +163,16 @@ impl Engine {
     ) -> Result<Vec<ImageDeleted>> {
         let delete = delete && !(image.doc.built_in && self.users_of(image).next().is_some());
         let id = image.id.to_string();
-        let mut answer: Vec<ImageDeleted> = Vec::new();
-        let mut told = Vec::new();
-        {
-            let state = self.images().read();
-            for name in &names {
-                answer.push(ImageDeleted {
-                    untagged: familiar(name),
-                    ..Default::default()
-                });
-                told.push(events::event(
-                    "image",
-                    "untag",
-                    &id,
-                    [("name".to_owned(), id.clone())].into(),
-                ));
-                // A name by digest is told already.
-                let remote = state.names.get(name).and_then(|target| target.remote);
-                if let Some(digest) = remote.filter(|_| !name.contains('@')) {
-                    let repository = repository_of(name);
-                    let others = state.names.iter().any(|(other, target)| {
-                        other != name
-                            && repository_of(other) == repository
-                            && target.remote == Some(digest)
-                    });
-                    if !others {
-                        answer.push(ImageDeleted {
-                            untagged: format!("{}@{digest}", familiar(repository)),
-                            ..Default::default()
-                        });
-                    }
-                }
-            }
-        }
+        let about = |action: &str| {
+            events::event(
+                "image",
+                action,
+                &id,
+                [("name".to_owned(), id.clone())].into(),
+            )
+        };
+        let mut told: Vec<_> = names.iter().map(|_| about("untag")).collect();
+        let mut answer = self.untagged(&names);
         if delete {
             answer.push(ImageDeleted {
                 deleted: id.clone(),
@@ -209,12 +186,7 @@ impl Engine {
                         ..Default::default()
                     }),
             );
-            told.push(events::event(
-                "image",
-                "delete",
-                &id,
-                [("name".to_owned(), id.clone())].into(),
-            ));
+            told.push(about("delete"));
         }
         let rows = names.clone();
         self.commit(Durability::PowerCut, told, move |connection| {
@@ -235,6 +207,33 @@ impl Engine {
             state.images.remove(&image.id);
         }
         Ok(answer)
+    }
+
+    /// What is answered for names that go: each, and its repository's digest with the last name that has it.
+    fn untagged(&self, names: &[String]) -> Vec<ImageDeleted> {
+        let untagged = |untagged: String| ImageDeleted {
+            untagged,
+            ..Default::default()
+        };
+        let state = self.images().read();
+        let mut answer = Vec::new();
+        for name in names {
+            answer.push(untagged(familiar(name)));
+            // A name by digest is told already.
+            let remote = state.names.get(name).and_then(|target| target.remote);
+            if let Some(digest) = remote.filter(|_| !name.contains('@')) {
+                let repository = repository_of(name);
+                let others = state.names.iter().any(|(other, target)| {
+                    other != name
+                        && repository_of(other) == repository
+                        && target.remote == Some(digest)
+                });
+                if !others {
+                    answer.push(untagged(format!("{}@{digest}", familiar(repository))));
+                }
+            }
+        }
+        answer
     }
 
     /// Chain ids, the top one first, that no other image and no container needs.

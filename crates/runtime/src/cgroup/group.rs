@@ -1,9 +1,10 @@
 //! A container's group in all hierarchies.
 
+mod views;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,32 +20,10 @@ use super::resources::Resources;
 use super::stats::Stats;
 use super::{CgroupError, freezer, hugetlb, kill, memory, unified};
 
-/// Where a group's folders are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum View {
-    /// Version 2 alone: the one folder.
-    Unified(PathBuf),
-    /// Version 1: a folder in each hierarchy in which the group exists.
-    Hierarchies(Vec<HierarchyView>),
-}
-
-/// A group's folder in one hierarchy of version 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HierarchyView {
-    /// The last part of the hierarchy's mount point, such as `cpu,cpuacct`.
-    pub name: String,
-    /// The group's folder.
-    pub folder: PathBuf,
-    /// What a mount of the hierarchy is given: its controllers that this program knows, or `name=` and its name.
-    pub options: Vec<String>,
-}
+pub use views::{HierarchyView, View};
 
 /// Version 1 file through which a thread moves itself.
 const TASKS: &str = "tasks";
-/// Where a group that needs none of its own is in its parent's. The Java virtual machine takes a host without all of cpu,
-/// cpuacct, cpuset and memory for one without groups, and overlooks the container's memory limit; a folder more for each
-/// container would cost a start as much as three mounts.
-const SHARED: [Controller; 2] = [Controller::Cpuacct, Controller::Cpuset];
 /// How often a group whose threads are moved is looked through for new ones.
 const MOVE_ROUNDS: u32 = 16;
 
@@ -206,53 +185,6 @@ impl Group {
         }
         let has = |controller| self.parent.home(controller) == Some(Home::Unified);
         unified::apply(self.unified().as_ref(), &resources.unified, &has)
-    }
-
-    /// Folders of the parent in version 1 hierarchies that the group shares with its siblings, as the hierarchies that
-    /// `SHARED` names where it needs no limits there. Empty where the parent can not be made: nothing is missed then but a
-    /// program's idea of its surroundings.
-    pub fn shared(&self) -> Vec<PathBuf> {
-        let shared = self.shared_folders();
-        shared.map(|folder| folder.full("")).collect()
-    }
-
-    /// Where the group's folders are, for a container that is shown its own groups.
-    pub fn views(&self) -> View {
-        let hierarchies = self.parent.layout().hierarchies();
-        if self.parent.layout().version() == 2 {
-            let folder = self.unified().map(|folder| folder.full(""));
-            return View::Unified(folder.unwrap_or_default());
-        }
-        let own = self.v1_indexes().map(|index| {
-            let hierarchy = &hierarchies.v1[index];
-            let controllers = hierarchy.controllers.iter();
-            let name = hierarchy.name.iter().map(|name| format!("name={name}"));
-            HierarchyView {
-                name: hierarchy.label.clone(),
-                folder: hierarchy.path.join(self.path()),
-                options: controllers
-                    .map(|one| one.name().to_owned())
-                    .chain(name)
-                    .collect(),
-            }
-        });
-        View::Hierarchies(own.collect())
-    }
-
-    /// The group's folder in the unified tree, where one is mounted beside hierarchies of version 1 or alone.
-    pub fn unified_view(&self) -> Option<PathBuf> {
-        self.unified().map(|folder| folder.full(""))
-    }
-
-    fn shared_folders(&self) -> impl Iterator<Item = Folder<'_>> {
-        let present = self.v1.load(Ordering::Acquire);
-        let hierarchies = self.parent.layout().hierarchies().v1.iter().enumerate();
-        hierarchies
-            .filter(move |(index, hierarchy)| {
-                let own = present & (1 << index) != 0;
-                !own && hierarchy.controllers.iter().any(|one| SHARED.contains(one))
-            })
-            .filter_map(|(index, _)| self.parent.v1(index, "").ok())
     }
 
     /// Descriptors through which a process enters: of each version 1 hierarchy the file `tasks`, to which the
