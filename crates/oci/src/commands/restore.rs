@@ -255,9 +255,8 @@ fn enter(group: &Group, pid: u32) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         rustix::fs::openat(folder, "cgroup.procs", flags, Mode::empty())
     });
-    let all = tasks.into_iter().map(Ok).chain(unified);
-    all.map(|file| rustix::io::write(file?, text.as_bytes()).map(drop))
-        .collect::<Result<(), rustix::io::Errno>>()
+    let mut all = tasks.into_iter().map(Ok).chain(unified);
+    all.try_for_each(|file| rustix::io::write(file?, text.as_bytes()).map(drop))
         .map_err(failed)
 }
 
