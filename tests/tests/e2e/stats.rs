@@ -8,7 +8,7 @@ use serde_json::Value;
 use testkit::{Engine, Kind};
 
 fn asked(engine: &Engine, query: &str) -> Value {
-    let path = format!("/v1.50/containers/cc/stats?{query}");
+    let path = format!("/v1.41/containers/cc/stats?{query}");
     let (status, body) = engine.ask("GET", &path, "text/plain", b"").unwrap();
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()
@@ -97,7 +97,7 @@ fn a_stream_of_statistics_ends_with_its_container() {
         engine.d(&args).ok();
         let mut socket = UnixStream::connect(engine.socket()).unwrap();
         let request =
-            "GET /v1.50/containers/cc/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            "GET /v1.41/containers/cc/stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         socket.write_all(request.as_bytes()).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(60)))

@@ -518,6 +518,10 @@ fn memory_as_a_volume_is_shared_as_long_as_somebody_uses_it() {
             };
             let seen = look("cat /v/mine; ls /v; grep ' /v ' /proc/mounts");
             for part in ["first\n", "passwd\n", "size=10240k,uid=1000"] {
+                // Docker fills it when the container is made, and unmounts it again.
+                if part == "passwd\n" && engine.kind() != Kind::Wharf {
+                    continue;
+                }
                 assert!(seen.contains(part), "{part}: {seen}");
             }
             if engine.kind() == Kind::Wharf {
