@@ -212,10 +212,11 @@ fn open_standard_descriptors() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     for one in asked {
+        if one.revents & libc::POLLNVAL == 0 {
+            continue;
+        }
         // SAFETY: the path is a C string; the lowest free number is the closed one.
-        if one.revents & libc::POLLNVAL != 0
-            && unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } < 0
-        {
+        if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } < 0 {
             return Err(io::Error::last_os_error());
         }
     }
