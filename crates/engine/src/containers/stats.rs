@@ -94,10 +94,8 @@ impl Engine {
         let is_v2 = groups.layout().version() == 2;
         let (system_cpu_usage, online_cpus) =
             host_time(&fs::read_to_string("/proc/stat").unwrap_or_default());
-        let has_network = match Modes::parse(&container.spec.host)?.network {
-            NetworkMode::Host | NetworkMode::None => false,
-            _ => true,
-        };
+        let mode = Modes::parse(&container.spec.host)?.network;
+        let has_network = !matches!(mode, NetworkMode::Host | NetworkMode::None);
         let networks = match has_network {
             true => {
                 let path = format!("/proc/{}/net/dev", container.run().pid);
@@ -143,7 +141,7 @@ impl Engine {
     }
 
     fn memory(&self, report: Report) -> MemoryStats {
-        let of_host = u64::try_from(self.inner().host.memory).unwrap_or(u64::MAX);
+        let of_host = self.inner().host.memory;
         let memory = report.memory;
         MemoryStats {
             usage: memory.memory.usage,

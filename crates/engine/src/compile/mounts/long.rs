@@ -118,13 +118,13 @@ fn bind(mount: &Mount, spec: &mut MountSpec) -> Result<()> {
 
 fn volume(mount: &Mount) -> Result<Source> {
     let options = mount.volume_options.clone().unwrap_or_default();
-    if let Some(driver) = &options.driver_config {
-        if !matches!(driver.name.as_str(), "" | "local") {
-            return Err(EngineError::NoSuchPlugin {
-                volume: mount.source.clone(),
-                name: driver.name.clone(),
-            });
-        }
+    if let Some(driver) = &options.driver_config
+        && !matches!(driver.name.as_str(), "" | "local")
+    {
+        return Err(EngineError::NoSuchPlugin {
+            volume: mount.source.clone(),
+            name: driver.name.clone(),
+        });
     }
     if !mount.source.is_empty() {
         volume_name(&mount.source)?;
