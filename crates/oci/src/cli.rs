@@ -1,5 +1,5 @@
 //! The command line, with runc's verbs and flags and Go's way of writing them: one dash or two, `--flag value` or
-//! `--flag=value`, and none after the first argument.
+//! `--flag=value`. Those of the verb may stand behind its arguments, too, but for verbs that take another command's.
 
 use std::path::PathBuf;
 
@@ -57,17 +57,29 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Takes `words` apart.
+    /// Takes `words` apart. Behind an argument, what looks like a flag and is not in `known` is an argument.
     ///
     /// # Errors
-    /// A flag that is not in `known`, or that lacks its value.
+    /// A flag before the arguments that is not in `known`, or one that lacks its value.
     pub(crate) fn parse(known: &[Flag], words: &[String]) -> Result<Self> {
+        Self::read(known, words, true)
+    }
+
+    /// As [`Given::parse`], with no flags behind the first argument: what follows is for another command.
+    pub(crate) fn parse_leading(known: &[Flag], words: &[String]) -> Result<Self> {
+        Self::read(known, words, false)
+    }
+
+    fn read(known: &[Flag], words: &[String], behind: bool) -> Result<Self> {
         let mut given = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let bare = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
             let Some(bare) = bare.filter(|_| word != "-") else {
                 given.args.push(word.clone());
+                if behind {
+                    continue;
+                }
                 break;
             };
             if bare.is_empty() {
@@ -81,6 +93,10 @@ impl Given {
                 .iter()
                 .find(|flag| flag.name == name || flag.short == Some(name));
             let Some(flag) = flag else {
+                if !given.args.is_empty() {
+                    given.args.push(word.clone());
+                    continue;
+                }
                 let text = format!("flag provided but not defined: -{name}");
                 return Err(Error::Usage(text));
             };
@@ -189,7 +205,7 @@ const GLOBAL: [Flag; 9] = [
 
 /// Reads what stands before the verb. The log is made first, so that everything else can be told there.
 pub(crate) fn global(words: &[String]) -> (Global, Result<Command>) {
-    let given = match Given::parse(&GLOBAL, words) {
+    let given = match Given::parse_leading(&GLOBAL, words) {
         Ok(given) => given,
         Err(error) => return (Global::plain(), Err(error)),
     };
@@ -277,7 +293,7 @@ mod tests {
 
     #[test]
     fn flags_are_written_as_in_go() {
-        let given = Given::parse(
+        let given = Given::parse_leading(
             &KNOWN,
             &words(&[
                 "-d",
@@ -300,6 +316,16 @@ mod tests {
         let given = Given::parse(&KNOWN, &words(&["--detach=false", "--", "-d"])).unwrap();
         assert!(!given.is_on("detach"));
         assert_eq!(given.args, ["-d"]);
+    }
+
+    #[test]
+    fn flags_may_stand_behind_arguments() {
+        let line = words(&["box", "--bundle", "/a", "-9", "-d", "--", "--env", "A=1"]);
+        let given = Given::parse(&KNOWN, &line).unwrap();
+        assert_eq!(given.value("bundle"), Some("/a"));
+        assert!(given.is_on("detach"));
+        assert_eq!(given.args, ["box", "-9", "--env", "A=1"]);
+        assert!(Given::parse(&KNOWN, &words(&["box", "--bundle"])).is_err());
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
         compiled.plan.process.keyring = Some(format!("_ses.{}", request.id));
     }
     check_console(request, &compiled.plan)?;
+    process::run_anywhere()?;
     let folder = Folder::claim(&request.global.root, request.id)?;
     if notify::manager().is_some()
         && let Err(error) = notify::prepare(&mut compiled.plan, &folder)
@@ -122,7 +123,13 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
 pub(crate) fn run_poststop(hooks: &Hooks, record: &Record, log: &crate::log::Log) {
     for hook in hooks.poststop.iter().flatten() {
         let one = vec![hook.clone()];
-        if let Err(error) = hooks::run(Some(&one), record, Status::Stopped, Place::Runtime) {
+        if let Err(error) = hooks::run(
+            "poststop",
+            Some(&one),
+            record,
+            Status::Stopped,
+            Place::Runtime,
+        ) {
             log.warning(&error.to_string());
         }
     }
@@ -195,6 +202,7 @@ pub(crate) fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) 
         ungrouped: false,
         user_namespace: compiled.plan.namespaces.user != NsMode::Host,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
+        shared_pids: compiled.plan.namespaces.pid != NsMode::New,
         keyring: compiled.plan.process.keyring.clone(),
         process: spec.process.clone().unwrap_or_default(),
         memory_policy: spec.linux().memory_policy.clone(),
@@ -362,19 +370,36 @@ fn process(
     move_devices(begun, &pending)?;
     pending.await_mounts()?;
     record.pid = pending.pid();
-    for list in [&hooks.prestart, &hooks.create_runtime] {
-        hooks::run(list.as_ref(), record, Status::Creating, Place::Runtime)
-            .map_err(Failure::Other)?;
+    let outside = [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+    ];
+    for (kind, list) in outside {
+        hooks::run(
+            kind,
+            list.as_ref(),
+            record,
+            Status::Creating,
+            Place::Runtime,
+        )
+        .map_err(Failure::Other)?;
     }
     if let (Some(process), true) = (pending.pidfd(), has(hooks.create_container.as_ref())) {
         let within = Within {
             process,
             group,
             cwd,
+            filtered: false,
         };
         let list = hooks.create_container.as_ref();
-        hooks::run(list, record, Status::Creating, Place::Container(within))
-            .map_err(Failure::Other)?;
+        hooks::run(
+            "createContainer",
+            list,
+            record,
+            Status::Creating,
+            Place::Container(within),
+        )
+        .map_err(Failure::Other)?;
     }
     supervisor::proceed(pending, listener.as_ref(), &state)
 }

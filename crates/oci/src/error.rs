@@ -75,8 +75,10 @@ pub(crate) enum Error {
         source: rustix::io::Errno,
     },
     /// A hook that failed.
-    #[error("error running hook #{index}: {why}")]
+    #[error("error running {kind} hook #{index}: {why}")]
     Hook {
+        /// Its kind, as the configuration has it.
+        kind: &'static str,
         /// Which of its kind.
         index: usize,
         /// What happened.

@@ -23,6 +23,7 @@ use crate::cli;
 use crate::compile;
 use crate::error::{Error, Result};
 use crate::process;
+use crate::signals;
 use crate::spec::{Hook, Hooks};
 use crate::state::{Record, Status};
 
@@ -45,6 +46,8 @@ pub(crate) struct Within<'a> {
     pub(crate) group: Option<&'a Group>,
     /// Where the hook begins, in the process's tree.
     pub(crate) cwd: &'a str,
+    /// The container's filter of system calls is the hook's, too; one that asks a listener is the process's alone.
+    pub(crate) filtered: bool,
 }
 
 /// Looks whether hooks can be run at all.
@@ -84,6 +87,7 @@ pub(crate) fn check(hooks: Option<&Hooks>) -> Result<()> {
 /// # Errors
 /// A hook that cannot be started, ends with another status than 0 or runs out of its time.
 pub(crate) fn run(
+    kind: &'static str,
     hooks: Option<&Vec<Hook>>,
     record: &Record,
     status: Status,
@@ -97,7 +101,7 @@ pub(crate) fn run(
     };
     let state = state(record, status, pid).to_string().into_bytes();
     for (index, hook) in hooks.into_iter().flatten().enumerate() {
-        run_one(hook, &state, record, place).map_err(|why| Error::Hook { index, why })?;
+        run_one(hook, &state, record, place).map_err(|why| Error::Hook { kind, index, why })?;
     }
     Ok(())
 }
@@ -157,7 +161,7 @@ fn run_one(hook: &Hook, state: &[u8], record: &Record, place: Place<'_>) -> Resu
     match exit {
         Exit::Code(0) => return Ok(()),
         Exit::Code(code) => Err(format!("exit status {code}")),
-        Exit::Signal(signal) => Err(format!("signal: {signal}")),
+        Exit::Signal(signal) => Err(format!("signal: {}", signals::words(signal))),
     }
     .map_err(|why: String| {
         let [stdout, stderr] = outputs.each_mut().map(told);
@@ -224,13 +228,33 @@ fn in_container(
     if args.is_empty() {
         args.push(path.as_bytes().to_vec());
     }
+    let env = match (&hook.env, within.filtered) {
+        // As runc has it; the specification does not say.
+        (None, true) => {
+            let own = &record.process;
+            let mut process = ProcessPlan {
+                env: compile::environment(own.env.as_deref().unwrap_or_default()),
+                uid: own.user.as_ref().and_then(|user| user.uid).unwrap_or(0),
+                ..ProcessPlan::default()
+            };
+            compile::add_home_within(&mut process, record.pid);
+            process.env
+        }
+        _ => bytes(&hook.env),
+    };
     let entry = compile::entry(within.group).map_err(|error| error.to_string())?;
+    let profile = record.seccomp.as_ref().filter(|_| within.filtered);
+    let seccomp = profile
+        .map(|profile| compile::filter_of_hooks(profile.get(), own))
+        .transpose()
+        .map_err(|error| error.to_string())?;
     let plan = ExecPlan {
         process: ProcessPlan {
             cwd: within.cwd.to_owned(),
             args,
             program: Some(path.as_bytes().to_vec()),
-            env: bytes(&hook.env),
+            env,
+            seccomp: seccomp.flatten(),
             caps: CapSets {
                 bounding: own,
                 effective: own,

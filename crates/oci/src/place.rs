@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runtime::cgroup::{Group, Layout, Parent, Resources};
+use runtime::cgroup::{CgroupError, Group, Layout, Parent, Resources};
 use runtime::systemd::{Keeper, Scope};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,10 @@ impl GroupPlace {
     ) -> Result<(Option<Group>, Option<Keeper>)> {
         match self.made(id, resources) {
             Ok((group, keeper)) => Ok((Some(group), keeper)),
+            // It is there, and another's.
+            Err(error @ Error::Cgroup(CgroupError::Populated { .. } | CgroupError::Held)) => {
+                Err(error)
+            }
             Err(Error::Cgroup(_) | Error::Systemd(_)) if lenient => Ok((None, None)),
             Err(error) => Err(error),
         }
@@ -82,7 +86,7 @@ impl GroupPlace {
             };
         }
         let (parent, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
-        let group = Parent::open(&layout, parent)?.create(name, resources)?;
+        let group = Parent::open(&layout, parent)?.create_unheld(name, resources)?;
         Ok((group, None))
     }
 

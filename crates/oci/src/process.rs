@@ -24,6 +24,16 @@ fn parse(stat: &str) -> Option<(char, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
+/// More processors than a kernel may be built for, a bit each.
+const ANYWHERE: [u8; 1024] = [0xff; 1024];
+
+/// Lets this process, and those that it makes, run on every processor of its groups: where whoever called is kept says
+/// nothing of the container.
+pub(crate) fn run_anywhere() -> Result<()> {
+    sys::process::set_affinity(&ANYWHERE)
+        .map_err(Error::call("letting the container run on every processor"))
+}
+
 /// A process's number in the pid namespace that it is in.
 pub(crate) fn innermost(pid: i32) -> Option<i32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

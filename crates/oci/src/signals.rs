@@ -70,6 +70,18 @@ pub(crate) fn parse(word: &str) -> Result<i32> {
         .ok_or_else(|| Error::State(format!("unknown signal {word:?}")))
 }
 
+/// What Go's programs call a signal that ended a process, where it often does.
+pub(crate) fn words(signal: i32) -> String {
+    match signal {
+        libc::SIGABRT => "aborted".to_owned(),
+        libc::SIGKILL => "killed".to_owned(),
+        libc::SIGSEGV => "segmentation fault".to_owned(),
+        libc::SIGSYS => "bad system call".to_owned(),
+        libc::SIGTERM => "terminated".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,8 +20,8 @@ use crate::spec::{Hooks, MemoryPolicy, Process};
 pub(crate) const DEFAULT_ROOT: &str = "/run/wharf-runtime";
 /// The record's name in the folder.
 const RECORD: &str = "state.json";
-/// The gate's name in the folder.
-pub(crate) const GATE: &str = "start";
+/// The gate's name in the folder: runc's, for tools that look for it.
+pub(crate) const GATE: &str = "exec.fifo";
 /// The longest name of a container.
 const MAX_ID: usize = 255;
 /// The largest record that is read.
@@ -84,6 +84,9 @@ pub(crate) struct Record {
     /// It has a time namespace of its own.
     #[serde(default)]
     pub(crate) time_namespace: bool,
+    /// Its processes are in a pid namespace of others: the end of the first is not that of all.
+    #[serde(default)]
+    pub(crate) shared_pids: bool,
     /// The name of its keyring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keyring: Option<String>,

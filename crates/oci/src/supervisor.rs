@@ -63,6 +63,11 @@ fn tell(listener: &Listener, pid: i32, state: &Value, fd: &OwnedFd) -> Result<()
     if !listener.metadata.is_empty() {
         process["metadata"] = json!(listener.metadata);
     }
-    hand_over(path, process.to_string().as_bytes(), fd)
-        .map_err(|source| Error::io("sending the seccomp listener to", path, source))
+    hand_over(path, process.to_string().as_bytes(), fd).map_err(|source| {
+        Error::io(
+            "failed to connect with seccomp agent: sending the listener to",
+            path,
+            source,
+        )
+    })
 }

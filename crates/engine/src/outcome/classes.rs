@@ -171,6 +171,9 @@ pub(super) fn of_cgroup(error: &CgroupError) -> Class {
         | CgroupError::Remove { source, .. }
         | CgroupError::Signal { source, .. }
         | CgroupError::DeviceProgram { source, .. } => of_io(source),
-        CgroupError::Content { .. } | CgroupError::Timeout { .. } => Class::Internal,
+        CgroupError::Content { .. }
+        | CgroupError::Timeout { .. }
+        | CgroupError::Populated { .. }
+        | CgroupError::Held => Class::Internal,
     }
 }

@@ -12,7 +12,7 @@ use runtime::spawn::{self, Spawned, Stdio, Stream};
 
 use super::run::status;
 use crate::cli::{Flag, Given, Global, NAME, is_unprivileged, switch, value};
-use crate::compile::{affinity, entry, exec_process, listener, memory_policy};
+use crate::compile::{add_home_within, affinity, entry, exec_process, listener, memory_policy};
 use crate::create::preserve;
 use crate::error::{Error, Result};
 use crate::spec::{self, Capabilities, Process, User};
@@ -53,7 +53,7 @@ pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> u8 {
 }
 
 fn exec(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
-    let given = Given::parse(&FLAGS, words)?;
+    let given = Given::parse_leading(&FLAGS, words)?;
     let Some((id, command)) = given.args.split_first() else {
         let text = format!("{NAME}: \"exec\" requires a minimum of 1 argument(s)");
         return Err(Error::Usage(text));
@@ -76,6 +76,7 @@ fn exec(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
     let Some(target) = container.pidfd()? else {
         return refuse("stopped");
     };
+    process::run_anywhere()?;
     let process = wanted(&given, &container, command)?;
     let attached = !given.is_on("detach");
     let signals = attached.then(console::passed_signals).transpose()?;
@@ -107,7 +108,7 @@ fn start(
     plan.memory_policy = memory_policy(record.memory_policy.as_ref())?;
     plan.keyring.clone_from(&record.keyring);
     preserve(&mut plan, given)?;
-    add_home(&mut plan, container);
+    add_home_within(&mut plan, container.record.pid);
     let terminal = process.terminal == Some(true);
     let socket = given.path("console-socket");
     check_console(terminal, socket.is_some(), given.is_on("detach"))?;
@@ -173,16 +174,6 @@ fn check_console(terminal: bool, socket: bool, detached: bool) -> Result<()> {
     Err(Error::State(text.to_owned()))
 }
 
-/// HOME by the container's own passwd, where the environment has none.
-fn add_home(plan: &mut runtime::plan::ProcessPlan, container: &Container) {
-    let root = format!("/proc/{}/root", container.record.pid);
-    let passwd = std::fs::File::open(root).ok().and_then(|folder| {
-        let root = sys::beneath::Root::new(folder.as_fd());
-        root.read_to_string("/etc/passwd", 1 << 20).ok()
-    });
-    crate::compile::set_home(plan, &passwd.unwrap_or_default());
-}
-
 /// The process that is asked for: that of a file, or the container's with what the flags say.
 fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Process> {
     if let Some(path) = given.path("process") {
@@ -212,12 +203,17 @@ fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Pr
     if let Some(value) = given.value("no-new-privs") {
         process.no_new_privileges = Some(value == "true");
     }
-    let added: Vec<String> = given.values("cap").map(str::to_owned).collect();
-    if !added.is_empty() {
-        add_caps(process.capabilities.get_or_insert_default(), &added);
-    }
     if let Some(user) = given.value("user") {
         set_user(process.user.get_or_insert_default(), user)?;
+    }
+    let added: Vec<String> = given.values("cap").map(str::to_owned).collect();
+    if !added.is_empty() {
+        let is_root = process.user.as_ref().and_then(|user| user.uid).unwrap_or(0) == 0;
+        add_caps(
+            process.capabilities.get_or_insert_default(),
+            &added,
+            is_root,
+        );
     }
     for gid in given.values("additional-gids") {
         let gid = gid
@@ -229,14 +225,12 @@ fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Pr
     Ok(process)
 }
 
-fn add_caps(caps: &mut Capabilities, added: &[String]) {
-    let sets = [
-        &mut caps.bounding,
-        &mut caps.effective,
-        &mut caps.permitted,
-        &mut caps.inheritable,
-        &mut caps.ambient,
-    ];
+fn add_caps(caps: &mut Capabilities, added: &[String], is_root: bool) {
+    let mut sets = vec![&mut caps.bounding, &mut caps.effective, &mut caps.permitted];
+    if !is_root {
+        // Another user's program keeps what is handed down, and nothing else.
+        sets.extend([&mut caps.inheritable, &mut caps.ambient]);
+    }
     for set in sets {
         set.get_or_insert_default().extend_from_slice(added);
     }

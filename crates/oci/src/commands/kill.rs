@@ -29,6 +29,16 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         return all(&container, signal);
     }
     let not_running = || Error::State("container not running".to_owned());
+    if signal == libc::SIGKILL
+        && container.record.shared_pids
+        && let Some(group) = container.own_group()?
+    {
+        // Nobody but us ends the others with the first, which may be gone.
+        if container.status() == Status::Stopped && group.is_empty()? {
+            return Err(not_running());
+        }
+        return all(&container, signal);
+    }
     let pidfd = container.pidfd()?.ok_or_else(not_running)?;
     match sys::process::pidfd_send_signal(pidfd.as_fd(), signal) {
         Ok(()) => {}
@@ -46,7 +56,12 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
 fn all(container: &Container, signal: i32) -> Result<u8> {
     let group = container.group()?;
     if signal == libc::SIGKILL {
+        let paused = container.status() == Status::Paused;
         group.kill()?;
+        if paused {
+            // Held by version 1, they would not die.
+            group.freeze(false)?;
+        }
         return Ok(0);
     }
     for pid in group.pids()? {

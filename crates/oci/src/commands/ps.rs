@@ -8,16 +8,20 @@ use crate::error::{Error, Result};
 use crate::state::{Container, Status};
 
 pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
-    let given = Given::parse(&[value("format").or("f")], words)?;
+    let given = Given::parse_leading(&[value("format").or("f")], words)?;
     let Some((id, rest)) = given.args.split_first() else {
         let text = format!("{NAME}: \"ps\" requires a minimum of 1 argument(s)");
         return Err(Error::Usage(text));
     };
     let container = Container::open(&global.root, id)?;
-    if container.status() == Status::Stopped {
-        return Err(Error::State("container not running".to_owned()));
+    let pids = container.group().and_then(|group| Ok(group.pids()?));
+    let pids: Vec<i32> = match container.status() {
+        // Its group may be gone.
+        Status::Stopped => pids.unwrap_or_default(),
+        _ => pids?,
     }
-    let pids: Vec<i32> = container.group()?.pids()?.into_iter().collect();
+    .into_iter()
+    .collect();
     match given.value("format") {
         Some("json") => {
             let text = serde_json::to_string(&pids).map_err(|error| Error::Output(error.into()))?;

@@ -158,7 +158,7 @@ impl Work<'_> {
         }
         let hooks = record.hooks.clone().unwrap_or_default();
         let hooks = hooks.poststart.as_ref();
-        hooks::run(hooks, record, Status::Running, Place::Runtime)?;
+        hooks::run("poststart", hooks, record, Status::Running, Place::Runtime)?;
         spawned.keep()
     }
 

@@ -84,6 +84,7 @@ fn begin(global: &Global, made: &Made) -> Result<()> {
         return start::start(&container).map(drop);
     }
     hooks::run(
+        "poststart",
         made.hooks.poststart.as_ref(),
         &made.record,
         Status::Running,

@@ -49,8 +49,10 @@ pub(super) fn start(container: &Container) -> Result<OwnedFd> {
         process: pidfd.as_fd(),
         group: group.as_ref(),
         cwd: "/",
+        filtered: true,
     };
     let done = hooks::run(
+        "startContainer",
         hooks.start_container.as_ref(),
         record,
         Status::Created,
@@ -59,7 +61,7 @@ pub(super) fn start(container: &Container) -> Result<OwnedFd> {
     .and_then(|()| open_gate(container))
     .and_then(|()| {
         let hooks = hooks.poststart.as_ref();
-        hooks::run(hooks, record, Status::Running, Place::Runtime)
+        hooks::run("poststart", hooks, record, Status::Running, Place::Runtime)
     });
     if matches!(done, Err(Error::Hook { .. })) {
         // The hook's failure is the one to tell.

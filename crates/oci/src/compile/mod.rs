@@ -25,7 +25,9 @@ use crate::spec::{IdMapping, IntelRdt, Process, Spec, refuse};
 
 pub(crate) use mounts::{below_root as mounts_below_root, clean, names_host_paths};
 pub(crate) use numa::{FLAGS as MEMORY_FLAGS, MODES as MEMORY_MODES, policy as memory_policy};
-pub(crate) use process::{affinity, exec as exec_process, listener, set_home};
+pub(crate) use process::{
+    add_home_within, affinity, environment, exec as exec_process, filter_of_hooks, listener,
+};
 pub(crate) use resources::limits;
 
 /// A container that can be made.

@@ -332,10 +332,7 @@ pub(super) fn cgroup_view(asked: &MountEntry, group: &Group, own_view: bool) -> 
         View::Unified(path) => return unified(&path),
         View::Hierarchies(views) => views,
     };
-    // The folder stays writable until all are in it, as runc leaves it.
-    let mut attrs = asked.attrs;
-    attrs.set &= !attr::READ_ONLY;
-    let mut folder = defaults::file_system(target, "tmpfs", attrs, &[("mode", "755")]);
+    let mut folder = defaults::file_system(target, "tmpfs", asked.attrs, &[("mode", "755")]);
     if let MountKind::Fs { source, .. } = &mut folder.kind {
         "tmpfs".clone_into(source);
     }

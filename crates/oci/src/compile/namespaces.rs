@@ -39,7 +39,13 @@ pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces>
         *mode = match namespace.path.as_deref().filter(|path| !path.is_empty()) {
             None => NsMode::New,
             Some(path) => {
-                fds.push(open(path, kind, &field)?);
+                let opened = open(path, kind, &field)?;
+                if kind == "mount" && is_callers(&opened) {
+                    let why =
+                        format!("{path:?} is the caller's own, whose root may not be changed");
+                    return Err(Error::field(format!("{field}.path"), why));
+                }
+                fds.push(opened);
                 NsMode::Join(FdSlot((fds.len() - 1) as u16))
             }
         };
@@ -94,6 +100,18 @@ fn flag(kind: &str) -> Option<i32> {
         "time" => libc::CLONE_NEWTIME,
         _ => return None,
     })
+}
+
+/// Whether a mount namespace is this process's, or the one that the system began in: the root of all that run there would
+/// become the container's.
+fn is_callers(opened: &OwnedFd) -> bool {
+    let same = |path: &str| {
+        let (Ok(one), Ok(other)) = (rustix::fs::fstat(opened), rustix::fs::stat(path)) else {
+            return false;
+        };
+        (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    };
+    same("/proc/self/ns/mnt") || same("/proc/1/ns/mnt")
 }
 
 /// Lines of a user namespace's map; `whose` needs some.

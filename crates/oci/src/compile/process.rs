@@ -54,7 +54,7 @@ pub(crate) fn exec(process: &Process, seccomp: Option<&str>, log: &Log) -> Resul
     };
     Ok(ProcessPlan {
         args: bytes(&process.args),
-        env: bytes(&process.env),
+        env: environment(process.env.as_deref().unwrap_or_default()),
         cwd: super::mounts::clean(process.cwd.as_deref().unwrap_or_default()),
         create_cwd: true,
         uid: user.uid.unwrap_or_default(),
@@ -141,9 +141,14 @@ fn capabilities(process: &Process, log: &Log) -> Result<CapSets> {
         inheritable: set(&asked.inheritable),
         ambient: set(&asked.ambient),
     };
-    // The kernel lets a process keep only what it also hands down; runc drops the rest without a word, and its own sample
-    // configuration asks for it.
-    sets.ambient &= sets.permitted & sets.inheritable;
+    // The kernel lets a process keep only what it also hands down.
+    let kept = sets.ambient & sets.permitted & sets.inheritable;
+    for cap in CapSet::from_bits(sets.ambient & !kept).iter() {
+        log.warning(&format!(
+            "can't raise ambient capability {cap}: it is not permitted and inheritable"
+        ));
+    }
+    sets.ambient = kept;
     if !lacking.is_empty() {
         log.warning(&format!(
             "ignoring unknown or unavailable capabilities: {lacking:?}"
@@ -166,6 +171,14 @@ fn filter(text: &str, caps: CapSet) -> Result<Seccomp> {
             false => profile.flags & !FLAG_WAIT_KILLABLE_RECV,
         },
     })
+}
+
+/// The filter of hooks that run where the program will; none by a profile that asks a listener, which has one process.
+pub(crate) fn filter_of_hooks(text: &str, caps: u64) -> Result<Option<Seccomp>> {
+    if Profile::from_json(text)?.notifies() {
+        return Ok(None);
+    }
+    filter(text, CapSet::from_bits(caps)).map(Some)
 }
 
 /// Who answers for a profile that asks.
@@ -373,8 +386,35 @@ fn has_home(env: &[Vec<u8>]) -> bool {
     })
 }
 
+/// Adds HOME by the passwd of the container that process `pid` is in, where the environment has none.
+pub(crate) fn add_home_within(process: &mut ProcessPlan, pid: i32) {
+    let passwd = File::open(format!("/proc/{pid}/root")).and_then(|folder| {
+        let root = sys::beneath::Root::new(folder.as_fd());
+        Ok(root.read_to_string("/etc/passwd", MAX_PASSWD)?)
+    });
+    set_home(process, &passwd.unwrap_or_default());
+}
+
+/// Variables by name, the last of each: that of a program which looks from the front is then that of one which looks from
+/// the back.
+pub(crate) fn environment(variables: &[String]) -> Vec<Vec<u8>> {
+    let mut names = std::collections::HashSet::new();
+    let mut kept: Vec<&String> = variables
+        .iter()
+        .rev()
+        .filter(|variable| {
+            let name = variable.split_once('=').map(|(name, _)| name);
+            name.is_none_or(|name| names.insert(name))
+        })
+        .collect();
+    kept.reverse();
+    kept.into_iter()
+        .map(|variable| variable.clone().into_bytes())
+        .collect()
+}
+
 /// Adds HOME by the text of a passwd file where the environment has none.
-pub(crate) fn set_home(process: &mut ProcessPlan, passwd: &str) {
+fn set_home(process: &mut ProcessPlan, passwd: &str) {
     if has_home(&process.env) {
         return;
     }
@@ -405,6 +445,19 @@ mod tests {
         let mut process = ProcessPlan::default();
         set_home(&mut process, "");
         assert_eq!(process.env, [b"HOME=/".to_vec()]);
+    }
+
+    #[test]
+    fn the_last_of_a_variables_values_counts() {
+        let list = [
+            "ONE=1", "HOME=/a", "TWO=2", "ONE=", "alone", "HOME=", "alone",
+        ];
+        let told = environment(&list.map(str::to_owned));
+        let told: Vec<_> = told
+            .iter()
+            .map(|one| std::str::from_utf8(one).unwrap())
+            .collect();
+        assert_eq!(told, ["TWO=2", "ONE=", "alone", "HOME=", "alone"]);
     }
 
     #[test]

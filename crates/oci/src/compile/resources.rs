@@ -148,7 +148,8 @@ fn device_rules(rules: &[spec::DeviceRule]) -> Result<Vec<DeviceRule>> {
         };
         let access = match rule.access.as_deref().unwrap_or_default() {
             "" => Access::ALL,
-            letters => Access::parse(letters).ok_or_else(|| {
+            // runc passes over an `a`, which is none of the kernel's letters.
+            letters => Access::parse(&letters.replace('a', "")).ok_or_else(|| {
                 Error::field(field("access"), format!("{letters:?} is not of r, w and m"))
             })?,
         };

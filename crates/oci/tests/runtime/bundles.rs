@@ -110,6 +110,30 @@ fn a_seccomp_profile_counts() {
 }
 
 #[test]
+fn a_profile_that_does_not_know_the_calls_of_a_look_at_the_program_does_not_hide_it() {
+    for errno in [1, 38] {
+        for name in ["/bin/true", "true"] {
+            let mut bundle = Bundle::new("");
+            bundle.config["process"]["args"] = json!([name]);
+            // The filter is in force before the program is looked for.
+            bundle.config["process"]["noNewPrivileges"] = json!(false);
+            bundle.config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{
+                    "names": ["faccessat", "faccessat2", "newfstatat", "stat", "statx"],
+                    "action": "SCMP_ACT_ERRNO", "errnoRet": errno,
+                }],
+            });
+            bundle.run(&["run", "ID"]).good();
+            bundle.create(&[]);
+            bundle.run(&["start", "ID"]).good();
+            bundle.await_status("stopped");
+            bundle.run(&["delete", "ID"]).good();
+        }
+    }
+}
+
+#[test]
 fn a_container_has_groups_of_its_own_and_sees_them() {
     let mut bundle = Bundle::new(
         "cat /proc/self/cgroup; cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max",
@@ -124,6 +148,11 @@ fn a_container_has_groups_of_its_own_and_sees_them() {
     }
     bundle.config["linux"]["resources"]["memory"] = json!({"limit": 33_554_432});
     bundle.config["linux"]["resources"]["pids"] = json!({"limit": 77});
+    // A letter that runc passes over.
+    bundle.push(
+        "/linux/resources/devices",
+        json!({"allow": false, "type": "c", "major": 1, "minor": 11, "access": "rwa"}),
+    );
     let out = bundle.run(&["run", "ID"]).good();
     assert!(out.ends_with("33554432\n77\n"), "{out}");
     for controller in ["memory", "cpuacct", "cpuset", "freezer", "pids", ""] {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -48,6 +49,42 @@ fn a_process_joins_the_container() {
     assert_eq!(exec(&["ID", "nope"]).status, Some(255));
     let sentence = exec(&["--cwd", "/nope", "ID", "true"]).sentence();
     assert!(sentence.contains("chdir to cwd"), "{sentence}");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn roots_added_capabilities_are_not_handed_down() {
+    let bundle = running();
+    let script = "grep -E 'Cap(Inh|Prm|Eff|Amb)' /proc/self/status";
+    let exec = ["exec", "--cap", "CAP_NET_ADMIN", "ID", "sh", "-c", script];
+    let told = bundle.run(&exec).good();
+    let sets: Vec<u64> = told
+        .lines()
+        .map(|line| u64::from_str_radix(line.split('\t').nth(1).unwrap(), 16).unwrap())
+        .map(|set| set >> 12 & 1)
+        .collect();
+    assert_eq!(sets, [0, 1, 1, 0], "{told}");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn where_the_caller_is_kept_says_nothing_of_the_container() {
+    let script = "grep Cpus_allowed: /proc/self/status";
+    let kept = |bundle: &Bundle, words: &[&str]| {
+        let command = bundle.command(words);
+        let mut line = Command::new("taskset");
+        line.args(["-c", "0"]).arg(command.get_program());
+        line.args(command.get_args());
+        line.current_dir(command.get_current_dir().unwrap());
+        let output = line.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let bundle = Bundle::new(script);
+    let free = bundle.run(&["run", "ID"]).good();
+    assert_eq!(kept(&bundle, &["run", "ID"]), free);
+    let bundle = running();
+    assert_eq!(kept(&bundle, &["exec", "ID", "sh", "-c", script]), free);
     bundle.run(&["delete", "--force", "ID"]).good();
 }
 

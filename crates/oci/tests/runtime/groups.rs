@@ -1,6 +1,8 @@
 //! Control groups from the configuration to what a container feels of them.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,43 @@ fn the_container_is_in_every_hierarchy() {
     }
     assert_eq!(exec.lines().count(), groups("self").lines().count());
     bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn a_group_with_processes_or_that_is_held_is_nobody_elses() {
+    let mut bundle = Bundle::new("sleep 1000");
+    let other = Bundle::new("");
+    bundle.config["linux"]["cgroupsPath"] = json!(format!("/{}", other.id));
+    bundle.quietly(&["run", "-d", "ID"]);
+    for verb in ["create", "run"] {
+        let sentence = other.run(&[verb, "ID"]).sentence();
+        assert!(
+            sentence.contains("container's cgroup is not empty: 1 process(es) found"),
+            "{sentence}"
+        );
+    }
+    assert_eq!(bundle.status(), "running");
+    bundle.run(&["delete", "--force", "ID"]).good();
+
+    let version_1 = Path::new("/sys/fs/cgroup/freezer").is_dir();
+    let (folder, file, frozen) = match version_1 {
+        true => ("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN"),
+        false => ("/sys/fs/cgroup", "cgroup.freeze", "1"),
+    };
+    let group = Path::new(folder).join(&other.id);
+    fs::create_dir(&group).unwrap();
+    fs::write(group.join(file), frozen).unwrap();
+    for verb in ["create", "run"] {
+        let sentence = other.run(&[verb, "ID"]).sentence();
+        assert!(
+            sentence.ends_with("container's cgroup unexpectedly frozen"),
+            "{sentence}"
+        );
+    }
+    // It is as it was.
+    let state = fs::read_to_string(group.join(file)).unwrap();
+    assert_eq!(state.trim(), frozen);
+    fs::remove_dir(&group).unwrap();
 }
 
 #[test]

@@ -83,9 +83,10 @@ fn a_hook_that_fails_or_takes_too_long_ends_the_container() {
         let failing = json!({"path": path, "args": ["sh", "-c", "echo because >&2; exit 3"]});
         bundle.config["hooks"] = json!({ kind: [failing], "poststop": [poststop] });
         let sentence = bundle.run(&["run", "ID"]).sentence();
-        let words =
-            "error running hook #0: error running hook: exit status 3, stdout: , stderr: because";
-        assert!(sentence.contains(words), "{kind}: {sentence}");
+        let words = format!(
+            "error running {kind} hook #0: error running hook: exit status 3, stdout: , stderr: because"
+        );
+        assert!(sentence.contains(&words), "{kind}: {sentence}");
         let told = fs::read_to_string(bundle.path("hooks")).unwrap();
         assert!(told.starts_with("poststop "), "{kind}: {told}");
     }
@@ -101,6 +102,40 @@ fn a_hook_that_fails_or_takes_too_long_ends_the_container() {
     bundle.config["hooks"] = json!({"createRuntime": [{"path": "/nope"}]});
     let sentence = bundle.run(&["run", "ID"]).sentence();
     assert!(sentence.contains("no such file or directory"), "{sentence}");
+}
+
+#[test]
+fn a_hook_that_starts_the_container_is_under_its_filter() {
+    for privileged in [true, false] {
+        let mut bundle = Bundle::new("true");
+        bundle.config["process"]["noNewPrivileges"] = json!(!privileged);
+        bundle.config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL"}],
+        });
+        let hook = json!({"path": "/bin/busybox", "args": ["mkdir", "/tmp/made"]});
+        bundle.config["hooks"] = json!({"startContainer": [hook]});
+        let sentence = bundle.run(&["run", "ID"]).sentence();
+        assert!(
+            sentence.contains("error running hook: signal: bad system call"),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn a_hook_that_starts_the_container_has_its_environment() {
+    let mut bundle = Bundle::new("true");
+    bundle.config["process"]["env"] = json!(["ONE=two", "ONE=three"]);
+    let args = ["sh", "-c", "echo $ONE $HOME; exit 3"];
+    let mut hook = json!({"path": "/bin/busybox", "args": args});
+    bundle.config["hooks"] = json!({"startContainer": [hook]});
+    let sentence = bundle.run(&["run", "ID"]).sentence();
+    assert!(sentence.contains("stdout: three /root\n"), "{sentence}");
+    hook["env"] = json!([]);
+    bundle.config["hooks"] = json!({"startContainer": [hook]});
+    let sentence = bundle.run(&["run", "ID"]).sentence();
+    assert!(sentence.contains("stdout: \n"), "{sentence}");
 }
 
 /// A hook that runs a line of the host's shell; the state is in `$state`, its process's number in `$pid`.

@@ -1,6 +1,7 @@
 //! A container's life, a command a step.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 
 use serde_json::Value;
@@ -49,6 +50,9 @@ fn a_container_is_created_started_and_deleted() {
         bundle.run(&["kill", "ID"]).sentence(),
         "container not running"
     );
+    // A stopped container has no processes, which is no error.
+    assert_eq!(bundle.run(&["ps", "ID"]).good().lines().count(), 1);
+    assert_eq!(bundle.run(&["ps", "-f", "json", "ID"]).good(), "[]\n");
     assert_eq!(
         bundle.run(&["start", "ID"]).sentence(),
         "cannot start a container that has stopped"
@@ -141,6 +145,54 @@ fn a_container_is_paused_and_resumed() {
 }
 
 #[test]
+fn killing_a_container_that_shares_its_pid_namespace_kills_all_of_it() {
+    for first_is_gone in [false, true] {
+        let mut bundle = Bundle::new("sleep 1000 & sleep 1000 & wait");
+        let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|one| one["type"] != "pid");
+        bundle.quietly(&["run", "-d", "ID"]);
+        let pids = || -> Vec<i32> {
+            let told = bundle.run(&["ps", "-f", "json", "ID"]).good();
+            serde_json::from_str(&told).unwrap()
+        };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let mut all = pids();
+        while all.len() < 3 {
+            assert!(std::time::Instant::now() < deadline, "{all:?}");
+            all = pids();
+        }
+        let pidfds: Vec<_> = all
+            .iter()
+            .map(|pid| sys::process::pidfd_open(*pid).unwrap())
+            .collect();
+        if first_is_gone {
+            let first = bundle.state()["pid"].as_i64().unwrap();
+            let place = all.iter().position(|pid| i64::from(*pid) == first).unwrap();
+            sys::process::pidfd_send_signal(pidfds[place].as_fd(), libc::SIGKILL).unwrap();
+            bundle.await_status("stopped");
+        }
+        bundle.run(&["kill", "ID", "KILL"]).good();
+        for pidfd in &pidfds {
+            let mut polled = [rustix::event::PollFd::new(
+                pidfd,
+                rustix::event::PollFlags::IN,
+            )];
+            let patience = rustix::event::Timespec {
+                tv_sec: 60,
+                tv_nsec: 0,
+            };
+            assert_eq!(rustix::event::poll(&mut polled, Some(&patience)), Ok(1));
+        }
+        bundle.await_status("stopped");
+        assert_eq!(
+            bundle.run(&["kill", "ID", "KILL"]).sentence(),
+            "container not running"
+        );
+        bundle.run(&["delete", "ID"]).good();
+    }
+}
+
+#[test]
 fn containers_are_listed() {
     let bundle = Bundle::new("sleep 1000");
     assert_eq!(bundle.run(&["list", "-f", "json"]).good(), "null");
@@ -179,7 +231,12 @@ fn limits_are_changed_while_it_runs() {
     fs::write(bundle.path("r.json"), r#"{"memory": {"limit": 67108864}}"#).unwrap();
     bundle.run(&["update", "-r", "r.json", "ID"]).good();
     assert_eq!(limits(), (64 << 20, 20));
-    bundle.run(&["delete", "--force", "ID"]).good();
+    // Behind the name, too.
+    bundle
+        .run(&["update", "ID", "--memory", "48m", "--pids-limit=30"])
+        .good();
+    assert_eq!(limits(), (48 << 20, 30));
+    bundle.run(&["delete", "ID", "--force"]).good();
 }
 
 #[test]

@@ -250,6 +250,37 @@ fn targets_may_be_links_and_lead_upwards() {
 }
 
 #[test]
+fn the_kernels_file_systems_are_mounted_on_folders_alone() {
+    for (name, kind) in [("sys", "sysfs"), ("proc", "proc")] {
+        for target in ["/elsewhere", "/tmp"] {
+            let root = tempfile::tempdir().unwrap();
+            for folder in ["bin", "dev", "proc", "sys", "tmp"] {
+                fs::create_dir(root.path().join(folder)).unwrap();
+            }
+            fs::remove_dir(root.path().join(name)).unwrap();
+            symlink(target, root.path().join(name)).unwrap();
+            let mut bundle = bundle("true", &[]);
+            bundle.config["root"]["path"] = json!(root.path());
+            let sentence = bundle.run(&["run", "ID"]).sentence();
+            let words = format!("filesystem \"{kind}\" must be mounted on ordinary directory");
+            assert!(sentence.contains(&words), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn the_folder_of_hierarchies_is_as_writable_as_its_mount_is_asked_for() {
+    for (word, may) in [("ro", false), ("rw", true)] {
+        let mut bundle = bundle("cat /proc/self/mounts", &[]);
+        let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+        let groups = mounts.iter_mut().find(|one| one["type"] == "cgroup");
+        groups.unwrap()["options"] = json!(["nosuid", word]);
+        let table = bundle.run(&["run", "ID"]).good();
+        assert_eq!(has(&table, "/sys/fs/cgroup", "ro"), !may, "{table}");
+    }
+}
+
+#[test]
 fn queues_and_kernel_objects_are_there() {
     let script = "touch /dev/mqueue/queue && ls /dev/mqueue; ls -d /sys/class/net/*; grep ' /sys ' /proc/self/mounts";
     let out = Bundle::new(script).run(&["run", "ID"]).good();

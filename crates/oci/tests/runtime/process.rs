@@ -19,6 +19,19 @@ fn running(change: impl FnOnce(&mut Bundle)) -> Bundle {
 }
 
 #[test]
+fn ambient_capabilities_that_cannot_be_had_are_told() {
+    let mut bundle = Bundle::new("grep CapAmb /proc/self/status");
+    for set in ["bounding", "effective", "permitted", "ambient"] {
+        bundle.config["process"]["capabilities"][set] = json!(["CAP_CHOWN", "CAP_KILL"]);
+    }
+    bundle.config["process"]["capabilities"]["inheritable"] = json!(["CAP_KILL"]);
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!(ended.out, "CapAmb:\t0000000000000020\n");
+    let words = "level=warning msg=\"can't raise ambient capability CAP_CHOWN: ";
+    assert!(ended.err.contains(words), "{ended:?}");
+}
+
+#[test]
 fn labels_need_their_modules() {
     let bundle = running(|_| ());
     let has = |path: &str| fs::metadata(path).is_ok();
@@ -256,11 +269,16 @@ fn a_process_enters_a_group_below_the_containers() {
         "{told}"
     );
     // No further up than the container's own.
-    let told = exec("../../..").good();
+    let told = exec("/sub/..").good();
     assert!(
         !told.contains(&below) && told.contains(&format!(":/{}\n", bundle.id)),
         "{told}"
     );
+    for above in ["..", "sub/../../.."] {
+        let sentence = exec(above).sentence();
+        let words = format!(" {above} is not a sub cgroup path");
+        assert!(sentence.ends_with(&words), "{sentence}");
+    }
     if fs::metadata("/sys/fs/cgroup/pids").is_ok() {
         let told = exec("pids:sub").good();
         let with = |name: &str| {
@@ -275,12 +293,16 @@ fn a_process_enters_a_group_below_the_containers() {
         );
         let sentence = exec("nonsense:sub").sentence();
         assert!(
-            sentence.contains("no group of the controller \"nonsense\""),
+            sentence.contains("unknown controller \"nonsense\""),
             "{sentence}"
         );
     }
     let sentence = exec("nowhere").sentence();
-    assert!(sentence.contains("opening the group"), "{sentence}");
+    assert!(
+        sentence.contains(" adding pid to ")
+            && sentence.contains("/nowhere/cgroup.procs: no such file"),
+        "{sentence}"
+    );
     bundle.run(&["delete", "--force", "ID"]).good();
 }
 
@@ -394,7 +416,7 @@ fn a_supervisor_that_is_not_there_ends_the_start() {
     });
     let sentence = bundle.run(&["run", "ID"]).sentence();
     assert!(
-        sentence.contains("sending the seccomp listener to /nowhere/agent: no such file"),
+        sentence.contains("failed to connect with seccomp agent: sending the listener to /nowhere/agent: no such file"),
         "{sentence}"
     );
     bundle.config["linux"]["seccomp"]["listenerPath"] = json!("");

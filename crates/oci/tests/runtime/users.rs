@@ -1,6 +1,8 @@
 //! User namespaces that exist, and other namespaces beside new ones.
 
 use std::fs;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -125,6 +127,36 @@ fn a_users_container_may_be_preferred_when_memory_is_short() {
     let uptime = bundle.run(&["run", "ID"]).good();
     let seconds = uptime.split('.').next().unwrap();
     assert!(seconds.parse::<u64>().unwrap() > 1_000_000_000, "{uptime}");
+}
+
+#[test]
+fn a_mount_namespace_is_joined_and_given_the_containers_root() {
+    // It says its line from within its own namespace.
+    let mut other = Command::new("unshare")
+        .args(["--mount", "sh", "-c", "echo here; exec sleep 1000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 5];
+    other.stdout.take().unwrap().read_exact(&mut line).unwrap();
+    let pid = u64::from(other.id());
+    let mut bundle = Bundle::new(&format!("cat /etc/passwd; {TELL}"));
+    join(&mut bundle, pid, &[("mount", "mnt")]);
+    let told = bundle.run(&["run", "ID"]).good();
+    assert!(told.contains("seven:x:7:7"), "{told}");
+    assert_eq!(shared(&told, pid), ["user", "mnt"]);
+    other.kill().unwrap();
+    other.wait().unwrap();
+
+    let mut bundle = Bundle::new("true");
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|one| one["type"] != "mount");
+    namespaces.push(json!({"type": "mount", "path": "/proc/self/ns/mnt"}));
+    let sentence = bundle.run(&["run", "ID"]).sentence();
+    assert!(
+        sentence.contains("is the caller's own, whose root may not be changed"),
+        "{sentence}"
+    );
 }
 
 #[test]

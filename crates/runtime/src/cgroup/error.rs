@@ -49,6 +49,15 @@ pub enum CgroupError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// A group that was to be made is there, and has processes that do not end. The words are runc's.
+    #[error("container's cgroup is not empty: {count} process(es) found")]
+    Populated {
+        /// How many processes.
+        count: usize,
+    },
+    /// A group that was to be made is there, and frozen. The words are runc's.
+    #[error("container's cgroup unexpectedly frozen")]
+    Held,
     /// A file or folder could not be opened.
     #[error("cgroups: cannot open {path:?}: {source}")]
     Open {
@@ -84,7 +93,9 @@ pub enum CgroupError {
         form: &'static str,
     },
     /// A file of the unified tree whose controller groups there do not have.
-    #[error("unified resource {key:?} can't be set: controller {controller:?} not available")]
+    #[error(
+        "invalid configuration: unified resource {key:?} can't be set: controller {controller:?} not available"
+    )]
     NoUnified {
         /// The file.
         key: String,

@@ -15,7 +15,7 @@ use super::driver::DRIVERS;
 use super::layout::{Controller, Home, Layout};
 use super::notice::{self, Pressure, Watch};
 use super::parent::{Parent, check_name};
-use super::removal::{make_fresh, remove};
+use super::removal::{make_fresh, make_unheld, remove};
 use super::resources::Resources;
 use super::stats::Stats;
 use super::{CgroupError, freezer, hugetlb, kill, memory, unified};
@@ -378,14 +378,19 @@ impl Group {
     /// Removes the group and the groups beneath it from every hierarchy. What is gone already counts as removed; a
     /// group that processes are leaving is tried for two seconds.
     pub fn remove(&self) -> Result<(), CgroupError> {
-        let mut first_error = None;
-        for index in self.v1_indexes() {
-            first_error = first_error.or(self.v1(index).and_then(|folder| remove(&folder)).err());
-        }
+        let mut done = self.remove_made();
         if let Some(folder) = self.unified() {
-            first_error = first_error.or(remove(&folder).err());
+            done = done.and(remove(&folder));
         }
-        first_error.map_or(Ok(()), Err)
+        done
+    }
+
+    /// Removes it from the version 1 hierarchies that it is known to be in.
+    fn remove_made(&self) -> Result<(), CgroupError> {
+        self.v1_indexes().fold(Ok(()), |done, index| {
+            let removed = self.v1(index).and_then(|folder| remove(&folder));
+            done.and(removed)
+        })
     }
 
     /// What the group counts.
@@ -417,6 +422,11 @@ impl Parent {
         self.make(name, resources, make_fresh)
     }
 
+    /// As [`Parent::create`], of a group whose name others may have chosen: one that is there and frozen stays so.
+    pub fn create_unheld(&self, name: &str, resources: &Resources) -> Result<Group, CgroupError> {
+        self.make(name, resources, make_unheld)
+    }
+
     /// As [`Parent::create`], of a group that somebody else has made in some hierarchies, and whose processes stay.
     pub fn adopt(&self, name: &str, resources: &Resources) -> Result<Group, CgroupError> {
         self.make(name, resources, |folder| folder.make().map(|_| ()))
@@ -438,7 +448,11 @@ impl Parent {
             Ok(()) => Ok(group),
             Err(error) => {
                 // The first failure is the one to tell; an empty folder that stays is found by the recovery.
-                let _ = group.remove();
+                let _ = match error {
+                    // What is there is another's; only what was made before is ours.
+                    CgroupError::Populated { .. } | CgroupError::Held => group.remove_made(),
+                    _ => group.remove(),
+                };
                 Err(error)
             }
         }

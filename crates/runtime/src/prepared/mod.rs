@@ -233,11 +233,6 @@ fn refuse(plan: &Plan) -> Result<(), PlanError> {
             what: "a place for a root folder that is not there",
         });
     }
-    if matches!(plan.namespaces.mount, NsMode::Join(_)) && plan.root.is_some() {
-        return Err(PlanError::Unsupported {
-            what: "a root folder in a joined mount namespace",
-        });
-    }
     if plan.namespaces.mount == NsMode::Host && (plan.root.is_some() || !plan.mounts.is_empty()) {
         return Err(PlanError::Unsupported {
             what: "a root folder or mounts without a mount namespace",
@@ -303,6 +298,14 @@ fn mounts(plan: &Plan) -> Result<Vec<Mount>, PlanError> {
         }
     }
     Ok(mounts)
+}
+
+impl Mount {
+    /// Whether a new sysfs is mounted.
+    pub(crate) fn is_sysfs(&self) -> bool {
+        let new = self.filesystem.as_ref();
+        new.is_some_and(|new| new.fstype.as_c_str() == c"sysfs")
+    }
 }
 
 fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {

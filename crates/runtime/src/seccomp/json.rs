@@ -123,18 +123,19 @@ fn check_listener(profile: &Profile) -> Result<(), SeccompError> {
     }
     let mut asking = profile.rules.iter();
     let hands_over = |rule: &Rule| {
-        rule.action == Action::Notify && rule.names.iter().any(|name| name == HANDS_OVER)
+        let asks = |call: &&&str| rule.names.iter().any(|name| name == **call);
+        (rule.action == Action::Notify).then(|| HAND_OVER.iter().find(asks))?
     };
-    match asking.any(hands_over) {
-        true => Err(invalid(
-            "SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall, by which the listener is handed over",
-        )),
-        false => Ok(()),
+    match asking.find_map(hands_over) {
+        Some(call) => Err(invalid(&format!(
+            "SCMP_ACT_NOTIFY cannot be used for the {call} syscall, by which the listener is handed over"
+        ))),
+        None => Ok(()),
     }
 }
 
-/// The call by which a process hands its listener over.
-const HANDS_OVER: &str = "sendmsg";
+/// Calls by which a process hands its listener over: ours, and runc's, so that what is written for one is for both.
+const HAND_OVER: [&str; 2] = ["sendmsg", "write"];
 
 fn invalid(what: &str) -> SeccompError {
     SeccompError::Invalid {

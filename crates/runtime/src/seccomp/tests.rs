@@ -421,6 +421,11 @@ fn words_without_meaning_are_refused() {
             "cannot be used for the sendmsg syscall",
         ),
         (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x",
+                "syscalls": [{"names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+            "cannot be used for the write syscall",
+        ),
+        (
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL",
                 "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}]}"#,
             "no argument 6",

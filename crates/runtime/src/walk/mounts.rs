@@ -145,10 +145,11 @@ fn check_path(mount: &Mount, source: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// The same for a target that a link leads to, which no path needs that has none. Nor is the procfs itself to be
-/// elsewhere than its path says.
+/// elsewhere than its path says, or a sysfs, which the paths to be masked are in.
 fn check_target(mount: &Mount, target: &place::Target) -> Result<(), Errno> {
     match (target.by_link, mount.relation) {
         (true, Relation::Proc) => Err(Errno::LOOP),
+        (true, _) if mount.is_sysfs() => Err(Errno::LOOP),
         (true, _) if is_procfs(target.place.as_fd())? => Err(Errno::PERM),
         _ => Ok(()),
     }

@@ -81,12 +81,23 @@ fn explain(path: &CStr, index: usize, errno: Errno, searched: bool) -> Fault {
     }
 }
 
-/// Whether there is something at `path` that this user may execute.
+/// Whether there is something at `path` that this user may execute. Where a filter of system calls keeps this from being
+/// seen, there is: the kernel's own answer comes when it is executed.
 fn look_at(path: &CStr) -> Result<(), Fault> {
-    let stat = rustix::fs::statat(CWD, path, AtFlags::empty()).at(Step::Stat)?;
+    let stat = match rustix::fs::statat(CWD, path, AtFlags::empty()) {
+        Err(errno) if is_filters(errno) => return Ok(()),
+        other => other.at(Step::Stat)?,
+    };
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         return Err(Fault::new(Step::IsDirectory, Errno::ISDIR));
     }
-    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
-        .map_err(|_| Fault::new(Step::NotExecutable, Errno::ACCESS))
+    match rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
+        Err(errno) if !is_filters(errno) => Err(Fault::new(Step::NotExecutable, Errno::ACCESS)),
+        _ => Ok(()),
+    }
+}
+
+/// What filters answer for calls that they do not allow, and the kernel does not for these.
+fn is_filters(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::NOSYS)
 }

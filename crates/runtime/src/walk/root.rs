@@ -53,8 +53,14 @@ fn leave(former: &OwnedFd, prepared: &Prepared) {
 
 impl Walk<'_> {
     /// Cuts the mounts off from those that they are copies of: what is mounted or unmounted here must not reach those.
+    /// A namespace that is joined to be given another root is treated as one that is new.
     pub(super) fn isolate_mounts(&self, prepared: &Prepared) -> Result<(), Fault> {
-        let own = prepared.plan.namespaces.mount == NsMode::New;
+        let plan = &prepared.plan;
+        let own = match plan.namespaces.mount {
+            NsMode::New => true,
+            NsMode::Join(_) => plan.root.is_some(),
+            NsMode::Host => false,
+        };
         if own && prepared.birthplace().is_none() {
             mount::set_attributes(CWD, c"/", &SLAVE).at(Step::Isolate)?;
         }
@@ -168,8 +174,12 @@ impl Walk<'_> {
             .filter(|(_, mount)| mount.late_read_only);
         for (index, mount) in late {
             let root = self.root().at(Step::Root)?;
-            mount::place_in(root, &mount.target.path, rustix::fs::OFlags::empty())
-                .and_then(|place| mount::set_attributes(place.as_fd(), c"", &read_only))
+            let place = match mount::place_in(root, &mount.target.path, OFlags::empty()) {
+                // A later mount, of a hook perhaps, hides it.
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                other => other.at_index(Step::MountAttributes, index)?,
+            };
+            mount::set_attributes(place.as_fd(), c"", &read_only)
                 .at_index(Step::MountAttributes, index)?;
         }
         if prepared.plan.root_readonly {

@@ -20,17 +20,20 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn parse(text: &'a str) -> Self {
+    fn parse(text: &'a str) -> Result<Self> {
         let (controllers, path) = match text.split_once(':') {
             Some((controllers, path)) => (controllers.split(',').collect(), path),
             None => (Vec::new(), text),
         };
-        // `..` leads no further than the container's own group.
+        if leads_out(path) {
+            let text = format!("exec --cgroup: {path} is not a sub cgroup path");
+            return Err(Error::Usage(text));
+        }
         let path = compile::clean(path);
-        Self {
+        Ok(Self {
             controllers,
             path: PathBuf::from(path.trim_start_matches('/')),
-        }
+        })
     }
 
     fn is_of(&self, view: &HierarchyView) -> bool {
@@ -41,13 +44,16 @@ impl<'a> Asked<'a> {
 
 /// Opens the groups that are asked for; the container's own where none is.
 pub(super) fn entry(container: &Container, asked: &[&str]) -> Result<Entry> {
-    let asked: Vec<Asked<'_>> = asked.iter().map(|text| Asked::parse(text)).collect();
+    let asked: Vec<Asked<'_>> = asked
+        .iter()
+        .map(|text| Asked::parse(text))
+        .collect::<Result<_>>()?;
     let group = container.group()?;
     let mut entry = compile::entry(Some(&group))?;
     match (group.views(), asked.as_slice()) {
         (View::Unified(folder), [one]) if one.controllers.is_empty() => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let opened = open(&folder.join(&one.path), flags)?;
+            let opened = open(&folder.join(&one.path), "", flags)?;
             if let Some(place) = entry.cgroup.unified {
                 entry.fds[usize::from(place.0)] = opened;
             }
@@ -60,13 +66,32 @@ pub(super) fn entry(container: &Container, asked: &[&str]) -> Result<Entry> {
             check_controllers(asked, &views)?;
             for (view, fd) in views.iter().zip(&mut entry.fds) {
                 if let Some(one) = asked.iter().rfind(|one| one.is_of(view)) {
-                    let path = view.folder.join(&one.path).join(TASKS);
-                    *fd = open(&path, OFlags::WRONLY | OFlags::CLOEXEC)?;
+                    let folder = view.folder.join(&one.path);
+                    *fd = open(&folder, TASKS, OFlags::WRONLY | OFlags::CLOEXEC)?;
                 }
             }
         }
     }
     Ok(entry)
+}
+
+/// Whether a path leads above where it begins, be it on the way to elsewhere.
+fn leads_out(path: &str) -> bool {
+    let mut depth = 0_usize;
+    path.split('/').any(|part| match part {
+        "" | "." => false,
+        ".." => match depth.checked_sub(1) {
+            Some(above) => {
+                depth = above;
+                false
+            }
+            None => true,
+        },
+        _ => {
+            depth += 1;
+            false
+        }
+    })
 }
 
 fn check_controllers(asked: &[Asked<'_>], views: &[HierarchyView]) -> Result<()> {
@@ -77,13 +102,31 @@ fn check_controllers(asked: &[Asked<'_>], views: &[HierarchyView]) -> Result<()>
     let mut names = asked.iter().flat_map(|one| &one.controllers);
     match names.find(|name| !known(name)) {
         Some(name) => Err(Error::Usage(format!(
-            "exec --cgroup: the container has no group of the controller {name:?}"
+            "exec --cgroup: unknown controller {name:?}: the container has no group of it"
         ))),
         None => Ok(()),
     }
 }
 
-fn open(path: &Path, flags: OFlags) -> Result<OwnedFd> {
-    rustix::fs::open(path, flags, Mode::empty())
-        .map_err(|errno| Error::io("opening the group", path, errno))
+/// Opens what a process enters `folder` by. Errors name the file that runc writes to.
+fn open(folder: &Path, file: &str, flags: OFlags) -> Result<OwnedFd> {
+    rustix::fs::open(folder.join(file), flags, Mode::empty()).map_err(|errno| {
+        let path = folder.join("cgroup.procs");
+        Error::io("exec --cgroup: adding pid to", &path, errno)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_out;
+
+    #[test]
+    fn paths_stay_below_where_they_begin() {
+        for path in ["", "/", "a", "/a/b", "a/..", "a/./b/../.."] {
+            assert!(!leads_out(path), "{path}");
+        }
+        for path in ["..", "/..", "a/../..", "a/../../a", "../container"] {
+            assert!(leads_out(path), "{path}");
+        }
+    }
 }
