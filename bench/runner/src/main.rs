@@ -5,6 +5,7 @@
 //! `--quick` takes fewer runs (to see whether a change helps, not to be quoted).
 
 mod measure;
+mod peers;
 mod rows;
 mod setup;
 
@@ -20,6 +21,11 @@ fn main() {
         && flag == "--rewrite"
     {
         rows::beside::rewrite(path);
+    }
+    if let [flag, command @ ..] = arguments.as_slice()
+        && flag == "--peak"
+    {
+        rows::runtimes::peak(command);
     }
     let mut flag = |name: &str| {
         let before = arguments.len();

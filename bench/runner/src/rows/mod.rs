@@ -4,6 +4,7 @@ pub(crate) mod beside;
 mod load;
 mod many;
 mod memory;
+pub(crate) mod runtimes;
 mod starts;
 mod syncs;
 
@@ -53,6 +54,7 @@ pub(crate) const ALL: &[Row] = &[
     row("beside-mounts", false, beside::mounts),
     row("syncs", false, syncs::run),
     row("four-at-a-time", false, many::four_at_a_time),
+    row("runtimes", false, runtimes::runtimes),
     row("in-a-row", true, many::in_a_row),
     row("idle", true, memory::idle),
     row("load", true, load::load),

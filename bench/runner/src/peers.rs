@@ -1,0 +1,171 @@
+//! OCI runtimes on bundles: Wharf's, crun and runc, on the same folders and in the same namespace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use testkit::Engine;
+
+use crate::setup::{PROGRAM, beside};
+
+/// What containers' engines hand to runtimes as the profile for everybody; Debian's package
+/// golang-github-containers-common has it.
+const PROFILE: &str = "/usr/share/containers/seccomp.json";
+
+/// One runtime.
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    /// The program, and what stands before the verb.
+    words: Vec<String>,
+}
+
+/// The runtimes that are installed, and bundles for them.
+///
+/// crun refuses to run while the unified tree of a host with both kinds of control groups is
+/// mounted: all run in a mount namespace without it, entered by nsenter(1).
+pub(crate) struct Peers {
+    folder: tempfile::TempDir,
+    holder: Child,
+    pub(crate) all: Vec<Peer>,
+    /// Whether there is a bundle with a seccomp profile.
+    pub(crate) seccomp: bool,
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+impl Peers {
+    /// # Panics
+    /// When not even Wharf's runtime runs a bundle.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("wharf-bench-")
+            .tempdir()
+            .unwrap();
+        let plain = spec();
+        bundle(&folder.path().join("plain"), &plain);
+        let mut sleeping = plain.clone();
+        sleeping["process"]["args"] = json!([PROGRAM, "sleep"]);
+        bundle(&folder.path().join("sleep"), &sleeping);
+        let profile = profile();
+        if let Some(profile) = &profile {
+            let mut filtered = plain.clone();
+            filtered["linux"]["seccomp"] = profile.clone();
+            bundle(&folder.path().join("seccomp"), &filtered);
+        }
+        let mut holder = Command::new("unshare")
+            .args(["-m", "sh", "-c"])
+            .arg("umount /sys/fs/cgroup/unified 2>/dev/null; echo; exec sleep 100000")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One byte: the namespace is ready.
+        let mut ready = [0];
+        std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        let own = Engine::program().display().to_string();
+        let mut peers = Peers {
+            folder,
+            holder,
+            all: vec![
+                peer("wharf-runtime", vec![own, "runtime".to_owned()]),
+                peer("crun", vec!["crun".to_owned()]),
+                peer("runc", vec!["runc".to_owned()]),
+            ],
+            seccomp: profile.is_some(),
+        };
+        let able: Vec<bool> = peers.all.iter().map(|peer| peers.works(peer)).collect();
+        assert!(able[0], "wharf-runtime does not run the bundle");
+        let mut able = able.into_iter();
+        peers.all.retain(|_| able.next() == Some(true));
+        peers
+    }
+
+    fn works(&self, peer: &Peer) -> bool {
+        let mut command = self.command(peer, "run", &["--bundle", "plain", "wharf-bench"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    /// A verb of a runtime, in the folder that the bundles are in.
+    pub(crate) fn command(&self, peer: &Peer, verb: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["-m", "-t", &self.holder.id().to_string()])
+            .arg(format!("--wdns={}", self.folder.path().display()))
+            .arg("--")
+            .args(&peer.words)
+            .arg(verb)
+            .args(args)
+            .current_dir(self.folder.path());
+        command
+    }
+}
+
+fn peer(name: &'static str, words: Vec<String>) -> Peer {
+    Peer { name, words }
+}
+
+/// The configuration that crun writes for a start, without a terminal; Wharf's where there is no crun.
+fn spec() -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let own = Engine::program().display().to_string();
+    let made = [["crun"].as_slice(), &[&own, "runtime"]]
+        .iter()
+        .any(|words| {
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).arg("spec");
+            let status = command.current_dir(folder.path()).status();
+            status.is_ok_and(|status| status.success())
+        });
+    assert!(made, "nobody writes a configuration");
+    let text = fs::read(folder.path().join("config.json")).unwrap();
+    let mut spec: Value = serde_json::from_slice(&text).unwrap();
+    spec["process"]["terminal"] = false.into();
+    spec["process"]["args"] = json!([PROGRAM]);
+    spec
+}
+
+fn bundle(folder: &Path, spec: &Value) -> PathBuf {
+    let root = folder.join("rootfs");
+    for name in ["bin", "proc", "sys", "dev"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    fs::copy(beside("wharf-bench-program"), root.join("bin/true")).unwrap();
+    let path = folder.join("config.json");
+    fs::write(&path, spec.to_string()).unwrap();
+    path
+}
+
+/// The profile for everybody in the runtimes' form: what it says of calls for a container without
+/// special capabilities.
+fn profile() -> Option<Value> {
+    let text = fs::read(PROFILE).ok()?;
+    let whole: Value = serde_json::from_slice(&text).ok()?;
+    let is_for_all = |rule: &&Value| {
+        let fits = |(name, of): (&String, &Value)| match name.as_str() {
+            "arches" => of.as_array().is_some_and(|of| of.contains(&json!("amd64"))),
+            "caps" => of.as_array().is_none_or(Vec::is_empty),
+            _ => true,
+        };
+        let includes = rule["includes"].as_object();
+        includes.is_none_or(|of| of.iter().all(fits))
+            && rule["args"].as_array().is_none_or(Vec::is_empty)
+    };
+    let rules: Vec<Value> = whole["syscalls"]
+        .as_array()?
+        .iter()
+        .filter(is_for_all)
+        .filter(|rule| rule["action"] == "SCMP_ACT_ALLOW")
+        .map(|rule| json!({"names": rule["names"], "action": rule["action"]}))
+        .collect();
+    Some(json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "syscalls": rules,
+    }))
+}
