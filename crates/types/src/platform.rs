@@ -89,6 +89,22 @@ impl Platform {
         Platform::new("linux", architecture, None)
     }
 
+    /// Which of the levels of x86-64 the processor has (System V ABI for x86-64, 3.1.1), as Docker tells it of a host.
+    pub fn host_level() -> Option<u8> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            macro_rules! all {
+                ($($name:tt)*) => { $(std::arch::is_x86_feature_detected!($name))&&* };
+            }
+            let second = all!("cmpxchg16b" "popcnt" "sse3" "sse4.1" "sse4.2" "ssse3");
+            let third = second && all!("avx" "avx2" "bmi1" "bmi2" "f16c" "fma" "lzcnt" "movbe");
+            let fourth = third && all!("avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl");
+            Some(1 + u8::from(second) + u8::from(third) + u8::from(fourth))
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
     /// The operating system, for instance `linux`.
     pub fn os(&self) -> &str {
         &self.os

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use api_types::{Config, HostConfig};
 use sys::beneath::Root;
-use types::ContainerId;
+use types::{ContainerId, Platform};
 
 use super::names;
 use super::record::{Run, Spec};
@@ -70,6 +70,9 @@ impl Engine {
         let _gate = self.inner().gate.read().await;
         let image = self.find_image(&request.config.image, platform.as_deref())?;
         let mut draft = self.draft(&id, request, &image)?;
+        if platform.as_deref().is_none_or(str::is_empty) {
+            draft.warnings.extend(foreign(&image.parsed.platform()));
+        }
         let mut new_volumes = name_volumes(self, &mut draft.mounts)?;
         let names = new_volumes.keys().cloned().collect();
         let _claim = self.inner().volumes.claim(names).await;
@@ -362,6 +365,21 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Docker's warning about an image that this processor may not run.
+fn foreign(image: &Platform) -> Option<String> {
+    let host = Platform::host();
+    (!host.matches(image)).then(|| {
+        let level = match Platform::host_level() {
+            Some(level) => format!("{host}/v{level}"),
+            None => host.to_string(),
+        };
+        format!(
+            "The requested image's platform ({image}) does not match the detected host platform \
+             ({level}) and no specific platform was requested"
+        )
+    })
 }
 
 /// A request after all checks.

@@ -122,6 +122,14 @@ fn a_platform_is_chosen_and_a_foreign_one_is_said() {
             let arch = ["image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", &list];
             client(engine, &["pull", "--platform", "linux/arm64", &list]).ok();
             assert_eq!(client(engine, &arch).ok().text(), "linux/arm64");
+            let warning = "WARNING: The requested image's platform (linux/arm64) does not match the detected host platform (linux/amd64";
+            let made = client(engine, &["create", "--name", "other", &list]).ok();
+            assert!(made.stderr.starts_with(warning), "{}", made.stderr);
+            client(engine, &["rm", "other"]).ok();
+            let asked = ["create", "--name", "other", "--platform", "linux/arm64"];
+            let made = client(engine, &[&asked[..], &[&list]].concat()).ok();
+            assert_eq!(made.stderr, "");
+            client(engine, &["rm", "other"]).ok();
             client(engine, &["rmi", &list]).ok();
             client(engine, &["pull", &list]).ok();
             assert_eq!(client(engine, &arch).ok().text(), "linux/amd64");
