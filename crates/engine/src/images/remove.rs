@@ -7,7 +7,7 @@ use std::time::Duration;
 use api_types::ImageDeleted;
 use types::{Digest, Reference};
 
-use super::index::{Image, repository_of};
+use super::index::{Image, Target, repository_of};
 use super::pull::familiar;
 use crate::engine::Engine;
 use crate::events;
@@ -58,6 +58,9 @@ impl Engine {
             .map(|(name, _)| name.to_owned())
             .collect();
         let short = image.id.short();
+        if let Some((repository, digest)) = self.digest_of_tags(&image, wanted) {
+            return self.forget_digest(&image, &repository, digest).await;
+        }
         if let Some(name) = named {
             if names.len() > 1 {
                 return self.untag(&image, vec![name], false).await;
@@ -110,6 +113,59 @@ impl Engine {
             }
         }
         Ok((image, None))
+    }
+
+    /// Repository and digest, when that is what was meant and only tags point to it.
+    fn digest_of_tags(&self, image: &Image, wanted: &str) -> Option<(String, Digest)> {
+        let reference = Reference::parse_normalized(wanted).ok()?;
+        let digest = *reference.digest()?;
+        let repository = reference.name();
+        let state = self.images().read();
+        let is_tag = |(name, target): (&str, &Target)| {
+            repository_of(name) == repository
+                && !name.contains('@')
+                && target.remote == Some(digest)
+        };
+        let own = format!("{repository}@{digest}");
+        let tags_alone = !state.names.contains_key(&own) && state.names_of(&image.id).any(is_tag);
+        tags_alone.then(|| (repository.to_owned(), digest))
+    }
+
+    /// Takes a digest from the tags that were pulled by it; the tags stay, as with Docker.
+    async fn forget_digest(
+        &self,
+        image: &Image,
+        repository: &str,
+        digest: Digest,
+    ) -> Result<Vec<ImageDeleted>> {
+        let id = image.id.to_string();
+        let tags: Vec<String> = self
+            .images()
+            .read()
+            .names_of(&image.id)
+            .filter(|(name, target)| {
+                repository_of(name) == repository && target.remote == Some(digest)
+            })
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let attributes = [("name".to_owned(), id.clone())].into();
+        let told = vec![events::event("image", "untag", &id, attributes)];
+        let rows = tags.clone();
+        self.commit(Durability::PowerCut, told, move |connection| {
+            rows.iter()
+                .try_for_each(|name| rows::refs::put(connection, name, &id, ""))
+        })
+        .await?;
+        let mut state = self.images().write();
+        for name in &tags {
+            if let Some(target) = state.names.get_mut(name) {
+                target.remote = None;
+            }
+        }
+        Ok(vec![ImageDeleted {
+            untagged: format!("{}@{digest}", familiar(repository)),
+            ..Default::default()
+        }])
     }
 
     fn users_of<'a>(

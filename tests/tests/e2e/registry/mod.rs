@@ -113,6 +113,31 @@ fn run_pulls_what_is_missing() {
 }
 
 #[test]
+fn a_digest_is_taken_away_and_its_tag_stays() {
+    Engine::run(|engine| {
+        let registry = Registry::start(engine);
+        registry.fill_by_buildah("parts");
+        let name = registry.name("parts/list:1");
+        for client in [Engine::d, Engine::w] {
+            client(engine, &["pull", "-q", &name]).ok();
+            let digests = [
+                "image",
+                "inspect",
+                "-f",
+                "{{join .RepoDigests \" \"}}",
+                &name,
+            ];
+            let digest = client(engine, &digests).ok().text().to_owned();
+            let removed = client(engine, &["rmi", &digest]).ok();
+            assert_eq!(removed.text(), format!("Untagged: {digest}"));
+            assert_eq!(client(engine, &digests).ok().text(), "");
+            client(engine, &["rmi", &digest]).fails_with(1);
+            client(engine, &["rmi", &name]).ok();
+        }
+    });
+}
+
+#[test]
 fn a_platform_is_chosen_and_a_foreign_one_is_said() {
     Engine::run(|engine| {
         let registry = Registry::start(engine);
