@@ -387,10 +387,12 @@ impl Group {
 
     /// Removes it from the version 1 hierarchies that it is known to be in.
     fn remove_made(&self) -> Result<(), CgroupError> {
-        self.v1_indexes().fold(Ok(()), |done, index| {
+        let mut done = Ok(());
+        for index in self.v1_indexes() {
             let removed = self.v1(index).and_then(|folder| remove(&folder));
-            done.and(removed)
-        })
+            done = done.and(removed);
+        }
+        done
     }
 
     /// What the group counts.
