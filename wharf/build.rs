@@ -9,6 +9,11 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
     println!("cargo:rerun-if-changed=build.rs");
+    // Names of functions are a fifth of the file. Whoever profiles keeps them: WHARF_SYMBOLS=1 make build.
+    println!("cargo:rerun-if-env-changed=WHARF_SYMBOLS");
+    if std::env::var_os("WHARF_SYMBOLS").is_none() {
+        println!("cargo:rustc-link-arg-bins=-Wl,-s");
+    }
     // The program's entry, where it is another than the C library's: see `sys::start`.
     println!("cargo:rustc-check-cfg=cfg(short_start)");
     if std::env::var_os("DEP_WHARF_START_SHORT").is_some() {
