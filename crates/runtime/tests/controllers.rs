@@ -291,7 +291,7 @@ fn files_of_the_unified_tree_are_written_by_name() {
     );
     assert_eq!(
         refused("nope.max"),
-        "unified resource \"nope.max\" can't be set: controller \"nope\" not available"
+        "invalid configuration: unified resource \"nope.max\" can't be set: controller \"nope\" not available"
     );
     if tree.0.layout().unified_path().is_none() {
         return;

@@ -7,11 +7,13 @@ use super::files::LogFile;
 use super::line::Line;
 use super::{CHUNK, LINE_LIMIT};
 
-/// The offset at which the last `count` lines before `end` begin, and how many there are.
+/// The offset at which the last `count` lines before `end` begin, and how many there are. A piece of a line at the end,
+/// which is being written, is none.
 pub(super) fn last_lines(file: &LogFile, end: u64, count: u64) -> io::Result<(u64, u64)> {
     let mut buffer = vec![0; CHUNK];
     let mut chunk_end = end;
     let mut found = 0;
+    let mut any = false;
     if count == 0 {
         return Ok((end, 0));
     }
@@ -21,8 +23,8 @@ pub(super) fn last_lines(file: &LogFile, end: u64, count: u64) -> io::Result<(u6
         let length = (chunk_end - start) as usize;
         file.file.read_exact_at(&mut buffer[..length], start)?;
         for at in (0..length).rev() {
-            // The line feed at the very end ends the last line; each other one stands before a line.
-            if buffer[at] == b'\n' && start + at as u64 + 1 < end {
+            // The last line feed ends the last line; each other one stands before a line.
+            if buffer[at] == b'\n' && std::mem::replace(&mut any, true) {
                 found += 1;
                 if found == count {
                     return Ok((start + at as u64 + 1, found));
@@ -32,7 +34,7 @@ pub(super) fn last_lines(file: &LogFile, end: u64, count: u64) -> io::Result<(u6
         chunk_end = start;
     }
     // The file's first line has no line feed before it.
-    Ok((0, found + u64::from(end > 0)))
+    Ok((0, found + u64::from(any)))
 }
 
 /// The first whole line at or after `offset`: its offset and time. `None` when there is none before `end`.

@@ -89,6 +89,30 @@ fn the_last_lines() {
 }
 
 #[test]
+fn a_line_that_is_being_written_is_none_of_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    for (count, per_file) in [(30, 10), (29, 10), (21, 10)] {
+        dated(folder.path(), count, per_file);
+        let newest = folder.path().join(NAME);
+        let mut text = std::fs::read(&newest).unwrap();
+        text.extend_from_slice(b"{\"log\":\"half");
+        std::fs::write(&newest, text).unwrap();
+        for tail in [1, 5, 12] {
+            let options = Options {
+                tail: Some(tail),
+                ..Options::default()
+            };
+            let mut reader = reader(folder.path(), options);
+            assert_eq!(
+                texts(&mut reader),
+                numbers(count - tail..count),
+                "{tail} of {count}"
+            );
+        }
+    }
+}
+
+#[test]
 fn since_and_until() {
     let folder = tempfile::tempdir().unwrap();
     dated(folder.path(), 30_000, 9_000);
