@@ -308,7 +308,7 @@ fn files_of_the_unified_tree_are_written_by_name() {
     } else {
         assert_eq!(
             refused("memory.high"),
-            "unified resource \"memory.high\" can't be set: controller \"memory\" not available"
+            "invalid configuration: unified resource \"memory.high\" can't be set: controller \"memory\" not available"
         );
     }
 }
