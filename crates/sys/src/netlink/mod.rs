@@ -1,6 +1,6 @@
 //! Netlink: how the kernel is told about links, addresses, routes, firewall rules and tracked connections.
 //!
-//! `write` encodes, [`read`] decodes, [`Socket`] carries. All requests here are answered inside the
+//! `write` encodes, `read` decodes, [`Socket`] carries. All requests here are answered inside the
 //! sending system call (RFC 3549; netlink(7)), so an answer that is not there after it will never come
 //! and nothing waits.
 //! What the messages say is the callers' business.
