@@ -260,8 +260,14 @@ fn exec(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         return Ok(1);
     }
     // The streams are the shim's: the daemon may have gone meanwhile, and the next one knows the status.
-    let code = again(|| session.get(&format!("{target}/json")))?["ExitCode"]
-        .as_i64()
-        .unwrap_or(0);
+    let told = again(|| session.get(&format!("{target}/json"))).map_err(|failure| match failure {
+        Failure::Daemon { status: 404, .. } => Failure::Plain(
+            "nothing is known of the exec any more: its container was removed, or the daemon went away before the \
+             program began"
+                .to_owned(),
+        ),
+        other => other,
+    })?;
+    let code = told["ExitCode"].as_i64().unwrap_or(0);
     Ok(crate::container::attachment::status(code))
 }
