@@ -97,6 +97,9 @@ impl Given {
                     given.args.push(word.clone());
                     continue;
                 }
+                if matches!(name, "h" | "help") {
+                    return Err(Error::Help(known.to_vec()));
+                }
                 let text = format!("flag provided but not defined: -{name}");
                 return Err(Error::Usage(text));
             };

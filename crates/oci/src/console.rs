@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{OptionalActions, OutputModes, Termios};
 use sys::fdpass::{self, Wait};
 use sys::signals::Signals;
 
@@ -21,6 +21,12 @@ pub(crate) fn send(socket: &Path, console: &OwnedFd) -> Result<()> {
     // Who receives it may show the name; runc sends this one.
     hand_over(socket, b"/dev/ptmx", console)
         .map_err(|source| Error::io("sending the terminal to", socket, source))
+}
+
+/// Sends a process's descriptor to the socket of `--pidfd-socket`; `kind` is runc's word for what kind of process it is.
+pub(crate) fn send_process(socket: &Path, kind: &str, process: &OwnedFd) -> Result<()> {
+    hand_over(socket, kind.as_bytes(), process)
+        .map_err(|source| Error::io("sending the process's descriptor to", socket, source))
 }
 
 /// Sends a descriptor and words about it to a socket.
@@ -46,6 +52,8 @@ impl Raw {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
+            // The container's terminal leaves line ends to this one.
+            raw.output_modes = before.output_modes | OutputModes::OPOST;
             // Without it keys are echoed twice, no more.
             let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &raw);
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use runtime::Prepared;
-use runtime::cgroup::Group;
+use runtime::cgroup::{Group, Resources};
 use runtime::netdevice::{self, NetDevice};
 use runtime::plan::{NsMode, Plan, ProcessPlan, RootChange};
 use runtime::spawn::{self, Pending, Spawned, Stdio, Stream};
@@ -21,9 +21,10 @@ use crate::supervisor::{self, Failure};
 use crate::{clock, console, notify, process};
 
 /// Flags of `create`, which `run` has too.
-pub(crate) const FLAGS: [Flag; 6] = [
+pub(crate) const FLAGS: [Flag; 7] = [
     value("bundle").or("b"),
     value("console-socket"),
+    value("pidfd-socket"),
     value("pid-file"),
     switch("no-pivot"),
     switch("no-new-keyring"),
@@ -66,6 +67,7 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
     if !request.given.is_on("no-new-keyring") {
         compiled.plan.process.keyring = Some(format!("_ses.{}", request.id));
     }
+    compiled.plan.plain_lines = request.attached;
     check_console(request, &compiled.plan)?;
     process::run_anywhere()?;
     let folder = Folder::claim(&request.global.root, request.id)?;
@@ -205,6 +207,7 @@ pub(crate) fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) 
         shared_pids: compiled.plan.namespaces.pid != NsMode::New,
         keyring: compiled.plan.process.keyring.clone(),
         process: spec.process.clone().unwrap_or_default(),
+        personality: compiled.plan.process.personality,
         memory_policy: spec.linux().memory_policy.clone(),
         seccomp: spec.linux().seccomp.clone(),
         hooks: spec.hooks.clone(),
@@ -239,8 +242,13 @@ fn start(
         fds: &fds,
         devices: &compiled.net_devices,
     };
-    let spawned =
-        process(&made, record, group, hooks).map_err(|failure| told(failure, prepared.plan()))?;
+    let log = &request.global.log;
+    // Whoever reads the debug lines of runc finds the same marks here.
+    log.debug("nsexec container setup: one clone makes the namespaces that are new");
+    let spawned = process(&made, record, group, hooks)
+        .map_err(|failure| told(failure, prepared.plan(), &compiled.resources))?;
+    log.debug(&format!("child process in init(): {}", spawned.pid));
+    log.debug("init: closing the pipe to signal completion: it is at its gate, or its program");
     drop(fds);
     let gated = prepared.plan().process.gate.is_some();
     let guard = Guard(Some(spawned));
@@ -256,6 +264,9 @@ fn start(
         folder.write(record)?;
         if let Some(path) = request.given.path("pid-file") {
             process::write_pid(&path, spawned.pid)?;
+        }
+        if let Some(socket) = request.given.path("pidfd-socket") {
+            console::send_process(&socket, "standard", &spawned.pidfd)?;
         }
         if let (true, Some(socket), Some(console)) = (
             terminal,
@@ -298,8 +309,21 @@ fn has(hooks: Option<&Vec<crate::spec::Hook>>) -> bool {
 }
 
 /// What is told of a process that did not get to its program.
-fn told(failure: Failure, plan: &Plan) -> Error {
+fn told(failure: Failure, plan: &Plan, resources: &Resources) -> Error {
+    let is_pinned = resources.cpuset_cpus.is_some() && plan.process.scheduler.is_some();
     match failure {
+        Failure::Fault(fault)
+            if is_pinned && fault.step == Step::Scheduling && fault.errno == libc::EPERM =>
+        {
+            // As runc tells it, by systemd's name of `cpuset`.
+            Error::Start(format!(
+                "error during container init: process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus): {}",
+                fault.describe(plan)
+            ))
+        }
+        Failure::Fault(fault) if fault.step == Step::Execute => {
+            Error::Program(sentence(&fault, plan))
+        }
         Failure::Fault(fault) => Error::Start(sentence(&fault, plan)),
         Failure::Other(error) => error,
     }

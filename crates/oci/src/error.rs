@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// The command line.
     #[error("{0}")]
     Usage(String),
+    /// No failure: what a verb takes was asked for.
+    #[error("help was asked for")]
+    Help(Vec<crate::cli::Flag>),
     /// There is no container of that name.
     #[error("container does not exist")]
     NoContainer,
@@ -66,6 +69,9 @@ pub(crate) enum Error {
     /// A process that could not be started.
     #[error("unable to start container process: {0}")]
     Start(String),
+    /// A program that the kernel did not execute.
+    #[error("unable to start container process: {0}")]
+    Program(String),
     /// Something else that the kernel refused.
     #[error("{action}: {}", runtime::words(source.raw_os_error()))]
     Call {

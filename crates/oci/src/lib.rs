@@ -27,6 +27,8 @@ mod supervisor;
 
 use std::ffi::OsString;
 
+use error::Error;
+
 /// Runs the command line `args`, the program's name first, and returns the exit status.
 pub fn main(args: Vec<OsString>) -> u8 {
     let words: Vec<String> = args
@@ -39,7 +41,12 @@ pub fn main(args: Vec<OsString>) -> u8 {
     match outcome {
         Ok(status) => status,
         Err(failure) => {
-            global.log.error(&failure.to_string());
+            match failure {
+                // Nothing of the container's, nor of this command's: on the streams that would have been the program's
+                // its own line stands as a shell would write it.
+                Error::Program(text) if global.log.file.is_none() => eprintln!("{text}"),
+                other => global.log.error(&other.to_string()),
+            }
             1
         }
     }

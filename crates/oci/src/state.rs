@@ -93,6 +93,9 @@ pub(crate) struct Record {
     /// The configuration's process, from which further ones take what they are not told.
     #[serde(default)]
     pub(crate) process: Process,
+    /// The execution domain of all its processes (personality(2)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) personality: Option<u32>,
     /// Where the memory of its processes comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) memory_policy: Option<MemoryPolicy>,

@@ -329,6 +329,7 @@ impl Fault {
             MountKind::Remount { .. } => &mount.target,
             MountKind::Fs { source, .. }
             | MountKind::Bind { source, .. }
+            | MountKind::Copy { source, .. }
             | MountKind::Detached { source, .. } => source,
         };
         let target = &mount.target;

@@ -25,6 +25,8 @@ pub mod attr {
     pub const NO_EXEC: u64 = 0x8;
     /// The mask of the access-time setting; zero within it is `relatime`.
     pub const ATIME_MASK: u64 = 0x70;
+    /// Access times are updated when they tell something new, and once a day: the kernel's default.
+    pub const RELATIVE_ATIME: u64 = 0;
     /// Access times are not updated.
     pub const NO_ATIME: u64 = 0x10;
     /// Access times are always updated.

@@ -23,8 +23,9 @@ use crate::{console, guard, hooks, process};
 /// The exit status where there is no process whose it could be.
 const FAILED: u8 = 255;
 
-const FLAGS: [Flag; 16] = [
+const FLAGS: [Flag; 17] = [
     value("console-socket"),
+    value("pidfd-socket"),
     value("cwd"),
     value("env").or("e"),
     switch("tty").or("t"),
@@ -42,13 +43,13 @@ const FLAGS: [Flag; 16] = [
     switch("ignore-paused"),
 ];
 
-pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> u8 {
+pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
     match exec(global, words, args) {
-        Ok(status) => status,
-        Err(error) => {
+        Err(error) if !matches!(error, Error::Help(_)) => {
             global.log.error(&format!("exec failed: {error}"));
-            FAILED
+            Ok(FAILED)
         }
+        other => other,
     }
 }
 
@@ -106,6 +107,7 @@ fn start(
     let mut plan = exec_process(process, seccomp, &global.log)?;
     plan.create_cwd = false;
     plan.memory_policy = memory_policy(record.memory_policy.as_ref())?;
+    plan.personality = record.personality;
     plan.keyring.clone_from(&record.keyring);
     preserve(&mut plan, given)?;
     add_home_within(&mut plan, container.record.pid);
@@ -123,12 +125,22 @@ fn start(
             .console_size
             .as_ref()
             .map(|size| (size.height.unwrap_or(0), size.width.unwrap_or(0))),
+        plain_lines: !given.is_on("detach"),
         cgroup: entry.cgroup,
         user_namespace: record.user_namespace,
         time_namespace: record.time_namespace,
         affinity: affinity(process)?,
         unprivileged: is_unprivileged(),
     };
+    let log = &global.log;
+    // Whoever reads the debug lines of runc finds the same marks here.
+    log.debug(&format!(
+        "nsexec container setup: joining process {}",
+        record.pid
+    ));
+    if let [Some(before), _] = &plan.affinity {
+        log.debug(&format!("nsexec: affinity: {}", mask(before)));
+    }
     let prepared = PreparedExec::new(plan)?;
     let inherit = Stdio {
         stdin: Stream::Inherit,
@@ -149,9 +161,15 @@ fn start(
             Failure::Fault(fault) => Error::Start(fault.describe_process(&prepared.plan().process)),
             Failure::Other(error) => error,
         })?;
+    log.debug(&format!("child process in init(): {}", spawned.pid));
+    log.debug("setns_init: about to exec: what comes next is the program's own");
     let told = given
         .path("pid-file")
         .map_or(Ok(()), |path| process::write_pid(&path, spawned.pid))
+        .and_then(|()| match given.path("pidfd-socket") {
+            Some(socket) => console::send_process(&socket, "setns", &spawned.pidfd),
+            None => Ok(()),
+        })
         .and_then(|()| match (&socket, &spawned.console) {
             (Some(socket), Some(console)) => console::send(socket, console),
             _ => Ok(()),
@@ -163,6 +181,15 @@ fn start(
         return Err(error);
     }
     Ok(spawned)
+}
+
+/// A set of processors as one number, for the first 64.
+fn mask(set: &[u8]) -> String {
+    let bits = set.iter().take(8).rev();
+    format!(
+        "{:#x}",
+        bits.fold(0u64, |mask, byte| mask << 8 | u64::from(*byte))
+    )
 }
 
 fn check_console(terminal: bool, socket: bool, detached: bool) -> Result<()> {
@@ -226,6 +253,11 @@ fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Pr
 }
 
 fn add_caps(caps: &mut Capabilities, added: &[String], is_root: bool) {
+    if is_root && let Some(inheritable) = &caps.inheritable {
+        // Root's are handed down as far as the configuration says that they may be.
+        let may = added.iter().filter(|cap| inheritable.contains(cap));
+        caps.ambient.get_or_insert_default().extend(may.cloned());
+    }
     let mut sets = vec![&mut caps.bounding, &mut caps.effective, &mut caps.permitted];
     if !is_root {
         // Another user's program keeps what is handed down, and nothing else.

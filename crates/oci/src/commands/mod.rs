@@ -7,6 +7,7 @@ mod events;
 mod exec;
 mod features;
 mod freeze;
+mod help;
 mod kill;
 mod list;
 mod ps;
@@ -23,46 +24,21 @@ use std::ffi::OsString;
 use crate::cli::{Command, Global, NAME};
 use crate::error::{Error, Result};
 
-const HELP: &str = "\
-Usage: wharf-runtime [GLOBAL FLAGS] VERB [FLAGS] [ARGUMENTS]
-
-Runs containers from OCI bundles; the command line is runc's.
-
-Verbs:
-  create ID      make a container whose process waits to be started
-  start ID       let it run
-  run ID         both, and wait for its end unless --detach
-  exec ID CMD    run another process in it
-  state ID       tell its state as JSON
-  list           tell all containers
-  ps ID          tell its processes
-  kill ID [SIG]  send a signal
-  pause ID       stop all its processes
-  resume ID      let them go on
-  update ID      change its limits
-  checkpoint ID  write it down and end it, by the program criu
-  restore ID     make it again of what was written down
-  events ID      tell what it uses
-  delete ID      remove what is left of it
-  spec           write a sample config.json
-  features       tell what is built, as JSON
-
-Global flags:
-  --root FOLDER          where containers are known (/run/wharf-runtime)
-  --log FILE             where errors and warnings go (standard error)
-  --log-format FORMAT    text or json
-  --debug                tell more
-  --systemd-cgroup       groups are scopes of systemd's (cgroupsPath: SLICE:PREFIX:NAME)
-";
-
 /// Runs the verb and returns the exit status.
 pub(crate) fn run(global: &Global, command: &Command, args: &[OsString]) -> Result<u8> {
+    match verb(global, command, args) {
+        Err(Error::Help(flags)) => print(&help::of(&command.verb, &flags)),
+        other => other,
+    }
+}
+
+fn verb(global: &Global, command: &Command, args: &[OsString]) -> Result<u8> {
     let words = command.words.as_slice();
     match command.verb.as_str() {
         "create" => create::run(global, words, args).map_err(|error| failed("create", &error)),
         "run" => run::run(global, words, args).map_err(|error| failed("run", &error)),
         "start" => start::run(global, words),
-        "exec" => Ok(exec::run(global, words, args)),
+        "exec" => exec::run(global, words, args),
         "state" => state::run(global, words),
         "list" => list::run(global, words),
         "ps" => ps::run(global, words),
@@ -74,7 +50,7 @@ pub(crate) fn run(global: &Global, command: &Command, args: &[OsString]) -> Resu
         "delete" => delete::run(global, words),
         "spec" => spec::run(words),
         "features" => features::run(words),
-        "help" | "h" => print(HELP),
+        "help" | "h" => print(&help::all()),
         "version" => print(&format!(
             "{NAME} version {}\nspec: {}\n",
             env!("CARGO_PKG_VERSION"),
@@ -89,6 +65,8 @@ pub(crate) fn run(global: &Global, command: &Command, args: &[OsString]) -> Resu
 fn failed(verb: &str, error: &Error) -> Error {
     match error {
         Error::Usage(text) => Error::Usage(text.clone()),
+        Error::Help(flags) => Error::Help(flags.clone()),
+        Error::Program(text) if verb == "run" => Error::Program(text.clone()),
         other => Error::State(format!("{NAME} {verb} failed: {other}")),
     }
 }

@@ -77,7 +77,9 @@ fn entry(
 ) -> Result<MountEntry> {
     let field = |name: &str| format!("mounts[{index}].{name}");
     let asked = mount.destination.as_deref().unwrap_or_default();
-    let target = clean(asked);
+    // A path that says where the root is on the host, too, is one of the container's.
+    let rootfs = clean(&around.rootfs.to_string_lossy());
+    let target = below(&rootfs, &clean(asked)).unwrap_or_else(|| clean(asked));
     if asked.is_empty() || target == "/" {
         let why = format!("{asked:?} is not a place below the root");
         return Err(Error::field(field("destination"), why));
@@ -117,12 +119,27 @@ fn entry(
         if is_file {
             entry.create_target = TargetKind::File;
         }
+        entry.attrs = options.of_bind();
         // What happens in the container stays there, unless something else is asked for.
         entry.propagation.get_or_insert(Propagation::Slave);
-        entry.kind = MountKind::Bind {
-            source: source.to_string_lossy().into_owned(),
-            recursive: options.bind == Some(true),
-            idmap: idmap(index, mount, &options, around)?,
+        let source = source.to_string_lossy().into_owned();
+        let recursive = options.bind == Some(true);
+        let idmap = idmap(index, mount, &options, around)?;
+        let inner = below(&rootfs, &clean(&source)).filter(|inner| {
+            let is_there = |mount: &MountEntry| meet(&mount.target, inner);
+            inner != "/" && before.iter().any(is_there)
+        });
+        entry.kind = match inner {
+            None => MountKind::Bind {
+                source,
+                recursive,
+                idmap,
+            },
+            Some(source) => MountKind::Copy {
+                source,
+                recursive,
+                idmap,
+            },
         };
     } else if fstype.is_empty() {
         return Err(Error::field(field("type"), "it is missing"));
@@ -137,6 +154,17 @@ fn entry(
         file_system(&mut entry, mount, options.data, around);
     }
     Ok(entry)
+}
+
+/// The part of a path below a folder; `None` where it leads elsewhere.
+fn below(folder: &str, path: &str) -> Option<String> {
+    let rest = Path::new(path).strip_prefix(folder).ok()?;
+    Some(format!("/{}", rest.to_string_lossy())).filter(|_| folder != "/")
+}
+
+/// Whether one of two places is the other, or lies below it.
+fn meet(one: &str, other: &str) -> bool {
+    Path::new(one).starts_with(other) || Path::new(other).starts_with(one)
 }
 
 /// A file system that is made for the container; or the caller's, where the kernel lets only its namespace's owner make one

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
@@ -65,6 +65,97 @@ fn roots_added_capabilities_are_not_handed_down() {
         .collect();
     assert_eq!(sets, [0, 1, 1, 0], "{told}");
     bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn roots_added_capabilities_are_handed_down_where_the_configuration_lets_them() {
+    let mut bundle = Bundle::new("sleep 1000");
+    let caps = &mut bundle.config["process"]["capabilities"];
+    caps["inheritable"] = json!(["CAP_SYSLOG"]);
+    caps["bounding"] = json!(["CAP_SYSLOG"]);
+    bundle.quietly(&["run", "-d", "ID"]);
+    let ambient = |cap: &str| {
+        let script = "grep CapAmb /proc/self/status";
+        bundle
+            .run(&["exec", "--cap", cap, "ID", "sh", "-c", script])
+            .good()
+    };
+    assert_eq!(ambient("CAP_SYSLOG"), "CapAmb:\t0000000400000000\n");
+    assert_eq!(ambient("CAP_NET_ADMIN"), "CapAmb:\t0000000000000000\n");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn further_processes_have_the_execution_domain_of_the_first() {
+    let mut bundle = Bundle::new("sleep 1000");
+    bundle.config["linux"]["personality"] = json!({"domain": "LINUX32"});
+    bundle.quietly(&["run", "-d", "ID"]);
+    let script = "busybox uname -m";
+    let told = bundle.run(&["exec", "ID", "sh", "-c", script]).good();
+    assert_eq!(told, "i686\n");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
+fn a_processs_descriptor_is_handed_over_a_socket() {
+    let bundle = Bundle::new("sleep 1000");
+    let listener = UnixListener::bind(bundle.path("socket")).unwrap();
+    let pid_of = |descriptor: &fs::File| {
+        let number = descriptor.as_raw_fd();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("Pid:\t"));
+        line.unwrap().parse::<i64>().unwrap()
+    };
+    bundle.create(&["--pidfd-socket", "socket"]);
+    let first = pid_of(&receive(&listener));
+    assert_eq!(bundle.state()["pid"], first);
+    bundle.run(&["start", "ID"]).good();
+    let flags = ["--pidfd-socket", "socket", "--pid-file", "pid"];
+    bundle.quietly(&[&["exec", "-d"], &flags[..], &["ID", "sleep", "1000"]].concat());
+    let told = fs::read_to_string(bundle.path("pid")).unwrap();
+    assert_eq!(told, pid_of(&receive(&listener)).to_string());
+    bundle.run(&["delete", "--force", "ID"]).good();
+    let refused = bundle.run(&["run", "--pidfd-socket", "nobody", "ID"]);
+    assert!(
+        refused
+            .sentence()
+            .contains("sending the process's descriptor"),
+        "nobody listens"
+    );
+}
+
+#[test]
+fn debug_lines_tell_of_each_step() {
+    let bundle = running();
+    let lines = |words: &[&str]| {
+        let ended = bundle.run(words);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        ended.err
+    };
+    let process = json!({
+        "args": ["true"], "cwd": "/", "env": ["PATH=/bin"],
+        "execCPUAffinity": {"initial": "0"},
+    });
+    fs::write(bundle.path("process.json"), process.to_string()).unwrap();
+    let exec = ["--debug", "exec", "--process", "process.json", "ID"];
+    let told = lines(&exec);
+    for words in [
+        "level=debug",
+        "nsexec: affinity: 0x1",
+        "child process in init()",
+        "setns_init: about to exec",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    bundle.run(&["delete", "--force", "ID"]).good();
+    let told = Bundle::new("true").run(&["--debug", "run", "ID"]);
+    let steps = [
+        "nsexec container setup",
+        "child process in init()",
+        "closing the pipe",
+    ];
+    let places = steps.map(|words| told.err.find(words));
+    assert!(places.is_sorted() && places[0].is_some(), "{told:?}");
 }
 
 #[test]
@@ -188,7 +279,14 @@ fn a_waiting_run_lends_its_own_streams_to_a_terminal() {
     let ended = bundle.run(&["run", "ID"]);
     assert_eq!(
         (ended.status, ended.out.as_str()),
-        (Some(3), "/dev/pts/0\r\n"),
+        (Some(3), "/dev/pts/0\n"),
         "{ended:?}"
     );
+    // Line ends are left to this command's own terminal.
+    let bundle = running();
+    assert_eq!(
+        bundle.run(&["exec", "-t", "ID", "tty"]).good(),
+        "/dev/pts/0\n"
+    );
+    bundle.run(&["delete", "--force", "ID"]).good();
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 
 use serde_json::Value;
@@ -89,11 +90,80 @@ fn what_keeps_a_program_from_running_is_told_by_create() {
 }
 
 #[test]
+fn a_program_that_the_kernel_refuses_is_told_as_a_shell_would() {
+    let script = tempfile::tempdir().unwrap();
+    let path = script.path().join("run.sh");
+    fs::write(&path, "#!/nowhere/sh\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut bundle = Bundle::new("");
+    bundle.config["process"]["args"] = serde_json::json!(["/mnt/run.sh"]);
+    bundle.push(
+        "/mounts",
+        serde_json::json!({
+            "destination": "/mnt", "type": "bind", "source": script.path(), "options": ["bind"],
+        }),
+    );
+    let words = "exec /mnt/run.sh: no such file or directory";
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!((ended.status, ended.err), (Some(1), format!("{words}\n")));
+    // Whoever reads the log finds it there.
+    let ended = bundle.run(&["--log", "log", "run", "ID"]);
+    assert_eq!(ended.status, Some(1));
+    let log = fs::read_to_string(bundle.path("log")).unwrap();
+    assert!(log.contains(words) && log.contains("level=error"), "{log}");
+}
+
+#[test]
+fn every_verb_says_what_it_takes() {
+    let bundle = Bundle::new("");
+    let all = bundle.run(&["--help"]).good();
+    for verb in [
+        "create",
+        "start",
+        "run",
+        "exec",
+        "state",
+        "list",
+        "ps",
+        "kill",
+        "pause",
+        "resume",
+        "update",
+        "checkpoint",
+        "restore",
+        "events",
+        "delete",
+        "spec",
+        "features",
+    ] {
+        assert!(all.contains(&format!("\n  {verb} ")), "{verb}: {all}");
+        for flag in ["-h", "--help"] {
+            let told = bundle.run(&[verb, flag]).good();
+            assert!(told.contains(&format!("runtime {verb}")), "{verb}: {told}");
+        }
+    }
+    let told = bundle.run(&["exec", "-h"]).good();
+    assert!(told.contains("--env, -e VALUE\n"), "{told}");
+}
+
+#[test]
 fn a_created_container_can_be_deleted() {
     let bundle = Bundle::new("echo runs");
     bundle.create(&[]);
     bundle.run(&["delete", "ID"]).good();
     assert_eq!(bundle.out(), "");
+}
+
+#[test]
+fn a_created_container_ends_by_a_signal() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let bundle = Bundle::new("echo runs");
+        bundle.create(&[]);
+        bundle.run(&["kill", "ID", signal]).good();
+        bundle.await_status("stopped");
+        bundle.run(&["delete", "ID"]).good();
+        assert_eq!(bundle.out(), "");
+    }
 }
 
 #[test]

@@ -121,6 +121,20 @@ fn scheduling_and_priorities_are_set() {
 }
 
 /// Rules that let a program of busybox run, and read /etc and write below /tmp.
+#[test]
+fn a_policy_that_needs_all_processors_says_so_where_some_are_named() {
+    let mut bundle = Bundle::new("true");
+    bundle.config["linux"]["resources"]["cpu"] = json!({"cpus": "0"});
+    bundle.config["process"]["scheduler"] = json!({
+        "policy": "SCHED_DEADLINE", "runtime": 42_000, "deadline": 1_000_000, "period": 1_000_000,
+    });
+    bundle.refused(
+        "run",
+        &["can't be used together", "linux.resources.cpu.cpus"],
+        "one processor of several",
+    );
+}
+
 fn rules() -> Value {
     json!({
         "ruleset": {"handledAccessFS": [
@@ -166,7 +180,7 @@ fn landlock_takes_rights_from_all_processes() {
     bundle.quietly(&["run", "-d", "ID"]);
     // A further process has them taken, too.
     assert_eq!(bundle.run(&["exec", "ID", "sh", "-c", TRIES]).out, OUTCOME);
-    assert_eq!(bundle.out(), OUTCOME);
+    bundle.await_out(OUTCOME);
     bundle.run(&["delete", "--force", "ID"]).good();
     // Created first, by a process that keeps its capabilities, and by an engine that knows annotations alone.
     let mut bundle = with_rules(Value::Null);

@@ -163,7 +163,11 @@ impl Bundle {
             .err
             .split_once("level=error msg=")
             .map(|(_, message)| message);
-        let sentence: Option<String> = message.and_then(|text| serde_json::from_str(text).ok());
+        let sentence: Option<String> = match message {
+            Some(text) => serde_json::from_str(text).ok(),
+            // What the kernel said of the program.
+            None => Some(ended.err.clone()).filter(|line| line.starts_with("exec ")),
+        };
         let lines = ended.err.lines().count();
         let missing = words
             .iter()
@@ -229,6 +233,16 @@ impl Bundle {
 
     pub(crate) fn out(&self) -> String {
         fs::read_to_string(self.path("out")).unwrap()
+    }
+
+    /// Waits until the container has written this.
+    #[track_caller]
+    pub(crate) fn await_out(&self, text: &str) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while self.out() != text {
+            assert!(std::time::Instant::now() < deadline, "{:?}", self.out());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn status(&self) -> String {

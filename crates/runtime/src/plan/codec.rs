@@ -11,8 +11,8 @@ use super::{
 };
 
 /// First bytes of an encoded plan: `WP`, and the version of the form. One is for [`Plan`], the other for [`ExecPlan`].
-const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x04");
-const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x04");
+const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x05");
+const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x05");
 
 impl Plan {
     /// Writes the plan in its binary form.
@@ -124,7 +124,8 @@ wire_struct!(MountAttrs {
     set,
     clear,
     below_set,
-    below_clear
+    below_clear,
+    replaces
 });
 wire_struct!(MountIdMap {
     namespace,
@@ -135,6 +136,7 @@ wire_enum!(MountKind {
     1 = Detached { slot, source },
     2 = Bind { source, recursive, idmap },
     3 = Remount { options },
+    4 = Copy { source, recursive, idmap },
 });
 wire_enum!(TargetKind { 0 = File, 1 = Dir });
 wire_struct!(MountEntry {
@@ -234,6 +236,7 @@ wire_struct!(Plan {
     domainname,
     terminal,
     console_size,
+    plain_lines,
     console_bind,
     process,
     init,
@@ -242,6 +245,7 @@ wire_struct!(ExecPlan {
     process,
     terminal,
     console_size,
+    plain_lines,
     cgroup,
     user_namespace,
     time_namespace,

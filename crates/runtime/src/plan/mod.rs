@@ -189,6 +189,10 @@ pub struct MountAttrs {
     pub below_set: u64,
     /// After that, bits that are cleared for the mount and all below it.
     pub below_clear: u64,
+    /// A bind mount has no other attributes than those that are set; its access times stay unless [`attr::ATIME_MASK`] is
+    /// cleared. In a user namespace it keeps those that the kernel would lock (mount_namespaces(7)), and clearing one of
+    /// them, or changing access times, is refused.
+    pub replaces: bool,
 }
 
 impl MountAttrs {
@@ -199,6 +203,7 @@ impl MountAttrs {
             clear: 0,
             below_set: 0,
             below_clear: 0,
+            replaces: false,
         }
     }
 
@@ -242,6 +247,15 @@ pub enum MountKind {
         /// With the mounts below it.
         recursive: bool,
         /// Whose files they are, where that is not what the disk says.
+        idmap: Option<MountIdMap>,
+    },
+    /// What the container's own tree shows at a path by then: of the mounts before this one.
+    Copy {
+        /// The path within the container.
+        source: String,
+        /// With the mounts below it.
+        recursive: bool,
+        /// As for [`MountKind::Bind`].
         idmap: Option<MountIdMap>,
     },
     /// What is mounted at the target already: its attributes are changed, and where `options` are given those of the
@@ -376,6 +390,8 @@ pub struct Plan {
     pub terminal: bool,
     /// The terminal's size at first: rows, columns.
     pub console_size: Option<(u16, u16)>,
+    /// The terminal passes line ends on as they are written: its output is shown on another terminal.
+    pub plain_lines: bool,
     /// The terminal is mounted at /dev/console too.
     pub console_bind: bool,
     /// The program and who it runs as.
@@ -409,6 +425,7 @@ impl Default for Plan {
             domainname: None,
             terminal: false,
             console_size: None,
+            plain_lines: false,
             console_bind: false,
             process: ProcessPlan::default(),
             init: false,

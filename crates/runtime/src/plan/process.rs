@@ -182,6 +182,8 @@ pub struct ExecPlan {
     pub terminal: bool,
     /// The terminal's size at first: rows, columns.
     pub console_size: Option<(u16, u16)>,
+    /// The terminal passes line ends on as they are written: its output is shown on another terminal.
+    pub plain_lines: bool,
     /// The container's cgroups.
     pub cgroup: CgroupEntry,
     /// The container has a user namespace of its own.

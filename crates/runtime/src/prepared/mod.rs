@@ -77,6 +77,8 @@ pub(crate) struct Mount {
     pub(crate) role: Role,
     /// For a bind mount that is opened within the container's namespaces.
     pub(crate) source: Option<CString>,
+    /// For a copy of what is mounted before: its path in the container.
+    pub(crate) copied: Option<CString>,
     /// In a user namespace, for a file system that it may only mount while it sees another: its place among those.
     pub(crate) revealing: Option<usize>,
     /// The attributes of a new file system's mount, without what comes late.
@@ -216,8 +218,12 @@ fn refuse(plan: &Plan) -> Result<(), PlanError> {
         });
     }
     if plan.unprivileged {
-        let mapped =
-            |mount: &MountEntry| matches!(&mount.kind, MountKind::Bind { idmap: Some(_), .. });
+        let mapped = |mount: &MountEntry| {
+            matches!(
+                &mount.kind,
+                MountKind::Bind { idmap: Some(_), .. } | MountKind::Copy { idmap: Some(_), .. }
+            )
+        };
         let what = match plan.namespaces.user {
             _ if plan.root.is_some() && plan.shown_at.is_none() => "a root that is not shown",
             _ if plan.mounts.iter().any(mapped) => "an idmapped mount",
@@ -364,6 +370,10 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         filesystem,
         role,
         source: None,
+        copied: match &entry.kind {
+            MountKind::Copy { source, .. } => Some(place_below("mount source", source)?.path),
+            _ => None,
+        },
         revealing: None,
         attributes,
         takes_mode,

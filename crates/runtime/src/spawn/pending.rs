@@ -95,13 +95,35 @@ impl Pending {
     pub fn await_mounts(&mut self) -> Result<(), Fault> {
         let at = |errno| Fault::new(Step::Channel, errno);
         self.open_gate().map_err(at)?;
-        match walk::receive(self.channel.as_fd(), true).map_err(at)? {
-            Message::Mounted => {
-                self.gated = true;
-                Ok(())
+        loop {
+            match walk::receive(self.channel.as_fd(), true).map_err(at)? {
+                Message::Mounted => {
+                    self.gated = true;
+                    return Ok(());
+                }
+                Message::Fault(fault) => return Err(fault),
+                asked @ Message::Ids { .. } => self.map_ids(&asked)?,
+                _ => return Err(at(Errno::PROTO)),
             }
-            Message::Fault(fault) => Err(fault),
-            _ => Err(at(Errno::PROTO)),
+        }
+    }
+
+    /// Shows the files of a mount as other users', for a process that may not, and lets it go on.
+    fn map_ids(&self, asked: &Message) -> Result<(), Fault> {
+        let Message::Ids {
+            index,
+            mount,
+            namespace,
+            recursive,
+        } = asked
+        else {
+            return Ok(());
+        };
+        walk::map_ids(mount.as_fd(), namespace.as_fd(), *recursive)
+            .map_err(|errno| Fault::indexed(Step::MountIds, *index, errno))?;
+        match walk::send_go(self.channel.as_fd()) {
+            Ok(()) | Err(Errno::PIPE) => Ok(()),
+            Err(errno) => Err(Fault::new(Step::Channel, errno)),
         }
     }
 
@@ -145,6 +167,7 @@ impl Pending {
                 }
                 Ok(Message::Sibling(..)) => return Err(at(Errno::PROTO)),
                 Ok(Message::Fault(fault)) => return Err(fault),
+                Ok(asked @ Message::Ids { .. }) => self.map_ids(&asked)?,
                 Ok(Message::Mounted) => {
                     self.gated = true;
                     self.open_gate().map_err(at)?;

@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use sys::mount::{self, Change};
+use sys::mount;
 
 use super::Stdio;
 use crate::fault::{Fault, Step};
-use crate::plan::{MountIdMap, MountKind, NsMode, Plan, RootSource, attr};
+use crate::plan::{MountKind, NsMode, Plan, RootSource, attr};
 use crate::prepared::Prepared;
-use crate::walk::Supply;
+use crate::walk::{self, Supply};
 
 impl<'a> Supply<'a> {
     /// Nothing but descriptors.
@@ -81,11 +81,18 @@ fn bind_sources(plan: &Plan, slots: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, 
             let at = |step| move |errno| Fault::indexed(step, index as u32, errno);
             let clone = clone_path(source, *recursive).map_err(at(Step::MountSource))?;
             if let Some(idmap) = idmap {
-                map_ids(&clone, idmap, slots).map_err(at(Step::MountIds))?;
+                let namespace = slots.get(usize::from(idmap.namespace.0));
+                let mapped = namespace.ok_or(Errno::BADF).and_then(|namespace| {
+                    walk::map_ids(clone.as_fd(), namespace.as_fd(), idmap.recursive)
+                });
+                mapped.map_err(at(Step::MountIds))?;
             }
             Ok(Some(clone))
         }
-        MountKind::Fs { .. } | MountKind::Detached { .. } | MountKind::Remount { .. } => Ok(None),
+        MountKind::Fs { .. }
+        | MountKind::Detached { .. }
+        | MountKind::Copy { .. }
+        | MountKind::Remount { .. } => Ok(None),
     };
     if plan
         .mounts
@@ -95,18 +102,6 @@ fn bind_sources(plan: &Plan, slots: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, 
         return plan.mounts.iter().enumerate().map(open).collect();
     }
     Ok(Vec::new())
-}
-
-/// Shows the files of a clone as other users'. Only the file system's owner may, so that it is done here.
-fn map_ids(clone: &OwnedFd, idmap: &MountIdMap, slots: &[OwnedFd]) -> Result<(), Errno> {
-    let namespace = slots.get(usize::from(idmap.namespace.0));
-    let change = Change {
-        set: attr::ID_MAP,
-        user_namespace: Some(namespace.ok_or(Errno::BADF)?.as_fd()),
-        recursive: idmap.recursive,
-        ..Default::default()
-    };
-    mount::set_attributes(clone.as_fd(), c"", &change)
 }
 
 fn clone_path(path: &str, recursive: bool) -> Result<OwnedFd, Errno> {

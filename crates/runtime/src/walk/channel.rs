@@ -28,6 +28,10 @@ const LISTENER: u8 = b'L';
 /// The byte that tells that the child waits at its gate.
 const WAITING: u8 = b'W';
 
+/// The byte beside a mount whose files are to be shown as other users', and the namespace that says whose; the mount's
+/// number follows, and whether the mounts below are meant, too.
+const IDS: u8 = b'I';
+
 /// The byte that tells that all is mounted.
 const MOUNTED: u8 = b'M';
 
@@ -40,6 +44,17 @@ pub(crate) enum Message {
     Listener(OwnedFd),
     /// The process that goes on in the child's place: its number and its descriptor.
     Sibling(i32, OwnedFd),
+    /// It waits until the files of a mount are shown as other users'.
+    Ids {
+        /// The mount's number.
+        index: u32,
+        /// The mount, which is attached nowhere.
+        mount: OwnedFd,
+        /// Whose maps count.
+        namespace: OwnedFd,
+        /// Mounts below are meant, too.
+        recursive: bool,
+    },
     /// All is mounted, and it waits for a word.
     Mounted,
     /// It waits at its gate.
@@ -101,6 +116,20 @@ pub(super) fn send_listener(
     send_descriptor(channel, &[LISTENER], listener).at(Step::Seccomp)
 }
 
+/// Asks the caller to show the files of a mount as other users', and waits until it has.
+pub(super) fn ask_for_ids(
+    channel: BorrowedFd<'_>,
+    index: usize,
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> Result<(), Fault> {
+    let [a, b, c, d] = (index as u32).to_le_bytes();
+    let bytes = [IDS, a, b, c, d, u8::from(recursive)];
+    send_descriptors(channel, &bytes, &[mount, namespace]).at_index(Step::MountIds, index)?;
+    await_go(channel)
+}
+
 /// Tells the caller of the process that goes on in this one's place.
 pub(super) fn send_sibling(
     channel: BorrowedFd<'_>,
@@ -116,10 +145,17 @@ fn send_descriptor(
     bytes: &[u8],
     descriptor: BorrowedFd<'_>,
 ) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    send_descriptors(channel, bytes, &[descriptor])
+}
+
+fn send_descriptors(
+    channel: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
     rustix::net::sendmsg(
         channel,
         &[IoSlice::new(bytes)],
@@ -152,7 +188,7 @@ pub(crate) fn receive(channel: BorrowedFd<'_>, block: bool) -> Result<Message, E
     let mut flags = RecvFlags::CMSG_CLOEXEC;
     flags.set(RecvFlags::DONTWAIT, !block);
     let mut bytes = [0; RECORD + 1];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut parts = [IoSliceMut::new(&mut bytes)];
@@ -167,20 +203,30 @@ pub(crate) fn receive(channel: BorrowedFd<'_>, block: bool) -> Result<Message, E
         RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
-    let descriptor = descriptors
-        .next()
-        .and_then(|mut descriptors| descriptors.next());
-    match (bytes.get(..received).unwrap_or_default(), descriptor) {
-        ([], _) => Ok(Message::End),
-        ([MOUNTED], None) => Ok(Message::Mounted),
-        ([WAITING], None) => Ok(Message::Waiting),
-        ([TERMINAL], Some(descriptor)) => Ok(Message::Terminal(descriptor)),
-        ([SIBLING, a, b, c, d], Some(descriptor)) => Ok(Message::Sibling(
+    let mut descriptors = descriptors.next().into_iter().flatten();
+    let descriptor = descriptors.next();
+    let second = descriptors.next();
+    match (
+        bytes.get(..received).unwrap_or_default(),
+        descriptor,
+        second,
+    ) {
+        ([], ..) => Ok(Message::End),
+        ([MOUNTED], None, _) => Ok(Message::Mounted),
+        ([WAITING], None, _) => Ok(Message::Waiting),
+        ([TERMINAL], Some(descriptor), _) => Ok(Message::Terminal(descriptor)),
+        ([SIBLING, a, b, c, d], Some(descriptor), _) => Ok(Message::Sibling(
             i32::from_le_bytes([*a, *b, *c, *d]),
             descriptor,
         )),
-        ([LISTENER], Some(descriptor)) => Ok(Message::Listener(descriptor)),
-        (record, _) => Fault::from_record(record)
+        ([LISTENER], Some(descriptor), _) => Ok(Message::Listener(descriptor)),
+        ([IDS, a, b, c, d, recursive], Some(mount), Some(namespace)) => Ok(Message::Ids {
+            index: u32::from_le_bytes([*a, *b, *c, *d]),
+            mount,
+            namespace,
+            recursive: *recursive != 0,
+        }),
+        (record, ..) => Fault::from_record(record)
             .map(Message::Fault)
             .ok_or(Errno::PROTO),
     }

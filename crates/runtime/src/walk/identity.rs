@@ -53,6 +53,10 @@ impl Walk<'_> {
             }
         }
         process::reset_signals().at(Step::Cleanup)?;
+        if self.process.gate.is_some() {
+            // Who waits to be started can be told not to wait any longer.
+            process::end_on_signals().at(Step::Cleanup)?;
+        }
         if self.process.no_new_privs {
             process::set_no_new_privileges().at(Step::NoNewPrivileges)?;
             self.set_capabilities()?;

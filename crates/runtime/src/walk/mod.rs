@@ -41,6 +41,7 @@ pub(crate) mod paths {
 }
 
 pub(crate) use channel::{Message, receive, send_go};
+pub(crate) use mounts::map_ids;
 
 /// Descriptors that the caller gave or opened for the walk.
 #[derive(Debug)]
@@ -106,6 +107,8 @@ struct Walk<'a> {
     revealing: [Option<OwnedFd>; MAX_REVEALING],
     /// The process was let through its gate: the caller hears no more of it.
     passed_gate: bool,
+    /// Mounts of the caller's keep what keeps their users from rights, as in any copy that a user namespace gets.
+    locks_attributes: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -120,6 +123,7 @@ impl<'a> Walk<'a> {
             terminal: None,
             revealing: [const { None }; MAX_REVEALING],
             passed_gate: false,
+            locks_attributes: false,
         }
     }
 
@@ -233,6 +237,7 @@ impl Walk<'_> {
         if seen_by_others && !plan.unprivileged {
             self.hide_from_others()?;
         }
+        self.locks_attributes = plan.namespaces.user != NsMode::Host;
         // The rights to the groups' files are the caller's, and a cgroup namespace begins where the process is.
         self.enter_cgroups(&plan.cgroup)?;
         if self.supply.gated {
@@ -273,7 +278,7 @@ impl Walk<'_> {
         }
         self.host_names(plan)?;
         if plan.terminal {
-            self.open_terminal(plan.console_size)?;
+            self.open_terminal(plan.console_size, plan.plain_lines)?;
             if plan.console_bind {
                 self.bind_console()?;
             }
@@ -337,7 +342,7 @@ impl Walk<'_> {
         sys::process::lead_session().at(Step::Session)?;
         self.root = Some(place::working_root().at(Step::Root)?);
         if plan.terminal {
-            self.open_terminal(plan.console_size)?;
+            self.open_terminal(plan.console_size, plan.plain_lines)?;
         }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(
             self.process.umask.unwrap_or(0o022),

@@ -1,15 +1,16 @@
 //! The plan's mounts, in order.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC};
+use rustix::fs::{CWD, FileType, OFlags, PROC_SUPER_MAGIC};
 use rustix::io::Errno;
 use sys::mount::{self, Change, Context};
 
-use super::{At, Walk, place};
+use super::{At, Walk, channel, place};
 use crate::fault::{Fault, Step};
 use crate::guards::{Guard, is_off};
-use crate::plan::{MountEntry, MountKind};
+use crate::plan::{MountAttrs, MountEntry, MountKind, TargetKind, attr};
 use crate::prepared::{Filesystem, Mount, Prepared, Role};
 use crate::procfs::Relation;
 
@@ -25,7 +26,8 @@ impl Walk<'_> {
             let (Some(place), Some(filesystem)) = (mount.revealing, &mount.filesystem) else {
                 continue;
             };
-            let made = make(filesystem, mount.attributes).at_index(Step::MountFilesystem, index)?;
+            let made =
+                make(filesystem, mount.attributes, None).at_index(Step::MountFilesystem, index)?;
             if let Some(place) = self.revealing.get_mut(place) {
                 *place = Some(made);
             }
@@ -56,17 +58,22 @@ impl Walk<'_> {
             let made = match ready {
                 Some(made) => made,
                 None => {
-                    make(filesystem, mount.attributes).at_index(Step::MountFilesystem, index)?
+                    let mode = self.hidden_mode(mount).at_index(Step::MountTarget, index)?;
+                    make(filesystem, mount.attributes, mode)
+                        .at_index(Step::MountFilesystem, index)?
                 }
             };
             let root = self.root().at(Step::Root)?;
-            self.attach(root, index, entry, mount, made.as_fd())?;
+            self.attach(root, index, entry, mount, made.as_fd(), mount.create)?;
             match mount.role {
                 Role::Proc => self.procfs = Some(made),
                 Role::Devpts => self.devpts = Some(made),
                 Role::Plain | Role::Remount => {}
             }
             return Ok(());
+        }
+        if let Some(path) = &mount.copied {
+            return self.copy(index, entry, mount, path);
         }
         let mut opened = None;
         if let (Some(path), MountKind::Bind { recursive, .. }) = (&mount.source, &entry.kind) {
@@ -86,7 +93,61 @@ impl Walk<'_> {
         };
         let source = source.at_index(Step::MountSource, index)?;
         let root = self.root().at(Step::Root)?;
-        self.attach(root, index, entry, mount, source)
+        self.attach(root, index, entry, mount, source, mount.create)
+    }
+
+    /// The mode of the folder that a new file system takes over, which it is to hide.
+    fn hidden_mode(&self, mount: &Mount) -> Result<Option<u32>, Errno> {
+        if !mount.takes_mode {
+            return Ok(None);
+        }
+        match place::find(self.root()?, &mount.target.path)? {
+            Some(hidden) => Ok(Some(rustix::fs::fstat(hidden)?.st_mode & 0o7777)),
+            None => Ok(None),
+        }
+    }
+
+    /// Mounts at the target what the container shows elsewhere by now.
+    fn copy(
+        &self,
+        index: usize,
+        entry: &MountEntry,
+        mount: &Mount,
+        path: &CStr,
+    ) -> Result<(), Fault> {
+        let MountKind::Copy {
+            recursive, idmap, ..
+        } = &entry.kind
+        else {
+            return Err(Fault::indexed(
+                Step::MountSource,
+                index as u32,
+                Errno::INVAL,
+            ));
+        };
+        let root = self.root().at(Step::Root)?;
+        let place = mount::place_in(root, path, OFlags::empty());
+        let place = place.at_index(Step::MountSource, index)?;
+        let clone = mount::clone_tree(place.as_fd(), c"", *recursive);
+        let clone = clone.at_index(Step::MountSource, index)?;
+        if let Some(idmap) = idmap {
+            let namespace = self.supply.slot(idmap.namespace);
+            let namespace = namespace.at_index(Step::MountIds, index)?;
+            if self.locks_attributes {
+                // Only who has rights over the file system may, which is the caller.
+                let channel = self.supply.channel.as_fd();
+                channel::ask_for_ids(channel, index, clone.as_fd(), namespace, idmap.recursive)?;
+            } else {
+                map_ids(clone.as_fd(), namespace, idmap.recursive)
+                    .at_index(Step::MountIds, index)?;
+            }
+        }
+        let stat = rustix::fs::fstat(&clone).at_index(Step::MountSource, index)?;
+        let create = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => TargetKind::Dir,
+            _ => TargetKind::File,
+        };
+        self.attach(root, index, entry, mount, clone.as_fd(), create)
     }
 
     /// Changes what is mounted at a target.
@@ -97,7 +158,8 @@ impl Walk<'_> {
         if let Some(filesystem) = &mount.filesystem {
             reconfigure(filesystem, target.as_fd()).at_index(Step::MountFilesystem, index)?;
         }
-        change_attributes(entry, mount, target.as_fd()).at_index(Step::MountAttributes, index)
+        change_attributes(entry, mount, target.as_fd(), false)
+            .at_index(Step::MountAttributes, index)
     }
 
     fn attach(
@@ -107,16 +169,15 @@ impl Walk<'_> {
         entry: &MountEntry,
         mount: &Mount,
         source: BorrowedFd<'_>,
+        create: TargetKind,
     ) -> Result<(), Fault> {
-        change_attributes(entry, mount, source).at_index(Step::MountAttributes, index)?;
+        change_attributes(entry, mount, source, self.locks_attributes)
+            .at_index(Step::MountAttributes, index)?;
         check_path(mount, source).at_index(Step::ProcSafety, index)?;
         let target =
-            place::target(root, &mount.target, mount.create).at_index(Step::MountTarget, index)?;
+            place::target(root, &mount.target, create).at_index(Step::MountTarget, index)?;
         if !is_off(Guard::ProcPlace) {
             check_target(mount, &target).at_index(Step::ProcSafety, index)?;
-        }
-        if mount.takes_mode && !target.made {
-            take_mode(source, target.place.as_fd()).at_index(Step::MountFilesystem, index)?;
         }
         let target = target.place.as_fd();
         mount::attach(source, target)
@@ -125,12 +186,19 @@ impl Walk<'_> {
     }
 }
 
-/// Gives a new file system's folder the mode of the one that it hides, as runc does.
-fn take_mode(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mode = rustix::fs::fstat(target)?.st_mode & 0o7777;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::openat(source, c".", flags, Mode::empty())?;
-    rustix::fs::fchmod(folder, Mode::from_raw_mode(mode))
+/// Shows the files of a mount that is attached nowhere as other users'. Only the file system's owner may.
+pub(crate) fn map_ids(
+    clone: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let change = Change {
+        set: attr::ID_MAP,
+        user_namespace: Some(namespace),
+        recursive,
+        ..Default::default()
+    };
+    mount::set_attributes(clone, c"", &change)
 }
 
 /// Refuses what the procfs is not hidden by, as far as the target's path says; see [`crate::procfs`].
@@ -160,11 +228,22 @@ fn is_procfs(place: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// Makes a new file system and mounts it nowhere.
-fn make(filesystem: &Filesystem, attributes: u64) -> Result<OwnedFd, Errno> {
+fn make(filesystem: &Filesystem, attributes: u64, mode: Option<u32>) -> Result<OwnedFd, Errno> {
     let context = Context::open(&filesystem.fstype)?;
     set_options(&context, filesystem)?;
+    if let Some(mode) = mode {
+        let digits = octal(mode);
+        let text = CStr::from_bytes_until_nul(&digits).map_err(|_| Errno::INVAL)?;
+        context.string(c"mode", text)?;
+    }
     context.create()?;
     context.mount(attributes)
+}
+
+/// A mode's four digits as a text that ends with a NUL.
+fn octal(mode: u32) -> [u8; 5] {
+    let digit = |place: u32| b'0' + (mode >> (3 * place) & 7) as u8;
+    [digit(3), digit(2), digit(1), digit(0), 0]
 }
 
 /// Gives a file system that is mounted other options.
@@ -190,8 +269,13 @@ fn change_attributes(
     entry: &MountEntry,
     mount: &Mount,
     source: BorrowedFd<'_>,
+    locked: bool,
 ) -> Result<(), Errno> {
-    let attrs = entry.attrs;
+    let attrs = if entry.attrs.replaces {
+        replacement(entry.attrs, source, locked)?
+    } else {
+        entry.attrs
+    };
     let made_here = mount.filesystem.is_some() && mount.role != Role::Remount;
     let apply = |change: &Change<'_>| {
         if (change.set | change.clear) == 0 && change.propagation.is_none() {
@@ -217,6 +301,61 @@ fn change_attributes(
         recursive: true,
         ..Default::default()
     })
+}
+
+/// Attributes that a mount has or has not, but for its access times.
+const SWITCHES: u64 = LOCKED | attr::NO_SYMFOLLOW;
+
+/// Those that the kernel locks where a less privileged namespace gets a copy (mount_namespaces(7)).
+const LOCKED: u64 = attr::READ_ONLY | attr::NO_SUID | attr::NO_DEV | attr::NO_EXEC;
+
+/// The words of access times.
+const TIMES: u64 = attr::ATIME_MASK | attr::NO_DIR_ATIME;
+
+/// What is set and cleared so that a bind mount has the attributes of `attrs` and no others; `locked` ones stay. (The kernel
+/// does not lock them itself: the source was opened by the caller, who may change them.)
+fn replacement(
+    attrs: MountAttrs,
+    source: BorrowedFd<'_>,
+    locked: bool,
+) -> Result<MountAttrs, Errno> {
+    let mut set = attrs.set;
+    if locked {
+        let found = attributes_of(source)?;
+        let other_times = attrs.clear & TIMES != 0 && (attrs.set ^ found) & TIMES != 0;
+        if other_times || attrs.clear & found & LOCKED != 0 {
+            return Err(Errno::PERM);
+        }
+        set |= found & LOCKED;
+    }
+    Ok(MountAttrs {
+        set,
+        clear: SWITCHES & !set | attrs.clear & TIMES,
+        ..attrs
+    })
+}
+
+/// The attributes that a mount has.
+fn attributes_of(mount: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let found = rustix::fs::fstatvfs(mount)?.f_flag.bits();
+    let bits = [
+        (libc::ST_RDONLY, attr::READ_ONLY),
+        (libc::ST_NOSUID, attr::NO_SUID),
+        (libc::ST_NODEV, attr::NO_DEV),
+        (libc::ST_NOEXEC, attr::NO_EXEC),
+        (libc::ST_NODIRATIME, attr::NO_DIR_ATIME),
+    ];
+    let bits = bits.into_iter().filter(|(flag, _)| found & flag != 0);
+    // With neither word access times are strict.
+    let times = match (
+        found & libc::ST_NOATIME != 0,
+        found & libc::ST_RELATIME != 0,
+    ) {
+        (true, _) => attr::NO_ATIME,
+        (false, true) => attr::RELATIVE_ATIME,
+        (false, false) => attr::STRICT_ATIME,
+    };
+    Ok(bits.fold(times, |all, (_, bit)| all | bit))
 }
 
 /// The kernel says EINVAL where one side is a folder and the other is not; ENOTDIR is what people know it by.

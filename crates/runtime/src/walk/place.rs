@@ -58,8 +58,6 @@ pub(crate) struct Target {
     pub(crate) place: OwnedFd,
     /// A link leads there, so that the path does not tell where it is.
     pub(super) by_link: bool,
-    /// It was not there before.
-    pub(super) made: bool,
 }
 
 /// Opens the target of a mount as [`find_or_make`] does.
@@ -71,20 +69,16 @@ pub(crate) fn target(
     if is_off(Guard::Targets) {
         return unguarded(root, place);
     }
-    let (place, by_link, made) = match sys::mount::place_without_links_in(root, &place.path) {
+    let (place, by_link) = match sys::mount::place_without_links_in(root, &place.path) {
         // A link that appears meanwhile is an error.
-        Err(Errno::NOENT) => (make(root, place, kind, find_without_links)?, false, true),
+        Err(Errno::NOENT) => (make(root, place, kind, find_without_links)?, false),
         Err(Errno::LOOP) => match find(root, &place.path)? {
-            Some(found) => (found, true, false),
-            None => (find_or_make(root, place, kind)?, true, true),
+            Some(found) => (found, true),
+            None => (find_or_make(root, place, kind)?, true),
         },
-        other => (other?, false, false),
+        other => (other?, false),
     };
-    Ok(Target {
-        place,
-        by_link,
-        made,
-    })
+    Ok(Target { place, by_link })
 }
 
 pub(super) fn find_without_links(
@@ -116,7 +110,6 @@ fn unguarded(root: BorrowedFd<'_>, place: &Place) -> Result<Target, Errno> {
     Ok(Target {
         place: reached.ok_or(Errno::NOENT)?,
         by_link: false,
-        made: false,
     })
 }
 

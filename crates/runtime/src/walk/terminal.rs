@@ -15,11 +15,18 @@ use crate::plan::TargetKind;
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
 impl Walk<'_> {
-    pub(super) fn open_terminal(&mut self, size: Option<(u16, u16)>) -> Result<(), Fault> {
+    pub(super) fn open_terminal(
+        &mut self,
+        size: Option<(u16, u16)>,
+        plain_lines: bool,
+    ) -> Result<(), Fault> {
         let ptmx = self.open_ptmx().at(Step::Terminal)?;
         let terminal = sys::process::terminal_peer(ptmx.as_fd()).at(Step::Terminal)?;
         if let Some((rows, columns)) = size {
             sys::process::set_terminal_size(terminal.as_fd(), rows, columns).at(Step::Terminal)?;
+        }
+        if plain_lines {
+            sys::process::keep_line_ends(terminal.as_fd()).at(Step::Terminal)?;
         }
         channel::send_terminal(self.supply.channel.as_fd(), ptmx.as_fd())?;
         self.terminal = Some(terminal);

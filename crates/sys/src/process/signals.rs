@@ -76,3 +76,21 @@ pub fn kill(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: two numbers.
     outcome(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
+
+/// Lets this process end by the signals that ask for an end, also where it is process 1 of a pid namespace, which does not by
+/// itself. An execve takes it back.
+pub fn end_on_signals() -> Result<()> {
+    extern "C" fn end(signal: i32) {
+        // SAFETY: it may be called at any time, and does not return.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: sigaction is plain data for which zero is a value.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = end as *const () as usize;
+        // SAFETY: the action is valid for the call, and its function for the life of the program.
+        let answer = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+        outcome(answer.into())?;
+    }
+    Ok(())
+}

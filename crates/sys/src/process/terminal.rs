@@ -54,3 +54,16 @@ pub fn set_terminal_size(fd: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<
     outcome(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into())
         .map(drop)
 }
+
+/// Lets a terminal pass line ends on as they are written, from either side: without ONLCR (termios(3)), for who shows its
+/// output on another terminal, which does that again.
+pub fn keep_line_ends(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: all zeros is a valid value of the structure, which has numbers alone.
+    let mut modes: libc::termios2 = unsafe { std::mem::zeroed() };
+    // SAFETY: TCGETS2 fills the structure, which outlives the call.
+    outcome(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TCGETS2, &raw mut modes) }.into())?;
+    modes.c_oflag &= !libc::ONLCR;
+    // SAFETY: TCSETS2 reads the structure, which outlives the call.
+    outcome(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TCSETS2, &raw const modes) }.into())
+        .map(drop)
+}

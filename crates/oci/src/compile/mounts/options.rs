@@ -8,6 +8,8 @@ pub(super) struct Options {
     pub(super) attrs: MountAttrs,
     pub(super) propagation: Option<Propagation>,
     pub(super) bind: Option<bool>,
+    /// Some attribute of the mount itself is named.
+    pub(super) named: bool,
     /// What is there already is changed.
     pub(super) remount: bool,
     /// A new tmpfs begins with what it hides.
@@ -22,6 +24,7 @@ pub(super) struct Options {
 pub(super) fn read(words: &[String]) -> Options {
     let mut options = Options::default();
     let mut attrs = MountAttrs::default();
+    let mut times = AccessTimes::default();
     for word in words {
         if let Some(change) = word.strip_prefix('r').and_then(change)
             && attribute(word).is_none()
@@ -30,17 +33,18 @@ pub(super) fn read(words: &[String]) -> Options {
             change.apply(&mut attrs.below_set, &mut attrs.below_clear);
             continue;
         }
-        if let Some((bit, set)) = attribute(word) {
-            attrs.set = if set {
-                attrs.set | bit
-            } else {
-                attrs.set & !bit
-            };
+        if times.take(word) {
+            options.named = true;
             continue;
         }
-        if let Some(mode) = access_time(word) {
-            attrs.set = attrs.set & !attr::ATIME_MASK | mode;
-            attrs.clear = attr::ATIME_MASK;
+        if let Some((bit, set)) = attribute(word) {
+            options.named = true;
+            let (to, from) = match set {
+                true => (&mut attrs.set, &mut attrs.clear),
+                false => (&mut attrs.clear, &mut attrs.set),
+            };
+            *to |= bit;
+            *from &= !bit;
             continue;
         }
         let plain = word.strip_prefix('r').unwrap_or(word);
@@ -61,8 +65,65 @@ pub(super) fn read(words: &[String]) -> Options {
             },
         }
     }
+    times.apply(&mut attrs);
     options.attrs = attrs;
     options
+}
+
+impl Options {
+    /// The attributes of a bind mount. Named ones are all that it has; with none named it keeps its source's.
+    pub(super) fn of_bind(&self) -> MountAttrs {
+        MountAttrs {
+            replaces: self.named,
+            ..self.attrs
+        }
+    }
+}
+
+/// When access times are written, by the words for it. One that takes back what no other said changes nothing, as for
+/// mount(8).
+#[derive(Default)]
+struct AccessTimes {
+    mode: Option<u64>,
+    /// Not for folders.
+    no_folders: bool,
+}
+
+impl AccessTimes {
+    /// Whether the word is one of them.
+    fn take(&mut self, word: &str) -> bool {
+        let (mode, said) = match word {
+            "noatime" => (attr::NO_ATIME, true),
+            "atime" => (attr::NO_ATIME, false),
+            "relatime" => (attr::RELATIVE_ATIME, true),
+            "norelatime" => (attr::RELATIVE_ATIME, false),
+            "strictatime" => (attr::STRICT_ATIME, true),
+            "nostrictatime" => (attr::STRICT_ATIME, false),
+            "nodiratime" | "diratime" => {
+                self.no_folders = word == "nodiratime";
+                return true;
+            }
+            _ => return false,
+        };
+        if said {
+            self.mode = Some(mode);
+        } else if self.mode == Some(mode) {
+            self.mode = None;
+        }
+        true
+    }
+
+    fn apply(&self, attrs: &mut MountAttrs) {
+        let folders = if self.no_folders {
+            attr::NO_DIR_ATIME
+        } else {
+            0
+        };
+        if self.no_folders || self.mode.is_some() {
+            attrs.set |= self.mode.unwrap_or(attr::RELATIVE_ATIME) | folders;
+            attrs.clear |= (attr::ATIME_MASK | attr::NO_DIR_ATIME) & !folders;
+        }
+    }
 }
 
 /// What a word does to the attributes of a mount and all below it.
@@ -146,7 +207,8 @@ mod tests {
     fn the_last_word_counts() {
         let options = of(&["ro", "nosuid", "rw", "noatime", "strictatime"]);
         assert_eq!(options.attrs.set, attr::NO_SUID | attr::STRICT_ATIME);
-        assert_eq!(options.attrs.clear, attr::ATIME_MASK);
+        let clear = attr::READ_ONLY | attr::ATIME_MASK | attr::NO_DIR_ATIME;
+        assert_eq!(options.attrs.clear, clear);
         let below = of(&["rro", "rrw", "rnosuid", "rnoatime", "rstrictatime"]).attrs;
         assert_eq!(below.below_set, attr::NO_SUID | attr::STRICT_ATIME);
         assert_eq!(below.below_clear, attr::READ_ONLY | attr::ATIME_MASK);
@@ -164,9 +226,38 @@ mod tests {
         assert_eq!(of(&["rbind", "ro"]).attrs.below_set, 0);
         // No attribute of mounts below, but one of the mount.
         let attrs = of(&["relatime"]).attrs;
-        assert_eq!((attrs.set, attrs.clear), (0, attr::ATIME_MASK));
+        let clear = attr::ATIME_MASK | attr::NO_DIR_ATIME;
+        assert_eq!((attrs.set, attrs.clear), (0, clear));
         let attrs = of(&["rrelatime"]).attrs;
         assert_eq!((attrs.below_set, attrs.below_clear), (0, attr::ATIME_MASK));
+    }
+
+    #[test]
+    fn access_times_are_left_alone_but_where_a_word_says_how_they_are() {
+        let attrs = |words: &[&str]| {
+            let attrs = of(words).attrs;
+            (attrs.set, attrs.clear)
+        };
+        for word in ["atime", "norelatime", "nostrictatime", "diratime"] {
+            assert_eq!(attrs(&[word]), (0, 0), "{word}");
+        }
+        assert_eq!(attrs(&["noatime", "atime"]), (0, 0));
+        assert_eq!(
+            attrs(&["nodiratime", "strictatime", "norelatime"]),
+            (attr::NO_DIR_ATIME | attr::STRICT_ATIME, attr::ATIME_MASK)
+        );
+        assert_eq!(
+            attrs(&["nodiratime"]),
+            (attr::NO_DIR_ATIME, attr::ATIME_MASK)
+        );
+    }
+
+    #[test]
+    fn a_bind_mount_has_the_attributes_that_are_named_and_no_others() {
+        assert!(!of(&["rbind", "rprivate", "rro"]).of_bind().replaces);
+        for word in ["ro", "rw", "dev", "norelatime"] {
+            assert!(of(&["bind", word]).of_bind().replaces, "{word}");
+        }
     }
 
     #[test]
