@@ -56,8 +56,8 @@ pub use mount::{
 };
 pub use network::{
     EndpointIpamConfig, EndpointResource, EndpointSettings, Ipam, IpamConfig, Network,
-    NetworkConfigRef, NetworkCreate, NetworkCreated, NetworkPeer, NetworkSettings,
-    NetworkingConfig,
+    NetworkConfigRef, NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect,
+    NetworkPeer, NetworkSettings, NetworkingConfig,
 };
 pub use progress::{ErrorDetail, Progress, ProgressDetail};
 pub use prune::{

@@ -216,3 +216,23 @@ wire! {
         warning: String = "Warning",
     }
 }
+
+wire! {
+    /// A container that is to be connected to a network.
+    pub struct NetworkConnect {
+        /// Its name or id.
+        container: String = "Container",
+        /// What it asks for there.
+        endpoint_config: Option<EndpointSettings> = "EndpointConfig",
+    }
+}
+
+wire! {
+    /// A container that is to be disconnected from a network.
+    pub struct NetworkDisconnect {
+        /// Its name or id.
+        container: String = "Container",
+        /// Whether it does not matter what state the container is in.
+        force: bool = "Force",
+    }
+}

@@ -162,7 +162,7 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/networks/create", to!(networks::create)),
     post("/networks/prune", to!(networks::prune)),
     post("/networks/{id}/connect", to!(networks::connect)),
-    post("/networks/{id}/disconnect", to!(networks::connect)),
+    post("/networks/{id}/disconnect", to!(networks::disconnect)),
     get("/networks/{id}", to!(networks::inspect)),
     delete("/networks/{id}", to!(networks::remove)),
     // Plugins: there are none

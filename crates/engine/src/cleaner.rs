@@ -23,12 +23,15 @@ const CROWD: u64 = 8;
 /// Kinds of tombstones.
 pub(crate) const CONTAINER: &str = "container";
 pub(crate) const VOLUME: &str = "volume";
+pub(crate) const NETWORK: &str = "network";
 
 /// Something to clean, with what must be let go before.
 pub(crate) struct Job {
     pub(crate) tombstone: TombstoneRow,
     /// Tells the shim to let go of the root and to end.
     pub(crate) release: Option<Box<dyn FnOnce() + Send>>,
+    /// Held until it is clean.
+    pub(crate) held: Option<tokio::sync::OwnedRwLockReadGuard<()>>,
 }
 
 /// Handle to the cleaning thread.
@@ -120,6 +123,7 @@ impl Engine {
                         release();
                     }
                     engine.clean(&job.tombstone);
+                    drop(job.held);
                     engine
                         .inner()
                         .cleaner
@@ -139,6 +143,7 @@ impl Engine {
         let outcome = match tombstone.kind.as_str() {
             CONTAINER => self.clean_container(&tombstone.key),
             VOLUME => self.clean_volume(tombstone),
+            NETWORK => self.clean_network(tombstone),
             other => {
                 tracing::warn!(kind = other, "a tombstone of an unknown kind is left alone");
                 return;

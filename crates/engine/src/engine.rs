@@ -25,6 +25,7 @@ use crate::host::Host;
 use crate::images::index::Index;
 use crate::images::layers::Unpacking;
 use crate::lock::Lock;
+use crate::networks::Networks;
 use crate::outcome::{EngineError, Result};
 use crate::paths::Paths;
 use crate::places::{Kind, Places};
@@ -55,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) volume_store: VolumeStore,
     /// `None` when the daemon was told to have no bridge.
     pub(crate) network: Option<Network>,
+    /// Networks that users made.
+    pub(crate) networks: Networks,
     pub(crate) groups: cgroup::Parent,
     /// Mounted hierarchies of version 1, for containers to see their groups in.
     pub(crate) hierarchies: Vec<Hierarchy>,

@@ -90,6 +90,7 @@ impl Engine {
             volumes: Default::default(),
             volume_store,
             network,
+            networks: Default::default(),
             groups,
             hierarchies: crate::groups::hierarchies(),
             launcher,

@@ -5,18 +5,18 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use network::{Binding, Live};
+use network::Live;
 
 use crate::cleaner::remove_tree;
 use crate::containers::exec::Exec;
-use crate::containers::monitor::network_endpoint;
 use crate::containers::record::{Spec, Status};
 use crate::containers::registry::Container;
-use crate::containers::surroundings::protocol;
+use crate::containers::surroundings::binding_of;
 use crate::engine::Engine;
 use crate::images::index::{Image, Target};
+use crate::networks::{NetworkDoc, places};
 use crate::outcome::{Class, EngineError, Result};
-use crate::store::rows::{self, ContainerRow};
+use crate::store::rows::{self, ContainerRow, NetworkRow};
 use crate::store::{Durability, ImageRow, LayerRow, LayerState, TombstoneRow, VolumeRow, schema};
 
 /// How long a full disk is given before something is written down again.
@@ -29,6 +29,7 @@ struct Rows {
     names: Vec<(String, String, String)>,
     layers: Vec<LayerRow>,
     volumes: Vec<VolumeRow>,
+    networks: Vec<NetworkRow>,
     execs: Vec<(String, String)>,
     tombstones: Vec<TombstoneRow>,
     boot_id: Option<String>,
@@ -117,6 +118,7 @@ impl Engine {
                     names: rows::refs::all(connection)?,
                     layers: LayerRow::all(connection)?,
                     volumes: VolumeRow::all(connection)?,
+                    networks: NetworkRow::all(connection)?,
                     execs: rows::execs::all(connection)?,
                     tombstones: TombstoneRow::all(connection)?,
                     boot_id: schema::meta(connection, "boot")?,
@@ -140,6 +142,18 @@ impl Engine {
                     rows::from_json(&format!("volume {}", row.name), &row.doc)?,
                 );
             }
+        }
+        for row in &rows.networks {
+            let what = format!("network {}", row.name);
+            let doc: NetworkDoc = rows::from_json(&what, &row.doc)?;
+            if doc.version > NetworkDoc::VERSION {
+                return Err(EngineError::StoreNewer {
+                    path: what,
+                    found: doc.version.into(),
+                    known: NetworkDoc::VERSION.into(),
+                });
+            }
+            self.inner().networks.add(doc, false)?;
         }
         {
             let mut execs = self
@@ -266,32 +280,43 @@ impl Engine {
         let Some(network) = &self.inner().network else {
             return Ok(());
         };
+        for doc in self.inner().networks.all() {
+            let raised = doc.segment().map(|segment| network.add_segment(&segment));
+            if let Some(Err(error)) = raised {
+                tracing::error!(%error, network = doc.name, "the bridge of a network could not be made: nobody can join it");
+            }
+        }
         let mut live = Vec::new();
         for container in self.registry().all() {
             let run = container.run();
-            let Some(endpoint) = run
-                .endpoint
-                .as_ref()
-                .and_then(|record| network_endpoint(&container, record))
-            else {
+            if !run.is_connected() {
                 continue;
-            };
-            let bindings = run
-                .published
+            }
+            let wanted = places::wanted(&container.spec, &run);
+            let way_out = self.way_out_of(&container, &run, &wanted);
+            let home = run.endpoint.as_ref();
+            let home = home.map(|record| places::place_endpoint(&container, network::HOME, record));
+            let joined = run
+                .joined
                 .iter()
-                .map(|port| Binding {
-                    protocol: protocol(port.protocol),
-                    host_ip: port.host_ip.into(),
-                    host_port: port.host_port,
-                    container_port: port.container_port,
-                })
-                .collect();
-            live.push(Live { endpoint, bindings });
+                .map(|joined| places::endpoint(&container, joined));
+            for endpoint in home.into_iter().chain(joined) {
+                let leads = way_out
+                    .as_ref()
+                    .is_some_and(|(way, _)| way.network == endpoint.network);
+                let published = run.published.iter().filter(|_| leads);
+                let bindings = published.map(binding_of).collect();
+                live.push(Live { endpoint, bindings });
+            }
+            for joined in &run.joined {
+                // One that is gone is told below.
+                let _ = self.inner().networks.join(&joined.network, container.id());
+            }
         }
         for stranded in network.recover(&live)? {
             tracing::warn!(
                 container = stranded.container.short(), why = %stranded.why,
-                "a running container is not in the bridge's subnet any more: it has no network until it is restarted"
+                "a running container is not in its network's subnet any more: it has no such network until it is restarted"
             );
         }
         Ok(())

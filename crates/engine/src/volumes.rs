@@ -471,6 +471,7 @@ impl Engine {
         self.inner().cleaner.queue(Job {
             tombstone,
             release: None,
+            held: None,
         });
     }
 }

@@ -6,6 +6,10 @@ use std::net::Ipv4Addr;
 use crate::error::NetworkError;
 use crate::subnet::Subnet;
 
+/// To list tracked connections takes some 10 ms even of an idle kernel, so addresses rest until fewer than
+/// this many others are left.
+pub(crate) const SCARCE: usize = 256;
+
 /// Hands out the addresses of one subnet.
 ///
 /// An address that was given back is reused last, and only after [`settled`](Self::settle) said that no
@@ -13,9 +17,11 @@ use crate::subnet::Subnet;
 #[derive(Debug)]
 pub(crate) struct Addresses {
     subnet: Subnet,
-    gateway: Ipv4Addr,
-    /// The next address that nobody has had.
+    /// Nobody's to take: the gateway's, and those that the user keeps for others.
+    reserved: HashSet<Ipv4Addr>,
+    /// The next address that nobody has had, and the first that is not given out.
     fresh: u32,
+    end: u32,
     used: HashSet<Ipv4Addr>,
     resting: VecDeque<Ipv4Addr>,
     rested: VecDeque<Ipv4Addr>,
@@ -23,10 +29,19 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     pub(crate) fn new(subnet: Subnet, gateway: Ipv4Addr) -> Self {
+        Self::within(subnet, subnet, HashSet::from([gateway]))
+    }
+
+    /// The same where only those of `range`, a part of the subnet, are given out to whoever names none.
+    pub(crate) fn within(subnet: Subnet, range: Subnet, reserved: HashSet<Ipv4Addr>) -> Self {
+        let first = range.base().max(subnet.first_host()).to_bits();
+        let last = range.broadcast().to_bits();
+        let last = last.min(subnet.broadcast().to_bits().saturating_sub(1));
         Self {
             subnet,
-            gateway,
-            fresh: subnet.first_host().to_bits(),
+            reserved,
+            fresh: first,
+            end: last.saturating_add(1),
             used: HashSet::new(),
             resting: VecDeque::new(),
             rested: VecDeque::new(),
@@ -35,10 +50,10 @@ impl Addresses {
 
     /// Takes the next address; `None` when all that are left are resting, or none is.
     pub(crate) fn take(&mut self) -> Option<Ipv4Addr> {
-        while self.fresh < self.subnet.broadcast().to_bits() {
+        while self.fresh < self.end {
             let address = Ipv4Addr::from_bits(self.fresh);
             self.fresh += 1;
-            if address != self.gateway && !self.is_known(address) {
+            if !self.reserved.contains(&address) && !self.is_known(address) {
                 self.used.insert(address);
                 return Some(address);
             }
@@ -54,7 +69,7 @@ impl Addresses {
         if !subnet.contains(address) || address == subnet.base() || address == subnet.broadcast() {
             return Err(NetworkError::AddressOutside { address, subnet });
         }
-        if address == self.gateway || !self.used.insert(address) {
+        if self.reserved.contains(&address) || !self.used.insert(address) {
             return Err(NetworkError::AddressTaken { address });
         }
         self.resting.retain(|other| *other != address);
@@ -71,7 +86,7 @@ impl Addresses {
 
     /// How many can be taken before the resting ones are needed.
     pub(crate) fn left(&self) -> usize {
-        let fresh = self.subnet.broadcast().to_bits().saturating_sub(self.fresh);
+        let fresh = self.end.saturating_sub(self.fresh);
         fresh as usize + self.rested.len()
     }
 
@@ -89,6 +104,12 @@ impl Addresses {
         self.resting = left;
         let done: VecDeque<_> = done;
         self.rested.extend(done);
+    }
+
+    /// Whether so few are left that those which rest should be looked at.
+    pub(crate) fn are_scarce(&self) -> bool {
+        let all = self.subnet.broadcast().to_bits() - self.subnet.base().to_bits();
+        self.left() < SCARCE.min(all as usize / 4)
     }
 
     fn is_known(&self, address: Ipv4Addr) -> bool {
@@ -127,6 +148,19 @@ mod tests {
         assert_eq!(addresses.take(), Some(ip(3)));
         assert_eq!(addresses.take(), Some(ip(2)));
         assert_eq!(addresses.take(), None);
+    }
+
+    #[test]
+    fn a_range_is_given_out_and_the_rest_of_the_subnet_can_be_named() {
+        let subnet = Subnet::containing(Ipv4Addr::new(10, 0, 0, 0), 28).unwrap();
+        let range = Subnet::containing(Ipv4Addr::new(10, 0, 0, 12), 30).unwrap();
+        let mut addresses = Addresses::within(subnet, range, HashSet::from([ip(1), ip(13)]));
+        assert_eq!(addresses.take(), Some(ip(12)));
+        assert_eq!(addresses.take(), Some(ip(14)));
+        assert_eq!(addresses.take(), None, "the broadcast address is nobody's");
+        addresses.claim(ip(5)).unwrap();
+        let kept = addresses.claim(ip(13)).unwrap_err();
+        assert!(matches!(kept, NetworkError::AddressTaken { .. }));
     }
 
     #[test]

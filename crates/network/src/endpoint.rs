@@ -26,18 +26,23 @@ impl fmt::Display for MacAddr {
     }
 }
 
-/// A container's connection to the bridge. Plain values: a row of the store can hold them.
+/// The network of the engine's own bridge, by the name that stands in [`Endpoint::network`].
+pub const HOME: &str = "bridge";
+
+/// A container's connection to a bridge. Plain values: a row of the store can hold them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Whose it is.
     pub container: ContainerId,
+    /// Id of the network; [`HOME`] for the engine's own bridge.
+    pub network: String,
     /// The container's address.
     pub address: Ipv4Addr,
     /// Length of the subnet's prefix, in bits.
     pub prefix: u8,
     /// The bridge's address: the container's default gateway.
     pub gateway: Ipv4Addr,
-    /// Ethernet address of `eth0` inside.
+    /// Ethernet address of the link inside.
     pub mac: MacAddr,
     /// Name of the veth's end on the host.
     pub veth: String,

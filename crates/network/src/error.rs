@@ -27,6 +27,12 @@ pub enum NetworkError {
         /// Its name.
         name: String,
     },
+    /// The network of an endpoint is not there.
+    #[error("network {id} is not there any more")]
+    NoSuchSegment {
+        /// Its id.
+        id: String,
+    },
     /// The link that was asked for, or whose name the engine needs, is something else.
     #[error("network link {name} is not a bridge of this engine")]
     NotOurBridge {

@@ -1,5 +1,5 @@
-//! The bridge network: a namespace and an address for each container, published ports, and the texts of
-//! the files by which containers find names.
+//! Bridge networks, the engine's own and those that users make: a namespace and addresses for each container, published
+//! ports, and the texts of the files by which containers find names.
 //!
 //! [`Network`] is the only actor. It speaks netlink and nothing else: no program is executed. Everything
 //! happens in the network namespace of the thread that calls [`Network::open`]; later calls come from
@@ -25,19 +25,21 @@ mod publish;
 mod recover;
 mod reservation;
 mod sandbox;
+mod segment;
 mod setting;
 mod subnet;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use bridge::BridgeInfo;
-pub use endpoint::{Endpoint, MacAddr};
+pub use endpoint::{Endpoint, HOME, MacAddr};
 pub use error::{BRIDGE_PORTS, NetworkError};
 pub use network::{Attached, NetConfig, Network, Notes};
 pub use nft::DroppingChain;
 pub use port::{Binding, HostPort, PortMapping, Protocol, ProtocolError, Published};
 pub use recover::{Live, Stranded};
 pub use sandbox::{Sandbox, loopback_only};
+pub use segment::{Plug, SegmentConfig};
 pub use subnet::{HostAddress, HostAddressError, Subnet};
 
 /// Takes a lock. What is behind locks here is right after each statement, so a thread that panicked

@@ -19,6 +19,7 @@ const INFO_SLAVE_KIND: u16 = 4;
 const INFO_SLAVE_DATA: u16 = 5;
 const VETH_PEER: u16 = 1;
 const PORT_HAIRPIN: u16 = 4;
+const PORT_ISOLATED: u16 = 33;
 
 /// Leave out statistics in a list of links (`RTEXT_FILTER_SKIP_STATS`).
 const SKIP_STATS: u32 = 1 << 3;
@@ -30,6 +31,8 @@ pub(crate) struct Change {
     pub(crate) mac: Option<MacAddr>,
     /// Index of the bridge to become a port of.
     pub(crate) master: Option<u32>,
+    /// The longest packet, in bytes.
+    pub(crate) mtu: Option<u32>,
 }
 
 /// A link as the kernel lists it.
@@ -64,11 +67,11 @@ pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mac: MacAddr) {
     });
 }
 
-/// Makes a veth pair in one message: `name` stays here, its peer is `eth0` inside `netns`; both are down.
+/// Makes a veth pair in one message: `name` stays here, its peer is `inside` in `netns`; both are down.
 ///
 /// Setting the host's end up and into the bridge in the same message saves nothing (measured), and the
 /// bridge would not forward at once: its port must come up after the peer.
-pub(crate) fn add_veth(batch: &mut Batch, name: &str, netns: BorrowedFd<'_>) {
+pub(crate) fn add_veth(batch: &mut Batch, name: &str, inside: &str, netns: BorrowedFd<'_>) {
     batch.push("make the veth pair", libc::RTM_NEWLINK, CREATE_NEW, |w| {
         link_header(w, 0, false);
         w.text(libc::IFLA_IFNAME, name);
@@ -77,7 +80,7 @@ pub(crate) fn add_veth(batch: &mut Batch, name: &str, netns: BorrowedFd<'_>) {
             w.nested(INFO_DATA, |w| {
                 w.nested(VETH_PEER, |w| {
                     link_header(w, 0, false);
-                    w.text(libc::IFLA_IFNAME, crate::sandbox::INSIDE);
+                    w.text(libc::IFLA_IFNAME, inside);
                     w.native_u32(libc::IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
                 });
             });
@@ -95,6 +98,9 @@ pub(crate) fn change(batch: &mut Batch, what: &'static str, index: u32, change: 
         if let Some(master) = change.master {
             w.native_u32(libc::IFLA_MASTER, master);
         }
+        if let Some(mtu) = change.mtu {
+            w.native_u32(libc::IFLA_MTU, mtu);
+        }
     });
 }
 
@@ -111,12 +117,22 @@ pub(crate) fn catch_up(batch: &mut Batch, index: u32) {
 /// Lets a bridge port send a frame back to where it came from: a container that reaches itself through
 /// its published port, where bridged frames pass the host's firewall.
 pub(crate) fn allow_hairpin(batch: &mut Batch, name: &str) {
-    batch.push("let the port reflect", libc::RTM_NEWLINK, 0, |w| {
+    set_port(batch, "let the port reflect", name, PORT_HAIRPIN);
+}
+
+/// Keeps a bridge port from sending to others that are kept so: they all reach the host alone.
+pub(crate) fn isolate(batch: &mut Batch, name: &str) {
+    set_port(batch, "isolate the port", name, PORT_ISOLATED);
+}
+
+/// Sets a switch of a bridge port.
+fn set_port(batch: &mut Batch, what: &'static str, name: &str, switch: u16) {
+    batch.push(what, libc::RTM_NEWLINK, 0, |w| {
         link_header(w, 0, false);
         w.text(libc::IFLA_IFNAME, name);
         w.nested(libc::IFLA_LINKINFO, |w| {
             w.text(INFO_SLAVE_KIND, "bridge");
-            w.nested(INFO_SLAVE_DATA, |w| w.attribute(PORT_HAIRPIN, &[1]));
+            w.nested(INFO_SLAVE_DATA, |w| w.attribute(switch, &[1]));
         });
     });
 }
@@ -150,30 +166,47 @@ fn address_header(writer: &mut Writer, index: u32, prefix: u8) {
     writer.raw(&index.to_ne_bytes());
 }
 
-/// Sets the default route.
+/// Sets the default route of a namespace that has none.
 pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
-    batch.push(
-        "set the default route",
+    default_route(
+        batch,
         libc::RTM_NEWROUTE,
         CREATE_NEW,
-        |w| {
-            let table = libc::RT_TABLE_MAIN;
-            let (by, scope) = (libc::RTPROT_BOOT, libc::RT_SCOPE_UNIVERSE);
-            w.raw(&[
-                libc::AF_INET as u8,
-                0,
-                0,
-                0,
-                table,
-                by,
-                scope,
-                libc::RTN_UNICAST,
-            ]);
-            w.raw(&[0; 4]);
+        Some((index, gateway)),
+    );
+}
+
+/// Sets the default route, in place of the one that there may be.
+pub(crate) fn replace_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
+    let flags = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
+    default_route(batch, libc::RTM_NEWROUTE, flags, Some((index, gateway)));
+}
+
+/// Removes the default route.
+pub(crate) fn delete_default_route(batch: &mut Batch) {
+    default_route(batch, libc::RTM_DELROUTE, 0, None);
+}
+
+fn default_route(batch: &mut Batch, kind: u16, flags: u16, by: Option<(u32, Ipv4Addr)>) {
+    batch.push("set the default route", kind, flags, |w| {
+        let table = libc::RT_TABLE_MAIN;
+        let (origin, scope) = (libc::RTPROT_BOOT, libc::RT_SCOPE_UNIVERSE);
+        w.raw(&[
+            libc::AF_INET as u8,
+            0,
+            0,
+            0,
+            table,
+            origin,
+            scope,
+            libc::RTN_UNICAST,
+        ]);
+        w.raw(&[0; 4]);
+        if let Some((index, gateway)) = by {
             w.attribute(libc::RTA_GATEWAY, &gateway.octets());
             w.native_u32(libc::RTA_OIF, index);
-        },
-    );
+        }
+    });
 }
 
 /// All links of the socket's namespace.

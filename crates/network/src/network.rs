@@ -1,29 +1,25 @@
 //! The network of one engine: its bridge, its table, its addresses.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use types::{ContainerId, InstanceId};
 
-use crate::address::Addresses;
 use crate::bridge::{self, BridgeInfo, HostView};
 use crate::conntrack::{self, ForgetError};
-use crate::endpoint::{Endpoint, MacAddr};
+use crate::endpoint::{Endpoint, HOME, MacAddr};
 use crate::error::NetworkError;
 use crate::link;
 use crate::lock;
-use crate::nft::{self, DroppingChain, TableShape};
+use crate::nft::{self, DroppingChain, Member};
 use crate::port::Ports;
 use crate::sandbox::{Sandbox, Site, veth_prefix};
+use crate::segment::Segment;
 use crate::setting::switch_on;
 use crate::subnet::HostAddress;
 use sys::netlink::{Batch, Refused, Socket};
-
-/// To list tracked connections takes some 10 ms even of an idle kernel, so addresses rest until fewer than
-/// this many others are left.
-const SCARCE: usize = 256;
 
 /// What the administrator decides about the network.
 #[derive(Debug, Clone)]
@@ -56,16 +52,20 @@ pub struct Attached {
     pub netns: OwnedFd,
 }
 
-/// The bridge network of one engine. All methods may be called from several threads at once.
+/// The bridge networks of one engine: its own, and those that users make. All methods may be called from several threads at once.
 #[derive(Debug)]
 pub struct Network {
-    pub(crate) bridge: BridgeInfo,
-    pub(crate) shape: TableShape,
+    pub(crate) instance: InstanceId,
+    /// The engine's own bridge.
+    pub(crate) home: Arc<Segment>,
+    /// User networks by their ids.
+    pub(crate) others: Mutex<HashMap<String, Arc<Segment>>>,
+    /// Name of the firewall's table.
+    pub(crate) table: String,
     pub(crate) veth_prefix: String,
     pub(crate) route: Mutex<Socket>,
     /// The one netfilter socket for the daemon's life: closing one after a deletion takes 11 ms.
     pub(crate) netfilter: Mutex<Socket>,
-    pub(crate) addresses: Mutex<Addresses>,
     pub(crate) ports: Mutex<Ports>,
     stock: Mutex<VecDeque<Sandbox>>,
     stock_size: usize,
@@ -96,19 +96,17 @@ impl Network {
         let localnet = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", bridge.name);
         switch_on(&localnet)?;
 
-        let shape = TableShape {
-            table: format!("wharf-{}", config.instance),
-            bridge: bridge.name.clone(),
-            subnet: bridge.subnet,
-        };
-        if !nft::table_exists(&mut netfilter, &shape.table)? {
-            let batch = nft::install(&shape, std::iter::empty());
+        let table = format!("wharf-{}", config.instance);
+        let home = Segment::home(bridge);
+        if !nft::table_exists(&mut netfilter, &table)? {
+            let batch = nft::install(&table, &[home.member.clone()], std::iter::empty());
             netfilter
                 .perform(batch)
-                .map_err(|refused| table_refused(&shape.table, refused))?;
+                .map_err(|refused| table_refused(&table, refused))?;
         }
         Ok(Self {
-            addresses: Mutex::new(Addresses::new(bridge.subnet, bridge.gateway)),
+            home,
+            others: Mutex::default(),
             ports: Mutex::default(),
             veth_prefix: veth_prefix(&config.instance),
             route: Mutex::new(route),
@@ -119,8 +117,8 @@ impl Network {
                 forwarding_switched_on,
                 bridge_made: plan.makes_bridge(),
             },
-            shape,
-            bridge,
+            table,
+            instance: config.instance,
         })
     }
 
@@ -131,7 +129,7 @@ impl Network {
 
     /// The bridge in use.
     pub fn bridge_info(&self) -> &BridgeInfo {
-        &self.bridge
+        &self.home.bridge
     }
 
     /// Makes a sandbox that belongs to nobody yet. [`Network::take_sandbox`] is the one that uses the
@@ -169,7 +167,8 @@ impl Network {
     /// # Errors
     /// As [`Network::new_sandbox`], and [`NetworkError::Conntrack`]. What was not done is done next time.
     pub fn tend(&self) -> Result<(), NetworkError> {
-        if lock(&self.addresses).left() < SCARCE {
+        let scarce = |one: &Arc<Segment>| lock(&one.addresses).are_scarce();
+        if self.segments().iter().any(scarce) {
             self.settle_addresses()?;
         }
         while lock(&self.stock).len() < self.stock_size {
@@ -177,11 +176,11 @@ impl Network {
             sandbox.warm(&self.route)?;
             // Every change of a link waits for the kernel's one lock for links, which the end of another namespace
             // holds for milliseconds: what can be done ahead is.
-            if lock(&self.addresses).left() >= SCARCE {
-                let address = self.take_address(None)?;
+            if !lock(&self.home.addresses).are_scarce() {
+                let address = self.take_address(&self.home, None)?;
                 sandbox
-                    .give_address(&self.bridge, address)
-                    .inspect_err(|_| lock(&self.addresses).release(address))?;
+                    .give_address(&self.home.bridge, address)
+                    .inspect_err(|_| lock(&self.home.addresses).release(address))?;
             }
             lock(&self.stock).push_back(sandbox);
         }
@@ -203,29 +202,37 @@ impl Network {
     ) -> Result<Attached, NetworkError> {
         let address = match (sandbox.address(), address) {
             (Some(ahead), None) => ahead,
-            (None, wanted) => self.take_address(wanted)?,
+            (None, wanted) => self.take_address(&self.home, wanted)?,
             (Some(ahead), Some(wanted)) if ahead == wanted => ahead,
             (Some(ahead), Some(_)) => {
                 // Its address is of no use here: another one, without.
-                lock(&self.addresses).release(ahead);
+                lock(&self.home.addresses).release(ahead);
                 sandbox = self.new_sandbox()?;
-                self.take_address(address)?
+                self.take_address(&self.home, address)?
             }
         };
         sandbox
-            .settle(&self.route, &self.bridge, address)
-            .inspect_err(|_| lock(&self.addresses).release(address))?;
+            .settle(&self.route, &self.home.bridge, address)
+            .inspect_err(|_| lock(&self.home.addresses).release(address))?;
         Ok(Attached {
             endpoint: Endpoint {
                 container: container.clone(),
+                network: HOME.to_owned(),
                 address,
-                prefix: self.bridge.subnet.prefix(),
-                gateway: self.bridge.gateway,
+                prefix: self.home.bridge.subnet.prefix(),
+                gateway: self.home.bridge.gateway,
                 mac: MacAddr::of_ipv4(address),
                 veth: sandbox.veth,
             },
             netns: sandbox.netns,
         })
+    }
+
+    /// Gives the address back of a sandbox that is used without it, and the namespace with its veth.
+    pub fn give_back(&self, sandbox: Sandbox) {
+        if let Some(address) = sandbox.address() {
+            lock(&self.home.addresses).release(address);
+        }
     }
 
     /// Frees what others can see: the container's published ports, its tracked UDP flows, its address. The
@@ -234,14 +241,16 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Firewall`], [`NetworkError::Conntrack`]: the ports may still be translated.
     pub fn detach(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
-        let unpublished = self.unpublish(endpoint);
+        let unpublished = self.unpublish(&endpoint.container);
         self.release(endpoint);
         unpublished
     }
 
     /// The same for an endpoint that has no published ports. It waits for nobody.
     pub fn release(&self, endpoint: &Endpoint) {
-        lock(&self.addresses).release(endpoint.address);
+        if let Some(segment) = self.segment(&endpoint.network) {
+            lock(&segment.addresses).release(endpoint.address);
+        }
     }
 
     /// Chains of other tables that drop what they do not accept when it is forwarded: containers reach
@@ -253,7 +262,7 @@ impl Network {
         Ok(nft::dropping_chains(&mut lock(&self.netfilter))?)
     }
 
-    /// Removes the table and the engine's own bridge. For an engine whose containers are all gone. A bridge that has
+    /// Removes the table, the bridges of user networks and the engine's own. For an engine whose containers are all gone. A bridge that has
     /// ports of somebody else, such as another engine that found it under a name it knows, stays.
     ///
     /// # Errors
@@ -261,17 +270,20 @@ impl Network {
     pub fn tear_down(&self) -> Result<(), NetworkError> {
         lock(&self.stock).clear();
         let mut netfilter = lock(&self.netfilter);
-        let table = match nft::table_exists(&mut netfilter, &self.shape.table) {
-            Ok(true) => self.perform_in_table(&mut netfilter, nft::remove(&self.shape.table)),
+        let table = match nft::table_exists(&mut netfilter, &self.table) {
+            Ok(true) => self.perform_in_table(&mut netfilter, nft::remove(&self.table)),
             Ok(false) => Ok(()),
             Err(error) => Err(error.into()),
         };
-        if self.bridge.own && !self.has_foreign_ports()? {
+        lock(&self.others).clear();
+        let links = link::list(&mut lock(&self.route))?;
+        self.remove_stray_bridges(&links)?;
+        if self.home.bridge.own && !self.has_foreign_ports()? {
             let mut batch = Batch::new();
-            link::delete(&mut batch, "remove the bridge", self.bridge.index);
+            link::delete(&mut batch, "remove the bridge", self.home.bridge.index);
             match lock(&self.route).perform(batch) {
                 Err(refused) if refused.errno() != libc::ENODEV => {
-                    return Err(NetworkError::link(&self.bridge.name, refused));
+                    return Err(NetworkError::link(&self.home.bridge.name, refused));
                 }
                 _ => {}
             }
@@ -283,31 +295,35 @@ impl Network {
     fn has_foreign_ports(&self) -> Result<bool, NetworkError> {
         let links = link::list(&mut lock(&self.route))?;
         Ok(links.iter().any(|link| {
-            link.master == Some(self.bridge.index) && !link.name.starts_with(&self.veth_prefix)
+            link.master == Some(self.home.bridge.index) && !link.name.starts_with(&self.veth_prefix)
         }))
     }
 
-    fn take_address(&self, wanted: Option<Ipv4Addr>) -> Result<Ipv4Addr, NetworkError> {
+    pub(crate) fn take_address(
+        &self,
+        segment: &Segment,
+        wanted: Option<Ipv4Addr>,
+    ) -> Result<Ipv4Addr, NetworkError> {
         if let Some(address) = wanted {
             // What is only kept ready gives way.
             let mut stock = lock(&self.stock);
             let before = stock.len();
             stock.retain(|sandbox| sandbox.address() != Some(address));
-            let mut addresses = lock(&self.addresses);
+            let mut addresses = lock(&segment.addresses);
             if stock.len() < before {
                 addresses.release(address);
             }
             addresses.claim(address)?;
             return Ok(address);
         }
-        if let Some(address) = lock(&self.addresses).take() {
+        if let Some(address) = lock(&segment.addresses).take() {
             return Ok(address);
         }
         self.settle_addresses()?;
-        lock(&self.addresses)
+        lock(&segment.addresses)
             .take()
             .ok_or(NetworkError::SubnetExhausted {
-                subnet: self.bridge.subnet,
+                subnet: segment.bridge.subnet,
             })
     }
 
@@ -320,13 +336,27 @@ impl Network {
 
     /// Forgets the connections of addresses that were given back, which makes them free.
     fn settle_addresses(&self) -> Result<(), NetworkError> {
-        let resting = lock(&self.addresses).resting();
-        if resting.is_empty() {
+        let segments = self.segments();
+        let resting: Vec<HashSet<Ipv4Addr>> = segments
+            .iter()
+            .map(|one| lock(&one.addresses).resting())
+            .collect();
+        if resting.iter().all(HashSet::is_empty) {
             return Ok(());
         }
-        self.forget_flows_of(|address| resting.contains(&address))?;
-        lock(&self.addresses).settle(&resting);
+        self.forget_flows_of(|address| resting.iter().any(|some| some.contains(&address)))?;
+        for (segment, forgotten) in segments.iter().zip(&resting) {
+            lock(&segment.addresses).settle(forgotten);
+        }
         Ok(())
+    }
+
+    /// What the table holds of bridges.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        self.segments()
+            .iter()
+            .map(|one| one.member.clone())
+            .collect()
     }
 
     /// Forgets the tracked connections of addresses.
@@ -344,7 +374,7 @@ impl Network {
     ) -> Result<(), NetworkError> {
         netfilter
             .perform(batch)
-            .map_err(|refused| table_refused(&self.shape.table, refused))
+            .map_err(|refused| table_refused(&self.table, refused))
     }
 }
 

@@ -171,6 +171,22 @@ impl Ports {
         removed.into_iter().map(|b| (b, address)).collect()
     }
 
+    /// Writes down that the container's ports lead to another address of its own; gives them with the former one.
+    pub(crate) fn move_to(
+        &mut self,
+        container: &ContainerId,
+        address: Ipv4Addr,
+    ) -> Vec<(Binding, Ipv4Addr)> {
+        let Some(owner) = self.owners.get_mut(container) else {
+            return Vec::new();
+        };
+        let before = std::mem::replace(&mut owner.address, address);
+        if before == address {
+            return Vec::new();
+        }
+        owner.bindings.iter().map(|one| (*one, before)).collect()
+    }
+
     fn give_back(&mut self, binding: &Binding) {
         let key = (binding.protocol, binding.host_port);
         if let Some(addresses) = self.taken.get_mut(&key) {

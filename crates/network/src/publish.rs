@@ -15,6 +15,7 @@ use crate::port::{Binding, HostPort, PortMapping, Ports, Protocol, Published};
 use crate::reservation::reserve;
 use crate::setting::ephemeral_ports;
 use sys::netlink::{Batch, Socket};
+use types::ContainerId;
 
 /// The longest wait for the reservation of a port that a container of this engine had a moment ago.
 const HANDOVER: Duration = Duration::from_secs(1);
@@ -68,18 +69,83 @@ impl Network {
     ///
     /// # Errors
     /// [`NetworkError::Firewall`], [`NetworkError::Conntrack`].
-    pub fn unpublish(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
+    pub fn unpublish(&self, container: &ContainerId) -> Result<(), NetworkError> {
         let mut ports = lock(&self.ports);
-        let removed = ports.remove(&endpoint.container, |_| true);
+        let removed = ports.remove(container, |_| true);
         if removed.is_empty() {
             return Ok(());
         }
         let elements = removed.iter().map(|(binding, address)| (binding, *address));
         let mut batch = Batch::transaction();
-        nft::remove_ports(&mut batch, &self.shape.table, elements);
+        nft::remove_ports(&mut batch, &self.table, elements);
         self.change_table(&ports, batch)?;
         drop(ports);
         self.forget_udp_flows(removed.iter().map(|(binding, _)| binding))
+    }
+
+    /// Lets the container's published ports lead to this endpoint, another one of the same container's.
+    ///
+    /// # Errors
+    /// As [`Network::publish`].
+    pub fn move_ports(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        let mut ports = lock(&self.ports);
+        let moved = ports.move_to(&endpoint.container, endpoint.address);
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::transaction();
+        let before = moved.iter().map(|(binding, address)| (binding, *address));
+        nft::remove_ports(&mut batch, &self.table, before);
+        let after = moved.iter().map(|(binding, _)| (binding, endpoint.address));
+        nft::add_ports(&mut batch, &self.table, after);
+        self.reflect(endpoint)?;
+        self.change_table(&ports, batch)?;
+        drop(ports);
+        self.forget_udp_flows(moved.iter().map(|(binding, _)| binding))
+    }
+
+    /// Publishes ports again that were taken back while their reservations are still held.
+    ///
+    /// # Errors
+    /// [`NetworkError::PortAllocated`], and as [`Network::publish`].
+    pub fn publish_again(
+        &self,
+        endpoint: &Endpoint,
+        bindings: &[Binding],
+    ) -> Result<(), NetworkError> {
+        let mut ports = lock(&self.ports);
+        let taken = |one: &&Binding| ports.is_taken(one.protocol, one.host_ip, one.host_port);
+        if let Some(taken) = bindings.iter().find(taken) {
+            return Err(NetworkError::PortAllocated {
+                host_ip: taken.host_ip,
+                port: taken.host_port,
+                protocol: taken.protocol,
+            });
+        }
+        for binding in bindings {
+            ports.add(&endpoint.container, endpoint.address, *binding);
+        }
+        let mut batch = Batch::transaction();
+        let elements = bindings.iter().map(|binding| (binding, endpoint.address));
+        nft::add_ports(&mut batch, &self.table, elements);
+        let done = self
+            .reflect(endpoint)
+            .and_then(|()| self.change_table(&ports, batch));
+        if let Err(error) = done {
+            ports.remove(&endpoint.container, |_| true);
+            return Err(error);
+        }
+        drop(ports);
+        self.forget_udp_flows(bindings.iter())
+    }
+
+    /// Lets the endpoint's container reach itself by what it publishes.
+    fn reflect(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        let mut reflect = Batch::new();
+        link::allow_hairpin(&mut reflect, &endpoint.veth);
+        lock(&self.route)
+            .perform(reflect)
+            .map_err(|refused| NetworkError::link(&endpoint.veth, refused))
     }
 
     /// Picks and reserves a host port for each mapping.
@@ -115,20 +181,16 @@ impl Network {
         endpoint: &Endpoint,
         published: &[Published],
     ) -> Result<(), NetworkError> {
-        let mut reflect = Batch::new();
-        link::allow_hairpin(&mut reflect, &endpoint.veth);
-        lock(&self.route)
-            .perform(reflect)
-            .map_err(|refused| NetworkError::link(&endpoint.veth, refused))?;
+        self.reflect(endpoint)?;
         let elements = published.iter().map(|p| (&p.binding, endpoint.address));
         let mut batch = Batch::transaction();
-        nft::add_ports(&mut batch, &self.shape.table, elements);
+        nft::add_ports(&mut batch, &self.table, elements);
         self.change_table(ports, batch)
     }
 
     /// Changes elements of the table. A table that somebody flushed meanwhile, as reloads of a host's
     /// firewall do, is made again with all ports.
-    fn change_table(&self, ports: &Ports, batch: Batch) -> Result<(), NetworkError> {
+    pub(crate) fn change_table(&self, ports: &Ports, batch: Batch) -> Result<(), NetworkError> {
         let mut netfilter = lock(&self.netfilter);
         match self.perform_in_table(&mut netfilter, batch) {
             Err(NetworkError::Firewall { source, .. })
@@ -146,7 +208,7 @@ impl Network {
         netfilter: &mut Socket,
         ports: &Ports,
     ) -> Result<(), NetworkError> {
-        let batch = nft::install(&self.shape, ports.all());
+        let batch = nft::install(&self.table, &self.members(), ports.all());
         self.perform_in_table(netfilter, batch)
     }
 

@@ -1,6 +1,6 @@
 //! What a new daemon does about the network of the one before.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use types::ContainerId;
 
@@ -26,13 +26,15 @@ pub struct Live {
 pub struct Stranded {
     /// The container; it has no published port any more, and may reach nobody, until it is started anew.
     pub container: ContainerId,
-    /// What does not fit: [`NetworkError::AddressOutside`] or [`NetworkError::AddressTaken`].
+    /// What does not fit: [`NetworkError::AddressOutside`], [`NetworkError::AddressTaken`] or
+    /// [`NetworkError::NoSuchSegment`].
     pub why: NetworkError,
 }
 
 impl Network {
     /// Takes over what these containers have and removes what is nobody's: ports in the table, tracked
-    /// connections of the subnet, veths. To be called once, before the first [`Network::attach`].
+    /// connections of the subnets, veths, bridges. To be called once, after
+    /// [`Network::add_segment`] for each user network and before the first [`Network::attach`].
     ///
     /// The table is replaced in one transaction, so a published port that stays published loses nothing. Containers
     /// whose address is not of the bridge's subnet (another one was asked for meanwhile) are told and left as they are.
@@ -45,7 +47,13 @@ impl Network {
         let mut fitting = Vec::new();
         for container in live {
             let Live { endpoint, bindings } = container;
-            if let Err(why) = lock(&self.addresses).claim(endpoint.address) {
+            let claimed = match self.segment(&endpoint.network) {
+                Some(segment) => lock(&segment.addresses).claim(endpoint.address),
+                None => Err(NetworkError::NoSuchSegment {
+                    id: endpoint.network.clone(),
+                }),
+            };
+            if let Err(why) = claimed {
                 stranded.push(Stranded {
                     container: endpoint.container.clone(),
                     why,
@@ -62,22 +70,31 @@ impl Network {
         self.forget_the_dead(live)?;
         let links = link::list(&mut lock(&self.route))?;
         self.remove_strays(live, &links)?;
+        self.remove_stray_bridges(&links)?;
         self.rejoin(&fitting, &links)?;
         Ok(stranded)
     }
 
     /// Puts veths back into a bridge that somebody removed and that was made anew.
     fn rejoin(&self, live: &[&Live], links: &[Link]) -> Result<(), NetworkError> {
+        let by_name: HashMap<&str, &Link> = links
+            .iter()
+            .map(|link| (link.name.as_str(), link))
+            .collect();
         for Live { endpoint, bindings } in live {
-            let Some(lost) = links
-                .iter()
-                .find(|link| link.name == endpoint.veth && link.master != Some(self.bridge.index))
+            let Some(segment) = self.segment(&endpoint.network) else {
+                continue;
+            };
+            let master = Some(segment.bridge.index);
+            let Some(lost) = by_name
+                .get(endpoint.veth.as_str())
+                .filter(|link| link.master != master)
             else {
                 continue;
             };
             let back = Change {
                 up: true,
-                master: Some(self.bridge.index),
+                master,
                 ..Change::default()
             };
             let mut batch = Batch::new();
@@ -87,6 +104,9 @@ impl Network {
                 lost.index,
                 &back,
             );
+            if !segment.member.among {
+                link::isolate(&mut batch, &lost.name);
+            }
             if !bindings.is_empty() {
                 link::allow_hairpin(&mut batch, &lost.name);
             }
@@ -101,12 +121,15 @@ impl Network {
         Ok(())
     }
 
-    /// Forgets connections of addresses in the subnet that no living container has.
+    /// Forgets connections of addresses in the subnets that no living container has.
     fn forget_the_dead(&self, live: &[Live]) -> Result<(), NetworkError> {
         let mut alive: HashSet<_> = live.iter().map(|live| live.endpoint.address).collect();
-        alive.insert(self.bridge.gateway);
-        let subnet = self.bridge.subnet;
-        self.forget_flows_of(|address| subnet.contains(address) && !alive.contains(&address))
+        let segments = self.segments();
+        alive.extend(segments.iter().map(|one| one.bridge.gateway));
+        let subnets: Vec<_> = segments.iter().map(|one| one.bridge.subnet).collect();
+        self.forget_flows_of(|address| {
+            !alive.contains(&address) && subnets.iter().any(|subnet| subnet.contains(address))
+        })
     }
 
     /// Removes veths of this instance that no living container has. Mostly there are none: they went with

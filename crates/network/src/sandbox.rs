@@ -26,6 +26,7 @@ const UP: Change = Change {
     up: true,
     mac: None,
     master: None,
+    mtu: None,
 };
 
 /// A prepared network namespace: `lo` is up, `eth0` has an address if one could be spared, its other end is no
@@ -82,7 +83,7 @@ impl Sandbox {
     fn connect(site: Site<'_>, netns: OwnedFd, inside: Socket) -> Result<Self, NetworkError> {
         let veth = veth_name(site.prefix)?;
         let mut batch = Batch::new();
-        link::add_veth(&mut batch, &veth, netns.as_fd());
+        link::add_veth(&mut batch, &veth, INSIDE, netns.as_fd());
         let missing = |source| NetworkError::Link {
             action: "find the veth",
             object: veth.clone(),
@@ -193,7 +194,7 @@ impl Sandbox {
     }
 }
 
-fn join_refused(veth: &str, bridge: &BridgeInfo, refused: Refused) -> NetworkError {
+pub(crate) fn join_refused(veth: &str, bridge: &BridgeInfo, refused: Refused) -> NetworkError {
     match refused.errno() {
         libc::EXFULL => NetworkError::BridgeFull {
             bridge: bridge.name.clone(),
@@ -202,7 +203,7 @@ fn join_refused(veth: &str, bridge: &BridgeInfo, refused: Refused) -> NetworkErr
     }
 }
 
-fn veth_refused(veth: &str, refused: Refused) -> NetworkError {
+pub(crate) fn veth_refused(veth: &str, refused: Refused) -> NetworkError {
     match refused.errno() {
         libc::EOPNOTSUPP => NetworkError::MissingFeature {
             feature: "CONFIG_VETH",
@@ -232,7 +233,7 @@ fn namespace_with_loopback() -> Result<(OwnedFd, Socket), NetworkError> {
 
 /// For a thread inside the namespace. Links made from now on have no IPv6 there, as long as the bridge
 /// has none: an address that reaches nobody makes programs wait.
-fn open_inside() -> io::Result<Socket> {
+pub(crate) fn open_inside() -> io::Result<Socket> {
     match fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {} // written, or a kernel without IPv6
@@ -259,7 +260,7 @@ pub(crate) fn veth_prefix(instance: &types::InstanceId) -> String {
 }
 
 /// A name that nobody has: the prefix and 36 random bits, 15 characters in all.
-fn veth_name(prefix: &str) -> Result<String, NetworkError> {
+pub(crate) fn veth_name(prefix: &str) -> Result<String, NetworkError> {
     let mut random = [0; 8];
     getrandom(&mut random, GetRandomFlags::empty()).map_err(|error| NetworkError::Link {
         action: "draw a name",

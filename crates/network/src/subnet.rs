@@ -56,6 +56,11 @@ impl Subnet {
         address.to_bits() & mask(self.prefix) == self.base
     }
 
+    /// Whether all of `other` lies within.
+    pub fn holds(self, other: Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.base())
+    }
+
     /// Whether the two have an address in common.
     pub fn overlaps(self, other: Self) -> bool {
         let shorter = mask(self.prefix.min(other.prefix));

@@ -407,7 +407,7 @@ impl Engine {
         }
     }
 
-    /// Removes all containers and volumes through the API.
+    /// Removes all containers, volumes and networks through the API.
     #[track_caller]
     pub fn remove_containers(&self) {
         for id in self.names(&["ps", "-aq", "--no-trunc"]) {
@@ -415,6 +415,16 @@ impl Engine {
         }
         for name in self.names(&["volume", "ls", "-q"]) {
             self.quick(&["volume", "rm", &name]).ok();
+        }
+        for id in self.names(&[
+            "network",
+            "ls",
+            "-q",
+            "--no-trunc",
+            "--filter",
+            "type=custom",
+        ]) {
+            self.quick(&["network", "rm", &id]).ok();
         }
     }
 

@@ -291,6 +291,25 @@ fn options_without_effect_are_told() {
 }
 
 #[test]
+fn networks_are_of_one_s_own() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["network", "create", "--subnet", "10.82.0.0/24", "mine"])
+            .ok();
+        for client in [Engine::d, Engine::w] {
+            let args = ["run", "--rm", "--network", "mine", "--ip", "10.82.0.99"];
+            let done = client(
+                engine,
+                &[&args[..], &["busybox", "hostname", "-i"]].concat(),
+            )
+            .ok();
+            assert_eq!(done.text(), "10.82.0.99");
+        }
+    });
+}
+
+#[test]
 fn namespaces() {
     Engine::run(|engine| {
         engine.load_busybox();

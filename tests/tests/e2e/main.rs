@@ -20,6 +20,7 @@ mod hung;
 mod killed;
 mod lifecycle;
 mod network;
+mod networks;
 mod programs;
 mod recovery;
 mod registry;

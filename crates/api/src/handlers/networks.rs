@@ -1,12 +1,10 @@
-//! Networks: the built-in ones. Making others is not built yet.
+//! Networks.
 
-use api_types::{NetworkCreate, NetworksPruneReport};
+use api_types::{NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect};
 use http::StatusCode;
-use serde::Deserialize;
 
 use super::Handled;
 use crate::call::Call;
-use crate::failure::Failure;
 use crate::reply;
 use crate::shape::{self, Kind};
 use crate::version::Version;
@@ -33,59 +31,46 @@ pub(crate) async fn inspect(call: Call) -> Handled {
 /// `POST /networks/create`
 pub(crate) async fn create(mut call: Call) -> Handled {
     let request: NetworkCreate = call.json().await?;
-    if request.name.is_empty() {
-        return Err(Failure::bad_request("invalid name: name is empty"));
-    }
-    let driver = Some(request.driver)
-        .filter(|driver| !driver.is_empty())
-        .unwrap_or_else(|| "bridge".to_owned());
-    if call.engine().network_inspect(&request.name).await.is_ok() {
-        return Err(Failure::new(
-            StatusCode::FORBIDDEN,
-            format!(
-                "operation is not permitted on predefined {} network ",
-                request.name
-            ),
-        ));
-    }
-    Err(Failure::not_built(&format!(
-        "making networks (docker network create, driver {driver})"
-    )))
+    let made = NetworkCreated {
+        id: call.engine().network_create(request).await?,
+        warning: String::new(),
+    };
+    reply::json(StatusCode::CREATED, &made)
 }
 
-/// `DELETE /networks/{id}`: those that there are can not be removed.
+/// `DELETE /networks/{id}`
 pub(crate) async fn remove(call: Call) -> Handled {
-    let network = call.engine().network_inspect(call.name()).await?;
-    Err(Failure::new(
-        StatusCode::FORBIDDEN,
-        format!(
-            "{} is a pre-defined network and cannot be removed",
-            network.name
-        ),
-    ))
+    call.engine().network_remove(call.name()).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// The container of a connection.
-#[derive(Deserialize)]
-struct Connection {
-    #[serde(rename = "Container", default)]
-    container: String,
-}
-
-/// `POST /networks/{id}/connect` and `POST /networks/{id}/disconnect`
+/// `POST /networks/{id}/connect`
 pub(crate) async fn connect(mut call: Call) -> Handled {
-    let request: Connection = call.json().await?;
-    call.engine().inspect(&request.container, false).await?;
-    call.engine().network_inspect(call.name()).await?;
-    Err(Failure::not_built(
-        "connecting containers to networks after they were made (docker network connect)",
-    ))
+    let request: NetworkConnect = call.json().await?;
+    let mut settings = request.endpoint_config.unwrap_or_default();
+    if call.version < Version(44) {
+        settings.mac_address.clear();
+    }
+    if call.version < Version(48) {
+        settings.gw_priority = 0;
+    }
+    call.engine()
+        .network_connect(call.name(), &request.container, settings)
+        .await?;
+    Ok(reply::empty(StatusCode::OK))
 }
 
-/// `POST /networks/prune`: there is nothing to prune.
+/// `POST /networks/{id}/disconnect`
+pub(crate) async fn disconnect(mut call: Call) -> Handled {
+    let request: NetworkDisconnect = call.json().await?;
+    call.engine()
+        .network_disconnect(call.name(), &request.container)
+        .await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+/// `POST /networks/prune`
 pub(crate) async fn prune(call: Call) -> Handled {
-    let filters = call.filters()?;
-    filters.check(&["label", "label!", "until"])?;
-    filters.until()?;
-    reply::json(StatusCode::OK, &NetworksPruneReport::default())
+    let report = call.engine().prune_networks(call.filters()?).await?;
+    reply::json(StatusCode::OK, &report)
 }

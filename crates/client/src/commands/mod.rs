@@ -18,6 +18,7 @@ mod follow;
 mod images;
 mod inspect;
 mod logs;
+mod networks;
 mod prune;
 mod ps;
 pub(crate) mod pull;
@@ -55,6 +56,9 @@ pub(crate) static ALL: &[&Verb] = &[
     &inspect::VOLUME_INSPECT,
     &logs::EVENTS,
     &logs::LOGS,
+    &networks::CONNECT,
+    &networks::CREATE,
+    &networks::DISCONNECT,
     &prune::CONTAINER_PRUNE,
     &prune::IMAGE_PRUNE,
     &prune::NETWORK_PRUNE,
@@ -113,9 +117,6 @@ const UNBUILT: &[&str] = &[
     "login",
     "logout",
     "manifest",
-    "network connect",
-    "network create",
-    "network disconnect",
     "node",
     "plugin",
     "push",
@@ -313,7 +314,6 @@ mod tests {
         assert_eq!(find("cp a b"), Some("cp"));
         assert_eq!(find("container cp a"), Some("container cp"));
         assert_eq!(find("swarm init"), Some("swarm"));
-        assert_eq!(find("network create x"), Some("network create"));
         assert_eq!(find("container nosuch"), None);
     }
 }

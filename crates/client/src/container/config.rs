@@ -192,6 +192,7 @@ fn host_config(
         container_id_file: text(parsed, "cidfile"),
         log_config,
         port_bindings: Some(bindings),
+        links: some("link"),
         restart_policy,
         auto_remove: parsed.switch("rm"),
         volume_driver: text(parsed, "volume-driver"),

@@ -172,7 +172,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Maximum IOps of the system drive (Windows only)",
     )
     .refused(),
-    Flag::one("ip", "string", "IPv4 address (e.g., 172.30.100.104)").refused(),
+    Flag::one("ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
     Flag::one("ip6", "string", "IPv6 address (e.g., 2001:db8::33)").refused(),
     Flag::one("ipc", "string", "IPC mode to use"),
     Flag::one(
@@ -190,7 +190,9 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "list",
         "Read in a line delimited file of labels",
     ),
-    Flag::list("link", "list", "Add link to another container").refused(),
+    Flag::list("link", "list", "Add link to another container")
+        .checked(networks::link)
+        .refused(),
     Flag::list(
         "link-local-ip",
         "list",

@@ -14,3 +14,4 @@ pub(crate) mod values;
 
 pub(crate) use config::{Attachments, request, restart_policy};
 pub(crate) use environment::{environment, label};
+pub(crate) use networks::link;

@@ -88,6 +88,9 @@ pub(super) fn connections(parsed: &Parsed) -> Result<Vec<Connection>, Failure> {
     if given.is_empty() {
         given.push(("default".to_owned(), EndpointSettings::default()));
     }
+    if let Some((name, settings)) = given.first_mut() {
+        apply(parsed, name, settings)?;
+    }
     let mut names = Vec::new();
     for (name, settings) in &given {
         let refused = |why: &str| Err(Failure::Invalid(why.to_owned()));
@@ -113,6 +116,47 @@ pub(super) fn connections(parsed: &Parsed) -> Result<Vec<Connection>, Failure> {
         names.push(name.clone());
     }
     Ok(given)
+}
+
+/// Puts the flags that speak of no network by name to the first one.
+fn apply(parsed: &Parsed, name: &str, settings: &mut EndpointSettings) -> Result<(), Failure> {
+    let conflict = |flag: &str, other: &str| {
+        Err(Failure::Invalid(format!(
+            "conflicting options: cannot specify both --{flag} and per-network {other}"
+        )))
+    };
+    let aliases = parsed.list("network-alias");
+    if !aliases.is_empty() {
+        if settings.aliases.is_some() {
+            return conflict("network-alias", "alias");
+        }
+        settings.aliases = Some(aliases);
+    }
+    let links = parsed.list("link");
+    // On the default bridge a link is another thing, which the host's side of the configuration has.
+    if is_of_user(name) && !links.is_empty() {
+        settings.links = Some(links);
+    }
+    if let Some(address) = parsed.one("ip").filter(|address| !address.is_empty()) {
+        let asked = settings.ipam_config.get_or_insert_default();
+        if !asked.ipv4_address.is_empty() {
+            return conflict("ip", "IPv4 address");
+        }
+        asked.ipv4_address = address.to_owned();
+    }
+    Ok(())
+}
+
+/// Reads one `--link` value: `NAME` or `NAME:ALIAS`.
+///
+/// # Errors
+/// Docker's words.
+pub(crate) fn link(text: &str) -> Result<String, String> {
+    match text.split(':').count() {
+        _ if text.is_empty() => Err("empty string specified for links".to_owned()),
+        1 | 2 => Ok(text.to_owned()),
+        _ => Err(format!("bad format for links: {text}")),
+    }
 }
 
 fn is_of_user(name: &str) -> bool {

@@ -15,9 +15,9 @@ pub(crate) enum NetworkMode {
     None,
     /// Another container's, by name or id.
     Container(String),
-    /// A network of that name, of which there is none: found out at the start, as docker does,
+    /// The network of that name or id. Whether there is one is found out at the start, as docker does,
     /// since its client would take a "not found" at the creation for a missing image.
-    Unknown(String),
+    User(String),
 }
 
 /// Where an IPC namespace and /dev/shm come from.
@@ -85,7 +85,7 @@ impl Modes {
             ("" | "default" | "bridge", _) => NetworkMode::Bridge,
             ("host", _) => NetworkMode::Host,
             ("none", _) => NetworkMode::None,
-            (other, _) => NetworkMode::Unknown(other.to_owned()),
+            (other, _) => NetworkMode::User(other.to_owned()),
         };
         let ipc = match (host.ipc_mode.as_str(), of_container(&host.ipc_mode, "IPC")?) {
             (_, Some(name)) => IpcMode::Container(name),
@@ -217,13 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_network_is_kept_for_the_start_to_miss() {
+    fn a_network_is_kept_for_the_start_to_look_up() {
         let host = HostConfig {
             network_mode: "mynet".into(),
             ..Default::default()
         };
         let modes = Modes::parse(&host).unwrap();
-        assert_eq!(modes.network, NetworkMode::Unknown("mynet".into()));
+        assert_eq!(modes.network, NetworkMode::User("mynet".into()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Refuses by name what a request asks for and nobody has built: a setting is honoured or refused, never dropped.
 
-use api_types::{Config, EndpointSettings, HostConfig, NetworkingConfig};
+use api_types::{Config, HostConfig, NetworkingConfig};
 
 use crate::outcome::{EngineError, Result};
 
@@ -23,7 +23,6 @@ pub(crate) fn check(
         .into_iter()
         .chain(host_fields(host))
         .chain(resource_fields(host))
-        .chain(endpoint_fields(networking))
         .find(|(_, asked)| *asked);
     match asked {
         Some((name, _)) => Err(EngineError::unsupported(name)),
@@ -50,7 +49,7 @@ fn given<T>(list: &Option<Vec<T>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
-fn host_fields(host: &HostConfig) -> [Asked; 8] {
+fn host_fields(host: &HostConfig) -> [Asked; 7] {
     [
         (
             "HostConfig.VolumeDriver",
@@ -59,7 +58,6 @@ fn host_fields(host: &HostConfig) -> [Asked; 8] {
         ("HostConfig.VolumesFrom", given(&host.volumes_from)),
         ("HostConfig.Annotations", !host.annotations.is_empty()),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-        ("HostConfig.Links", given(&host.links)),
         ("HostConfig.StorageOpt", !host.storage_opt.is_empty()),
         ("HostConfig.CgroupParent", !host.cgroup_parent.is_empty()),
         ("HostConfig.DeviceRequests", given(&host.device_requests)),
@@ -88,37 +86,6 @@ fn resource_fields(host: &HostConfig) -> [Asked; 8] {
     ]
 }
 
-/// What no endpoint may ask for.
-fn endpoint_fields(networking: &NetworkingConfig) -> [Asked; 5] {
-    let any = |asks: fn(&EndpointSettings) -> bool| {
-        let endpoints = networking.endpoints_config.iter().flatten();
-        endpoints.into_iter().any(|(_, endpoint)| asks(endpoint))
-    };
-    [
-        ("NetworkingConfig", any(|one| given(&one.links))),
-        (
-            "NetworkingConfig.EndpointsConfig.Aliases",
-            any(|one| given(&one.aliases)),
-        ),
-        (
-            "NetworkingConfig.EndpointsConfig.DriverOpts",
-            any(|one| one.driver_opts.as_ref().is_some_and(|map| !map.is_empty())),
-        ),
-        (
-            "NetworkingConfig.EndpointsConfig.MacAddress",
-            any(|one| !one.mac_address.is_empty()),
-        ),
-        (
-            "NetworkingConfig.EndpointsConfig.IPAMConfig",
-            any(|one| {
-                one.ipam_config
-                    .as_ref()
-                    .is_some_and(|ipam| *ipam != Default::default())
-            }),
-        ),
-    ]
-}
-
 /// Runtimes and isolations that nobody has, in docker's words.
 fn runtime_and_isolation(host: &HostConfig) -> Result<()> {
     if !matches!(
@@ -139,24 +106,34 @@ fn runtime_and_isolation(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-/// A container is on the one network that its mode names; endpoints of others are not made.
+/// What each network is asked for must be such as it can give; the networks must go together.
 fn endpoints(host: &HostConfig, networking: &NetworkingConfig) -> Result<()> {
     let mode = match host.network_mode.as_str() {
         "" | "default" => "bridge",
         mode => mode,
     };
-    let other = networking
-        .endpoints_config
-        .iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .find(|name| *name != mode && !(mode == "bridge" && *name == "default"));
-    match other {
-        None => Ok(()),
-        Some(name) => Err(EngineError::unsupported(format!(
-            "more than one network (NetworkingConfig.EndpointsConfig names {name} beside {mode})"
-        ))),
+    for (name, settings) in networking.endpoints_config.iter().flatten() {
+        crate::networks::places::check_settings(name, settings).map_err(|error| match error {
+            EngineError::Invalid { sentence } => {
+                EngineError::invalid(format!("invalid config for network {name}: {sentence}"))
+            }
+            error => error,
+        })?;
+        let name = match name.as_str() {
+            "default" => "bridge",
+            name => name,
+        };
+        let alone = |name: &str| matches!(name, "host" | "none") || name.starts_with("container:");
+        if name != mode && (alone(mode) || alone(name)) {
+            return Err(EngineError::invalid(format!(
+                "conflicting options: the network {name} beside the network mode {mode}"
+            )));
+        }
     }
+    if given(&host.links) {
+        return Err(EngineError::unsupported("HostConfig.Links"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -174,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_of_other_networks_are_refused() {
+    fn networks_that_do_not_go_together_are_refused() {
         let on = |mode: &str, names: &[&str]| {
             let host = HostConfig {
                 network_mode: mode.into(),
@@ -191,12 +168,10 @@ mod tests {
         assert_eq!(on("", &["bridge"]), Ok(()));
         assert_eq!(on("default", &["default"]), Ok(()));
         assert_eq!(on("host", &["host"]), Ok(()));
-        assert!(
-            on("", &["mine"])
-                .unwrap_err()
-                .contains("mine beside bridge")
-        );
-        assert!(on("bridge", &["bridge", "mine"]).is_err());
+        assert_eq!(on("bridge", &["bridge", "mine"]), Ok(()));
+        assert_eq!(on("mine", &["mine", "other"]), Ok(()));
+        assert!(on("host", &["mine"]).unwrap_err().contains("mine beside"));
+        assert!(on("mine", &["mine", "none"]).is_err());
     }
 
     #[test]

@@ -429,8 +429,15 @@ impl Container {
     }
 
     /// The events that docker tells about what a container is connected to: volumes mounted and networks joined at its
-    /// start (`true`), the reverse at its end.
-    pub(crate) fn connection_events(&self, engine: &Engine, joins: bool) -> Vec<api_types::Event> {
+    /// start (`true`), the reverse at its end. `home`: whether the engine's own
+    /// bridge is among them; `joined`: the user networks.
+    pub(crate) fn connection_events(
+        &self,
+        engine: &Engine,
+        joins: bool,
+        home: bool,
+        joined: &[String],
+    ) -> Vec<api_types::Event> {
         let mut told = Vec::new();
         for mount in &self.spec.mounts {
             let Source::Volume { name, .. } = &mount.source else {
@@ -452,21 +459,16 @@ impl Container {
                 attributes,
             ));
         }
-        let network = &self.spec.host.network_mode;
-        if !network.starts_with("container:") {
-            let kind = if network == "none" { "null" } else { network };
-            let attributes = BTreeMap::from([
-                ("container".to_owned(), self.id().to_string()),
-                ("name".to_owned(), network.clone()),
-                ("type".to_owned(), kind.to_owned()),
-            ]);
-            let id = crate::networks::id_of(engine, network);
-            told.push(events::event(
-                "network",
-                if joins { "connect" } else { "disconnect" },
-                id,
-                attributes,
-            ));
+        let mode = self.spec.host.network_mode.as_str();
+        let action = if joins { "connect" } else { "disconnect" };
+        let is_built_in = matches!(mode, "bridge" | "host" | "none");
+        if is_built_in && self.run().changed_networks.is_none() {
+            told.push(engine.event_of(self, mode, action));
+        } else if home {
+            told.push(engine.event_of(self, network::HOME, action));
+        }
+        for network in joined {
+            told.push(engine.event_of(self, network, action));
         }
         told
     }

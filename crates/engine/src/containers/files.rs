@@ -17,11 +17,14 @@ use crate::compile::modes::{Modes, NetworkMode};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
+/// Name of a container's /etc/hosts in its folder.
+pub(crate) const HOSTS: &str = "hosts";
+
 /// Path inside a container, file name in its folder.
 pub(crate) const FILES: [(&str, &str); 3] = [
     ("/etc/resolv.conf", "resolv.conf"),
     ("/etc/hostname", "hostname"),
-    ("/etc/hosts", "hosts"),
+    ("/etc/hosts", HOSTS),
 ];
 
 impl Engine {
@@ -30,7 +33,7 @@ impl Engine {
         &self,
         container: &Container,
         modes: &Modes,
-        address: Option<Ipv4Addr>,
+        addresses: &[IpAddr],
     ) -> Result<Vec<(&'static str, OwnedFd)>> {
         let folder = match &modes.network {
             // The neighbour's names are this container's names.
@@ -39,7 +42,7 @@ impl Engine {
             }
             _ => {
                 let folder = self.paths().container(container.id());
-                self.write_etc_files(&folder, container, modes, address)?;
+                self.write_etc_files(&folder, container, modes, addresses)?;
                 folder
             }
         };
@@ -61,7 +64,7 @@ impl Engine {
         folder: &Path,
         container: &Container,
         modes: &Modes,
-        address: Option<Ipv4Addr>,
+        addresses: &[IpAddr],
     ) -> Result<()> {
         let (config, host) = (&container.spec.config, &container.spec.host);
         let gateway = self
@@ -71,7 +74,6 @@ impl Engine {
             .map(|network| network.bridge_info().gateway);
         let extra = extra_hosts(host.extra_hosts.as_deref().unwrap_or_default(), gateway)?;
         let settings = dns_settings(host)?;
-        let addresses: Vec<IpAddr> = address.into_iter().map(IpAddr::V4).collect();
         let resolver = host_resolv_conf(Path::new("/"))
             .map_err(EngineError::io("read the host's resolv.conf"))?;
         let of_host = matches!(modes.network, NetworkMode::Host);
@@ -81,7 +83,7 @@ impl Engine {
             false => hosts(
                 &config.hostname,
                 &config.domainname,
-                &addresses,
+                addresses,
                 &extra,
                 has_ipv6(&host.sysctls),
             ),
@@ -91,7 +93,7 @@ impl Engine {
             false => resolv_conf(&resolver, &settings),
         };
         for (name, text) in [
-            ("hosts", hosts),
+            (HOSTS, hosts),
             ("resolv.conf", resolv),
             ("hostname", hostname(&config.hostname)),
         ] {

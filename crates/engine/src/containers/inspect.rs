@@ -96,6 +96,7 @@ impl Engine {
                 sandbox_id: run
                     .endpoint
                     .as_ref()
+                    .or(run.joined.first().map(|joined| &joined.place))
                     .map(|endpoint| endpoint.id.clone())
                     .unwrap_or_default(),
                 sandbox_key: if run.pid == 0 {

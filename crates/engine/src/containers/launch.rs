@@ -12,10 +12,10 @@ use shim::protocol::{
 use tokio::task::JoinHandle;
 
 use super::attach::Client;
-use super::record::{EndpointRecord, PublishedRecord};
+use super::record::{EndpointRecord, JoinedRecord, PublishedRecord};
 use super::registry::Container;
 use super::sources::host_ipc;
-use super::surroundings::{Surroundings, endpoint_record};
+use super::surroundings::{Kept, Surroundings};
 use super::underway::Underway;
 use crate::compile::modes::{IpcMode, Modes, PidMode};
 use crate::compile::plan::{Descriptors, Parts, Planned, plan};
@@ -33,9 +33,29 @@ pub(crate) struct Launched {
     /// Nanoseconds since 1970.
     pub(crate) time: i64,
     pub(crate) endpoint: Option<EndpointRecord>,
+    pub(crate) joined: Vec<JoinedRecord>,
     pub(crate) published: Vec<PublishedRecord>,
     /// Volumes that this start filled or used for the first time.
     pub(crate) used_volumes: Vec<String>,
+}
+
+impl Launched {
+    /// Networks with the container's address on each.
+    pub(super) fn addresses(&self) -> Vec<(String, String)> {
+        let home = self.endpoint.iter().map(|place| (network::HOME, place));
+        let joined = self
+            .joined
+            .iter()
+            .map(|one| (one.network.as_str(), &one.place));
+        home.chain(joined)
+            .map(|(network, place)| (network.to_owned(), place.address.to_string()))
+            .collect()
+    }
+
+    /// Ids of the user networks that it is on.
+    pub(super) fn networks(&self) -> Vec<String> {
+        self.joined.iter().map(|one| one.network.clone()).collect()
+    }
 }
 
 /// A supervisor's folder; dropped before the start succeeded, it is removed, and volumes are used no more.
@@ -150,13 +170,18 @@ impl Engine {
         let (connection, (pid, start_ticks, time)) =
             self.hand_over(&launch, &descriptors, underway)?;
         shim_folder.wanted = true;
-        let (endpoint, published) = surroundings.keep();
+        let Kept {
+            endpoint,
+            joined,
+            published,
+        } = surroundings.keep()?;
         Ok(Launched {
             connection,
             pid,
             start_ticks,
             time: i64::try_from(time).unwrap_or(i64::MAX),
-            endpoint: endpoint.as_ref().map(endpoint_record).transpose()?,
+            endpoint,
+            joined,
             published,
             used_volumes: prepared.used_volumes,
         })

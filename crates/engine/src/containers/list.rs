@@ -10,6 +10,7 @@ use super::summary;
 use crate::compile::mounts::Source;
 use crate::compile::ports;
 use crate::engine::Engine;
+use crate::networks::places;
 use crate::options::ListOptions;
 use crate::outcome::{EngineError, Result};
 
@@ -69,7 +70,7 @@ impl Engine {
         for (container, view) in self.newest_first() {
             let shown = bounds.hold(&container, &view)
                 && names.match_any(&[&format!("/{}", view.name), &view.name])
-                && matches(&options, &container, &view);
+                && matches(self, &options, &container, &view);
             if !shown {
                 continue;
             }
@@ -229,7 +230,7 @@ fn check_port_range(key: &str, wanted: &str) -> Result<()> {
     Ok(())
 }
 
-fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
+fn matches(engine: &Engine, options: &ListOptions, container: &Container, view: &View) -> bool {
     let filters = &options.filters;
     let spec = &container.spec;
     let port = |wanted: &str, have: u16, protocol: &str| {
@@ -248,8 +249,16 @@ fn matches(options: &ListOptions, container: &Container, view: &View) -> bool {
                 == wanted
         })
         && filters.any("network", |wanted| {
-            spec.host.network_mode == wanted
-                || crate::networks::is_named(wanted, &spec.host.network_mode)
+            let names = places::wanted(spec, &view.run);
+            names.contains_key(wanted)
+                || engine.find_network(wanted).is_ok_and(|found| {
+                    names.contains_key(found.name())
+                        || view
+                            .run
+                            .joined
+                            .iter()
+                            .any(|one| one.network == found.id(engine))
+                })
         })
         && filters.any("publish", |wanted| {
             view.run

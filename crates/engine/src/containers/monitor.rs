@@ -7,10 +7,11 @@ use std::time::Duration;
 use shim::protocol::{Event, EventKind, HealthState, Request, RestartOutlook};
 
 use super::link::Link;
-use super::record::{EndpointRecord, HealthRecord, Status};
+use super::record::{HealthRecord, Run, Status};
 use super::registry::Container;
 use crate::engine::Engine;
 use crate::events;
+use crate::networks::places;
 use crate::outcome::Result;
 use crate::store::rows;
 
@@ -305,8 +306,7 @@ impl Engine {
                     run.error = exit.error;
                 }
                 run.cursor = exit.sequence.max(run.cursor);
-                run.endpoint = None;
-                run.published = Vec::new();
+                run.leave_all();
             },
             move |connection| {
                 rows::execs::delete_of(connection, &id)?;
@@ -333,47 +333,48 @@ impl Engine {
         container: &Arc<Container>,
         told: &mut Vec<api_types::Event>,
     ) {
-        told.extend(container.connection_events(self, false));
-        let endpoint = container.run().endpoint.clone();
-        if endpoint.is_some() {
-            self.give_network_back(container, endpoint).await;
+        let before = container.run();
+        let joined: Vec<String> = before
+            .joined
+            .iter()
+            .map(|one| one.network.clone())
+            .collect();
+        told.extend(container.connection_events(self, false, before.endpoint.is_some(), &joined));
+        if before.is_connected() {
+            self.give_network_back(container, &before).await;
             // If this end has to be written down again, the address may be somebody else's by then.
             let _writing = container.writing.lock().await;
             let mut run = (*container.run()).clone();
-            run.endpoint = None;
-            run.published.clear();
+            run.leave_all();
             container.set_run(run);
         }
     }
 
-    /// Closes published ports and frees the address: before anybody hears that the container ended.
-    pub(crate) async fn give_network_back(
-        &self,
-        container: &Container,
-        endpoint: Option<EndpointRecord>,
-    ) {
-        let Some(record) = endpoint else { return };
-        let Some(endpoint) = network_endpoint(container, &record) else {
+    /// Closes published ports and frees addresses: before anybody hears that the container ended.
+    pub(crate) async fn give_network_back(&self, container: &Container, run: &Run) {
+        if !run.is_connected() {
             return;
-        };
+        }
         let outcome = match &self.inner().network {
             // Not worth a thread: an address is put back into a list.
-            Some(network) if container.run().published.is_empty() => {
-                network.release(&endpoint);
-                Ok(())
-            }
+            Some(_) if run.published.is_empty() => Ok(()),
             Some(_) => {
-                let detach = move |engine: &Engine| match &engine.inner().network {
-                    Some(network) => Ok(network.detach(&endpoint)?),
+                let id = container.id().clone();
+                let unpublish = move |engine: &Engine| match &engine.inner().network {
+                    Some(network) => Ok(network.unpublish(&id)?),
                     None => Ok(()),
                 };
-                self.blocking("network", detach).await
+                self.blocking("network", unpublish).await
             }
             None => Ok(()),
         };
         if let Err(error) = outcome {
             tracing::error!(%error, container = container.id().short(), "a container's network could not be given back");
         }
+        if let (Some(network), Some(record)) = (&self.inner().network, &run.endpoint) {
+            network.release(&places::place_endpoint(container, network::HOME, record));
+        }
+        self.leave_networks(container, &run.joined);
         self.tend_network();
     }
 
@@ -446,19 +447,4 @@ impl Engine {
             }
         });
     }
-}
-
-/// The network's own form of a stored endpoint.
-pub(crate) fn network_endpoint(
-    container: &Container,
-    record: &EndpointRecord,
-) -> Option<network::Endpoint> {
-    Some(network::Endpoint {
-        container: container.id().clone(),
-        address: record.address,
-        prefix: record.prefix,
-        gateway: record.gateway,
-        mac: network::MacAddr::of_ipv4(record.address),
-        veth: record.link.clone(),
-    })
 }

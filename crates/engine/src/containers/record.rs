@@ -1,8 +1,9 @@
 //! What the store keeps of a container: a document that is fixed at create, and one that changes while it lives.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use api_types::{Config, HostConfig, NetworkingConfig};
+use api_types::{Config, EndpointSettings, HostConfig, NetworkingConfig};
 use serde::{Deserialize, Serialize};
 use types::ContainerId;
 
@@ -84,6 +85,16 @@ pub(crate) struct EndpointRecord {
     pub(crate) link: String,
 }
 
+/// Its place on a user network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JoinedRecord {
+    /// The network's id.
+    pub(crate) network: String,
+    /// The link's name inside.
+    pub(crate) interface: String,
+    pub(crate) place: EndpointRecord,
+}
+
 /// One published port as it came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PublishedRecord {
@@ -131,14 +142,62 @@ pub(crate) struct Run {
     /// The verdict on its health, when it has a check.
     #[serde(default)]
     pub(crate) health: Option<HealthRecord>,
+    /// Its place on the engine's own bridge.
     pub(crate) endpoint: Option<EndpointRecord>,
+    /// Name of its link to that bridge, where it is not `eth0`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) home_interface: String,
+    /// Its places on user networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) joined: Vec<JoinedRecord>,
     pub(crate) published: Vec<PublishedRecord>,
+    /// Ports that are reserved and lead nowhere, since no network leads out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parked: Vec<PublishedRecord>,
     /// The host's side of the configuration once it was changed after the creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) changed_host: Option<Box<HostConfig>>,
+    /// The networks that it is to be on, by name, once they were changed after the creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) changed_networks: Option<BTreeMap<String, EndpointSettings>>,
 }
 
 impl Run {
+    /// Its place on this network.
+    pub(crate) fn place_on(&self, network: &str) -> Option<&EndpointRecord> {
+        match network {
+            network::HOME => self.endpoint.as_ref(),
+            id => {
+                let joined = self.joined.iter().find(|joined| joined.network == id);
+                joined.map(|joined| &joined.place)
+            }
+        }
+    }
+
+    /// Forgets the place on this network.
+    pub(crate) fn leave(&mut self, network: &str) {
+        match network {
+            network::HOME => {
+                self.endpoint = None;
+                self.home_interface.clear();
+            }
+            id => self.joined.retain(|joined| joined.network != id),
+        }
+    }
+
+    /// Forgets all places.
+    pub(crate) fn leave_all(&mut self) {
+        self.leave(network::HOME);
+        self.joined.clear();
+        self.published.clear();
+        self.parked.clear();
+    }
+
+    /// Whether it has a place on a network.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.endpoint.is_some() || !self.joined.is_empty()
+    }
+
     /// The host's side of the configuration as it holds now.
     pub(crate) fn host<'a>(&'a self, spec: &'a Spec) -> &'a HostConfig {
         self.changed_host.as_deref().unwrap_or(&spec.host)
@@ -146,6 +205,15 @@ impl Run {
 }
 
 impl Spec {
+    /// Whether no network was asked for but the one that the mode names, and of that nothing.
+    pub(crate) fn is_on_one_network(&self) -> bool {
+        let endpoints = self.networking.endpoints_config.iter().flatten();
+        let mode = self.host.network_mode.as_str();
+        endpoints
+            .into_iter()
+            .all(|(name, _)| name == mode || name == "default" && mode == "bridge")
+    }
+
     /// A row of this container in a state.
     pub(crate) fn row(&self, name: &str, run: &Run) -> Result<ContainerRow> {
         Ok(ContainerRow {

@@ -99,9 +99,9 @@ impl Engine {
         if container.progress.borrow().removed {
             return Ok(());
         }
-        let endpoint = container.run().endpoint.clone();
         if told.is_none() {
-            self.give_network_back(container, endpoint).await;
+            let run = container.run();
+            self.give_network_back(container, &run).await;
         }
         let anonymous = self.unused_elsewhere(container, anonymous);
         let mut events = told.unwrap_or_default();
@@ -183,7 +183,11 @@ impl Engine {
             };
             let engine = self.clone();
             // The queue is bounded: when it is full the remover waits, on a thread for such things.
-            let job = Job { tombstone, release };
+            let job = Job {
+                tombstone,
+                release,
+                held: None,
+            };
             match engine.inner().cleaner.try_queue(job) {
                 Ok(()) => {}
                 Err(job) => {

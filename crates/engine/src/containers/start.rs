@@ -119,9 +119,11 @@ impl Engine {
         restarts: u32,
     ) -> Result<Arc<Link>> {
         let used = self.mark_used(&launched.used_volumes)?;
-        let mut told = container.connection_events(self, true);
+        let networks = launched.networks();
+        let mut told =
+            container.connection_events(self, true, launched.endpoint.is_some(), &networks);
         told.push(container.event("start", &[]));
-        let endpoint = launched.endpoint.clone();
+        let addresses = launched.addresses();
         let id = container.id().to_string();
         let link = Link::new(Arc::clone(&launched.connection))?;
         let checked = crate::compile::health::parse(&container.spec.config)?.is_some();
@@ -145,20 +147,16 @@ impl Engine {
                     state: "starting".to_owned(),
                     failing_streak: 0,
                 });
+                run.leave_all();
                 run.endpoint.clone_from(&launched.endpoint);
+                run.joined.clone_from(&launched.joined);
                 run.published.clone_from(&launched.published);
             },
             move |connection| {
                 used.iter().try_for_each(|row| row.put(connection))?;
-                match endpoint {
-                    Some(endpoint) => rows::endpoints::put(
-                        connection,
-                        "bridge",
-                        &id,
-                        &endpoint.address.to_string(),
-                    ),
-                    None => Ok(()),
-                }
+                addresses.iter().try_for_each(|(network, address)| {
+                    rows::endpoints::put(connection, network, &id, address)
+                })
             },
         )
         .await?;

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::compile::mounts::{MountSpec, Source};
 use crate::compile::ports;
 use crate::engine::Engine;
-use crate::networks;
+use crate::networks::{Found, places};
 
 /// One line of `ps`.
 pub(crate) fn of(engine: &Engine, container: &Container, view: &View) -> ContainerSummary {
@@ -93,7 +93,7 @@ fn ports_of(container: &Container, run: &Run) -> Vec<PortSummary> {
             kind: port.protocol.name().to_owned(),
         })
         .collect();
-    if run.endpoint.is_some() {
+    if run.is_connected() {
         for (port, protocol) in container
             .spec
             .config
@@ -122,7 +122,7 @@ fn ports_of(container: &Container, run: &Run) -> Vec<PortSummary> {
 /// Ports as `inspect` shows them: exposed ones without a binding are null.
 pub(crate) fn port_map(container: &Container, run: &Run) -> PortMap {
     let mut map = PortMap::new();
-    if run.endpoint.is_none() {
+    if !run.is_connected() {
         return map;
     }
     for port in container.spec.config.exposed_ports.keys() {
@@ -153,22 +153,41 @@ pub(crate) fn networks_of(
     if mode.starts_with("container:") {
         return BTreeMap::new();
     }
-    let mut settings = EndpointSettings {
+    let mut networks = BTreeMap::new();
+    for (key, mut settings) in places::wanted(&container.spec, run) {
         // A network is looked up at the first start, as in docker.
-        network_id: match run.started_at {
-            0 => String::new(),
-            _ => networks::id_of(engine, mode),
-        },
-        ..Default::default()
-    };
-    if let Some(endpoint) = &run.endpoint {
-        settings.endpoint_id = endpoint.id.clone();
-        settings.gateway = endpoint.gateway.to_string();
-        settings.ip_address = endpoint.address.to_string();
-        settings.ip_prefix_len = i64::from(endpoint.prefix);
-        settings.mac_address = endpoint.mac.clone();
+        let found = match run.started_at {
+            0 => None,
+            _ => engine.find_network(&key).ok(),
+        };
+        let name = found.as_ref().map_or(key.as_str(), Found::name).to_owned();
+        settings.network_id = found
+            .as_ref()
+            .map(|found| found.id(engine))
+            .unwrap_or_default();
+        let is_made = matches!(found, Some(Found::Made(_)));
+        let place = match &found {
+            Some(Found::Made(doc)) => run.place_on(&doc.id),
+            Some(Found::BuiltIn("bridge")) => run.place_on(network::HOME),
+            _ => None,
+        };
+        if let Some(place) = place {
+            let is_internal = matches!(&found, Some(Found::Made(doc)) if doc.internal);
+            settings.endpoint_id = place.id.clone();
+            settings.gateway = match is_internal {
+                true => String::new(),
+                false => place.gateway.to_string(),
+            };
+            settings.ip_address = place.address.to_string();
+            settings.ip_prefix_len = i64::from(place.prefix);
+            settings.mac_address = place.mac.clone();
+        }
+        if is_made {
+            settings.dns_names = Some(places::names(container, &settings));
+        }
+        networks.insert(name, settings);
     }
-    BTreeMap::from([(mode.to_owned(), settings)])
+    networks
 }
 
 /// Mounts as docker describes them.

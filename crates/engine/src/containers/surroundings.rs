@@ -1,7 +1,7 @@
 //! What a container runs in besides its files: network, names, published ports, control group.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,22 +10,28 @@ use network::{Binding, Endpoint, HostPort, PortMapping};
 use runtime::cgroup::Group;
 
 use super::launch::group_failure;
-use super::record::{EndpointRecord, PublishedRecord};
+use super::record::{EndpointRecord, JoinedRecord, PublishedRecord};
 use super::registry::Container;
 use crate::compile::modes::{Modes, NetworkMode};
 use crate::compile::plan::Net;
 use crate::compile::{limits, ports};
 use crate::engine::Engine;
+use crate::networks::places::{self, Taken, Wanted};
 use crate::outcome::{EngineError, Result};
 
 /// The surroundings of a start. Dropped before [`Surroundings::keep`], all of it is unmade.
 pub(super) struct Surroundings {
     engine: Engine,
     container: Arc<Container>,
+    /// Its place on the engine's own bridge.
     endpoint: Option<Endpoint>,
+    /// Its places on user networks.
+    taken: Vec<Taken>,
     group: Option<Group>,
     net: Option<Net>,
     files: Vec<(&'static str, OwnedFd)>,
+    /// Name of the network that leads out, where there are several.
+    way: Option<String>,
     published: Vec<PublishedRecord>,
     reservations: Vec<OwnedFd>,
     tasks: Vec<OwnedFd>,
@@ -40,10 +46,14 @@ impl Drop for Surroundings {
         if self.kept {
             return;
         }
-        if let (Some(network), Some(endpoint)) = (&self.engine.inner().network, &self.endpoint)
-            && let Err(error) = network.detach(endpoint)
+        self.engine.leave_places(&self.container, &self.taken);
+        if let Some(network) = &self.engine.inner().network
+            && let Err(error) = network.unpublish(self.container.id())
         {
-            tracing::warn!(%error, "a failed start could not give its network back");
+            tracing::warn!(%error, "a failed start could not give its ports back");
+        }
+        if let (Some(network), Some(endpoint)) = (&self.engine.inner().network, &self.endpoint) {
+            network.release(endpoint);
         }
         if let Some(group) = &self.group
             && let Err(error) = group.kill().and_then(|()| group.remove())
@@ -61,9 +71,11 @@ impl Surroundings {
             engine: engine.clone(),
             container: Arc::clone(container),
             endpoint: None,
+            taken: Vec::new(),
             group: None,
             net: None,
             files: Vec::new(),
+            way: None,
             published: Vec::new(),
             reservations: Vec::new(),
             tasks: Vec::new(),
@@ -73,8 +85,8 @@ impl Surroundings {
             kept: false,
         };
         made.open_network(&modes)?;
-        let address = made.endpoint.as_ref().map(|endpoint| endpoint.address);
-        made.files = engine.etc_files(container, &modes, address)?;
+        let addresses: Vec<IpAddr> = made.endpoints().map(|one| one.address.into()).collect();
+        made.files = engine.etc_files(container, &modes, &addresses)?;
         made.publish()?;
         let resources = engine.resources_of(container.run().host(&container.spec))?;
         let group = engine
@@ -93,39 +105,126 @@ impl Surroundings {
         let engine = self.engine.clone();
         self.net = Some(match &modes.network {
             NetworkMode::Host => Net::Host,
-            NetworkMode::None => Net::Join(network::loopback_only()?, true),
             NetworkMode::Container(name) => {
                 Net::Join(engine.network_neighbour(name)?.namespace("net")?, false)
             }
-            NetworkMode::Unknown(name) => {
-                return Err(networking(EngineError::NoSuchNetwork {
-                    name: name.clone(),
-                }));
+            NetworkMode::None | NetworkMode::Bridge | NetworkMode::User(_) => {
+                Net::Join(self.join_networks(modes)?, true)
             }
-            // As in Docker, a daemon without a bridge gives whoever does not ask for another network a loopback alone.
-            NetworkMode::Bridge => match engine.inner().network.as_ref() {
-                None => Net::Join(network::loopback_only()?, true),
-                Some(network) => {
-                    let attached =
-                        network.attach(network.take_sandbox()?, self.container.id(), None)?;
-                    self.endpoint = Some(attached.endpoint);
-                    Net::Join(attached.netns, true)
-                }
-            },
         });
         Ok(())
+    }
+
+    /// A namespace with a link to each network that the container is to be on.
+    fn join_networks(&mut self, modes: &Modes) -> Result<OwnedFd> {
+        let container = Arc::clone(&self.container);
+        let run = container.run();
+        let alone = run.changed_networks.is_none() && container.spec.is_on_one_network();
+        let inner = self.engine.inner();
+        match (&modes.network, &inner.network) {
+            (NetworkMode::None, _) if alone => Ok(network::loopback_only()?),
+            // As in Docker, a daemon without a bridge gives whoever does not ask for another network a loopback alone.
+            (NetworkMode::Bridge, None) if alone => Ok(network::loopback_only()?),
+            (NetworkMode::Bridge, Some(network)) if alone => {
+                let attached = network.attach(network.take_sandbox()?, container.id(), None)?;
+                self.endpoint = Some(attached.endpoint);
+                Ok(attached.netns)
+            }
+            _ => {
+                let mut wanted = places::wanted(&container.spec, &run);
+                if wanted.len() == 1 {
+                    wanted.remove("none");
+                }
+                self.take_places(&wanted).map_err(networking)
+            }
+        }
+    }
+
+    fn take_places(&mut self, wanted: &Wanted) -> Result<OwnedFd> {
+        let engine = self.engine.clone();
+        let container = Arc::clone(&self.container);
+        let main = &container.spec.host.network_mode;
+        let places = engine.places_of(wanted, main)?;
+        let Some(network) = engine
+            .inner()
+            .network
+            .as_ref()
+            .filter(|_| !places.is_empty())
+        else {
+            return Ok(network::loopback_only()?);
+        };
+        let way = places::way_out(places.iter()).map(|place| place.name.clone());
+        let mut netns = None;
+        for (number, place) in places.into_iter().enumerate() {
+            let is_way = way.as_deref() == Some(place.name.as_str());
+            let interface = format!("eth{number}");
+            let (link, gateway) = match (&place.doc, &netns) {
+                // Always the first.
+                (None, _) => {
+                    let attached = network.attach(network.take_sandbox()?, container.id(), None)?;
+                    let endpoint = self.endpoint.insert(attached.endpoint);
+                    netns = Some(attached.netns);
+                    (interface, endpoint.gateway)
+                }
+                (Some(_), held) => {
+                    let own = match held {
+                        None => Some(network::loopback_only()?),
+                        Some(_) => None,
+                    };
+                    let inside = own.as_ref().or(held.as_ref()).ok_or(EngineError::Closing)?;
+                    let taken = engine.take_place(&container, inside, place, interface)?;
+                    let found = (taken.interface.clone(), taken.endpoint.gateway);
+                    self.taken.push(taken);
+                    netns = own.or(netns);
+                    found
+                }
+            };
+            if let (true, Some(netns)) = (is_way, &netns) {
+                network.set_gateway(netns.as_fd(), Some((&link, gateway)))?;
+            }
+        }
+        self.way = way;
+        netns.ok_or(EngineError::Closing)
+    }
+
+    /// Every place on a network.
+    fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoint
+            .iter()
+            .chain(self.taken.iter().map(|taken| &taken.endpoint))
+    }
+
+    /// The place by which the container is reached from outside, and the host's address for ports that name none.
+    fn way_out(&self) -> Option<(&Endpoint, Ipv4Addr)> {
+        match &self.way {
+            None if self.taken.is_empty() => Some((self.endpoint.as_ref()?, Ipv4Addr::UNSPECIFIED)),
+            None => None,
+            Some(name) => {
+                let taken = self.taken.iter().find(|taken| taken.place.name == *name);
+                match taken {
+                    Some(taken) => {
+                        let doc = taken.place.doc.as_ref();
+                        let host_ip = doc.map_or(Ipv4Addr::UNSPECIFIED, |doc| doc.host_ip);
+                        Some((&taken.endpoint, host_ip))
+                    }
+                    None => Some((self.endpoint.as_ref()?, Ipv4Addr::UNSPECIFIED)),
+                }
+            }
+        }
     }
 
     fn publish(&mut self) -> Result<()> {
         let spec = &self.container.spec;
         let wanted = ports::wanted(&spec.config, &spec.host)?;
-        let (Some(network), Some(endpoint)) = (&self.engine.inner().network, &self.endpoint) else {
-            return Ok(());
-        };
         if wanted.is_empty() {
             return Ok(());
         }
-        let mappings: Vec<PortMapping> = wanted.iter().map(mapping).collect();
+        let engine = self.engine.clone();
+        let (Some(network), Some((endpoint, host_ip))) = (&engine.inner().network, self.way_out())
+        else {
+            return Ok(());
+        };
+        let mappings: Vec<PortMapping> = wanted.iter().map(|one| mapping(one, host_ip)).collect();
         let published = network.publish(endpoint, &mappings).map_err(|error| {
             networking(EngineError::Ports {
                 sentence: error.at_endpoint(&self.container.name(), self.container.id()),
@@ -179,10 +278,29 @@ impl Surroundings {
     }
 
     /// The start succeeded: nothing is unmade.
-    pub(super) fn keep(mut self) -> (Option<Endpoint>, Vec<PublishedRecord>) {
+    ///
+    /// # Errors
+    /// What hinders the drawing of an id; then everything is unmade.
+    pub(super) fn keep(mut self) -> Result<Kept> {
+        let kept = Kept {
+            endpoint: self.endpoint.as_ref().map(endpoint_record).transpose()?,
+            joined: self
+                .taken
+                .iter()
+                .map(Taken::record)
+                .collect::<Result<_>>()?,
+            published: std::mem::take(&mut self.published),
+        };
         self.kept = true;
-        (self.endpoint.take(), std::mem::take(&mut self.published))
+        Ok(kept)
     }
+}
+
+/// What a container has of the network once it runs.
+pub(super) struct Kept {
+    pub(super) endpoint: Option<EndpointRecord>,
+    pub(super) joined: Vec<JoinedRecord>,
+    pub(super) published: Vec<PublishedRecord>,
 }
 
 impl Engine {
@@ -235,10 +353,15 @@ impl Engine {
     }
 }
 
-fn mapping(wanted: &ports::Wanted) -> PortMapping {
+/// `unnamed`: the host's address where none is named.
+fn mapping(wanted: &ports::Wanted, unnamed: Ipv4Addr) -> PortMapping {
+    let host_ip = match wanted.host_ip {
+        Ipv4Addr::UNSPECIFIED => unnamed,
+        named => named,
+    };
     PortMapping {
         protocol: protocol(wanted.protocol),
-        host_ip: IpAddr::V4(wanted.host_ip),
+        host_ip: IpAddr::V4(host_ip),
         host_port: match (wanted.host_port, wanted.host_port_last) {
             (0, _) => HostPort::Any,
             (first, last) if first == last => HostPort::Exactly(first),
@@ -252,6 +375,16 @@ pub(crate) fn protocol(protocol: ports::Protocol) -> network::Protocol {
     match protocol {
         ports::Protocol::Tcp => network::Protocol::Tcp,
         ports::Protocol::Udp => network::Protocol::Udp,
+    }
+}
+
+/// The reverse of `published_record`.
+pub(crate) fn binding_of(port: &PublishedRecord) -> Binding {
+    Binding {
+        protocol: protocol(port.protocol),
+        host_ip: port.host_ip.into(),
+        host_port: port.host_port,
+        container_port: port.container_port,
     }
 }
 
@@ -270,7 +403,7 @@ fn published_record(binding: &Binding) -> PublishedRecord {
     }
 }
 
-pub(super) fn endpoint_record(endpoint: &Endpoint) -> Result<EndpointRecord> {
+pub(crate) fn endpoint_record(endpoint: &Endpoint) -> Result<EndpointRecord> {
     Ok(EndpointRecord {
         id: types::ContainerId::random()
             .map_err(EngineError::io("draw an id"))?

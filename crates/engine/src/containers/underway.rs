@@ -11,9 +11,9 @@ use tokio::sync::{MutexGuard, Notify};
 use tokio::task::JoinHandle;
 
 use super::launch::Launched;
-use super::monitor::network_endpoint;
 use super::registry::Container;
 use crate::engine::Engine;
+use crate::networks::places;
 use crate::outcome::Result;
 
 /// How long the shim of a start that is undone may take to end.
@@ -158,12 +158,13 @@ impl Engine {
                         "the supervisor of a start that is undone does not end"
                     );
                 }
-                let endpoint = launched
-                    .endpoint
-                    .as_ref()
-                    .and_then(|record| network_endpoint(&container, record));
-                if let (Some(network), Some(endpoint)) = (&engine.inner().network, &endpoint) {
-                    network.detach(endpoint)?;
+                engine.leave_networks(&container, &launched.joined);
+                if let Some(network) = &engine.inner().network {
+                    if let Some(record) = &launched.endpoint {
+                        let home = network::HOME;
+                        network.release(&places::place_endpoint(&container, home, record));
+                    }
+                    network.unpublish(container.id())?;
                 }
                 engine.release_volumes(&container);
                 crate::cleaner::remove_tree(&engine.paths().shim(container.id()))?;

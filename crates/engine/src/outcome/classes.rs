@@ -48,7 +48,7 @@ pub(super) fn of_network(error: &NetworkError) -> Class {
         NetworkError::BridgeAndAddress { .. } | NetworkError::AddressOutside { .. } => {
             Class::InvalidArgument
         }
-        NetworkError::NoSuchBridge { .. } => Class::NotFound,
+        NetworkError::NoSuchBridge { .. } | NetworkError::NoSuchSegment { .. } => Class::NotFound,
         NetworkError::NotOurBridge { .. }
         | NetworkError::BridgeWithoutAddress { .. }
         | NetworkError::AddressTaken { .. } => Class::Conflict,

@@ -138,6 +138,26 @@ pub enum EngineError {
     /// Nothing to do: it is already so.
     #[error("already so")]
     NotModified,
+    /// It is not allowed, whoever asks.
+    #[error("{sentence}")]
+    Forbidden {
+        /// Docker's sentence.
+        sentence: String,
+    },
+    /// No such network driver.
+    #[error("plugin \"{name}\" not found")]
+    NoSuchNetworkDriver {
+        /// Its name.
+        name: String,
+    },
+    /// A container is not on the network that it is to leave.
+    #[error("container {container} is not connected to network {network}")]
+    NotConnected {
+        /// Full id.
+        container: String,
+        /// The network's name.
+        network: String,
+    },
     /// A request that can not be carried out as it is written.
     #[error("{sentence}")]
     Invalid {
@@ -347,7 +367,8 @@ impl EngineError {
             | Self::NoSuchImage { .. }
             | Self::NoSuchReference
             | Self::NoSuchVolume { .. }
-            | Self::NoSuchNetwork { .. } => Class::NotFound,
+            | Self::NoSuchNetwork { .. }
+            | Self::NoSuchNetworkDriver { .. } => Class::NotFound,
             Self::Networking { source, .. } => source.class(),
             Self::Joining { namespace, source } => match (*namespace, source.class()) {
                 // 404 would say that the container which is started is not there.
@@ -367,6 +388,7 @@ impl EngineError {
             | Self::NotRunning { .. }
             | Self::Conflict { .. }
             | Self::GivenUp => Class::Conflict,
+            Self::Forbidden { .. } => Class::Forbidden,
             Self::NotModified => Class::NotModified,
             Self::Unsupported { .. } | Self::LogsNotKept => Class::Unsupported,
             Self::Io { source, .. } => classes::of_io(source),
@@ -389,6 +411,7 @@ impl EngineError {
             Self::Panicked { .. }
             | Self::NotAFolder { .. }
             | Self::ExecNotReady
+            | Self::NotConnected { .. }
             | Self::Ps { .. }
             | Self::Update { .. } => Class::Internal,
         }
@@ -404,6 +427,13 @@ impl EngineError {
     /// Shorthand for a request that contradicts the state.
     pub(crate) fn conflict(sentence: impl Into<String>) -> EngineError {
         EngineError::Conflict {
+            sentence: sentence.into(),
+        }
+    }
+
+    /// Shorthand for what is not allowed.
+    pub(crate) fn forbidden(sentence: impl Into<String>) -> EngineError {
+        EngineError::Forbidden {
             sentence: sentence.into(),
         }
     }

@@ -106,10 +106,23 @@ pub(crate) mod endpoints {
         Ok(())
     }
 
+    /// All of a container's.
     pub(crate) fn delete(connection: &Connection, container: &str) -> Result<()> {
         connection
             .prepare_cached("DELETE FROM endpoints WHERE container = ?1")?
             .execute(params![container])?;
+        Ok(())
+    }
+
+    /// The one on this network.
+    pub(crate) fn delete_one(
+        connection: &Connection,
+        network: &str,
+        container: &str,
+    ) -> Result<()> {
+        connection
+            .prepare_cached("DELETE FROM endpoints WHERE network = ?1 AND container = ?2")?
+            .execute(params![network, container])?;
         Ok(())
     }
 }
@@ -289,6 +302,43 @@ impl VolumeRow {
             Ok(VolumeRow {
                 name: row.get(0)?,
                 anonymous: row.get(1)?,
+                doc: row.get(2)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// A network that a user made.
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkRow {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) doc: String,
+}
+
+impl NetworkRow {
+    pub(crate) fn insert(&self, connection: &Connection) -> Result<()> {
+        connection
+            .prepare_cached("INSERT INTO networks (ns, id, name, doc) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![NAMESPACE, self.id, self.name, self.doc])?;
+        Ok(())
+    }
+
+    pub(crate) fn delete(connection: &Connection, id: &str) -> Result<()> {
+        connection
+            .prepare_cached("DELETE FROM networks WHERE ns = ?1 AND id = ?2")?
+            .execute(params![NAMESPACE, id])?;
+        Ok(())
+    }
+
+    pub(crate) fn all(connection: &Connection) -> Result<Vec<NetworkRow>> {
+        let mut statement =
+            connection.prepare_cached("SELECT id, name, doc FROM networks WHERE ns = ?1")?;
+        let rows = statement.query_map(params![NAMESPACE], |row| {
+            Ok(NetworkRow {
+                id: row.get(0)?,
+                name: row.get(1)?,
                 doc: row.get(2)?,
             })
         })?;

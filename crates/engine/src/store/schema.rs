@@ -7,6 +7,7 @@
 //! refs        (ns,name) PK  image → images.id   target  doc
 //! layers      number PK     (chain,variant) UNIQUE   diff  size  state
 //! volumes     (ns,name) PK  anonymous  doc
+//! networks    (ns,id) PK    name UNIQUE in ns   doc
 //! endpoints   (network,container) PK   address
 //! execs       id PK         container  doc
 //! events      sequence PK   time  doc
@@ -49,6 +50,10 @@ const MIGRATIONS: &[&str] = &[
     DROP TABLE IF EXISTS blobs;
     DROP TABLE IF EXISTS leases;
     DROP TABLE IF EXISTS networks;
+    ",
+    "
+    CREATE TABLE networks (ns TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, doc TEXT NOT NULL,
+        PRIMARY KEY (ns, id), UNIQUE (ns, name)) WITHOUT ROWID;
     ",
 ];
 

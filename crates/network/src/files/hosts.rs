@@ -1,7 +1,7 @@
 //! /etc/hosts and /etc/hostname of a container.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The line that every container's file begins with, and those where there is IPv6: as Docker's engine writes them, which
 /// images expect.
@@ -97,26 +97,47 @@ pub fn hosts(
     if ipv6 {
         text.push_str(LOCAL_IPV6);
     }
-    let mut line = |address: &IpAddr, names: std::fmt::Arguments<'_>| {
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "{address}\t{names}");
-    };
     let usable = |address: &IpAddr| ipv6 || address.is_ipv4();
     for ExtraHost { name, address } in extra.iter().filter(|host| usable(&host.address)) {
-        line(address, format_args!("{name}"));
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{address}\t{name}");
     }
+    for address in addresses.iter().filter(|address| usable(address)) {
+        own(&mut text, host_name, domain_name, address);
+    }
+    text
+}
+
+/// The text with one more line for the container's own name.
+pub fn add_own(text: &str, host_name: &str, domain_name: &str, address: Ipv4Addr) -> String {
+    let mut text = text.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    own(&mut text, host_name, domain_name, &address.into());
+    text
+}
+
+/// The text without the lines of an address.
+pub fn remove_address(text: &str, address: Ipv4Addr) -> String {
+    let address = address.to_string();
+    text.split_inclusive('\n')
+        .filter(|line| line.split_whitespace().next() != Some(address.as_str()))
+        .collect()
+}
+
+/// The line of the container's own name.
+fn own(text: &mut String, host_name: &str, domain_name: &str, address: &IpAddr) {
     // A host name may be a full name itself.
     let full_name = match domain_name {
         "" => host_name.to_owned(),
         domain => format!("{host_name}.{domain}"),
     };
-    for address in addresses.iter().filter(|address| usable(address)) {
-        match full_name.split_once('.') {
-            None => line(address, format_args!("{full_name}")),
-            Some((short, _)) => line(address, format_args!("{full_name} {short}")),
-        }
-    }
-    text
+    // Writing to a String does not fail.
+    let _ = match full_name.split_once('.') {
+        None => writeln!(text, "{address}\t{full_name}"),
+        Some((short, _)) => writeln!(text, "{address}\t{full_name} {short}"),
+    };
 }
 
 /// The text of /etc/hostname.
@@ -138,6 +159,15 @@ mod tests {
         let text = hosts("c0ffee", "", &[ip("172.17.0.2")], &extra, true);
         let expected = format!("{LOCAL}{LOCAL_IPV6}10.0.0.7\tdb\n172.17.0.2\tc0ffee\n");
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn addresses_come_and_go() {
+        let text = hosts("web", "example.org", &[ip("172.18.0.2")], &[], false);
+        let second = Ipv4Addr::new(172, 19, 0, 2);
+        let more = add_own(&text, "web", "example.org", second);
+        assert_eq!(more, format!("{text}172.19.0.2\tweb.example.org web\n"));
+        assert_eq!(remove_address(&more, second), text);
     }
 
     #[test]

@@ -4,5 +4,7 @@
 mod hosts;
 mod resolv;
 
-pub use hosts::{ExtraHost, ExtraHostError, HOST_GATEWAY, hostname, hosts};
+pub use hosts::{
+    ExtraHost, ExtraHostError, HOST_GATEWAY, add_own, hostname, hosts, remove_address,
+};
 pub use resolv::{DnsSettings, HostResolver, host_resolv_conf, resolv_conf, resolv_conf_like_host};

@@ -1,8 +1,9 @@
 //! The firewall's table of this engine, over nftables' netlink interface
 //! (linux/netfilter/nf_tables.h).
 //!
-//! One table, `inet wharf-INSTANCE`, holds everything. Its rules never change while it stands; published
-//! ports are elements of two maps, so a change costs the same with one port and with a thousand.
+//! One table, `inet wharf-INSTANCE`, holds everything. Its rules never change while it stands: published
+//! ports are elements of two maps and bridges are elements of sets, so a change costs the same with one port or network
+//! and with a thousand.
 
 mod forward;
 mod rule;
@@ -10,7 +11,9 @@ mod table;
 
 pub use forward::DroppingChain;
 pub(crate) use forward::{dropping_chains, table_exists};
-pub(crate) use table::{TableShape, add_ports, install, remove, remove_ports};
+pub(crate) use table::{
+    Member, add_member, add_ports, install, remove, remove_member, remove_ports,
+};
 
 use sys::netlink::Writer;
 

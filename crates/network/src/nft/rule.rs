@@ -10,6 +10,8 @@ use sys::netlink::Writer;
 /// starts at the same place (`NFT_REG_1`, `NFT_REG32_01`, `NFT_REG32_02`).
 const VERDICT: u32 = 0;
 const FIRST: u32 = 1;
+/// The 16-byte register behind the first one (`NFT_REG_2`): both together hold two names of links.
+const BEHIND: u32 = 2;
 const SECOND: u32 = 9;
 const THIRD: u32 = 10;
 
@@ -87,24 +89,51 @@ impl Rule<'_> {
         self.meta(META_FAMILY, FIRST).compare(EQUAL, &[IPV4])
     }
 
-    pub(super) fn comes_from(&mut self, link: &str) -> &mut Self {
-        self.meta(META_IN_NAME, FIRST)
-            .compare(EQUAL, &link_name(link))
-    }
-
     pub(super) fn comes_not_from(&mut self, link: &str) -> &mut Self {
         self.meta(META_IN_NAME, FIRST)
             .compare(NOT_EQUAL, &link_name(link))
     }
 
-    pub(super) fn leaves_by(&mut self, link: &str) -> &mut Self {
-        self.meta(META_OUT_NAME, FIRST)
-            .compare(EQUAL, &link_name(link))
+    /// Goes on when the packet came by a link whose name is in the set.
+    pub(super) fn comes_from_any(&mut self, set: &str) -> &mut Self {
+        self.meta(META_IN_NAME, FIRST).is_in(set)
     }
 
-    pub(super) fn leaves_not_by(&mut self, link: &str) -> &mut Self {
-        self.meta(META_OUT_NAME, FIRST)
-            .compare(NOT_EQUAL, &link_name(link))
+    /// Goes on when the packet leaves by a link whose name is in the set.
+    pub(super) fn leaves_by_any(&mut self, set: &str) -> &mut Self {
+        self.meta(META_OUT_NAME, FIRST).is_in(set)
+    }
+
+    /// Goes on when the packet leaves by a link whose name is not in the set.
+    pub(super) fn leaves_by_none(&mut self, set: &str) -> &mut Self {
+        self.meta(META_OUT_NAME, FIRST).looked_up(set, true)
+    }
+
+    /// Goes on when the links by which the packet comes and leaves are a pair in the set.
+    pub(super) fn passes_between(&mut self, set: &str) -> &mut Self {
+        self.meta(META_IN_NAME, FIRST)
+            .meta(META_OUT_NAME, BEHIND)
+            .is_in(set)
+    }
+
+    /// Goes on when the source lies in a subnet of the set. After [`Rule::ipv4`].
+    pub(super) fn source_in_any(&mut self, set: &str) -> &mut Self {
+        self.payload(NETWORK_HEADER, SOURCE_OFFSET, 4, FIRST)
+            .is_in(set)
+    }
+
+    fn is_in(&mut self, set: &str) -> &mut Self {
+        self.looked_up(set, false)
+    }
+
+    fn looked_up(&mut self, set: &str, inverted: bool) -> &mut Self {
+        self.expression("lookup", |w| {
+            w.text(1, set);
+            w.network_u32(2, FIRST);
+            if inverted {
+                w.network_u32(5, 1);
+            }
+        })
     }
 
     /// Goes on when the source lies in the subnet. After [`Rule::ipv4`].
@@ -203,7 +232,7 @@ impl Rule<'_> {
 }
 
 /// A link's name as `meta` loads it: 16 bytes, filled with zeros.
-fn link_name(name: &str) -> [u8; 16] {
+pub(super) fn link_name(name: &str) -> [u8; 16] {
     let mut padded = [0; 16];
     for (to, from) in padded.iter_mut().take(15).zip(name.bytes()) {
         *to = from;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::rule::Rule;
+use super::rule::{Rule, link_name};
 use super::{
     ACCEPT, DELETE_ELEMENT, DELETE_TABLE, FORWARD, INET, NEW_CHAIN, NEW_ELEMENT, NEW_RULE, NEW_SET,
     NEW_TABLE, OUTPUT, POSTROUTING, PREROUTING, header,
@@ -18,12 +18,27 @@ const APPEND: u16 = libc::NLM_F_APPEND as u16;
 const BY_PORT: &str = "published";
 /// Map of ports published on one address: address . protocol . port : address . port.
 const BY_ADDRESS: &str = "published_at";
+/// Names of all bridges.
+const BRIDGES: &str = "bridges";
+/// Names of the bridges whose containers reach nobody else.
+const INTERNAL: &str = "internal";
+/// Pairs of a bridge's name with itself: those whose containers reach each other.
+const AMONG: &str = "among";
+/// Subnets of all bridges.
+const SUBNETS: &str = "subnets";
+/// Subnets whose containers have the host's address beyond it.
+const MASQUERADED: &str = "masqueraded";
 
 // Data types by which `nft list` shows the maps (nft's own numbers), six bits each when joined.
 const TYPE_ADDRESS: u32 = 7;
 const TYPE_PROTOCOL: u32 = 12;
 const TYPE_PORT: u32 = 13;
+const TYPE_LINK: u32 = 41;
+const SET_OF_INTERVALS: u32 = 4;
 const SET_IS_MAP: u32 = 8;
+
+/// `NFT_SET_ELEM_INTERVAL_END`: the first value behind an interval.
+const INTERVAL_END: u32 = 1;
 
 /// Elements in one message: it stays below the 32 KiB that an answer to it can have.
 const ELEMENTS: usize = 256;
@@ -34,24 +49,28 @@ const DESTINATION: i32 = -100;
 const FILTER: i32 = 0;
 const SOURCE: i32 = 100;
 
-/// What the table's rules depend on.
-#[derive(Debug, Clone)]
-pub(crate) struct TableShape {
-    /// The table's name.
-    pub(crate) table: String,
+/// What the table says of one bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
     /// The bridge's name.
     pub(crate) bridge: String,
-    /// The containers' subnet.
+    /// Its containers' subnet.
     pub(crate) subnet: Subnet,
+    /// Whether its containers reach nobody beyond it.
+    pub(crate) internal: bool,
+    /// Whether its containers reach each other.
+    pub(crate) among: bool,
+    /// Whether its containers have the host's address beyond the host.
+    pub(crate) masqueraded: bool,
 }
 
-/// Makes the table with these ports, in place of one that may be there: no packet sees it missing.
+/// Makes the table with these bridges and ports, in place of one that may be there: no packet sees it missing.
 pub(crate) fn install<'a>(
-    shape: &TableShape,
+    table: &str,
+    members: &[Member],
     ports: impl Iterator<Item = (&'a Binding, Ipv4Addr)>,
 ) -> Batch {
     let mut batch = Batch::transaction();
-    let table = shape.table.as_str();
     new_table(&mut batch, table);
     delete_table(&mut batch, table);
     new_table(&mut batch, table);
@@ -59,13 +78,79 @@ pub(crate) fn install<'a>(
     let by_address = [TYPE_ADDRESS, TYPE_PROTOCOL, TYPE_PORT];
     new_map(&mut batch, table, (BY_PORT, 1), &by_port);
     new_map(&mut batch, table, (BY_ADDRESS, 2), &by_address);
+    let link: &[u32] = &[TYPE_LINK];
+    for (name, id, kind, flags) in [
+        (BRIDGES, 3, link, 0),
+        (INTERNAL, 4, link, 0),
+        (AMONG, 5, &[TYPE_LINK, TYPE_LINK][..], 0),
+        (SUBNETS, 6, &[TYPE_ADDRESS][..], SET_OF_INTERVALS),
+        (MASQUERADED, 7, &[TYPE_ADDRESS][..], SET_OF_INTERVALS),
+    ] {
+        new_set(&mut batch, table, (name, id), kind, flags);
+    }
     add_guard(&mut batch, table);
     add_translation(&mut batch, table, "prerouting", PREROUTING);
     add_translation(&mut batch, table, "output", OUTPUT);
-    add_masquerade(&mut batch, shape);
-    add_forward(&mut batch, shape);
+    add_masquerade(&mut batch, table);
+    add_forward(&mut batch, table);
+    for member in members {
+        add_member(&mut batch, table, member);
+    }
     add_ports(&mut batch, table, ports);
     batch
+}
+
+/// Adds a bridge.
+pub(crate) fn add_member(batch: &mut Batch, table: &str, member: &Member) {
+    change_member(batch, table, ("add a bridge", NEW_ELEMENT, CREATE), member);
+}
+
+/// Removes a bridge.
+pub(crate) fn remove_member(batch: &mut Batch, table: &str, member: &Member) {
+    change_member(batch, table, ("remove a bridge", DELETE_ELEMENT, 0), member);
+}
+
+fn change_member(
+    batch: &mut Batch,
+    table: &str,
+    (what, kind, flags): (&'static str, u16, u16),
+    member: &Member,
+) {
+    let link = link_name(&member.bridge);
+    let pair = [link, link].concat();
+    let first = member.subnet.base().octets();
+    let behind = member.subnet.broadcast().to_bits().checked_add(1);
+    let interval: Vec<(Vec<u8>, u32)> = [(first.to_vec(), 0)]
+        .into_iter()
+        .chain(behind.map(|behind| (behind.to_be_bytes().to_vec(), INTERVAL_END)))
+        .collect();
+    let name = vec![(link.to_vec(), 0)];
+    for (set, holds, elements) in [
+        (BRIDGES, true, name.clone()),
+        (INTERNAL, member.internal, name),
+        (AMONG, member.among, vec![(pair, 0)]),
+        (SUBNETS, true, interval.clone()),
+        (MASQUERADED, member.masqueraded, interval),
+    ] {
+        if !holds {
+            continue;
+        }
+        batch.push(what, kind, flags, |w| {
+            header(w, INET);
+            w.text(1, table);
+            w.text(2, set);
+            w.nested(3, |w| {
+                for (key, flags) in &elements {
+                    w.nested(1, |w| {
+                        w.nested(1, |w| w.attribute(1, key));
+                        if *flags != 0 {
+                            w.network_u32(3, *flags);
+                        }
+                    });
+                }
+            });
+        });
+    }
 }
 
 /// Removes the table.
@@ -173,6 +258,20 @@ fn new_map(batch: &mut Batch, table: &str, (name, id): (&str, u32), key: &[u32])
     });
 }
 
+/// A set of keys of these types.
+fn new_set(batch: &mut Batch, table: &str, (name, id): (&str, u32), key: &[u32], flags: u32) {
+    let length = |kind: &u32| if *kind == TYPE_LINK { 16 } else { 4 };
+    batch.push("make a set", NEW_SET, CREATE, |w| {
+        header(w, INET);
+        w.text(1, table);
+        w.text(2, name);
+        w.network_u32(3, flags);
+        w.network_u32(4, key.iter().fold(0, |sum, one| sum << 6 | one));
+        w.network_u32(5, key.iter().map(length).sum());
+        w.network_u32(10, id);
+    });
+}
+
 fn new_chain(batch: &mut Batch, table: &str, name: &str, kind: &str, hook: u32, priority: i32) {
     batch.push("make a chain", NEW_CHAIN, CREATE, |w| {
         header(w, INET);
@@ -235,50 +334,62 @@ fn add_translation(batch: &mut Batch, table: &str, name: &str, hook: u32) {
     });
 }
 
-fn add_masquerade(batch: &mut Batch, shape: &TableShape) {
-    let table = shape.table.as_str();
-    let bridge = shape.bridge.as_str();
+fn add_masquerade(batch: &mut Batch, table: &str) {
     let chain = (table, "postrouting");
     new_chain(batch, table, "postrouting", "nat", POSTROUTING, SOURCE);
-    new_rule(batch, "masquerade what leaves the subnet", chain, |rule| {
+    new_rule(batch, "masquerade what leaves the bridges", chain, |rule| {
         rule.ipv4()
-            .source_in(shape.subnet)
-            .leaves_not_by(bridge)
+            .source_in_any(MASQUERADED)
+            .leaves_by_none(BRIDGES)
             .masquerade();
     });
     new_rule(batch, "masquerade the host's loopback", chain, |rule| {
         rule.ipv4()
-            .leaves_by(bridge)
+            .leaves_by_any(BRIDGES)
             .source_in(LOOPBACK)
             .masquerade();
     });
     // Without this a container would be answered by the other one's address, which it never spoke to.
     new_rule(batch, "masquerade among containers", chain, |rule| {
         rule.ipv4()
-            .leaves_by(bridge)
-            .source_in(shape.subnet)
+            .leaves_by_any(BRIDGES)
+            .source_in_any(SUBNETS)
             .is_published()
             .masquerade();
     });
 }
 
-/// Containers reach each other and the world; from elsewhere only published ports are reached, also when
-/// somebody has a route to the subnet.
-fn add_forward(batch: &mut Batch, shape: &TableShape) {
-    let table = shape.table.as_str();
-    let bridge = shape.bridge.as_str();
+/// Containers reach those on the same bridge and the world; from elsewhere, other bridges included, only published
+/// ports are reached, also when somebody has a route to the subnet.
+fn add_forward(batch: &mut Batch, table: &str) {
     let chain = (table, "forward");
     new_chain(batch, table, "forward", "filter", FORWARD, FILTER);
     new_rule(batch, "accept what exists", chain, |rule| {
-        rule.leaves_by(bridge).is_established().accept();
+        rule.leaves_by_any(BRIDGES).is_established().accept();
     });
     new_rule(batch, "accept among containers", chain, |rule| {
-        rule.leaves_by(bridge).comes_from(bridge).accept();
+        rule.passes_between(AMONG).accept();
     });
+    new_rule(
+        batch,
+        "drop what leaves an internal network",
+        chain,
+        |rule| {
+            rule.comes_from_any(INTERNAL).discard();
+        },
+    );
+    new_rule(
+        batch,
+        "drop what enters an internal network",
+        chain,
+        |rule| {
+            rule.leaves_by_any(INTERNAL).discard();
+        },
+    );
     new_rule(batch, "accept published ports", chain, |rule| {
-        rule.leaves_by(bridge).is_published().accept();
+        rule.leaves_by_any(BRIDGES).is_published().accept();
     });
     new_rule(batch, "drop the rest", chain, |rule| {
-        rule.leaves_by(bridge).discard()
+        rule.leaves_by_any(BRIDGES).discard();
     });
 }

@@ -7,3 +7,4 @@ mod host;
 mod pace;
 mod publish;
 mod recover;
+mod segment;

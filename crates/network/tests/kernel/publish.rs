@@ -338,12 +338,12 @@ fn a_port_that_is_waited_for_holds_up_no_other() {
     let (one, two) = (host.container(&network), host.container(&network));
     let held = publish(&host, &network, &one, tcp(HostPort::Exactly(8081))).unwrap();
     // Given back, while a process that is just ending still has the reservation.
-    network.unpublish(&one.endpoint).unwrap();
+    network.unpublish(&one.endpoint.container).unwrap();
     std::thread::scope(|scope| {
         let waiting =
             scope.spawn(|| publish(&host, &network, &one, tcp(HostPort::Exactly(8081))).unwrap());
         let _other = publish(&host, &network, &two, tcp(HostPort::Exactly(8082))).unwrap();
-        network.unpublish(&two.endpoint).unwrap();
+        network.unpublish(&two.endpoint.container).unwrap();
         assert!(!waiting.is_finished());
         drop(held);
         waiting.join().unwrap();

@@ -121,7 +121,7 @@ fn containers_of_another_subnet_are_told_and_do_no_harm() {
     drop(port);
     let _port = publish(&host, &after, &next, 8081);
     ask(&host.outside, at(HOST, 8081)).unwrap();
-    after.unpublish(&left.endpoint).unwrap();
+    after.unpublish(&left.endpoint.container).unwrap();
     after.detach(&left.endpoint).unwrap();
     ask(&host.outside, at(HOST, 8081)).unwrap();
 }

@@ -1,0 +1,555 @@
+//! Connecting a container to a network and disconnecting it, whether it runs or not.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use api_types::{EndpointSettings, Event};
+use network::{Binding, Endpoint, HOME};
+
+use super::places::{self, Place, Taken, Wanted};
+use super::{Found, built_in_id};
+use crate::containers::files;
+use crate::containers::record::{JoinedRecord, PublishedRecord, Run, Status};
+use crate::containers::registry::Container;
+use crate::containers::surroundings::binding_of;
+use crate::engine::Engine;
+use crate::events;
+use crate::neighbour::Neighbour;
+use crate::outcome::{EngineError, Result};
+use crate::store::rows;
+
+const OF_HOST: &str =
+    "container cannot be disconnected from host network or connected to host network";
+const SHARED: &str = "container sharing network namespace with another container or host cannot be connected to any other network";
+const ALONE: &str = "container cannot be connected to multiple networks with one of the networks in private (none) mode";
+
+impl Engine {
+    /// Connects a container to a network: at once if it runs, else at its next start.
+    ///
+    /// # Errors
+    /// Docker's sentences for modes that contradict it, for a network that it is on, and for addresses that it can not
+    /// have.
+    pub async fn network_connect(
+        &self,
+        network: &str,
+        container: &str,
+        settings: EndpointSettings,
+    ) -> Result<()> {
+        let container = self.registry().find(container)?;
+        let (engine, name) = (self.clone(), network.to_owned());
+        self.to_the_end("network connect", async move {
+            let _turn = container.turn.lock().await;
+            let found = engine.find_network(&name)?;
+            let run = container.run();
+            let mut wanted = places::wanted(&container.spec, &run);
+            check_modes(&container, &found, &wanted)?;
+            places::check_settings(found.name(), &settings)?;
+            match run.status {
+                Status::Restarting => Err(between_runs(&container)),
+                status if status.is_up() => {
+                    let place = Place {
+                        name: found.name().to_owned(),
+                        doc: match found {
+                            Found::Made(doc) => Some(doc),
+                            Found::BuiltIn(_) => None,
+                        },
+                        settings,
+                    };
+                    engine.connect_running(&container, place, wanted).await
+                }
+                _ => {
+                    wanted.retain(|key, _| !engine.is_key_of(key, &found));
+                    wanted.insert(found.name().to_owned(), settings);
+                    engine.places_of(&wanted, &container.spec.host.network_mode)?;
+                    engine.want_networks(&container, wanted).await
+                }
+            }
+        })
+        .await
+    }
+
+    /// Disconnects a container from a network: at once if it runs.
+    ///
+    /// # Errors
+    /// [`EngineError::NotConnected`], and docker's sentence for the host's network.
+    pub async fn network_disconnect(&self, network: &str, container: &str) -> Result<()> {
+        let container = self.registry().find(container)?;
+        let (engine, name) = (self.clone(), network.to_owned());
+        self.to_the_end("network disconnect", async move {
+            let _turn = container.turn.lock().await;
+            let run = container.run();
+            let mut wanted = places::wanted(&container.spec, &run);
+            let found = match engine.find_network(&name) {
+                // A network that is gone is one that a container is to be on no more.
+                Err(EngineError::NoSuchNetwork { .. })
+                    if wanted.contains_key(&name) && !run.status.is_up() =>
+                {
+                    wanted.remove(&name);
+                    return engine.want_networks(&container, wanted).await;
+                }
+                found => found?,
+            };
+            if container.spec.host.network_mode == "host" || found.name() == "host" {
+                return Err(EngineError::invalid(OF_HOST));
+            }
+            let before = wanted.len();
+            wanted.retain(|key, _| !engine.is_key_of(key, &found));
+            if wanted.len() == before {
+                return Err(EngineError::NotConnected {
+                    container: container.id().to_string(),
+                    network: found.name().to_owned(),
+                });
+            }
+            match run.status {
+                Status::Restarting => Err(between_runs(&container)),
+                status if status.is_up() => {
+                    engine.disconnect_running(&container, &found, wanted).await
+                }
+                _ => engine.want_networks(&container, wanted).await,
+            }
+        })
+        .await
+    }
+
+    /// Whether a container's word for a network means this one.
+    fn is_key_of(&self, key: &str, found: &Found) -> bool {
+        key == found.name()
+            || self
+                .find_network(key)
+                .is_ok_and(|other| other.id(self) == found.id(self))
+    }
+
+    /// Writes down which networks a container is to be on that does not run.
+    async fn want_networks(&self, container: &Arc<Container>, wanted: Wanted) -> Result<()> {
+        self.change(
+            container,
+            Vec::new(),
+            move |run| run.changed_networks = Some(wanted),
+            |_| Ok(()),
+        )
+        .await
+    }
+
+    async fn connect_running(
+        &self,
+        container: &Arc<Container>,
+        place: Place,
+        mut wanted: Wanted,
+    ) -> Result<()> {
+        let run = container.run();
+        if run.place_on(place.segment()).is_some() {
+            return Err(EngineError::forbidden(format!(
+                "endpoint with name {} already exists in network {}",
+                container.name(),
+                place.name
+            )));
+        }
+        let netns = namespace_of(&run, container)?;
+        if run.published.is_empty() && run.parked.is_empty() && self.wants_ports(container)? {
+            let leads_out = place.doc.as_ref().is_none_or(|doc| !doc.internal);
+            if leads_out {
+                return Err(EngineError::unsupported(
+                    "publishing ports of a container that runs (it was started without a network that leads out)",
+                ));
+            }
+        }
+        wanted.remove("none");
+        wanted.insert(place.name.clone(), place.settings.clone());
+        let target = Arc::clone(container);
+        let settings = wanted.clone();
+        let joined = self
+            .blocking("network connect", move |engine| {
+                engine.plug_running(&target, &netns, place, &settings)
+            })
+            .await?;
+        let told = self.event_of(container, joined.taken.place.segment(), "connect");
+        let (record, network) = (joined.record, joined.taken.place.segment().to_owned());
+        let (id, address) = (container.id().to_string(), record.place.address.to_string());
+        let is_home = network == HOME;
+        let (published, parked) = (joined.published, joined.parked);
+        let committed = self
+            .change(
+                container,
+                vec![told],
+                move |run| {
+                    if is_home {
+                        run.endpoint = Some(record.place);
+                        run.home_interface = record.interface;
+                    } else {
+                        run.joined.push(record);
+                    }
+                    run.published = published;
+                    run.parked = parked;
+                    run.changed_networks = Some(wanted);
+                },
+                move |connection| rows::endpoints::put(connection, &network, &id, &address),
+            )
+            .await;
+        if let Err(error) = committed {
+            let (target, taken) = (Arc::clone(container), joined.taken);
+            let undone = self
+                .blocking("network connect", move |engine| {
+                    engine.unplug_running(&target, &taken.endpoint)
+                })
+                .await;
+            if let Err(error) = undone {
+                tracing::warn!(%error, "a link that was not written down stays until the next start of the engine");
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Makes the link, and lets the way out and the published ports follow.
+    fn plug_running(
+        &self,
+        container: &Arc<Container>,
+        netns: &OwnedFd,
+        place: Place,
+        wanted: &Wanted,
+    ) -> Result<Joined> {
+        let run = container.run();
+        let interface = free_interface(&run);
+        let taken = self.take_place(container, netns, place, interface)?;
+        let follow = || -> Result<_> {
+            let record = taken.record()?;
+            let mut after = (*run).clone();
+            match taken.place.segment() {
+                HOME => {
+                    after.endpoint = Some(record.place.clone());
+                    after.home_interface.clone_from(&record.interface);
+                }
+                _ => after.joined.push(record.clone()),
+            }
+            let (published, parked) = self.follow_way_out(container, netns, &after, wanted)?;
+            Ok((record, published, parked))
+        };
+        match follow() {
+            Ok((record, published, parked)) => {
+                self.name_address(container, taken.endpoint.address);
+                Ok(Joined {
+                    taken,
+                    record,
+                    published,
+                    parked,
+                })
+            }
+            Err(error) => {
+                self.unplug_running(container, &taken.endpoint)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn unplug_running(&self, container: &Container, endpoint: &Endpoint) -> Result<()> {
+        self.forget_address(container, endpoint.address);
+        self.inner()
+            .networks
+            .leave(&endpoint.network, container.id());
+        match &self.inner().network {
+            Some(network) => Ok(network.unplug(endpoint)?),
+            None => Ok(()),
+        }
+    }
+
+    async fn disconnect_running(
+        &self,
+        container: &Arc<Container>,
+        found: &Found,
+        wanted: Wanted,
+    ) -> Result<()> {
+        let run = container.run();
+        let network = match found {
+            Found::BuiltIn("bridge") => HOME.to_owned(),
+            // There is nothing of it but the word.
+            Found::BuiltIn(_) => return self.want_networks(container, wanted).await,
+            Found::Made(doc) => doc.id.clone(),
+        };
+        let Some(leaving) = run.place_on(&network) else {
+            return Err(EngineError::NotConnected {
+                container: container.id().to_string(),
+                network: found.name().to_owned(),
+            });
+        };
+        let leaving = places::place_endpoint(container, &network, leaving);
+        let netns = namespace_of(&run, container)?;
+        let (target, settings, gone) = (Arc::clone(container), wanted.clone(), network.clone());
+        let (published, parked) = self
+            .blocking("network disconnect", move |engine| {
+                let mut after = (*target.run()).clone();
+                after.leave(&gone);
+                engine.follow_way_out(&target, &netns, &after, &settings)
+            })
+            .await?;
+        let told = self.event_of(container, &network, "disconnect");
+        let id = container.id().to_string();
+        self.change(
+            container,
+            vec![told],
+            {
+                let network = network.clone();
+                move |run| {
+                    run.leave(&network);
+                    run.published = published;
+                    run.parked = parked;
+                    run.changed_networks = Some(wanted);
+                }
+            },
+            move |connection| rows::endpoints::delete_one(connection, &network, &id),
+        )
+        .await?;
+        let target = Arc::clone(container);
+        self.blocking("network disconnect", move |engine| {
+            engine.unplug_running(&target, &leaving)
+        })
+        .await
+    }
+
+    /// Sets the default route and where published ports lead, as they are to be with these places. Gives the ports that
+    /// are published then, and those that have to wait for a network that leads out.
+    fn follow_way_out(
+        &self,
+        container: &Container,
+        netns: &OwnedFd,
+        after: &Run,
+        wanted: &Wanted,
+    ) -> Result<(Vec<PublishedRecord>, Vec<PublishedRecord>)> {
+        let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
+        let way = self.way_out_of(container, after, wanted);
+        let route = way
+            .as_ref()
+            .map(|(endpoint, interface)| (interface.as_str(), endpoint.gateway));
+        network.set_gateway(netns.as_fd(), route)?;
+        let all: Vec<PublishedRecord> = after
+            .published
+            .iter()
+            .chain(&after.parked)
+            .copied()
+            .collect();
+        if all.is_empty() {
+            return Ok((all, Vec::new()));
+        }
+        match way {
+            Some((endpoint, _)) if after.parked.is_empty() => {
+                network.move_ports(&endpoint)?;
+                Ok((all, Vec::new()))
+            }
+            Some((endpoint, _)) => {
+                let bindings: Vec<Binding> = all.iter().map(binding_of).collect();
+                network.publish_again(&endpoint, &bindings)?;
+                Ok((all, Vec::new()))
+            }
+            None => {
+                network.unpublish(container.id())?;
+                Ok((Vec::new(), all))
+            }
+        }
+    }
+
+    /// The place of a container that runs by which it reaches the world, and the link's name inside.
+    pub(crate) fn way_out_of(
+        &self,
+        container: &Container,
+        run: &Run,
+        wanted: &Wanted,
+    ) -> Option<(Endpoint, String)> {
+        let settings = |found: &Found| {
+            let known = wanted.iter().find(|(key, _)| self.is_key_of(key, found));
+            known
+                .map(|(_, settings)| settings.clone())
+                .unwrap_or_default()
+        };
+        let mut all: Vec<(Place, Endpoint, String)> = Vec::new();
+        if let Some(record) = &run.endpoint {
+            let place = Place {
+                name: "bridge".to_owned(),
+                doc: None,
+                settings: settings(&Found::BuiltIn("bridge")),
+            };
+            let interface = match run.home_interface.as_str() {
+                "" => "eth0",
+                name => name,
+            };
+            all.push((
+                place,
+                places::place_endpoint(container, HOME, record),
+                interface.to_owned(),
+            ));
+        }
+        for joined in &run.joined {
+            let Some(doc) = self.inner().networks.get(&joined.network) else {
+                continue;
+            };
+            let place = Place {
+                name: doc.name.clone(),
+                settings: settings(&Found::Made(Arc::clone(&doc))),
+                doc: Some(doc),
+            };
+            all.push((
+                place,
+                places::endpoint(container, joined),
+                joined.interface.clone(),
+            ));
+        }
+        let chosen = places::way_out(all.iter().map(|(place, _, _)| place))?
+            .name
+            .clone();
+        all.into_iter()
+            .find(|(place, _, _)| place.name == chosen)
+            .map(|(_, endpoint, interface)| (endpoint, interface))
+    }
+
+    fn wants_ports(&self, container: &Container) -> Result<bool> {
+        let spec = &container.spec;
+        Ok(!crate::compile::ports::wanted(&spec.config, &spec.host)?.is_empty())
+    }
+
+    /// An event about a container that joins or leaves a network.
+    pub(crate) fn event_of(&self, container: &Container, network: &str, action: &str) -> Event {
+        let (id, name, kind) = match self.inner().networks.get(network) {
+            Some(doc) => (doc.id.clone(), doc.name.clone(), "bridge"),
+            None => (
+                built_in_id(self, network),
+                network.to_owned(),
+                match network {
+                    "none" => "null",
+                    "host" => "host",
+                    _ => "bridge",
+                },
+            ),
+        };
+        let attributes = BTreeMap::from([
+            ("container".to_owned(), container.id().to_string()),
+            ("name".to_owned(), name),
+            ("type".to_owned(), kind.to_owned()),
+        ]);
+        events::event("network", action, id, attributes)
+    }
+
+    /// Lets the container know its own name by another address.
+    fn name_address(&self, container: &Container, address: Ipv4Addr) {
+        self.edit_hosts(container, |text| {
+            let config = &container.spec.config;
+            network::files::add_own(text, &config.hostname, &config.domainname, address)
+        });
+    }
+
+    /// The reverse of [`Engine::name_address`].
+    fn forget_address(&self, container: &Container, address: Ipv4Addr) {
+        self.edit_hosts(container, |text| {
+            network::files::remove_address(text, address)
+        });
+    }
+
+    /// Changes a container's /etc/hosts in its place, where it is mounted.
+    fn edit_hosts(&self, container: &Container, edit: impl FnOnce(&str) -> String) {
+        let path = self.paths().container(container.id()).join(files::HOSTS);
+        let edited = std::fs::read_to_string(&path).and_then(|text| {
+            let new = edit(&text);
+            if new == text {
+                Ok(())
+            } else {
+                std::fs::write(&path, new)
+            }
+        });
+        if let Err(error) = edited {
+            tracing::warn!(%error, container = container.id().short(), "a container's /etc/hosts does not follow its networks");
+        }
+    }
+}
+
+/// What came of a connection.
+struct Joined {
+    taken: Taken,
+    record: JoinedRecord,
+    published: Vec<PublishedRecord>,
+    parked: Vec<PublishedRecord>,
+}
+
+fn check_modes(container: &Container, found: &Found, wanted: &Wanted) -> Result<()> {
+    let mode = container.spec.host.network_mode.as_str();
+    if mode == "host" || found.name() == "host" {
+        return Err(EngineError::invalid(OF_HOST));
+    }
+    if mode.starts_with("container:") {
+        return Err(EngineError::invalid(SHARED));
+    }
+    let others = wanted.keys().any(|name| name != found.name());
+    if others && (wanted.contains_key("none") || found.name() == "none") {
+        return Err(EngineError::invalid(ALONE));
+    }
+    if found.name() == "none" {
+        return Err(EngineError::unsupported(
+            "connecting a container to the network none",
+        ));
+    }
+    Ok(())
+}
+
+fn between_runs(container: &Container) -> EngineError {
+    EngineError::conflict(format!(
+        "Container {} is restarting, wait until the container is running",
+        container.id()
+    ))
+}
+
+fn namespace_of(run: &Run, container: &Container) -> Result<OwnedFd> {
+    let neighbour = Neighbour::of(run).ok_or_else(|| EngineError::NotRunning {
+        id: container.id().to_string(),
+    })?;
+    neighbour.namespace("net")
+}
+
+/// A name that no link inside has: `eth` and the lowest number.
+fn free_interface(run: &Run) -> String {
+    let home = match (&run.endpoint, run.home_interface.as_str()) {
+        (None, _) => None,
+        (Some(_), "") => Some("eth0"),
+        (Some(_), name) => Some(name),
+    };
+    let used: Vec<&str> = run
+        .joined
+        .iter()
+        .map(|joined| joined.interface.as_str())
+        .chain(home)
+        .collect();
+    (0..=used.len())
+        .map(|number| format!("eth{number}"))
+        .find(|name| !used.contains(&name.as_str()))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::record::EndpointRecord;
+
+    fn record() -> EndpointRecord {
+        EndpointRecord {
+            id: String::new(),
+            address: Ipv4Addr::LOCALHOST,
+            prefix: 8,
+            gateway: Ipv4Addr::LOCALHOST,
+            mac: String::new(),
+            link: String::new(),
+        }
+    }
+
+    #[test]
+    fn links_have_the_lowest_free_number() {
+        let mut run = Run::new();
+        assert_eq!(free_interface(&run), "eth0");
+        run.endpoint = Some(record());
+        assert_eq!(free_interface(&run), "eth1");
+        run.joined = vec![JoinedRecord {
+            network: "n".into(),
+            interface: "eth1".into(),
+            place: record(),
+        }];
+        assert_eq!(free_interface(&run), "eth2");
+        run.leave(HOME);
+        assert_eq!(free_interface(&run), "eth0");
+    }
+}

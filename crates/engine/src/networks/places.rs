@@ -1,0 +1,353 @@
+//! Which networks a container is to be on, and its places on them while it runs.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use api_types::EndpointSettings;
+use network::{Endpoint, HOME, Plug};
+
+use super::{Found, NetworkDoc};
+use crate::containers::record::{EndpointRecord, JoinedRecord, Run, Spec};
+use crate::containers::registry::Container;
+use crate::engine::Engine;
+use crate::outcome::{EngineError, Result};
+
+/// Networks by the names that they were asked for by, with what was asked for there.
+pub(crate) type Wanted = BTreeMap<String, EndpointSettings>;
+
+/// The networks that a container is to be on.
+pub(crate) fn wanted(spec: &Spec, run: &Run) -> Wanted {
+    if let Some(changed) = &run.changed_networks {
+        return changed.clone();
+    }
+    let mode = spec.host.network_mode.as_str();
+    let mut wanted = Wanted::new();
+    for (name, settings) in spec.networking.endpoints_config.iter().flatten() {
+        let name = match name.as_str() {
+            "default" => "bridge",
+            name => name,
+        };
+        wanted.insert(name.to_owned(), settings.clone());
+    }
+    wanted.entry(mode.to_owned()).or_default();
+    wanted
+}
+
+/// The names under which others on a user network find the container: its own, its aliases, the beginning of its id
+/// and its host name.
+pub(crate) fn names(container: &Container, settings: &EndpointSettings) -> Vec<String> {
+    let mut names = vec![container.name()];
+    names.extend(settings.aliases.iter().flatten().cloned());
+    names.push(container.id().short().to_owned());
+    names.push(container.spec.config.hostname.clone());
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| !name.is_empty() && seen.insert(name.clone()));
+    names
+}
+
+/// A container's place on one network in the making.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The network's name.
+    pub(crate) name: String,
+    /// `None` for the engine's own bridge.
+    pub(crate) doc: Option<Arc<NetworkDoc>>,
+    pub(crate) settings: EndpointSettings,
+}
+
+impl Place {
+    /// Id of the network, as `network` knows it.
+    pub(crate) fn segment(&self) -> &str {
+        self.doc.as_ref().map_or(HOME, |doc| doc.id.as_str())
+    }
+
+    /// The address that was asked for.
+    ///
+    /// # Errors
+    /// Docker's sentences for one that can not be had there.
+    pub(crate) fn address(&self) -> Result<Option<Ipv4Addr>> {
+        let asked = self.settings.ipam_config.as_ref();
+        let text = match asked.map(|asked| asked.ipv4_address.as_str()) {
+            None | Some("") => return Ok(None),
+            Some(text) => text,
+        };
+        let refused =
+            |why: String| EngineError::invalid(format!("invalid endpoint settings:\n{why}"));
+        let Some(doc) = &self.doc else {
+            return Err(refused(IP_ON_BUILT_IN.to_owned()));
+        };
+        let address: Ipv4Addr = text
+            .parse()
+            .map_err(|_| refused(format!("invalid IPv4 address: {text}")))?;
+        if !doc.chosen {
+            return Err(refused(
+                "user specified IP address is supported only when connecting to networks with user configured subnets"
+                    .to_owned(),
+            ));
+        }
+        match doc.subnet() {
+            Some(subnet) if subnet.contains(address) => Ok(Some(address)),
+            _ => Err(refused(format!(
+                "no configured subnet contains the IP address {text}"
+            ))),
+        }
+    }
+
+    /// Whether it can be the way out.
+    fn leads_out(&self) -> bool {
+        self.doc.as_ref().is_none_or(|doc| !doc.internal)
+    }
+}
+
+const IP_ON_BUILT_IN: &str = "user specified IP address is supported on user defined networks only";
+const ALIAS_ON_BUILT_IN: &str =
+    "network-scoped alias is supported only for containers in user defined networks";
+
+/// Refuses what no network here, or none of this kind, can give: at create and at connect.
+///
+/// # Errors
+/// Docker's sentences, and [`EngineError::Unsupported`] with a field's name in the API.
+pub(crate) fn check_settings(name: &str, settings: &EndpointSettings) -> Result<()> {
+    let of_user = !matches!(name, "" | "default" | "bridge" | "host" | "none")
+        && !name.starts_with("container:");
+    let ipam = settings.ipam_config.clone().unwrap_or_default();
+    let mut wrong = Vec::new();
+    if !of_user && (!ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty()) {
+        wrong.push(IP_ON_BUILT_IN.to_owned());
+    }
+    let aliases = settings.aliases.as_ref();
+    if !of_user && aliases.is_some_and(|aliases| !aliases.is_empty()) {
+        wrong.push(ALIAS_ON_BUILT_IN.to_owned());
+    }
+    if !ipam.ipv4_address.is_empty() && ipam.ipv4_address.parse::<Ipv4Addr>().is_err() {
+        wrong.push(format!("invalid IPv4 address: {}", ipam.ipv4_address));
+    }
+    if !wrong.is_empty() {
+        let wrong = wrong.join("\n");
+        return Err(EngineError::invalid(format!(
+            "invalid endpoint settings:\n{wrong}"
+        )));
+    }
+    let field = |name: &str| format!("NetworkingConfig.EndpointsConfig.{name}");
+    for (name, asked) in [
+        ("IPAMConfig.IPv6Address", !ipam.ipv6_address.is_empty()),
+        ("IPAMConfig.LinkLocalIPs", !ipam.link_local_ips.is_empty()),
+        ("MacAddress", !settings.mac_address.is_empty()),
+        (
+            "DriverOpts",
+            settings
+                .driver_opts
+                .as_ref()
+                .is_some_and(|options| !options.is_empty()),
+        ),
+        (
+            "Links",
+            settings
+                .links
+                .as_ref()
+                .is_some_and(|links| !links.is_empty()),
+        ),
+        (
+            "Aliases",
+            aliases.is_some_and(|aliases| !aliases.is_empty()),
+        ),
+    ] {
+        if asked {
+            return Err(EngineError::unsupported(field(name)));
+        }
+    }
+    Ok(())
+}
+
+/// The place whose network is the way out: the highest priority, then the first name, as in docker.
+pub(crate) fn way_out<'a>(places: impl Iterator<Item = &'a Place>) -> Option<&'a Place> {
+    places
+        .filter(|place| place.leads_out())
+        .min_by(|one, other| {
+            let key = |place: &'a Place| (-place.settings.gw_priority, place.name.as_str());
+            key(one).cmp(&key(other))
+        })
+}
+
+/// A place that a container has taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) place: Place,
+    pub(crate) interface: String,
+    pub(crate) endpoint: Endpoint,
+}
+
+impl Taken {
+    pub(crate) fn record(&self) -> Result<JoinedRecord> {
+        Ok(JoinedRecord {
+            network: self.place.segment().to_owned(),
+            interface: self.interface.clone(),
+            place: crate::containers::surroundings::endpoint_record(&self.endpoint)?,
+        })
+    }
+}
+
+impl Engine {
+    /// Looks up what a container is to be on: the engine's own bridge first, then its main network, then the others by
+    /// their names. Each becomes a link inside, in this order.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchNetwork`], and docker's sentences for what can not be together.
+    pub(crate) fn places_of(&self, wanted: &Wanted, main: &str) -> Result<Vec<Place>> {
+        let mut places: Vec<(bool, Place)> = Vec::new();
+        for (name, settings) in wanted {
+            let doc = match self.find_network(name)? {
+                Found::BuiltIn("bridge") => None,
+                Found::BuiltIn(_) => return Err(EngineError::invalid(HOST_OR_NONE)),
+                Found::Made(doc) => Some(doc),
+            };
+            let place = Place {
+                name: doc
+                    .as_ref()
+                    .map_or("bridge", |doc| doc.name.as_str())
+                    .to_owned(),
+                doc,
+                settings: settings.clone(),
+            };
+            if places.iter().any(|(_, other)| other.name == place.name) {
+                continue;
+            }
+            place.address()?;
+            places.push((name == main, place));
+        }
+        places.sort_by_key(|(is_main, place)| (place.doc.is_some(), !is_main, place.name.clone()));
+        Ok(places.into_iter().map(|(_, place)| place).collect())
+    }
+
+    /// Gives a namespace a link to a user network, or to the engine's own bridge, under the next free name.
+    ///
+    /// # Errors
+    /// Those of the network; nothing is left then.
+    pub(crate) fn take_place(
+        &self,
+        container: &Container,
+        netns: &impl AsFd,
+        place: Place,
+        interface: String,
+    ) -> Result<Taken> {
+        let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
+        let address = place.address()?;
+        if let Some(doc) = &place.doc {
+            self.inner().networks.join(&doc.id, container.id())?;
+        }
+        let plug = Plug {
+            network: place.segment(),
+            container: container.id(),
+            interface: &interface,
+            address,
+        };
+        match network.plug(netns.as_fd(), plug) {
+            Ok(endpoint) => Ok(Taken {
+                place,
+                interface,
+                endpoint,
+            }),
+            Err(error) => {
+                if let Some(doc) = &place.doc {
+                    self.inner().networks.leave(&doc.id, container.id());
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The same of places that were never written down.
+    pub(crate) fn leave_places(&self, container: &Container, taken: &[Taken]) {
+        for one in taken {
+            if let Some(network) = &self.inner().network {
+                network.release(&one.endpoint);
+            }
+            self.inner()
+                .networks
+                .leave(one.place.segment(), container.id());
+        }
+    }
+
+    /// Gives a container's addresses on user networks back; the links go with their namespace.
+    pub(crate) fn leave_networks(&self, container: &Container, joined: &[JoinedRecord]) {
+        for one in joined {
+            if let Some(network) = &self.inner().network {
+                network.release(&endpoint(container, one));
+            }
+            self.inner().networks.leave(&one.network, container.id());
+        }
+    }
+}
+
+const HOST_OR_NONE: &str = "container cannot be connected to multiple networks with one of the networks in private (none) mode";
+
+/// The network's own form of a stored place.
+pub(crate) fn endpoint(container: &Container, joined: &JoinedRecord) -> Endpoint {
+    place_endpoint(container, &joined.network, &joined.place)
+}
+
+/// The same of a place on any network.
+pub(crate) fn place_endpoint(
+    container: &Container,
+    network: &str,
+    record: &EndpointRecord,
+) -> Endpoint {
+    Endpoint {
+        container: container.id().clone(),
+        network: network.to_owned(),
+        address: record.address,
+        prefix: record.prefix,
+        gateway: record.gateway,
+        mac: network::MacAddr::of_ipv4(record.address),
+        veth: record.link.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, settings: &EndpointSettings) -> String {
+        check_settings(name, settings).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_only_networks_of_users_can_is_refused_of_others() {
+        let settings = EndpointSettings {
+            aliases: Some(vec!["db".into()]),
+            ipam_config: Some(api_types::EndpointIpamConfig {
+                ipv4_address: "10.0.0.7".into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        assert!(refused("mine", &settings).contains("EndpointsConfig.Aliases is not supported"));
+        assert_eq!(
+            refused("bridge", &settings),
+            format!("invalid endpoint settings:\n{IP_ON_BUILT_IN}\n{ALIAS_ON_BUILT_IN}")
+        );
+        let mac = EndpointSettings {
+            mac_address: "02:00:00:00:00:01".into(),
+            ..Default::default()
+        };
+        assert!(refused("mine", &mac).contains("EndpointsConfig.MacAddress is not supported"));
+    }
+
+    #[test]
+    fn the_way_out_is_the_highest_priority_and_then_the_first_name() {
+        let place = |name: &str, priority| Place {
+            name: name.to_owned(),
+            doc: None,
+            settings: EndpointSettings {
+                gw_priority: priority,
+                ..Default::default()
+            },
+        };
+        let of = |places: &[Place]| way_out(places.iter()).map(|place| place.name.clone());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[place("b", 0), place("a", 0)]).as_deref(), Some("a"));
+        assert_eq!(of(&[place("b", 1), place("a", 0)]).as_deref(), Some("b"));
+    }
+}

@@ -1,0 +1,493 @@
+//! User networks: further bridges beside the engine's own, and the links of containers to them.
+//!
+//! A bridge of a user network is known as the engine's by its Ethernet address, `02:58` followed by the four bytes of
+//! the instance id, since its name may be the user's choice.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex};
+
+use sys::namespace::with_netns;
+use sys::netlink::{Batch, Socket};
+use types::{ContainerId, InstanceId};
+
+use crate::address::Addresses;
+use crate::bridge::{BridgeInfo, HostView};
+use crate::endpoint::{Endpoint, MacAddr};
+use crate::error::NetworkError;
+use crate::link::{self, Change, Link};
+use crate::lock;
+use crate::network::Network;
+use crate::nft::{self, Member};
+use crate::sandbox::{join_refused, open_inside, veth_name, veth_refused};
+use crate::setting::{self, switch_on};
+use crate::subnet::{Subnet, first_free};
+
+/// What a user network is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentConfig {
+    /// Its id, which endpoints refer to.
+    pub id: String,
+    /// Name of its bridge, at most 15 characters.
+    pub bridge: String,
+    /// The containers' subnet.
+    pub subnet: Subnet,
+    /// The bridge's address.
+    pub gateway: Ipv4Addr,
+    /// The part of the subnet that is given out.
+    pub range: Subnet,
+    /// Addresses that are not given out.
+    pub reserved: Vec<Ipv4Addr>,
+    /// Whether its containers reach nobody beyond it.
+    pub internal: bool,
+    /// Whether its containers reach each other.
+    pub among: bool,
+    /// Whether its containers have the host's address beyond the host.
+    pub masqueraded: bool,
+    /// The longest packet, in bytes; the kernel's choice without one.
+    pub mtu: Option<u32>,
+}
+
+impl SegmentConfig {
+    fn member(&self) -> Member {
+        Member {
+            bridge: self.bridge.clone(),
+            subnet: self.subnet,
+            internal: self.internal,
+            among: self.among,
+            masqueraded: self.masqueraded && !self.internal,
+        }
+    }
+}
+
+/// One bridge with its addresses.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) bridge: BridgeInfo,
+    pub(crate) member: Member,
+    pub(crate) addresses: Mutex<Addresses>,
+    mtu: Option<u32>,
+}
+
+impl Segment {
+    /// The engine's own bridge.
+    pub(crate) fn home(bridge: BridgeInfo) -> Arc<Self> {
+        Arc::new(Self {
+            member: Member {
+                bridge: bridge.name.clone(),
+                subnet: bridge.subnet,
+                internal: false,
+                among: true,
+                masqueraded: true,
+            },
+            addresses: Mutex::new(Addresses::new(bridge.subnet, bridge.gateway)),
+            bridge,
+            mtu: None,
+        })
+    }
+}
+
+/// A container's link to a user network, as it is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Plug<'a> {
+    /// Id of the network; [`crate::HOME`] for the engine's own bridge.
+    pub network: &'a str,
+    /// Whose it will be.
+    pub container: &'a ContainerId,
+    /// Its name inside.
+    pub interface: &'a str,
+    /// The address; the next free one without.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// The Ethernet address that marks the bridges of user networks.
+fn mark(instance: &InstanceId) -> MacAddr {
+    let MacAddr([first, _, rest @ ..]) = crate::bridge::own_mac(instance);
+    let [a, b, c, d] = rest;
+    MacAddr([first, 0x58, a, b, c, d])
+}
+
+impl Network {
+    /// A subnet of the pool that neither the host nor a network of the engine overlaps.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoFreeSubnet`], [`NetworkError::List`].
+    pub fn free_subnet(&self) -> Result<Subnet, NetworkError> {
+        let mut taken = HostView::look(&mut lock(&self.route))?.taken;
+        taken.extend(self.segments().iter().map(|one| one.bridge.subnet));
+        first_free(&taken).ok_or(NetworkError::NoFreeSubnet)
+    }
+
+    /// Whether a network of the engine, or somebody else's link, has an address in this subnet already.
+    ///
+    /// # Errors
+    /// [`NetworkError::List`].
+    pub fn overlaps(&self, subnet: Subnet) -> Result<bool, NetworkError> {
+        if self
+            .segments()
+            .iter()
+            .any(|one| one.bridge.subnet.overlaps(subnet))
+        {
+            return Ok(true);
+        }
+        let addresses = link::list_addresses(&mut lock(&self.route))?;
+        Ok(addresses.iter().any(|(_, _, other)| other.overlaps(subnet)))
+    }
+
+    /// Makes a user network's bridge, or takes it over from the daemon before.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotOurBridge`] when a link of somebody else has the name; [`NetworkError::Link`],
+    /// [`NetworkError::Firewall`]. Nothing is left then.
+    pub fn add_segment(&self, config: &SegmentConfig) -> Result<(), NetworkError> {
+        let bridge = self.raise_bridge(config)?;
+        let member = config.member();
+        let mut reserved: HashSet<_> = config.reserved.iter().copied().collect();
+        reserved.insert(config.gateway);
+        let segment = Arc::new(Segment {
+            bridge,
+            member: member.clone(),
+            addresses: Mutex::new(Addresses::within(config.subnet, config.range, reserved)),
+            mtu: config.mtu,
+        });
+        let ports = lock(&self.ports);
+        let mut batch = Batch::transaction();
+        nft::add_member(&mut batch, &self.table, &member);
+        let known = lock(&self.others).insert(config.id.clone(), segment);
+        let done = match known {
+            // Its elements are there already.
+            Some(_) => Ok(()),
+            None => self.change_table(&ports, batch),
+        };
+        if let Err(error) = done {
+            drop(ports);
+            lock(&self.others).remove(&config.id);
+            self.remove_bridge(&config.bridge)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn raise_bridge(&self, config: &SegmentConfig) -> Result<BridgeInfo, NetworkError> {
+        let name = config.bridge.as_str();
+        let failed = |refused| NetworkError::link(name, refused);
+        let mut route = lock(&self.route);
+        let present = link::list(&mut route)?
+            .into_iter()
+            .find(|link| link.name == name);
+        let index = match present {
+            Some(Link {
+                index,
+                mac,
+                is_bridge: true,
+                ..
+            }) if mac == Some(mark(&self.instance)) => index,
+            Some(_) => {
+                return Err(NetworkError::NotOurBridge {
+                    name: name.to_owned(),
+                });
+            }
+            None => {
+                let mut batch = Batch::new();
+                link::add_bridge(&mut batch, name, mark(&self.instance));
+                route.perform(batch).map_err(failed)?;
+                route.index_of(name).map_err(|source| NetworkError::Link {
+                    action: "find the bridge",
+                    object: name.to_owned(),
+                    source,
+                })?
+            }
+        };
+        setting::without_ipv6(name)?;
+        let present: Vec<_> = link::list_addresses(&mut route)?
+            .into_iter()
+            .filter(|(owner, _, _)| *owner == index)
+            .collect();
+        let mut batch = Batch::new();
+        for (_, address, subnet) in &present {
+            if (*address, *subnet) != (config.gateway, config.subnet) {
+                link::delete_address(&mut batch, index, *address, subnet.prefix());
+            }
+        }
+        if !present
+            .iter()
+            .any(|(_, address, subnet)| (*address, *subnet) == (config.gateway, config.subnet))
+        {
+            link::add_address(&mut batch, index, config.gateway, config.subnet);
+        }
+        let up = Change {
+            up: true,
+            mtu: config.mtu,
+            ..Change::default()
+        };
+        link::change(&mut batch, "set the bridge up", index, &up);
+        let done = route.perform(batch).map_err(failed);
+        drop(route);
+        let done = done.and_then(|()| {
+            switch_on(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet")).map(|_| ())
+        });
+        if let Err(error) = done {
+            self.remove_bridge(name)?;
+            return Err(error);
+        }
+        Ok(BridgeInfo {
+            name: name.to_owned(),
+            index,
+            gateway: config.gateway,
+            subnet: config.subnet,
+            own: true,
+        })
+    }
+
+    /// Removes a user network that no container is on. Removing twice is harmless.
+    ///
+    /// # Errors
+    /// [`NetworkError::Firewall`], [`NetworkError::Link`].
+    pub fn remove_segment(&self, id: &str, bridge: &str) -> Result<(), NetworkError> {
+        let ports = lock(&self.ports);
+        if let Some(segment) = lock(&self.others).remove(id) {
+            let mut batch = Batch::transaction();
+            nft::remove_member(&mut batch, &self.table, &segment.member);
+            self.change_table(&ports, batch)?;
+        }
+        drop(ports);
+        self.remove_bridge(bridge)
+    }
+
+    /// Removes a bridge that bears the mark. The kernel takes some 50 ms for it, in which it changes no other link: on
+    /// a socket of its own, so that whoever wants nothing of it does not wait for this call's answer as well.
+    fn remove_bridge(&self, name: &str) -> Result<(), NetworkError> {
+        let mut route = Socket::route().map_err(|source| NetworkError::Socket { source })?;
+        let ours = mark(&self.instance);
+        let links = link::list(&mut route)?;
+        for link in links
+            .iter()
+            .filter(|link| link.name == name && link.mac == Some(ours))
+        {
+            delete(&mut route, "remove a bridge", link)?;
+        }
+        Ok(())
+    }
+
+    /// Removes bridges that bear the mark and belong to no user network.
+    pub(crate) fn remove_stray_bridges(&self, links: &[Link]) -> Result<(), NetworkError> {
+        let ours = mark(&self.instance);
+        let known: HashSet<u32> = self.segments().iter().map(|one| one.bridge.index).collect();
+        let mut route = lock(&self.route);
+        for link in links {
+            if link.is_bridge && link.mac == Some(ours) && !known.contains(&link.index) {
+                delete(&mut route, "remove a stray bridge", link)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every bridge, the engine's own first.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        let mut all = vec![Arc::clone(&self.home)];
+        all.extend(lock(&self.others).values().cloned());
+        all
+    }
+
+    /// The network of an endpoint.
+    pub(crate) fn segment(&self, id: &str) -> Option<Arc<Segment>> {
+        match id {
+            crate::HOME => Some(Arc::clone(&self.home)),
+            id => lock(&self.others).get(id).cloned(),
+        }
+    }
+
+    /// Gives a namespace a link to a network: a veth, an address, a port of the bridge. The default route is left as it
+    /// is; see [`Network::set_gateway`].
+    ///
+    /// # Errors
+    /// [`NetworkError::NoSuchSegment`], and as [`Network::attach`]. Nothing is left behind then.
+    pub fn plug(&self, netns: BorrowedFd<'_>, plug: Plug<'_>) -> Result<Endpoint, NetworkError> {
+        let segment = self
+            .segment(plug.network)
+            .ok_or_else(|| NetworkError::NoSuchSegment {
+                id: plug.network.to_owned(),
+            })?;
+        let address = self.take_address(&segment, plug.address)?;
+        let veth = self
+            .connect(netns, &segment, plug.interface, address)
+            .inspect_err(|_| lock(&segment.addresses).release(address))?;
+        Ok(Endpoint {
+            container: plug.container.clone(),
+            network: plug.network.to_owned(),
+            address,
+            prefix: segment.bridge.subnet.prefix(),
+            gateway: segment.bridge.gateway,
+            mac: MacAddr::of_ipv4(address),
+            veth,
+        })
+    }
+
+    /// Makes the veth, whose name on the host it returns.
+    fn connect(
+        &self,
+        netns: BorrowedFd<'_>,
+        segment: &Segment,
+        interface: &str,
+        address: Ipv4Addr,
+    ) -> Result<String, NetworkError> {
+        let mut inside = inside(netns)?;
+        let veth = veth_name(&self.veth_prefix)?;
+        let mut batch = Batch::new();
+        link::add_veth(&mut batch, &veth, interface, netns);
+        let mut host = lock(&self.route);
+        host.perform(batch)
+            .map_err(|refused| veth_refused(&veth, refused))?;
+        let made = host.index_of(&veth);
+        drop(host);
+        let done = made
+            .map_err(|source| missing(&veth, source))
+            .and_then(|index| {
+                set_inside(&mut inside, segment, interface, address)?;
+                self.join(segment, &veth, index)?;
+                let mut batch = Batch::new();
+                link::catch_up(&mut batch, index_inside(&inside, interface)?);
+                inside
+                    .perform(batch)
+                    .map_err(|refused| NetworkError::link(interface, refused))
+            });
+        match done {
+            Ok(()) => Ok(veth),
+            Err(error) => {
+                self.remove_veth(&veth)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the host's end a port of the bridge that forwards.
+    fn join(&self, segment: &Segment, veth: &str, index: u32) -> Result<(), NetworkError> {
+        let mut batch = Batch::new();
+        let port = Change {
+            up: true,
+            master: Some(segment.bridge.index),
+            mtu: segment.mtu,
+            ..Change::default()
+        };
+        link::change(&mut batch, "join the bridge", index, &port);
+        if !segment.member.among {
+            link::isolate(&mut batch, veth);
+        }
+        link::catch_up(&mut batch, index);
+        link::catch_up(&mut batch, segment.bridge.index);
+        lock(&self.route)
+            .perform(batch)
+            .map_err(|refused| join_refused(veth, &segment.bridge, refused))
+    }
+
+    /// Takes a link from a namespace that goes on without it, and gives its address back.
+    ///
+    /// # Errors
+    /// [`NetworkError::Link`].
+    pub fn unplug(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        let removed = self.remove_veth(&endpoint.veth);
+        self.release(endpoint);
+        removed
+    }
+
+    fn remove_veth(&self, veth: &str) -> Result<(), NetworkError> {
+        let mut route = Socket::small_route().map_err(|source| NetworkError::Socket { source })?;
+        let index = match route.index_of(veth) {
+            Ok(index) => index,
+            // It went with its namespace.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+            Err(source) => return Err(missing(veth, source)),
+        };
+        let mut batch = Batch::new();
+        link::delete(&mut batch, "remove the veth", index);
+        match route.perform(batch) {
+            Err(refused) if refused.errno() != libc::ENODEV => {
+                Err(NetworkError::link(veth, refused))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a namespace's default route that of this link; none at all without one.
+    ///
+    /// # Errors
+    /// [`NetworkError::Namespace`], [`NetworkError::Link`].
+    pub fn set_gateway(
+        &self,
+        netns: BorrowedFd<'_>,
+        link: Option<(&str, Ipv4Addr)>,
+    ) -> Result<(), NetworkError> {
+        let mut inside = inside(netns)?;
+        let mut batch = Batch::new();
+        match link {
+            Some((interface, gateway)) => {
+                let index = index_inside(&inside, interface)?;
+                link::replace_default_route(&mut batch, index, gateway);
+            }
+            None => link::delete_default_route(&mut batch),
+        }
+        match inside.perform(batch) {
+            // There was none.
+            Err(refused) if link.is_none() && refused.errno() == libc::ESRCH => Ok(()),
+            done => done.map_err(|refused| NetworkError::link("a container", refused)),
+        }
+    }
+}
+
+/// Speaks about links in a namespace.
+fn inside(netns: BorrowedFd<'_>) -> Result<Socket, NetworkError> {
+    with_netns(netns, open_inside)
+        .and_then(|opened| opened)
+        .map_err(|source| NetworkError::Namespace {
+            action: "enter",
+            source,
+        })
+}
+
+fn set_inside(
+    inside: &mut Socket,
+    segment: &Segment,
+    interface: &str,
+    address: Ipv4Addr,
+) -> Result<(), NetworkError> {
+    let index = index_inside(inside, interface)?;
+    let mut batch = Batch::new();
+    let change = Change {
+        up: true,
+        mac: Some(MacAddr::of_ipv4(address)),
+        mtu: segment.mtu,
+        ..Change::default()
+    };
+    link::change(&mut batch, "set the link up", index, &change);
+    link::add_address(&mut batch, index, address, segment.bridge.subnet);
+    inside
+        .perform(batch)
+        .map_err(|refused| NetworkError::link(interface, refused))
+}
+
+fn index_inside(inside: &Socket, interface: &str) -> Result<u32, NetworkError> {
+    inside
+        .index_of(interface)
+        .map_err(|source| missing(interface, source))
+}
+
+fn missing(link: &str, source: std::io::Error) -> NetworkError {
+    NetworkError::Link {
+        action: "find the link",
+        object: link.to_owned(),
+        source,
+    }
+}
+
+/// Deletes a link; that it is gone is no error.
+fn delete(route: &mut Socket, what: &'static str, link: &Link) -> Result<(), NetworkError> {
+    let mut batch = Batch::new();
+    link::delete(&mut batch, what, link.index);
+    match route.perform(batch) {
+        Err(refused) if refused.errno() != libc::ENODEV => {
+            Err(NetworkError::link(&link.name, refused))
+        }
+        _ => Ok(()),
+    }
+}
