@@ -10,6 +10,9 @@ use runtime::netdevice::{self, NetDevice};
 use runtime::plan::{NsMode, Plan, ProcessPlan, RootChange};
 use runtime::spawn::{self, Pending, Spawned, Stdio, Stream};
 use runtime::{Fault, Step};
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 
 use crate::cli::{Flag, Given, Global, is_unprivileged, switch, value};
 use crate::compile::{self, Compiled};
@@ -202,6 +205,7 @@ pub(crate) fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) 
         annotations,
         place: compiled.place.clone(),
         ungrouped: false,
+        host_mounts: compiled.plan.namespaces.mount == NsMode::Host,
         user_namespace: compiled.plan.namespaces.user != NsMode::Host,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
         shared_pids: compiled.plan.namespaces.pid != NsMode::New,
@@ -231,9 +235,14 @@ fn start(
     }
     let mut plan = std::mem::take(&mut compiled.plan);
     plan.unprivileged = is_unprivileged();
-    if plan.unprivileged || early_hooks(hooks) || compile::names_host_paths(&plan.mounts) {
+    let apart = record.host_mounts || plan.unprivileged || early_hooks(hooks);
+    if apart || compile::names_host_paths(&plan.mounts) {
         plan.shown_at = Some(shown_at(&compiled.rootfs)?);
     }
+    let shown = record
+        .host_mounts
+        .then(|| Shown::at(&compiled.rootfs))
+        .transpose()?;
     let terminal = plan.terminal;
     let prepared = Prepared::new(plan)?;
     let fds: Vec<OwnedFd> = std::mem::take(&mut compiled.fds);
@@ -276,7 +285,44 @@ fn start(
             console::send(&socket, console)?;
         }
     }
+    if let Some(shown) = shown {
+        shown.keep();
+    }
     guard.keep()
+}
+
+/// What is mounted on the root's place in the host's tree. More than there was is dropped with the value, unless it is kept.
+struct Shown<'a> {
+    rootfs: &'a Path,
+    before: u64,
+}
+
+impl<'a> Shown<'a> {
+    fn at(rootfs: &'a Path) -> Result<Self> {
+        let before = mount_of(rootfs)
+            .map_err(|errno| Error::io("opening the root folder", rootfs, errno))?;
+        Ok(Self { rootfs, before })
+    }
+
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if mount_of(self.rootfs).is_ok_and(|now| now != self.before) {
+            let flags = UnmountFlags::DETACH;
+            // The failure before is the one to tell.
+            let _ = rustix::mount::unmount(self.rootfs, flags);
+        }
+    }
+}
+
+/// The number of the mount that a folder is on.
+fn mount_of(folder: &Path) -> Result<u64, Errno> {
+    let found = rustix::fs::statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID)?;
+    Ok(found.stx_mnt_id)
 }
 
 /// Whether the process waits before its program until it is let through.

@@ -242,7 +242,12 @@ fn in_container(
         }
         _ => bytes(&hook.env),
     };
-    let entry = compile::entry(within.group).map_err(|error| error.to_string())?;
+    let mut entry = compile::entry(within.group).map_err(|error| error.to_string())?;
+    if record.host_mounts {
+        entry
+            .take_root_of(record.pid)
+            .map_err(|error| error.to_string())?;
+    }
     let profile = record.seccomp.as_ref().filter(|_| within.filtered);
     let seccomp = profile
         .map(|profile| compile::filter_of_hooks(profile.get(), own))
@@ -265,6 +270,7 @@ fn in_container(
             ..ProcessPlan::default()
         },
         cgroup: entry.cgroup,
+        root: entry.root,
         user_namespace: record.user_namespace,
         time_namespace: record.time_namespace,
         unprivileged: cli::is_unprivileged(),

@@ -78,6 +78,9 @@ pub(crate) struct Record {
     /// It has no group of its own: whoever made it had no right to.
     #[serde(default)]
     pub(crate) ungrouped: bool,
+    /// It has no mount namespace of its own: its root is a folder of the host's tree, and its mounts are below that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) host_mounts: bool,
     /// It has a user namespace of its own.
     #[serde(default)]
     pub(crate) user_namespace: bool,

@@ -32,6 +32,10 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         );
         return Err(Error::State(text));
     }
+    if container.record.host_mounts {
+        let text = "a container without a mount namespace cannot be checkpointed";
+        return Err(Error::State(text.to_owned()));
+    }
     Criu::check(global, "checkpoint")?;
     let image = Image::open(&given, true)?;
     let external = External::of(container.record.pid)?;

@@ -114,10 +114,13 @@ fn start(
     let terminal = process.terminal == Some(true);
     let socket = given.path("console-socket");
     check_console(terminal, socket.is_some(), given.is_on("detach"))?;
-    let entry = match given.values("cgroup").collect::<Vec<_>>().as_slice() {
+    let mut entry = match given.values("cgroup").collect::<Vec<_>>().as_slice() {
         [] | [""] => entry(container.own_group()?.as_ref())?,
         asked => subgroup::entry(container, asked)?,
     };
+    if record.host_mounts {
+        entry.take_root_of(record.pid)?;
+    }
     let plan = ExecPlan {
         process: plan,
         terminal,
@@ -127,6 +130,7 @@ fn start(
             .map(|size| (size.height.unwrap_or(0), size.width.unwrap_or(0))),
         plain_lines: !given.is_on("detach"),
         cgroup: entry.cgroup,
+        root: entry.root,
         user_namespace: record.user_namespace,
         time_namespace: record.time_namespace,
         affinity: affinity(process)?,

@@ -78,6 +78,10 @@ fn make(work: &Work<'_>, id: &str) -> Result<Made> {
     let bundle = bundle(work.given)?;
     let spec = Spec::load(&bundle)?;
     let compiled = compile::container(&spec, &bundle, id, global)?;
+    if compiled.plan.namespaces.mount == NsMode::Host {
+        let text = "a container without a mount namespace cannot be restored";
+        return Err(Error::State(text.to_owned()));
+    }
     let folder = Folder::claim(&global.root, id)?;
     let mut record = record(id, &bundle, &spec, &compiled)?;
     let made = folder.write(&record).and_then(|()| {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use runtime::cgroup::{Group, Resources};
 use runtime::netdevice::NetDevice;
 use runtime::plan::{CgroupEntry, FdSlot, NsMode, Plan, Propagation, RootSource};
+use rustix::fs::{Mode, OFlags};
 
 use crate::cli::Global;
 use crate::error::{Error, Result};
@@ -159,6 +160,21 @@ pub(crate) struct Entry {
     pub(crate) cgroup: CgroupEntry,
     /// What it names by slot.
     pub(crate) fds: Vec<OwnedFd>,
+    /// The container's root, where no namespace leads to it.
+    pub(crate) root: Option<FdSlot>,
+}
+
+impl Entry {
+    /// Lets the process have the root of a container's process, which has no mount namespace of its own.
+    pub(crate) fn take_root_of(&mut self, pid: i32) -> Result<()> {
+        let path = format!("/proc/{pid}/root");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&path, flags, Mode::empty())
+            .map_err(|errno| Error::io("opening the container's root", Path::new(&path), errno))?;
+        self.fds.push(root);
+        self.root = Some(FdSlot((self.fds.len() - 1) as u16));
+        Ok(())
+    }
 }
 
 /// Opens `group` for a process that joins; without one it stays where it is.
@@ -175,6 +191,7 @@ pub(crate) fn entry(group: Option<&Group>) -> Result<Entry> {
     Ok(Entry {
         cgroup: CgroupEntry { dirs, unified },
         fds,
+        root: None,
     })
 }
 

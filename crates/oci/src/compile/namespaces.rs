@@ -7,6 +7,7 @@ use std::path::Path;
 use runtime::plan::{FdSlot, IdMap, Namespaces, NsMode, TimeOffset};
 use rustix::fs::{Mode, OFlags};
 
+use crate::cli::is_unprivileged;
 use crate::error::{Error, Result};
 use crate::spec::{self, IdMapping, Spec};
 
@@ -52,10 +53,7 @@ pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces>
     }
     let of = |kind: &str| seen.contains(&kind);
     if !of("mount") {
-        return Err(Error::field(
-            "linux.namespaces",
-            "a container without a mount namespace is not supported",
-        ));
+        check_without_mounts(spec, of("user"))?;
     }
     if spec
         .hostname
@@ -68,6 +66,24 @@ pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces>
         ));
     }
     Ok(namespaces)
+}
+
+/// What a container that makes its mounts in the caller's mount namespace cannot have.
+fn check_without_mounts(spec: &Spec, users: bool) -> Result<()> {
+    let linux = spec.linux();
+    let hides = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(|paths| !paths.is_empty());
+    if hides(&linux.masked_paths) || hides(&linux.readonly_paths) {
+        return Err(Error::State(
+            "unable to restrict sys entries without a private MNT namespace".to_owned(),
+        ));
+    }
+    if users || is_unprivileged() {
+        return Err(Error::field(
+            "linux.namespaces",
+            "a user namespace without a mount namespace is not supported",
+        ));
+    }
+    Ok(())
 }
 
 fn open(path: &str, kind: &str, field: &str) -> Result<OwnedFd> {

@@ -253,6 +253,71 @@ fn what_is_mounted_before_can_be_shown_again() {
     }
 }
 
+/// Each line of `script` runs in a mount namespace of the script's own; `RUNTIME` is the command.
+fn apart(bundle: &Bundle, script: &str) -> (Option<i32>, String) {
+    let command = bundle.command(&[]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    let script = script
+        .replace("RUNTIME", &words.join(" "))
+        .replace("ID", &bundle.id);
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+        .current_dir(command.get_current_dir().unwrap())
+        .output()
+        .unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&told).into_owned(),
+    )
+}
+
+#[test]
+fn mounts_may_be_the_callers() {
+    let mut bundle = bundle("echo first; ls -d /usr || sleep 1000", &[]);
+    let root = bundle.config["root"]["path"].as_str().unwrap().to_owned();
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "mount");
+    let refused = bundle.run(&["run", "ID"]).sentence();
+    assert!(
+        refused.ends_with("without a private MNT namespace"),
+        "{refused}"
+    );
+    for list in ["maskedPaths", "readonlyPaths"] {
+        bundle.config["linux"][list] = json!([]);
+    }
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "ls -d /usr >found"]});
+    bundle.config["hooks"] = json!({"createRuntime": [hook], "startContainer": [
+        {"path": "/bin/sh", "args": ["sh", "-c", "ls -d /usr || echo started >/dev/shm/hook"]},
+    ]});
+    // All that runs has the container's root and sees its mounts, which stay as the caller's.
+    let script = "RUNTIME run -d ID >out 2>&1 && cat found &&
+        RUNTIME exec ID cat /dev/shm/hook && RUNTIME exec ID ls -d /usr; RUNTIME delete -f ID &&
+        awk '{print $5}' /proc/self/mountinfo";
+    let (status, told) = apart(&bundle, script);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(status, Some(0), "{told}");
+    assert_eq!(&lines[..2], ["/usr", "started"], "{told}");
+    assert!(
+        lines.contains(&"ls: /usr: No such file or directory"),
+        "{told}"
+    );
+    for place in ["", "/proc", "/dev/pts"] {
+        let place = format!("{root}{place}");
+        assert!(lines.contains(&place.as_str()), "{place}: {told}");
+    }
+    // One that fails leaves none there.
+    bundle.config["process"]["args"] = json!(["/nowhere"]);
+    let script = "RUNTIME run ID; awk '{print $5}' /proc/self/mountinfo";
+    let (_, told) = apart(&bundle, script);
+    assert!(told.contains("stat /nowhere"), "{told}");
+    assert!(!told.lines().any(|line| line.starts_with(&root)), "{told}");
+    with_users(&mut bundle, 0);
+    let refused = bundle.run(&["run", "ID"]).sentence();
+    assert!(refused.contains("linux.namespaces"), "{refused}");
+}
+
 #[test]
 fn mounts_that_are_there_are_changed() {
     let tmpfs =

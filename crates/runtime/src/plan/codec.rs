@@ -247,6 +247,7 @@ wire_struct!(ExecPlan {
     console_size,
     plain_lines,
     cgroup,
+    root,
     user_namespace,
     time_namespace,
     unprivileged,

@@ -114,7 +114,7 @@ pub struct Namespaces {
     pub ipc: NsMode,
     /// Host and domain name.
     pub uts: NsMode,
-    /// Mounts. `New` for every plan that has a root.
+    /// Mounts. `Host` with a root takes [`Plan::shown_at`].
     pub mount: NsMode,
     /// The view of the cgroup tree; made after the cgroups were entered.
     pub cgroup: NsMode,
@@ -362,7 +362,8 @@ pub struct Plan {
     pub root: Option<RootSource>,
     /// Where in the caller's tree, as the process sees it, the root is mounted at first. The process stops there when
     /// everything is mounted within, so that others can look and add to it ([`crate::spawn::Pending::await_mounts`]).
-    /// `None`: it is put in place at once.
+    /// `None`: it is put in place at once. Without a mount namespace of its own the process makes its mounts in the caller's,
+    /// where they stay.
     pub shown_at: Option<String>,
     /// How the root takes the place of the caller's.
     pub root_change: RootChange,

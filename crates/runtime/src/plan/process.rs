@@ -186,6 +186,8 @@ pub struct ExecPlan {
     pub plain_lines: bool,
     /// The container's cgroups.
     pub cgroup: CgroupEntry,
+    /// The container's root, where that is not the root of its mount namespace.
+    pub root: Option<FdSlot>,
     /// The container has a user namespace of its own.
     pub user_namespace: bool,
     /// The container has a time namespace of its own.

@@ -239,10 +239,16 @@ fn refuse(plan: &Plan) -> Result<(), PlanError> {
             what: "a place for a root folder that is not there",
         });
     }
-    if plan.namespaces.mount == NsMode::Host && (plan.root.is_some() || !plan.mounts.is_empty()) {
-        return Err(PlanError::Unsupported {
-            what: "a root folder or mounts without a mount namespace",
-        });
+    let makes_mounts = plan.root.is_some() || !plan.mounts.is_empty();
+    if plan.namespaces.mount == NsMode::Host && makes_mounts {
+        let what = match plan.namespaces.user {
+            _ if plan.shown_at.is_none() => "a root folder or mounts without a mount namespace",
+            NsMode::Host => "",
+            _ => "a user namespace without a mount namespace",
+        };
+        if !what.is_empty() {
+            return Err(PlanError::Unsupported { what });
+        }
     }
     if plan.namespaces.uts == NsMode::Host && (plan.hostname.is_some() || plan.domainname.is_some())
     {

@@ -340,6 +340,11 @@ impl Walk<'_> {
             self.become_namespace_root(plan.unprivileged)?;
         }
         sys::process::lead_session().at(Step::Session)?;
+        if let Some(root) = plan.root {
+            let root = self.supply.slot(root).at(Step::Root)?;
+            rustix::process::fchdir(root).at(Step::Root)?;
+            rustix::process::chroot(c".").at(Step::Root)?;
+        }
         self.root = Some(place::working_root().at(Step::Root)?);
         if plan.terminal {
             self.open_terminal(plan.console_size, plan.plain_lines)?;

@@ -93,6 +93,14 @@ impl Walk<'_> {
         };
         mount::set_attributes(source, c"", &SLAVE).at(Step::Isolate)?;
         mount::attach_at(source, CWD, path).at(Step::Root)?;
+        if prepared.plan.namespaces.mount == NsMode::Host {
+            // What is mounted within is not for those who have copies of the caller's mounts.
+            let private = Change {
+                propagation: Some(Propagation::Private),
+                ..SLAVE
+            };
+            mount::set_attributes(source, c"", &private).at(Step::Isolate)?;
+        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(source, c".", flags, Mode::empty()).at(Step::Root)?;
         self.root = Some(root);
@@ -135,7 +143,9 @@ impl Walk<'_> {
     pub(super) fn change_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
         let root = self.root().at(Step::Root)?;
         rustix::process::fchdir(root).at(Step::Root)?;
-        if let RootChange::Cover(_) = prepared.plan.root_change {
+        if prepared.plan.namespaces.mount == NsMode::Host {
+            rustix::process::chroot(c".").at(Step::Root)?;
+        } else if let RootChange::Cover(_) = prepared.plan.root_change {
             let former = place::working_root().at(Step::Root)?;
             mount::attach_at(root, CWD, c"/").at(Step::Root)?;
             leave(&former, prepared);
