@@ -8,8 +8,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use runtime::plan::{
-    ExecPlan, FdSlot, IdMap, Landlock, MemoryPolicy, MountKind, NsMode, Plan, ProcessPlan, Rlimit,
-    RootChange, Scheduler, Seccomp, TimeOffset, attr,
+    ExecPlan, FdSlot, IdMap, Landlock, MemoryPolicy, MountAttrs, MountEntry, MountKind, NsMode,
+    Plan, ProcessPlan, Propagation, Rlimit, RootChange, Scheduler, Seccomp, TargetKind, TimeOffset,
+    attr,
 };
 use runtime::spawn::{Spawned, Stdio, begin, exec, make_gate, pass_gate, spawn};
 use runtime::{Prepared, PreparedExec, Step};
@@ -63,6 +64,20 @@ fn everything(root: &std::path::Path) -> Plan {
         Default::default(),
         &[("size", "1m")],
     ));
+    plan.mounts.push(MountEntry {
+        target: "/again".into(),
+        kind: MountKind::Copy {
+            source: "/new".into(),
+            recursive: true,
+            idmap: None,
+        },
+        attrs: MountAttrs {
+            replaces: true,
+            ..MountAttrs::of(attr::READ_ONLY)
+        },
+        propagation: Some(Propagation::Slave),
+        create_target: TargetKind::Dir,
+    });
     plan.sysctls = vec![("kernel.msgmax".into(), "4711".into())];
     plan.root_readonly = true;
     plan.namespaces.cgroup = NsMode::New;
