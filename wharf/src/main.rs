@@ -43,6 +43,7 @@ fn role() -> u8 {
                 .collect(),
         ),
         Some("isolation") => isolation::main(),
+        Some("net") => net::main(),
         _ if DAEMON_NAMES.contains(&name.as_str()) => daemon::main(text(args), BUILD),
         _ => client::main(args.collect(), BUILD),
     }

@@ -26,6 +26,7 @@ use crate::images::index::Index;
 use crate::images::layers::Unpacking;
 use crate::lock::Lock;
 use crate::networks::Networks;
+use crate::networks::names::Names;
 use crate::outcome::{EngineError, Result};
 use crate::paths::Paths;
 use crate::places::{Kind, Places};
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) network: Option<Network>,
     /// Networks that users made.
     pub(crate) networks: Networks,
+    /// Names on them.
+    pub(crate) names: Names,
     pub(crate) groups: cgroup::Parent,
     /// Mounted hierarchies of version 1, for containers to see their groups in.
     pub(crate) hierarchies: Vec<Hierarchy>,

@@ -21,6 +21,7 @@ use crate::engine::{Engine, Inner};
 use crate::events::Hub;
 use crate::host::Host;
 use crate::lock::Lock;
+use crate::networks::names::Names;
 use crate::outcome::{Class, EngineError, Result};
 use crate::paths::Paths;
 use crate::places::Places;
@@ -57,6 +58,7 @@ impl Engine {
         spare_full_disk(engine.collect().await, "what no image needs is not removed")?;
         engine.pass_log_changes_on();
         engine.tend_in_background();
+        engine.follow_names();
         engine.restart_by_policy().await;
         Ok(engine)
     }
@@ -77,7 +79,6 @@ impl Engine {
         let groups = cgroup::Parent::open(&cgroup::Layout::detect()?, parent.trim_matches('/'))?;
         let launcher = Launcher::spawn(config.open_files)?;
         Ok(Engine::from_inner(Inner {
-            paths,
             instance,
             host: Host::read(),
             store,
@@ -91,6 +92,8 @@ impl Engine {
             volume_store,
             network,
             networks: Default::default(),
+            names: Names::new(paths.names()),
+            paths,
             groups,
             hierarchies: crate::groups::hierarchies(),
             launcher,
@@ -160,6 +163,9 @@ impl Engine {
     }
 
     fn remove_kernel_objects(&self) {
+        if let Err(error) = self.dismiss_names() {
+            tracing::warn!(%error, "the helper for names could not be ended");
+        }
         if let Some(network) = &self.inner().network
             && let Err(error) = network.tear_down()
         {

@@ -87,6 +87,11 @@ impl Paths {
         self.shims().join(id.as_str())
     }
 
+    /// The folder of the helper for names; made with it.
+    pub(crate) fn names(&self) -> PathBuf {
+        self.shims().with_file_name("net")
+    }
+
     pub(crate) fn lock(&self) -> PathBuf {
         self.exec.join("daemon.lock")
     }

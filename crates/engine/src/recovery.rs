@@ -319,6 +319,9 @@ impl Engine {
                 "a running container is not in its network's subnet any more: it has no such network until it is restarted"
             );
         }
+        if let Err(error) = self.recover_names() {
+            tracing::error!(%error, "names on networks are not answered");
+        }
         Ok(())
     }
 

@@ -109,7 +109,7 @@ impl Addresses {
     /// Whether so few are left that those which rest should be looked at.
     pub(crate) fn are_scarce(&self) -> bool {
         let all = self.subnet.broadcast().to_bits() - self.subnet.base().to_bits();
-        self.left() < SCARCE.min(all as usize / 4)
+        self.left() < SCARCE.min((all as usize / 4).max(1))
     }
 
     fn is_known(&self, address: Ipv4Addr) -> bool {

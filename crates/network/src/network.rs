@@ -99,7 +99,11 @@ impl Network {
         let table = format!("wharf-{}", config.instance);
         let home = Segment::home(bridge);
         if !nft::table_exists(&mut netfilter, &table)? {
-            let batch = nft::install(&table, &[home.member.clone()], std::iter::empty());
+            let batch = nft::install(
+                &table,
+                std::slice::from_ref(&home.member),
+                std::iter::empty(),
+            );
             netfilter
                 .perform(batch)
                 .map_err(|refused| table_refused(&table, refused))?;

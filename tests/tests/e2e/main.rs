@@ -19,6 +19,7 @@ mod http;
 mod hung;
 mod killed;
 mod lifecycle;
+mod names;
 mod network;
 mod networks;
 mod programs;

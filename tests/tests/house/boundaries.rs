@@ -13,6 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("snapshot", &["sys", "types"]),
     ("image", &["sys", "types"]),
     ("network", &["sys", "types"]),
+    ("net", &["sys"]),
     ("volume", &["sys", "types"]),
     ("shim", &["sys", "types", "runtime"]),
     ("build", &["sys", "types", "image", "snapshot"]),
@@ -27,6 +28,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "image",
             "snapshot",
             "network",
+            "net",
             "volume",
             "build",
         ],
@@ -40,7 +42,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // The program, tests and measures, which nobody may know.
     (
         "wharf",
-        &["client", "daemon", "isolation", "oci", "shim", "sys"],
+        &["client", "daemon", "isolation", "net", "oci", "shim", "sys"],
     ),
     ("tests", &[]),
     ("floor", &[]),

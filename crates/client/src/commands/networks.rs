@@ -260,8 +260,7 @@ const CONNECT_FLAGS: &[Flag] = &[
         "alias",
         "strings",
         "Add network-scoped alias for the container",
-    )
-    .refused(),
+    ),
     Flag::list("driver-opt", "strings", "driver options for the network").refused(),
     Flag::one(
         "gw-priority",
@@ -270,9 +269,7 @@ const CONNECT_FLAGS: &[Flag] = &[
     ),
     Flag::one("ip", "string", "IPv4 address (e.g., \"172.30.100.104\")"),
     Flag::one("ip6", "string", "IPv6 address (e.g., \"2001:db8::33\")").refused(),
-    Flag::list("link", "list", "Add link to another container")
-        .checked(link)
-        .refused(),
+    Flag::list("link", "list", "Add link to another container").checked(link),
     Flag::list(
         "link-local-ip",
         "strings",

@@ -190,9 +190,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "list",
         "Read in a line delimited file of labels",
     ),
-    Flag::list("link", "list", "Add link to another container")
-        .checked(networks::link)
-        .refused(),
+    Flag::list("link", "list", "Add link to another container").checked(networks::link),
     Flag::list(
         "link-local-ip",
         "list",
@@ -237,8 +235,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "list",
         "Add network-scoped alias for the container",
     )
-    .also("net-alias")
-    .refused(),
+    .also("net-alias"),
     Flag::switch(
         "no-healthcheck",
         "Disable any container-specified HEALTHCHECK",

@@ -130,7 +130,9 @@ fn endpoints(host: &HostConfig, networking: &NetworkingConfig) -> Result<()> {
             )));
         }
     }
-    if given(&host.links) {
+    let of_user = !matches!(mode, "bridge" | "host" | "none") && !mode.starts_with("container:");
+    // On networks of users the endpoint says the same.
+    if given(&host.links) && !of_user {
         return Err(EngineError::unsupported("HostConfig.Links"));
     }
     Ok(())

@@ -10,19 +10,23 @@ use std::sync::OnceLock;
 use super::registry::Container;
 use api_types::HostConfig;
 use network::files::{
-    DnsSettings, ExtraHost, host_resolv_conf, hostname, hosts, resolv_conf, resolv_conf_like_host,
+    DnsSettings, ExtraHost, host_resolv_conf, hostname, hosts, resolv_conf, resolv_conf_by_engine,
+    resolv_conf_like_host,
 };
 
 use crate::compile::modes::{Modes, NetworkMode};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
+/// Name of a container's /etc/resolv.conf in its folder.
+const RESOLV: &str = "resolv.conf";
+
 /// Name of a container's /etc/hosts in its folder.
 pub(crate) const HOSTS: &str = "hosts";
 
 /// Path inside a container, file name in its folder.
 pub(crate) const FILES: [(&str, &str); 3] = [
-    ("/etc/resolv.conf", "resolv.conf"),
+    ("/etc/resolv.conf", RESOLV),
     ("/etc/hostname", "hostname"),
     ("/etc/hosts", HOSTS),
 ];
@@ -34,6 +38,7 @@ impl Engine {
         container: &Container,
         modes: &Modes,
         addresses: &[IpAddr],
+        asks: bool,
     ) -> Result<Vec<(&'static str, OwnedFd)>> {
         let folder = match &modes.network {
             // The neighbour's names are this container's names.
@@ -42,7 +47,7 @@ impl Engine {
             }
             _ => {
                 let folder = self.paths().container(container.id());
-                self.write_etc_files(&folder, container, modes, addresses)?;
+                self.write_etc_files(&folder, container, modes, addresses, asks)?;
                 folder
             }
         };
@@ -65,6 +70,7 @@ impl Engine {
         container: &Container,
         modes: &Modes,
         addresses: &[IpAddr],
+        asks: bool,
     ) -> Result<()> {
         let (config, host) = (&container.spec.config, &container.spec.host);
         let gateway = self
@@ -88,19 +94,34 @@ impl Engine {
                 has_ipv6(&host.sysctls),
             ),
         };
-        let resolv = match of_host {
-            true => resolv_conf_like_host(&resolver, &settings),
-            false => resolv_conf(&resolver, &settings),
+        let resolv = match (of_host, asks) {
+            (true, _) => resolv_conf_like_host(&resolver, &settings),
+            (false, true) => resolv_conf_by_engine(&resolver, &settings),
+            (false, false) => resolv_conf(&resolver, &settings),
         };
         for (name, text) in [
             (HOSTS, hosts),
-            ("resolv.conf", resolv),
+            (RESOLV, resolv),
             ("hostname", hostname(&config.hostname)),
         ] {
             let path = folder.join(name);
             fs::write(&path, text).map_err(EngineError::io(format!("write {}", path.display())))?;
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// Has a container that runs ask the engine for names from now on.
+    ///
+    /// # Errors
+    /// What hinders the writing of its file.
+    pub(crate) fn ask_engine_for_names(&self, container: &Container) -> Result<()> {
+        let resolver = host_resolv_conf(Path::new("/"))
+            .map_err(EngineError::io("read the host's resolv.conf"))?;
+        let text = resolv_conf_by_engine(&resolver, &dns_settings(&container.spec.host)?);
+        let path = self.paths().container(container.id()).join(RESOLV);
+        fs::write(&path, text).map_err(EngineError::io(format!("write {}", path.display())))
     }
 }
 

@@ -34,6 +34,10 @@ pub(crate) struct Launched {
     pub(crate) time: i64,
     pub(crate) endpoint: Option<EndpointRecord>,
     pub(crate) joined: Vec<JoinedRecord>,
+    /// It asks the engine for names.
+    pub(crate) asks: bool,
+    /// How many helpers for names had died when it was told of.
+    pub(crate) epoch: u64,
     pub(crate) published: Vec<PublishedRecord>,
     /// Volumes that this start filled or used for the first time.
     pub(crate) used_volumes: Vec<String>,
@@ -114,6 +118,7 @@ impl Engine {
         surroundings: JoinHandle<Result<Surroundings>>,
         underway: &Underway,
     ) -> Result<Launched> {
+        let epoch = self.names_epoch();
         let prepared = self.prepare_files(container);
         let surroundings = tokio::runtime::Handle::current()
             .block_on(surroundings)
@@ -181,6 +186,8 @@ impl Engine {
             start_ticks,
             time: i64::try_from(time).unwrap_or(i64::MAX),
             endpoint,
+            asks: !joined.is_empty(),
+            epoch,
             joined,
             published,
             used_volumes: prepared.used_volumes,

@@ -184,6 +184,16 @@ impl Engine {
             progress.up = true;
             progress.between_runs = false;
         });
+        if container.run().asks {
+            // Should the helper have been made again while nothing of the container ran.
+            let target = Arc::clone(container);
+            let told = self
+                .blocking("names", move |engine| engine.refresh_names(&target))
+                .await;
+            if let Err(error) = told {
+                tracing::warn!(%error, container = container.id().short(), "a container is not served with names");
+            }
+        }
         Ok(())
     }
 
@@ -340,19 +350,20 @@ impl Engine {
             .map(|one| one.network.clone())
             .collect();
         told.extend(container.connection_events(self, false, before.endpoint.is_some(), &joined));
-        if before.is_connected() {
-            self.give_network_back(container, &before).await;
+        if before.is_connected() || before.asks {
             // If this end has to be written down again, the address may be somebody else's by then.
-            let _writing = container.writing.lock().await;
+            let writing = container.writing.lock().await;
             let mut run = (*container.run()).clone();
             run.leave_all();
             container.set_run(run);
+            drop(writing);
+            self.give_network_back(container, &before).await;
         }
     }
 
     /// Closes published ports and frees addresses: before anybody hears that the container ended.
-    pub(crate) async fn give_network_back(&self, container: &Container, run: &Run) {
-        if !run.is_connected() {
+    pub(crate) async fn give_network_back(&self, container: &Arc<Container>, run: &Arc<Run>) {
+        if !run.is_connected() && !run.asks {
             return;
         }
         let outcome = match &self.inner().network {
@@ -374,7 +385,18 @@ impl Engine {
         if let (Some(network), Some(record)) = (&self.inner().network, &run.endpoint) {
             network.release(&places::place_endpoint(container, network::HOME, record));
         }
-        self.leave_networks(container, &run.joined);
+        if run.asks || !run.joined.is_empty() {
+            let (target, run) = (Arc::clone(container), Arc::clone(run));
+            let left = self
+                .blocking("network", move |engine| {
+                    engine.leave_networks(&target, &run.joined, run.asks);
+                    Ok(())
+                })
+                .await;
+            if let Err(error) = left {
+                tracing::error!(%error, container = container.id().short(), "a container's networks were not left");
+            }
+        }
         self.tend_network();
     }
 

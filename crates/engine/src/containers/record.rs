@@ -151,6 +151,9 @@ pub(crate) struct Run {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) joined: Vec<JoinedRecord>,
     pub(crate) published: Vec<PublishedRecord>,
+    /// Whether it asks the engine for names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) asks: bool,
     /// Ports that are reserved and lead nowhere, since no network leads out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parked: Vec<PublishedRecord>,
@@ -189,6 +192,7 @@ impl Run {
     pub(crate) fn leave_all(&mut self) {
         self.leave(network::HOME);
         self.joined.clear();
+        self.asks = false;
         self.published.clear();
         self.parked.clear();
     }

@@ -1,5 +1,7 @@
 //! Another name for a container.
 
+use std::sync::Arc;
+
 use super::names;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
@@ -54,7 +56,10 @@ impl Engine {
                 Ok(()) => {
                     container.set_name(new_name);
                     engine.registry().release(&old_name, container.id());
-                    Ok(())
+                    let target = Arc::clone(&container);
+                    engine
+                        .blocking("rename", move |engine| engine.refresh_names(&target))
+                        .await
                 }
                 Err(error) => {
                     engine.registry().release(&new_name, container.id());

@@ -107,6 +107,15 @@ impl Engine {
             progress.up = true;
             progress.between_runs = false;
         });
+        if launched.asks && launched.epoch != self.names_epoch() {
+            let target = Arc::clone(container);
+            let told = self
+                .blocking("names", move |engine| engine.refresh_names(&target))
+                .await;
+            if let Err(error) = told {
+                tracing::warn!(%error, container = container.id().short(), "a container is not served with names");
+            }
+        }
         self.watch(Arc::clone(container), link);
         self.tend_network();
         Ok(())
@@ -150,6 +159,7 @@ impl Engine {
                 run.leave_all();
                 run.endpoint.clone_from(&launched.endpoint);
                 run.joined.clone_from(&launched.joined);
+                run.asks = launched.asks;
                 run.published.clone_from(&launched.published);
             },
             move |connection| {

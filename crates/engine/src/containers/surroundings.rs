@@ -16,6 +16,7 @@ use crate::compile::modes::{Modes, NetworkMode};
 use crate::compile::plan::Net;
 use crate::compile::{limits, ports};
 use crate::engine::Engine;
+use crate::networks::names::Named;
 use crate::networks::places::{self, Taken, Wanted};
 use crate::outcome::{EngineError, Result};
 
@@ -86,7 +87,7 @@ impl Surroundings {
         };
         made.open_network(&modes)?;
         let addresses: Vec<IpAddr> = made.endpoints().map(|one| one.address.into()).collect();
-        made.files = engine.etc_files(container, &modes, &addresses)?;
+        made.files = engine.etc_files(container, &modes, &addresses, !made.taken.is_empty())?;
         made.publish()?;
         let resources = engine.resources_of(container.run().host(&container.spec))?;
         let group = engine
@@ -184,7 +185,13 @@ impl Surroundings {
             }
         }
         self.way = way;
-        netns.ok_or(EngineError::Closing)
+        let netns = netns.ok_or(EngineError::Closing)?;
+        let named: Vec<Named> = self.taken.iter().filter_map(Named::of).collect();
+        if !named.is_empty() {
+            let home = self.endpoint.is_some();
+            engine.tell_names(&container, &named, home, Some(netns.as_fd()), true)?;
+        }
+        Ok(netns)
     }
 
     /// Every place on a network.

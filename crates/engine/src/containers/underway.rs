@@ -158,7 +158,7 @@ impl Engine {
                         "the supervisor of a start that is undone does not end"
                     );
                 }
-                engine.leave_networks(&container, &launched.joined);
+                engine.leave_networks(&container, &launched.joined, launched.asks);
                 if let Some(network) = &engine.inner().network {
                     if let Some(record) = &launched.endpoint {
                         let home = network::HOME;

@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// Whether a container's word for a network means this one.
-    fn is_key_of(&self, key: &str, found: &Found) -> bool {
+    pub(super) fn is_key_of(&self, key: &str, found: &Found) -> bool {
         key == found.name()
             || self
                 .find_network(key)
@@ -179,6 +179,7 @@ impl Engine {
                         run.home_interface = record.interface;
                     } else {
                         run.joined.push(record);
+                        run.asks = true;
                     }
                     run.published = published;
                     run.parked = parked;
@@ -191,6 +192,7 @@ impl Engine {
             let (target, taken) = (Arc::clone(container), joined.taken);
             let undone = self
                 .blocking("network connect", move |engine| {
+                    engine.tell_what_is(&target);
                     engine.unplug_running(&target, &taken.endpoint)
                 })
                 .await;
@@ -224,6 +226,12 @@ impl Engine {
                 _ => after.joined.push(record.clone()),
             }
             let (published, parked) = self.follow_way_out(container, netns, &after, wanted)?;
+            if after.asks || !after.joined.is_empty() {
+                self.retell_names(container, &after, wanted, Some(netns.as_fd()))?;
+            }
+            if !run.asks && !after.joined.is_empty() {
+                self.ask_engine_for_names(container)?;
+            }
             Ok((record, published, parked))
         };
         match follow() {
@@ -238,6 +246,7 @@ impl Engine {
             }
             Err(error) => {
                 self.unplug_running(container, &taken.endpoint)?;
+                self.tell_what_is(container);
                 Err(error)
             }
         }
@@ -302,9 +311,24 @@ impl Engine {
         .await?;
         let target = Arc::clone(container);
         self.blocking("network disconnect", move |engine| {
+            engine.tell_what_is(&target);
             engine.unplug_running(&target, &leaving)
         })
         .await
+    }
+
+    /// Has others find a container at the places that it has by now, and no more.
+    fn tell_what_is(&self, container: &Container) {
+        let told = match container.run().asks {
+            true => self.refresh_names(container),
+            false => {
+                self.forget_names(container);
+                Ok(())
+            }
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, container = container.id().short(), "a container's names on its networks are not up to date");
+        }
     }
 
     /// Sets the default route and where published ports lead, as they are to be with these places. Gives the ports that

@@ -3,6 +3,7 @@
 mod connect;
 mod create;
 mod index;
+pub(crate) mod names;
 pub(crate) mod places;
 mod remove;
 mod request;

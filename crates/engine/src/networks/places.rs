@@ -144,14 +144,11 @@ pub(crate) fn check_settings(name: &str, settings: &EndpointSettings) -> Result<
         ),
         (
             "Links",
-            settings
-                .links
-                .as_ref()
-                .is_some_and(|links| !links.is_empty()),
-        ),
-        (
-            "Aliases",
-            aliases.is_some_and(|aliases| !aliases.is_empty()),
+            !of_user
+                && settings
+                    .links
+                    .as_ref()
+                    .is_some_and(|links| !links.is_empty()),
         ),
     ] {
         if asked {
@@ -258,8 +255,12 @@ impl Engine {
         }
     }
 
-    /// The same of places that were never written down.
+    /// Gives places back that were never written down.
     pub(crate) fn leave_places(&self, container: &Container, taken: &[Taken]) {
+        if taken.is_empty() {
+            return;
+        }
+        self.forget_names(container);
         for one in taken {
             if let Some(network) = &self.inner().network {
                 network.release(&one.endpoint);
@@ -270,8 +271,16 @@ impl Engine {
         }
     }
 
-    /// Gives a container's addresses on user networks back; the links go with their namespace.
-    pub(crate) fn leave_networks(&self, container: &Container, joined: &[JoinedRecord]) {
+    /// Gives a container's addresses on user networks back, and its names; the links go with their namespace.
+    pub(crate) fn leave_networks(
+        &self,
+        container: &Container,
+        joined: &[JoinedRecord],
+        asks: bool,
+    ) {
+        if asks {
+            self.forget_names(container);
+        }
         for one in joined {
             if let Some(network) = &self.inner().network {
                 network.release(&endpoint(container, one));
@@ -323,7 +332,7 @@ mod tests {
             }),
             ..Default::default()
         };
-        assert!(refused("mine", &settings).contains("EndpointsConfig.Aliases is not supported"));
+        check_settings("mine", &settings).unwrap();
         assert_eq!(
             refused("bridge", &settings),
             format!("invalid endpoint settings:\n{IP_ON_BUILT_IN}\n{ALIAS_ON_BUILT_IN}")

@@ -114,8 +114,13 @@ impl Engine {
     /// Removes what is left of a network.
     pub(crate) fn clean_network(&self, tombstone: &TombstoneRow) -> Result<()> {
         match (&self.inner().network, tombstone.key.split_once(SEPARATOR)) {
-            (Some(network), Some((id, bridge))) => Ok(network.remove_segment(id, bridge)?),
-            _ => Ok(()),
+            (Some(network), Some((id, bridge))) => network.remove_segment(id, bridge)?,
+            _ => {}
+        }
+        // None is made while this one is removed.
+        match self.inner().networks.all().is_empty() {
+            true => self.dismiss_names(),
+            false => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@ use std::io;
 use image::ImageError;
 use image::archive::ArchiveError;
 use image::registry::RegistryError;
+use net::HelperError;
 use network::NetworkError;
 use runtime::cgroup::CgroupError;
 use shim::ShimError;
@@ -65,6 +66,14 @@ pub(super) fn of_network(error: &NetworkError) -> Class {
         | NetworkError::Conntrack { source }
         | NetworkError::Socket { source }
         | NetworkError::Setting { source, .. } => of_io(source),
+    }
+}
+
+pub(super) fn of_names(error: &HelperError) -> Class {
+    match error {
+        HelperError::Io { source, .. } => of_io(source),
+        HelperError::Strange | HelperError::Refused { .. } => Class::Internal,
+        HelperError::TooLong => Class::InvalidArgument,
     }
 }
 

@@ -261,6 +261,13 @@ pub enum EngineError {
         #[from]
         source: network::NetworkError,
     },
+    /// The helper for names could not be made or told.
+    #[error(transparent)]
+    Names {
+        /// Its reason.
+        #[from]
+        source: net::HelperError,
+    },
     /// A layer could not be made, mounted or removed.
     #[error("{}", chain(source))]
     Snapshot {
@@ -402,6 +409,7 @@ impl EngineError {
             Self::Ports { .. } | Self::ShimSilent { .. } => Class::Internal,
             Self::Shim { source } => classes::of_shim(source),
             Self::Network { source } => classes::of_network(source),
+            Self::Names { source } => classes::of_names(source),
             Self::Snapshot { source } => classes::of_snapshot(source),
             Self::Volume { source } => classes::of_volume(source),
             Self::Image { source } => classes::of_image(source),

@@ -7,4 +7,7 @@ mod resolv;
 pub use hosts::{
     ExtraHost, ExtraHostError, HOST_GATEWAY, add_own, hostname, hosts, remove_address,
 };
-pub use resolv::{DnsSettings, HostResolver, host_resolv_conf, resolv_conf, resolv_conf_like_host};
+pub use resolv::{
+    DnsSettings, HostResolver, host_resolv_conf, resolv_conf, resolv_conf_by_engine,
+    resolv_conf_like_host,
+};

@@ -92,6 +92,41 @@ pub fn resolv_conf(host: &HostResolver, settings: &DnsSettings) -> String {
     file.write(&format!("'{}' (legacy)\n{warning}", host.path), settings)
 }
 
+/// The text for a container on user networks: it asks the engine, which asks the host's servers or those that were asked
+/// for. A name without a dot is one that the engine may know, so it is asked for as it is.
+pub fn resolv_conf_by_engine(host: &HostResolver, settings: &DnsSettings) -> String {
+    let mut file = Parsed::read(&host.text);
+    file.apply(settings);
+    let asked: Vec<String> = match settings.servers.is_empty() {
+        true => file
+            .servers
+            .iter()
+            .map(|one| format!("host({})", one.address))
+            .collect(),
+        false => settings.servers.iter().map(IpAddr::to_string).collect(),
+    };
+    file.servers = vec![Server::from(crate::RESOLVER)];
+    let is_ndots = |option: &&str| option.split(':').next() == Some("ndots");
+    let own_ndots = !file.options.iter().any(is_ndots);
+    if own_ndots {
+        file.options.push("ndots:0");
+    }
+    let source = format!(
+        "'{}' (internal resolver)\n# ExtServers: [{}]\n",
+        host.path,
+        asked.join(" ")
+    );
+    let mut text = file.write(&source, settings);
+    if own_ndots {
+        // What stands there says that it came from the host or was asked for.
+        if let Some(at) = text.rfind("# Option ndots from:") {
+            text.truncate(at);
+        }
+        text.push_str("# Option ndots from: internal\n");
+    }
+    text
+}
+
 /// The text for a container in the host's network: the host's own servers, those on its loopback included, for there
 /// they are reached.
 pub fn resolv_conf_like_host(host: &HostResolver, settings: &DnsSettings) -> String {

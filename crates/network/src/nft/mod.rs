@@ -12,7 +12,8 @@ mod table;
 pub use forward::DroppingChain;
 pub(crate) use forward::{dropping_chains, table_exists};
 pub(crate) use table::{
-    Member, add_member, add_ports, install, remove, remove_member, remove_ports,
+    Member, NAMES_TABLE, add_member, add_ports, install, names_table, remove, remove_member,
+    remove_ports,
 };
 
 use sys::netlink::Writer;

@@ -202,11 +202,45 @@ impl Rule<'_> {
             w.network_u32(2, FIRST);
             w.network_u32(3, FIRST);
         })
-        .expression("nat", |w| {
+        .translation()
+    }
+
+    /// Translates the destination to what the first registers hold.
+    fn translation(&mut self) -> &mut Self {
+        self.expression("nat", |w| {
             w.network_u32(1, 1); // of the destination
             w.network_u32(2, u32::from(IPV4));
             w.network_u32(3, FIRST);
             w.network_u32(5, SECOND);
+        })
+    }
+
+    /// Goes on for packets to this address, protocol and port. After [`Rule::ipv4`].
+    pub(super) fn destination_is(
+        &mut self,
+        address: Ipv4Addr,
+        protocol: u8,
+        port: u16,
+    ) -> &mut Self {
+        self.payload(NETWORK_HEADER, DESTINATION_OFFSET, 4, FIRST)
+            .compare(EQUAL, &address.octets())
+            .meta(META_PROTOCOL, FIRST)
+            .compare(EQUAL, &[protocol])
+            .payload(TRANSPORT_HEADER, PORT_OFFSET, 2, FIRST)
+            .compare(EQUAL, &port.to_be_bytes())
+    }
+
+    /// Translates the destination to this address and port.
+    pub(super) fn translate_to(&mut self, address: Ipv4Addr, port: u16) -> &mut Self {
+        self.load(FIRST, &address.octets())
+            .load(SECOND, &port.to_be_bytes())
+            .translation()
+    }
+
+    fn load(&mut self, register: u32, value: &[u8]) -> &mut Self {
+        self.expression("immediate", |w| {
+            w.network_u32(1, register);
+            w.nested(2, |w| w.attribute(1, value));
         })
     }
 

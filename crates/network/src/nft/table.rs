@@ -153,6 +153,34 @@ fn change_member(
     }
 }
 
+/// Name of the table within a container's namespace.
+pub(crate) const NAMES_TABLE: &str = "wharf-names";
+
+/// Makes the table by which a namespace's packets for port 53 of `resolver` reach these ports of it, UDP and TCP. Where
+/// there may be one it is replaced.
+pub(crate) fn names_table(resolver: Ipv4Addr, (udp, tcp): (u16, u16), fresh: bool) -> Batch {
+    let mut batch = Batch::transaction();
+    let table = NAMES_TABLE;
+    new_table(&mut batch, table);
+    if !fresh {
+        delete_table(&mut batch, table);
+        new_table(&mut batch, table);
+    }
+    new_chain(&mut batch, table, "output", "nat", OUTPUT, DESTINATION);
+    for (protocol, port) in [
+        (libc::IPPROTO_UDP as u8, udp),
+        (libc::IPPROTO_TCP as u8, tcp),
+    ] {
+        let chain = (table, "output");
+        new_rule(&mut batch, "translate to the resolver", chain, |rule| {
+            rule.ipv4()
+                .destination_is(resolver, protocol, 53)
+                .translate_to(resolver, port);
+        });
+    }
+    batch
+}
+
 /// Removes the table.
 pub(crate) fn remove(table: &str) -> Batch {
     let mut batch = Batch::transaction();
