@@ -1,6 +1,7 @@
 //! Compressed streams, told by their first bytes.
 
 mod window;
+mod xz;
 
 use std::io::{self, BufReader, Cursor, Read};
 
@@ -22,9 +23,9 @@ pub enum Compression {
     Gzip,
     /// Zstandard.
     Zstd,
-    /// xz, which is recognised but not read.
+    /// xz, of one or several streams.
     Xz,
-    /// bzip2, which is recognised but not read.
+    /// bzip2, of one or several streams.
     Bzip2,
 }
 
@@ -49,12 +50,11 @@ impl Compression {
 /// Reading fails with [`io::ErrorKind::InvalidData`] once more than `limit` bytes have come
 /// out, so that a small stream cannot fill the disk, and on broken or cut streams.
 ///
-/// Blocks: a Zstandard stream with a window above 8 MiB waits until no other of its kind is read. `inner` may answer
+/// Blocks: a Zstandard or xz stream with a window above 8 MiB waits until no other of its kind is read. `inner` may answer
 /// that it would block, see [`Paced`]: it is asked again, unless it is such a stream and another waits for its end.
 ///
 /// # Errors
-/// If the first bytes cannot be read, the compression is one that is not supported, or it would
-/// need more than 128 MiB of memory.
+/// If the first bytes cannot be read, or the stream would need more than 128 MiB of memory.
 pub fn reader<'a, R>(
     inner: R,
     limit: u64,
@@ -89,6 +89,7 @@ where
     let compression = Compression::detect(&start);
     let (window_log, claim) = match compression {
         Compression::Zstd => window::claim(&start, paced_by)?,
+        Compression::Xz => xz::claim(&start, paced_by)?,
         _ => (0, None),
     };
     let room = claim.as_ref().map(window::Claim::room);
@@ -96,46 +97,23 @@ where
         room.is_some_and(Room::is_wanted)
     }));
     let whole = Cursor::new(start).chain(rest);
+    let buffered = BufReader::with_capacity(BUFFER, whole);
     let reader: Box<dyn Read + Send + 'a> = match compression {
-        Compression::Plain => Box::new(Limited {
-            inner: whole,
-            left: limit,
-            limit,
-        }),
-        Compression::Gzip => {
-            let buffered = BufReader::with_capacity(BUFFER, whole);
-            let inner = flate2::bufread::MultiGzDecoder::new(buffered);
-            Box::new(Limited {
-                inner,
-                left: limit,
-                limit,
-            })
-        }
+        Compression::Plain => Limited::new(buffered, limit),
+        Compression::Gzip => Limited::new(flate2::bufread::MultiGzDecoder::new(buffered), limit),
         Compression::Zstd => {
-            let buffered = BufReader::with_capacity(BUFFER, whole);
             let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered)?;
             decoder.window_log_max(window_log)?;
             let inner = Claimed {
                 inner: decoder,
                 _claim: claim,
             };
-            Box::new(Limited {
-                inner,
-                left: limit,
-                limit,
-            })
+            Limited::new(inner, limit)
         }
-        Compression::Xz => return Err(unsupported("xz")),
-        Compression::Bzip2 => return Err(unsupported("bzip2")),
+        Compression::Xz => Limited::new(xz::Decoder::new(buffered, window_log, claim), limit),
+        Compression::Bzip2 => Limited::new(bzip2::bufread::MultiBzDecoder::new(buffered), limit),
     };
     Ok((reader, compression, room))
-}
-
-fn unsupported(name: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        format!("{name} compression is not supported: gzip, zstd and none are"),
-    )
 }
 
 /// A decoder with the memory that it has claimed, which it gives back after its own end.
@@ -155,6 +133,13 @@ struct Limited<R> {
     inner: R,
     left: u64,
     limit: u64,
+}
+
+impl<R: Read> Limited<R> {
+    fn new(inner: R, limit: u64) -> Box<Limited<R>> {
+        let left = limit;
+        Box::new(Limited { inner, left, limit })
+    }
 }
 
 impl<R: Read> Read for Limited<R> {
@@ -177,6 +162,7 @@ impl<R: Read> Read for Limited<R> {
 mod tests {
     use std::io::Write;
 
+    use super::xz::tests::packed;
     use super::*;
 
     fn gzip(data: &[u8]) -> Vec<u8> {
@@ -207,8 +193,24 @@ mod tests {
             zstd::encode_all(&data[..], 3).unwrap(),
             [gzip(&data[..500]), gzip(&data[500..])].concat(),
             skippable,
+            packed("xz", &["-0"], &data),
+            packed("xz", &["-9", "--check=sha256"], &data),
+            [
+                packed("xz", &["--check=none"], &data[..500]),
+                packed("xz", &["--block-size=4096"], &data[500..]),
+            ]
+            .concat(),
+            packed("bzip2", &[], &data),
+            [
+                packed("bzip2", &["-1"], &data[..500]),
+                packed("bzip2", &["-9"], &data[500..]),
+            ]
+            .concat(),
         ] {
             assert_eq!(read_all(&packed, u64::MAX).unwrap(), data);
+        }
+        for program in ["xz", "bzip2"] {
+            assert_eq!(read_all(&packed(program, &[], b""), 0).unwrap(), b"");
         }
         assert_eq!(read_all(b"", 0).unwrap(), b"");
         assert_eq!(read_all(b"abc", 3).unwrap(), b"abc");
@@ -216,10 +218,16 @@ mod tests {
 
     #[test]
     fn a_bomb_stops_at_the_limit() {
-        let bomb = gzip(&vec![0u8; 10 << 20]);
-        let error = read_all(&bomb, 1 << 20).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(error.to_string().contains("larger than 1048576 bytes"));
+        let zeros = vec![0u8; 10 << 20];
+        for bomb in [
+            gzip(&zeros),
+            packed("xz", &[], &zeros),
+            packed("bzip2", &[], &zeros),
+        ] {
+            let error = read_all(&bomb, 1 << 20).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(error.to_string().contains("larger than 1048576 bytes"));
+        }
     }
 
     #[test]
@@ -245,7 +253,12 @@ mod tests {
         let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
         encoder.include_checksum(true).unwrap();
         encoder.write_all(&data).unwrap();
-        for packed in [gzip(&data), encoder.finish().unwrap()] {
+        for packed in [
+            gzip(&data),
+            encoder.finish().unwrap(),
+            packed("xz", &[], &data),
+            packed("bzip2", &[], &data),
+        ] {
             assert!(read_all(&packed[..packed.len() - 3], u64::MAX).is_err());
             let mut broken = packed.clone();
             let middle = broken.len() / 2;
@@ -253,21 +266,5 @@ mod tests {
             broken[middle + 1] ^= 0xff;
             assert!(read_all(&broken, u64::MAX).is_err());
         }
-    }
-
-    #[test]
-    fn unsupported_compression_is_named() {
-        let error = read_all(b"\xfd7zXZ\0rest", 100).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("xz compression is not supported")
-        );
-        assert!(
-            read_all(b"BZh91AY", 100)
-                .unwrap_err()
-                .to_string()
-                .starts_with("bzip2")
-        );
     }
 }

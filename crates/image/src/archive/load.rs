@@ -103,7 +103,7 @@ pub fn load<R: Read + Send>(
     read(reader, store, options, needs)?.commit()
 }
 
-/// Reads all images of an archive (plain, or compressed by gzip or zstd) and checks them.
+/// Reads all images of an archive (plain, or compressed by gzip, zstd, xz or bzip2) and checks them.
 ///
 /// Compressed layers are compared with the configuration's digests only when they are
 /// unpacked. Blocks; not to be called from an asynchronous task.

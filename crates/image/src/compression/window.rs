@@ -1,8 +1,8 @@
-//! How much memory a Zstandard stream needs to be read, and who may have much of it.
+//! How much memory a Zstandard or xz stream needs to be read, and who may have much of it.
 //!
 //! A decoder keeps a window of what it has decoded, whose size the stream chooses. Most choose
-//! 8 MiB or less, and that every stream may have. Up to 128 MiB, which `zstd --ultra` and
-//! `--long` choose, are given to one stream at a time; others wait for it. So all streams that
+//! 8 MiB or less, and that every stream may have. Up to 128 MiB, which `zstd --ultra`, its
+//! `--long` and `xz -9` choose, are given to one stream at a time; others wait for it. So all streams that
 //! are read together take at most 8 MiB each, and twice 128 MiB. A client that does not send, or
 //! take, what such a stream is about gives way to others ([`crate::pace`]).
 
@@ -86,14 +86,22 @@ impl Drop for Claim {
     }
 }
 
-/// The largest window that a stream which begins like this may have, as its binary logarithm, and
-/// the claim that goes with it. Its later frames have no more either. May wait for another
-/// stream.
+/// The largest window that a Zstandard stream which begins like this may have, as its binary
+/// logarithm, and the claim that goes with it. Its later frames have no more either. May wait for
+/// another stream.
 ///
 /// # Errors
 /// The stream needs more than any may have.
 pub(super) fn claim(start: &[u8], paced_by: PacedBy) -> io::Result<(u32, Option<Claim>)> {
-    let window = first_window(start).unwrap_or(0);
+    claim_for("Zstandard", first_window(start).unwrap_or(0), paced_by)
+}
+
+/// [`claim`] for a stream of any kind whose first window is known.
+pub(super) fn claim_for(
+    kind: &str,
+    window: u64,
+    paced_by: PacedBy,
+) -> io::Result<(u32, Option<Claim>)> {
     if window <= 1 << SMALL_LOG {
         return Ok((SMALL_LOG, None));
     }
@@ -101,7 +109,7 @@ pub(super) fn claim(start: &[u8], paced_by: PacedBy) -> io::Result<(u32, Option<
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!(
-                "the Zstandard stream needs a window of {window} bytes, at most {} are given",
+                "the {kind} stream needs a window of {window} bytes, at most {} are given",
                 1 << LARGE_LOG
             ),
         ));

@@ -66,13 +66,20 @@ fn archives_of_other_tools_are_loaded() {
         }
         // The same through standard input, compressed as a whole.
         let bytes = fs::read(path("skopeo-docker.tar")).unwrap();
-        let mut gzip = std::process::Command::new("gzip");
-        gzip.args(["-k", &path("skopeo-docker.tar")]);
-        testkit::run(gzip, b"").ok();
-        let packed = fs::read(path("skopeo-docker.tar.gz")).unwrap();
-        for input in [&bytes, &packed] {
+        let packed = |program: &str, ending: &str| {
+            let mut command = std::process::Command::new(program);
+            command.args(["-k", &path("skopeo-docker.tar")]);
+            testkit::run(command, b"").ok();
+            fs::read(path(&format!("skopeo-docker.tar.{ending}"))).unwrap()
+        };
+        for input in [
+            bytes.clone(),
+            packed("gzip", "gz"),
+            packed("xz", "xz"),
+            packed("bzip2", "bz2"),
+        ] {
             for command in [engine.docker(&["load"]), engine.wharf(&["load"])] {
-                let loaded = testkit::run(command, input).ok();
+                let loaded = testkit::run(command, &input).ok();
                 let line = "Loaded image: tool:skopeo\n";
                 assert!(loaded.stdout.ends_with(line), "{}", loaded.stdout);
             }

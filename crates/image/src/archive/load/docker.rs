@@ -77,7 +77,7 @@ fn layer(files: &Files, index: usize, name: &str, diff_id: Digest) -> Result<Lay
     let media_type = match facts.compression {
         Compression::Gzip => media_type::OCI_LAYER_GZIP,
         Compression::Zstd => media_type::OCI_LAYER_ZSTD,
-        // Unpacking refuses xz and bzip2 by name.
+        // The specification has no names for xz and bzip2; readers tell by the first bytes.
         Compression::Plain | Compression::Xz | Compression::Bzip2 => media_type::OCI_LAYER,
     };
     if facts.compression == Compression::Plain && facts.digest != diff_id {
