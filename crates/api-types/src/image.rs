@@ -155,3 +155,19 @@ wire! {
         untagged: String = "Untagged" omitempty,
     }
 }
+
+wire! {
+    /// A repository that a search found.
+    pub struct SearchResult {
+        /// How many people like it.
+        star_count: i64 = "star_count",
+        /// Whether the registry's owners make it.
+        is_official: bool = "is_official",
+        /// Its name.
+        name: String = "name",
+        /// Whether it is built by the registry.
+        is_automated: bool = "is_automated",
+        /// What it says of itself.
+        description: String = "description",
+    }
+}

@@ -49,7 +49,7 @@ pub use host_config::{
 };
 pub use image::{
     Descriptor, DescriptorPlatform, HistoryItem, ImageDeleted, ImageInspect, ImageMetadata,
-    ImageSummary, RootFs,
+    ImageSummary, RootFs, SearchResult,
 };
 pub use mount::{
     BindOptions, ImageMountOptions, Mount, TmpfsOptions, VolumeDriverConfig, VolumeOptions,
@@ -59,7 +59,7 @@ pub use network::{
     NetworkConfigRef, NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect,
     NetworkPeer, NetworkSettings, NetworkingConfig,
 };
-pub use progress::{ErrorDetail, Progress, ProgressDetail};
+pub use progress::{ErrorDetail, Progress, ProgressDetail, PushResult};
 pub use prune::{
     BuildPruneReport, ContainersPruneReport, ImagesPruneReport, NetworksPruneReport,
     VolumesPruneReport,

@@ -49,3 +49,15 @@ wire! {
         message: String = "message",
     }
 }
+
+wire! {
+    /// What a push says to programs at its end.
+    pub struct PushResult {
+        /// The tag.
+        tag: String = "Tag",
+        /// The manifest's digest.
+        digest: String = "Digest",
+        /// The manifest's length in bytes.
+        size: i64 = "Size",
+    }
+}

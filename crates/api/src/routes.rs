@@ -108,10 +108,7 @@ pub(crate) static ROUTES: &[Route] = &[
     // Images
     get("/images/json", to!(images::list)),
     get("/images/get", to!(images::save)),
-    get(
-        "/images/search",
-        refuse!("searching registries (docker search)"),
-    ),
+    get("/images/search", to!(images::search)),
     post("/images/create", to!(images::pull)),
     post("/images/load", to!(images::load)),
     post("/images/prune", to!(images::prune)),
@@ -123,10 +120,7 @@ pub(crate) static ROUTES: &[Route] = &[
         refuse!(image, "listing an image's attestations"),
     )
     .since(55),
-    post(
-        "/images/{name...}/push",
-        refuse!(image, "pushing an image (docker push)"),
-    ),
+    post("/images/{name...}/push", to!(images::push)),
     post("/images/{name...}/tag", to!(images::tag)),
     delete("/images/{name...}", to!(images::remove)),
     get(

@@ -1,5 +1,6 @@
 //! The daemon's configuration: flags over `daemon.json` over defaults.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -103,6 +104,9 @@ struct File {
     bridge: Option<String>,
     bip: Option<String>,
     insecure_registries: Option<Vec<String>>,
+    registry_mirrors: Option<Vec<String>>,
+    /// Mirrors of any registry, by its name: wharf's own key.
+    mirrors: Option<BTreeMap<String, Vec<String>>>,
     proxies: Option<FileProxies>,
 }
 
@@ -134,6 +138,8 @@ pub struct Config {
     pub bip: Option<(std::net::Ipv4Addr, u8)>,
     /// Registries that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
+    /// Addresses that are asked before a registry, by its name.
+    pub mirrors: BTreeMap<String, Vec<String>>,
     /// Who stands between the daemon and registries.
     pub proxies: Proxies,
 }
@@ -198,6 +204,11 @@ impl Config {
                 .map(|entry| registries::insecure(entry))
                 .collect::<Result<_, _>>()
                 .map_err(|sentence| ConfigError::Registry { sentence })?,
+            mirrors: mirrors(
+                list("registry-mirror", file.registry_mirrors),
+                file.mirrors.unwrap_or_default(),
+            )
+            .map_err(|sentence| ConfigError::Registry { sentence })?,
             proxies: Proxies {
                 http: text("http-proxy", in_file.http_proxy)
                     .unwrap_or_else(|| environment("HTTP_PROXY")),
@@ -207,6 +218,23 @@ impl Config {
             },
         })
     }
+}
+
+/// Those of docker.io, then those of any registry, the same one included.
+fn mirrors(
+    of_default: Vec<String>,
+    of_any: BTreeMap<String, Vec<String>>,
+) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let default = ("docker.io".to_owned(), of_default);
+    for (name, addresses) in std::iter::once(default).chain(of_any) {
+        let name = registries::with_mirrors(&name)?;
+        for address in addresses {
+            let address = registries::mirror(&address)?;
+            all.entry(name.clone()).or_default().push(address);
+        }
+    }
+    Ok(all)
 }
 
 /// A variable by this name or, as curl has it, in small letters; empty for none.
@@ -255,7 +283,7 @@ fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
 
 /// Why keys are not taken: dockerd knows them, by the name of the flag or by that of several, or nobody does.
 fn refused_keys<'a>(keys: impl Iterator<Item = &'a String>) -> Option<String> {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 12] = [
         "hosts",
         "data-root",
         "exec-root",
@@ -265,6 +293,8 @@ fn refused_keys<'a>(keys: impl Iterator<Item = &'a String>) -> Option<String> {
         "bridge",
         "bip",
         "insecure-registries",
+        "registry-mirrors",
+        "mirrors",
         "proxies",
     ];
     let (theirs, nobodys): (Vec<_>, Vec<_>) = keys
@@ -315,6 +345,11 @@ fn refuse_twice(path: &Path, typed: &Invocation, file: &File) -> Result<(), Conf
             "insecure-registry",
             "insecure-registries",
             file.insecure_registries.is_some(),
+        ),
+        (
+            "registry-mirror",
+            "registry-mirrors",
+            file.registry_mirrors.is_some(),
         ),
     ];
     let names: Vec<_> = both
@@ -393,6 +428,36 @@ mod tests {
         let error = load(&["--no-proxy=b"], Some(file)).unwrap_err().to_string();
         assert!(error.ends_with("configuration file: no-proxy"), "{error}");
         load(&[], Some(r#"{"proxies": {"ftp-proxy": "x"}}"#)).unwrap_err();
+    }
+
+    #[test]
+    fn mirrors_are_for_docker_io_or_for_any_registry() {
+        let file = r#"{
+            "registry-mirrors": ["http://hub:1"],
+            "mirrors": {"ghcr.example": ["http://any:2/ghcr"], "docker.io": ["http://any:2"]}
+        }"#;
+        let mirrors = load(&[], Some(file)).unwrap().mirrors;
+        assert_eq!(mirrors["docker.io"], ["http://hub:1/", "http://any:2/"]);
+        assert_eq!(mirrors["ghcr.example"], ["http://any:2/ghcr/"]);
+        let typed = load(&["--registry-mirror=http://hub:1"], None).unwrap();
+        assert_eq!(typed.mirrors["docker.io"], ["http://hub:1/"]);
+        for (file, sentence) in [
+            (
+                r#"{"registry-mirrors": ["hub"]}"#,
+                "invalid mirror: no scheme",
+            ),
+            (
+                r#"{"mirrors": {"x": ["ftp://y"]}}"#,
+                "invalid mirror: unsupported",
+            ),
+            (
+                r#"{"mirrors": {"x y": []}}"#,
+                "mirrors of \"x y\": this is no",
+            ),
+        ] {
+            let told = load(&[], Some(file)).unwrap_err().to_string();
+            assert!(told.starts_with(sentence), "{told}");
+        }
     }
 
     #[test]

@@ -106,6 +106,12 @@ const FLAGS: &[Flag] = &[
         Takes::Value,
         "File that holds the daemon's pid (default \"/run/wharf.pid\", or wharf.pid in another exec root)",
     ),
+    flag(
+        "registry-mirror",
+        None,
+        Takes::List,
+        "Mirror of docker.io that is asked first: http[s]://HOST[:PORT]",
+    ),
     flag("version", Some('v'), Takes::Switch, "Print the version"),
 ];
 
@@ -169,7 +175,6 @@ const REFUSED: &[&str] = &[
     "node-generic-resource",
     "oom-score-adjust",
     "raw-logs",
-    "registry-mirror",
     "rootless",
     "seccomp-profile",
     "selinux-enabled",

@@ -1,4 +1,4 @@
-//! Registries that may be spoken to without encryption, as the administrator lists them.
+//! Registries that may be spoken to without encryption, and mirrors, as the administrator lists them.
 
 use std::net::IpAddr;
 
@@ -34,6 +34,57 @@ pub(crate) fn insecure(entry: &str) -> Result<String, String> {
     }
     check_host(entry).map_err(|why| format!("insecure registry {entry} is not valid: {why}"))?;
     Ok(entry.to_owned())
+}
+
+/// Checks the address of a mirror.
+///
+/// # Errors
+/// Docker's sentence.
+pub(crate) fn mirror(address: &str) -> Result<String, String> {
+    let (scheme, rest) = address
+        .split_once("://")
+        .filter(|(scheme, _)| !scheme.is_empty())
+        .ok_or_else(|| {
+            format!(
+                "invalid mirror: no scheme specified for {address:?}: must use either 'https://' or 'http://'"
+            )
+        })?;
+    if !matches!(scheme, "http" | "https") {
+        return Err(format!(
+            "invalid mirror: unsupported scheme {scheme:?} in {address:?}: must use either 'https://' or 'http://'"
+        ));
+    }
+    if rest.contains(['?', '#']) {
+        return Err(format!(
+            "invalid mirror: query or fragment at end of the URI {address:?}"
+        ));
+    }
+    let host = rest.split('/').next().unwrap_or(rest);
+    if let Some((user, host)) = host.rsplit_once('@') {
+        let user = user.split(':').next().unwrap_or(user);
+        let shown = format!("{scheme}://{user}:xxxxx@{host}");
+        return Err(format!(
+            "invalid mirror: username/password not allowed in URI {shown:?}"
+        ));
+    }
+    check_host(host)
+        .map_err(|why| format!("invalid mirror: {address:?} is not a valid URI: {why}"))?;
+    Ok(format!("{}/", address.trim_end_matches('/')))
+}
+
+/// Checks the name of a registry that has mirrors: a host with or without a port.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn with_mirrors(name: &str) -> Result<String, String> {
+    let name = if name == "index.docker.io" {
+        "docker.io"
+    } else {
+        name
+    };
+    check_host(name)
+        .map_err(|why| format!("mirrors of {name:?}: this is no registry's name: {why}"))?;
+    Ok(name.to_owned())
 }
 
 fn is_network(text: &str) -> bool {
@@ -81,7 +132,7 @@ fn is_label(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::insecure;
+    use super::{insecure, mirror, with_mirrors};
 
     #[test]
     fn hosts_and_networks_are_taken() {
@@ -141,5 +192,46 @@ mod tests {
         ] {
             assert_eq!(insecure(entry).unwrap_err(), sentence);
         }
+    }
+
+    #[test]
+    fn mirrors_are_addresses() {
+        assert_eq!(mirror("http://reg:5000").unwrap(), "http://reg:5000/");
+        let with_path = "https://cache.example.com/hub/";
+        assert_eq!(mirror(with_path).unwrap(), with_path);
+        for (address, sentence) in [
+            (
+                "reg:5000",
+                "no scheme specified for \"reg:5000\": must use either 'https://' or 'http://'",
+            ),
+            (
+                "ftp://x",
+                "unsupported scheme \"ftp\" in \"ftp://x\": must use either 'https://' or 'http://'",
+            ),
+            (
+                "http://x?y",
+                "query or fragment at end of the URI \"http://x?y\"",
+            ),
+            (
+                "http://me:pw@x",
+                "username/password not allowed in URI \"http://me:xxxxx@x\"",
+            ),
+            (
+                "http://",
+                "\"http://\" is not a valid URI: invalid host \"\"",
+            ),
+        ] {
+            let told = mirror(address).unwrap_err();
+            assert_eq!(told, format!("invalid mirror: {sentence}"));
+        }
+        assert_eq!(with_mirrors("index.docker.io").unwrap(), "docker.io");
+        assert_eq!(
+            with_mirrors("ghcr.example:444").unwrap(),
+            "ghcr.example:444"
+        );
+        assert_eq!(
+            with_mirrors("a/b").unwrap_err(),
+            "mirrors of \"a/b\": this is no registry's name: invalid host \"a/b\""
+        );
     }
 }

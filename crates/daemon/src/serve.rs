@@ -190,6 +190,7 @@ fn engine_config(config: &Config, found: Found) -> EngineConfig {
             .bip
             .map(|(address, prefix)| format!("{address}/{prefix}")),
         insecure_registries: config.insecure_registries.clone(),
+        mirrors: config.mirrors.clone(),
         proxies: config.proxies.clone(),
         open_files: found.open_files,
         build: found.build,

@@ -1,5 +1,6 @@
 //! What the daemon's flags and daemon.json decide about an engine.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use image::registry::Proxies;
@@ -17,8 +18,8 @@ pub struct EngineConfig {
     pub bip: Option<String>,
     /// Registries (host or host:port) that may be spoken to without TLS, besides the loopback ones.
     pub insecure_registries: Vec<String>,
-    /// Mirrors of docker.io, tried in order.
-    pub registry_mirrors: Vec<String>,
+    /// Mirrors of registries by name (`docker.io`), tried in order before these.
+    pub mirrors: BTreeMap<String, Vec<String>>,
     /// Who stands between the engine and registries.
     pub proxies: Proxies,
     /// Whether containers go on when the engine closes gracefully.
@@ -28,7 +29,7 @@ pub struct EngineConfig {
     /// Default log driver (`json-file` or `none`) and its options.
     pub log_driver: String,
     /// Default options of the log driver (`max-size`, `max-file`).
-    pub log_opts: std::collections::BTreeMap<String, String>,
+    pub log_opts: BTreeMap<String, String>,
     /// The daemon's own labels, shown by `info`.
     pub labels: Vec<String>,
     /// Whether `info` says that the daemon runs in debug mode.
@@ -50,7 +51,7 @@ impl EngineConfig {
             bridge: None,
             bip: None,
             insecure_registries: Vec::new(),
-            registry_mirrors: Vec::new(),
+            mirrors: BTreeMap::new(),
             proxies: Proxies::default(),
             live_restore: true,
             cgroup_parent: None,

@@ -150,7 +150,8 @@ impl Engine {
                 .filter(|name| name.contains('/'))
                 .cloned(),
         );
-        let mirrors = self.config().registry_mirrors.clone();
+        let of = |name: &str| self.config().mirrors.get(name).cloned().unwrap_or_default();
+        let mirrors = of("docker.io");
         let mut indexes = BTreeMap::from([(
             "docker.io".to_owned(),
             IndexInfo {
@@ -160,21 +161,19 @@ impl Engine {
                 official: true,
             },
         )]);
-        for name in self
-            .config()
-            .insecure_registries
-            .iter()
-            .filter(|name| !name.contains('/'))
-        {
-            indexes.insert(
-                name.clone(),
-                IndexInfo {
+        let is_listed = |name: &str| self.config().insecure_registries.iter().any(|l| l == name);
+        let listed = self.config().insecure_registries.iter();
+        let names = listed.filter(|name| !name.contains('/'));
+        for name in names.chain(self.config().mirrors.keys()) {
+            if name != "docker.io" || is_listed(name) {
+                let index = IndexInfo {
                     name: name.clone(),
-                    mirrors: Vec::new(),
-                    secure: false,
+                    mirrors: of(name),
+                    secure: !is_listed(name),
                     official: false,
-                },
-            );
+                };
+                indexes.insert(name.clone(), index);
+            }
         }
         RegistryConfig {
             insecure_registry_cidrs: insecure,

@@ -18,6 +18,16 @@ pub mod words {
     pub const PULL_COMPLETE: &str = "Pull complete";
     /// A layer was there before.
     pub const ALREADY_EXISTS: &str = "Already exists";
+    /// A layer will be sent.
+    pub const PREPARING: &str = "Preparing";
+    /// A layer is being sent.
+    pub const PUSHING: &str = "Pushing";
+    /// A layer was sent.
+    pub const PUSHED: &str = "Pushed";
+    /// The registry has the layer.
+    pub const LAYER_ALREADY_EXISTS: &str = "Layer already exists";
+    /// The registry has the layer in the repository whose name follows.
+    pub const MOUNTED_FROM: &str = "Mounted from ";
     /// A layer of an archive is being unpacked.
     pub const LOADING_LAYER: &str = "Loading layer";
 }

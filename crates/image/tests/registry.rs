@@ -712,7 +712,11 @@ async fn a_mirror_is_asked_first_and_gets_no_credentials() {
         http("200 OK", &[], &body.unwrap_or_else(|| image.layer.clone()))
     });
     let client = Client::new(ClientOptions {
-        mirrors: vec![format!("http://127.0.0.1:{}", mirror.port)],
+        mirrors: [(
+            "docker.io".to_owned(),
+            vec![format!("http://127.0.0.1:{}", mirror.port)],
+        )]
+        .into(),
         ..ClientOptions::default()
     });
     let temp = tempfile::tempdir().unwrap();
@@ -736,6 +740,233 @@ async fn a_mirror_is_asked_first_and_gets_no_credentials() {
             .any(|s| s.path == "/v2/library/debian/manifests/latest")
     );
     assert!(seen.iter().all(|s| s.header("authorization").is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_that_fails_in_the_middle_is_left_for_the_registry() {
+    let image = Arc::new(OneImage::new());
+    let (of_mirror, of_registry) = (Arc::clone(&image), Arc::clone(&image));
+    let mirror = Fake::start(move |seen| match of_mirror.body(&seen.path) {
+        Some(body) => http("200 OK", &[], &body),
+        None => http("502 Bad Gateway", &[], b""),
+    });
+    let registry = Fake::start(move |seen| {
+        if seen.header("authorization") != Some("Bearer token") && seen.path != "/v2/" {
+            return http("401 Unauthorized", &[], b"");
+        }
+        let body = of_registry.body(&seen.path);
+        http(
+            "200 OK",
+            &[],
+            &body.unwrap_or_else(|| of_registry.layer.clone()),
+        )
+    });
+    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = down.local_addr().unwrap().port();
+    drop(down);
+    let mirrors = [nobody, mirror.port].map(|port| format!("http://127.0.0.1:{port}/cache"));
+    let client = Client::new(ClientOptions {
+        mirrors: [(format!("127.0.0.1:{}", registry.port), mirrors.to_vec())].into(),
+        ..ClientOptions::default()
+    });
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let credentials = Credentials {
+        registry_token: "token".to_owned(),
+        ..Credentials::default()
+    };
+    let request = PullRequest {
+        credentials: Some(credentials),
+        ..request(&registry.reference("a/x"))
+    };
+    let pulled = client
+        .pull(request, &store, Arc::new(Recorder::default()))
+        .await
+        .unwrap();
+    assert!(store.contains(&pulled.layers[0].digest));
+    let asked = mirror.seen.lock().unwrap().clone();
+    assert!(
+        asked
+            .iter()
+            .any(|seen| seen.path == "/v2/cache/a/x/manifests/latest")
+    );
+    assert!(
+        asked
+            .iter()
+            .all(|seen| seen.header("authorization").is_none())
+    );
+    let asked = registry.paths();
+    assert!(
+        asked
+            .iter()
+            .all(|path| path == "/v2/" || path.starts_with("/v2/a/x/blobs/"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_ends_in_the_middle_of_a_layer_is_renewed() {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    let image = OneImage::new();
+    // Each token is good until the layer breaks; an identity token gives the next one.
+    let valid = Arc::new(AtomicUsize::new(1));
+    let given = Arc::clone(&valid);
+    let realm = Fake::start(move |_| {
+        let token = format!("{{\"access_token\":\"token-{}\"}}", given.load(SeqCst));
+        http("200 OK", &[], token.as_bytes())
+    });
+    let challenge = format!(
+        "Bearer realm=\"http://127.0.0.1:{}/token\",service=\"reg\",error=\"invalid_token\"",
+        realm.port
+    );
+    let registry = Fake::serve(move |seen, mut stream| {
+        let token = format!("Bearer token-{}", valid.load(SeqCst));
+        let answer = match image.body(&seen.path) {
+            _ if seen.header("authorization") != Some(&token) => {
+                http("401 Unauthorized", &[("WWW-Authenticate", &challenge)], b"")
+            }
+            Some(body) => http("200 OK", &[], &body),
+            None if valid.load(SeqCst) == 1 => {
+                let whole = http("200 OK", &[], &image.layer);
+                valid.store(2, SeqCst);
+                whole[..whole.len() - 10_000].to_vec()
+            }
+            None => {
+                assert_eq!(seen.header("range"), Some("bytes=40000-"));
+                let range = format!("bytes 40000-49999/{}", image.layer.len());
+                let headers = [("Content-Range", range.as_str())];
+                http("206 Partial Content", &headers, &image.layer[40_000..])
+            }
+        };
+        let _ = stream.write_all(&answer);
+    });
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    let credentials = Credentials {
+        identity_token: "long lived".to_owned(),
+        ..Credentials::default()
+    };
+    let request = PullRequest {
+        credentials: Some(credentials),
+        ..request(&registry.reference("a/x"))
+    };
+    hasty()
+        .pull(request, &store, Arc::new(Recorder::default()))
+        .await
+        .unwrap();
+    let asked = realm.seen.lock().unwrap().clone();
+    assert_eq!(asked.len(), 2);
+    for seen in asked {
+        assert!(
+            seen.head.starts_with("POST /token HTTP/1.1"),
+            "{}",
+            seen.head
+        );
+        assert_eq!(seen.header("authorization"), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_registry_is_asked_again_when_it_says() {
+    let image = OneImage::new();
+    let busy = std::sync::atomic::AtomicU64::new(0);
+    let registry = Fake::start(move |seen| {
+        if seen.path == "/v2/" {
+            return http("200 OK", &[], b"{}");
+        }
+        if busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 == 0 {
+            return http("429 Too Many Requests", &[("Retry-After", "0")], b"");
+        }
+        let body = image.body(&seen.path);
+        http("200 OK", &[], &body.unwrap_or_else(|| image.layer.clone()))
+    });
+    let temp = tempfile::tempdir().unwrap();
+    let store = ContentStore::open(temp.path()).unwrap();
+    pull(&hasty(), &registry.reference("x"), &store)
+        .await
+        .unwrap();
+    // Nobody waits for hours, and a registry that says nothing is not asked again.
+    let limit = "{\"errors\":[{\"code\":\"TOOMANYREQUESTS\",\"message\":\"too many pulls\"}]}";
+    for headers in [vec![("Retry-After", "21600")], vec![]] {
+        let registry = Fake::start(move |seen| match seen.path.as_str() {
+            "/v2/" => http("200 OK", &[], b"{}"),
+            _ => http("429 Too Many Requests", &headers, limit.as_bytes()),
+        });
+        let told = refused(&hasty(), request(&registry.reference("x"))).await;
+        assert_eq!(told, "toomanyrequests: too many pulls");
+        assert_eq!(registry.paths().len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_gives_an_identity_token_or_says_why_not() {
+    let page = Fake::start(|_| http("200 OK", &[("Content-Type", "text/html")], b"<html>"));
+    let wrong = "{\"details\":\"incorrect username or password\"}";
+    let realm = Fake::start(move |seen| match seen.header("authorization") {
+        Some("Basic dXNlcjpwdw==") => http(
+            "200 OK",
+            &[],
+            b"{\"token\":\"t\",\"refresh_token\":\"long\"}",
+        ),
+        _ => http("401 Unauthorized", &[], wrong.as_bytes()),
+    });
+    let challenge = format!("Bearer realm=\"http://127.0.0.1:{}/token\"", realm.port);
+    let bearer = Fake::start(move |seen| match seen.header("authorization") {
+        Some("Bearer t") => http("200 OK", &[], b"{}"),
+        _ => http("401 Unauthorized", &[("WWW-Authenticate", &challenge)], b""),
+    });
+    let basic = Fake::start(|seen| match seen.header("authorization") {
+        Some("Basic dXNlcjpwdw==") => http("200 OK", &[], b"{}"),
+        _ => http(
+            "401 Unauthorized",
+            &[("WWW-Authenticate", "Basic realm=x")],
+            b"",
+        ),
+    });
+    let login = async |port: u16, password: &str| {
+        let credentials = Credentials {
+            username: "user".to_owned(),
+            password: password.to_owned(),
+            ..Credentials::default()
+        };
+        let registry = format!("127.0.0.1:{port}");
+        let outcome = hasty().login(&registry, &credentials).await;
+        outcome.map_err(|error| error.to_string())
+    };
+    assert_eq!(login(bearer.port, "pw").await.unwrap(), "long");
+    assert_eq!(
+        realm.paths(),
+        ["/token?account=user&client_id=docker&offline_token=true"]
+    );
+    let told = login(bearer.port, "no").await.unwrap_err();
+    let sentence = "/v2/\": unauthorized: incorrect username or password";
+    assert!(told.ends_with(sentence), "{told}");
+    assert_eq!(login(basic.port, "pw").await.unwrap(), "");
+    let told = login(basic.port, "no").await.unwrap_err();
+    let sentence = format!(
+        "login attempt to http://127.0.0.1:{}/v2/ failed with status: 401 Unauthorized",
+        basic.port
+    );
+    assert_eq!(told, sentence);
+    let told = login(page.port, "pw").await.unwrap_err();
+    assert!(told.contains("a web page instead of"), "{told}");
+}
+
+#[tokio::test]
+async fn a_search_asks_the_registry_that_has_one() {
+    let found = "{\"results\":[{\"name\":\"a/b\",\"star_count\":3,\"is_official\":true,\"description\":null},{\"name\":\"c\"}]}";
+    let index = Fake::start(move |seen| match seen.path.as_str() {
+        "/v1/search?q=two%20words&n=1" => http("200 OK", &[], found.as_bytes()),
+        _ => http("404 Not Found", &[], b"404 page not found"),
+    });
+    let registry = format!("127.0.0.1:{}", index.port);
+    let results = hasty()
+        .search(&registry, "two words", 1, None)
+        .await
+        .unwrap();
+    assert_eq!((results.len(), results[0].name.as_str()), (1, "a/b"));
+    let error = hasty().search(&registry, "x", 1, None).await.unwrap_err();
+    let told = format!("{registry} offers no search: 404 Not Found");
+    assert_eq!(error.to_string(), told);
 }
 
 #[tokio::test]

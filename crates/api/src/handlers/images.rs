@@ -204,7 +204,48 @@ pub(crate) async fn prune(call: Call) -> Handled {
     )
 }
 
-/// `POST /images/{name}/push` and other operations upon one image that are not built: first, is there such an image?
+/// `POST /images/{name}/push`
+pub(crate) async fn push(mut call: Call) -> Handled {
+    let mut auth = credentials(&call)?;
+    let body = call.small_body().await?;
+    if auth.is_none() && !body.is_empty() && !call.headers.contains_key("x-registry-auth") {
+        // Clients of old sent them so.
+        auth = serde_json::from_slice(&body).map_err(|error| {
+            Failure::bad_request(format!(
+                "bad parameters and missing X-Registry-Auth: {error}"
+            ))
+        })?;
+    }
+    let name = match call.query.get("tag").unwrap_or("") {
+        "" => call.name().to_owned(),
+        tag => format!("{}:{tag}", without_tag(call.name())),
+    };
+    Reference::parse_normalized(&name).map_err(|error| Failure::bad_request(error.to_string()))?;
+    let mut all = call.query.all("platform").filter(|text| !text.is_empty());
+    let platform = match all.next().filter(|_| call.version >= Version(46)) {
+        Some(text) => Some(parse_platform(text)?.to_string()),
+        None => None,
+    };
+    let engine = call.engine().clone();
+    transfer::progress(|progress| {
+        Box::pin(async move { engine.push(&name, platform, auth, progress).await })
+    })
+    .await
+}
+
+/// `GET /images/search`
+pub(crate) async fn search(call: Call) -> Handled {
+    let auth = credentials(&call)?;
+    let term = call.query.get("term").unwrap_or("");
+    let limit = call.query.number("limit")?;
+    let found = call
+        .engine()
+        .search(term, limit, call.filters()?, auth)
+        .await?;
+    reply::json(StatusCode::OK, &found)
+}
+
+/// Operations upon one image that are not built: first, is there such an image?
 pub(crate) async fn not_built(call: Call, what: &str) -> Handled {
     call.engine().image_inspect(call.name(), &[]).await?;
     Err(Failure::not_built(what))

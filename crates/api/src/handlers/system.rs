@@ -186,8 +186,10 @@ impl Form {
 }
 
 /// `POST /auth`
-pub(crate) async fn auth(_: Call) -> Handled {
-    Err(Failure::not_built("checking credentials (docker login)"))
+pub(crate) async fn auth(mut call: Call) -> Handled {
+    let auth = call.json().await?;
+    let known = call.engine().login(auth).await?;
+    reply::json(StatusCode::OK, &known)
 }
 
 /// `POST /build/prune`: there is no cache.

@@ -10,6 +10,8 @@ mod pattern;
 mod progress;
 mod prune;
 pub(crate) mod pull;
+mod push;
+mod registries;
 mod remove;
 mod save;
 mod tag;

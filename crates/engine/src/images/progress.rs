@@ -62,7 +62,7 @@ impl Reporter {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
-    fn tell(&self, line: Progress) {
+    pub(super) fn tell(&self, line: Progress) {
         // Full only if the client has not read for thousands of lines; closed if it went away.
         let _ = self.sender.try_send(line);
     }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use api_types::AuthConfig;
 use image::compression::PacedBy;
-use image::registry::{
-    Client, ClientOptions, Credentials, LayerReady, PullObserver, PullRequest, Pulled,
-};
+use image::registry::{LayerReady, PullObserver, PullRequest, Pulled};
 use image::words;
 use tokio::sync::mpsc;
 use types::{Digest, Platform, Reference};
@@ -15,6 +13,7 @@ use types::{Digest, Platform, Reference};
 use super::index::{BlobDoc, Image, Lease, Target};
 use super::layers::{self, LAYER_LIMIT};
 use super::progress::{Counted, Reporter};
+use super::registries::credentials;
 use crate::engine::Engine;
 use crate::events;
 use crate::options::ProgressSender;
@@ -98,7 +97,7 @@ impl Engine {
         let request = PullRequest {
             reference,
             platform: parse_platform(platform)?,
-            credentials: auth.map(credentials),
+            credentials: auth.and_then(credentials),
         };
         let engine = self.clone();
         self.to_the_end("pull", async move {
@@ -141,12 +140,7 @@ impl Engine {
             lease: Arc::clone(lease),
             told,
         });
-        let client = Client::new(ClientOptions {
-            insecure: self.config().insecure_registries.clone(),
-            mirrors: self.config().registry_mirrors.clone(),
-            proxies: self.config().proxies.clone(),
-            ..ClientOptions::default()
-        });
+        let client = self.registry_client();
         let mut unpacker = tokio::spawn(unpack_in_order(self.clone(), hears, Arc::clone(reporter)));
         let panicked = |_| EngineError::Panicked { operation: "pull" };
         let name = request.reference.familiar();
@@ -336,15 +330,6 @@ pub(crate) fn blob_doc(layer: &image::Layer) -> BlobDoc {
     }
 }
 
-fn credentials(auth: AuthConfig) -> Credentials {
-    Credentials {
-        username: auth.username,
-        password: auth.password,
-        identity_token: auth.identity_token,
-        registry_token: auth.registry_token,
-    }
-}
-
 /// The familiar form of a full reference.
 pub(crate) fn familiar(name: &str) -> String {
     Reference::parse_normalized(name)
@@ -352,6 +337,6 @@ pub(crate) fn familiar(name: &str) -> String {
 }
 
 /// A familiar reference without its tag.
-fn bare(familiar: &str) -> String {
+pub(super) fn bare(familiar: &str) -> String {
     super::index::repository_of(familiar).to_owned()
 }

@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// What is to be written of an image. Its blobs are there as long as the lease. Blocks.
-    fn with_content(
+    pub(super) fn with_content(
         &self,
         image: &Image,
         refs: Vec<Reference>,

@@ -151,7 +151,10 @@ fn of_registry(error: &RegistryError) -> Class {
         RegistryError::Address { .. } => Class::InvalidArgument,
         // As Docker's daemon: at 401 its client asks for a password, and waits where nobody is to give one.
         RegistryError::NoCredentials { .. } => Class::Internal,
+        RegistryError::NoSearch { .. } => Class::Unsupported,
         RegistryError::Transport { .. }
+        | RegistryError::Refused { .. }
+        | RegistryError::Login { .. }
         | RegistryError::Answer { .. }
         | RegistryError::Garbage { .. }
         | RegistryError::Status { .. }

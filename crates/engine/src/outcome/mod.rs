@@ -72,6 +72,12 @@ pub enum EngineError {
     /// A name with a tag that no image has, where Docker does not say which.
     #[error("reference does not exist")]
     NoSuchReference,
+    /// No image has the name by which one is to be pushed.
+    #[error("{sentence}")]
+    NothingToPush {
+        /// Docker's sentence.
+        sentence: String,
+    },
     /// No volume of this name.
     #[error("get {name}: no such volume")]
     NoSuchVolume {
@@ -373,6 +379,7 @@ impl EngineError {
             | Self::ExecGone { .. }
             | Self::NoSuchImage { .. }
             | Self::NoSuchReference
+            | Self::NothingToPush { .. }
             | Self::NoSuchVolume { .. }
             | Self::NoSuchNetwork { .. }
             | Self::NoSuchNetworkDriver { .. } => Class::NotFound,

@@ -1,5 +1,7 @@
 //! Answering a registry's challenge.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -7,12 +9,37 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::Credentials;
-use super::error::RegistryError;
+use super::error::{RegistryError, refused_words};
+use super::payload::Payload;
 use super::transport::{Answer, Transport};
 use super::url::{Url, escape_query};
 
 const TOKEN_LIMIT: u64 = 1 << 20;
 const MAX_PARAMETERS: usize = 32;
+/// By this name docker's programs are known to token servers.
+const CLIENT_ID: &str = "docker";
+
+/// What a token is to allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Nothing: who logs in wants to know whether he may.
+    None,
+    /// To read a repository.
+    Pull,
+    /// To read a repository and to write to it.
+    Push,
+}
+
+impl Scope {
+    /// The words of a token server for this and a repository; empty for nothing.
+    pub(crate) fn of(self, repository: &str) -> String {
+        match self {
+            Scope::None => String::new(),
+            Scope::Pull => format!("repository:{repository}:pull"),
+            Scope::Push => format!("repository:{repository}:pull,push"),
+        }
+    }
+}
 
 /// A `WWW-Authenticate` header that we understand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,74 +147,214 @@ fn secret(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The `Authorization` header that answers a challenge to `refused`.
+/// The `Authorization` header that answers a challenge to `refused`. `scope` is what is wanted at least.
+///
+/// # Errors
+/// There are no credentials, they are wrong, or the token server can not be used.
 pub(crate) async fn answer(
     transport: &Transport,
     refused: &Answer,
     challenge: &Challenge,
-    repository: &str,
+    scope: &str,
     credentials: Option<&Credentials>,
 ) -> Result<HeaderValue, RegistryError> {
-    let unauthorized = |answer: &str| RegistryError::Unauthorized {
-        method: refused.method,
-        url: refused.url.to_string(),
-        answer: answer.to_owned(),
-    };
-    let known = credentials.filter(|c| !c.username.is_empty());
     match challenge {
-        Challenge::Basic => known
+        Challenge::Basic => credentials
+            .filter(|known| !known.username.is_empty())
             .and_then(basic)
             .ok_or_else(|| RegistryError::NoCredentials {
                 method: refused.method,
                 url: refused.url.to_string(),
             }),
-        Challenge::Bearer {
-            realm,
-            service,
-            scope,
-            ..
-        } => {
-            let realm_url = Url::parse(realm)
-                .ok_or_else(|| unauthorized(&format!("invalid token server {realm:?}")))?
-                .trusting_as(&refused.url.origin);
-            // A registry over https must not send us and the password to a plain server.
-            let downgrade =
-                refused.url.origin.scheme.is_encrypted() && !realm_url.origin.scheme.is_encrypted();
-            if downgrade {
-                return Err(unauthorized(&format!(
-                    "token server {realm:?} is not https"
-                )));
-            }
-            let default_scope = format!("repository:{repository}:pull");
-            let scope = scope.as_deref().unwrap_or(&default_scope);
-            let url = token_url(realm_url, service.as_deref(), scope, known);
-            let token = fetch_token(transport, &url, known).await?;
-            bearer(&token).ok_or_else(|| unauthorized("the token server sent an unusable token"))
+        Challenge::Bearer { .. } => {
+            let tokens = tokens(transport, refused, challenge, scope, credentials, false).await?;
+            bearer(&tokens.access).ok_or_else(|| {
+                unauthorized(
+                    refused,
+                    "the token server sent an unusable token".to_owned(),
+                )
+            })
         }
     }
 }
 
-fn token_url(
-    mut url: Url,
-    service: Option<&str>,
+fn unauthorized(refused: &Answer, answer: String) -> RegistryError {
+    RegistryError::Unauthorized {
+        method: refused.method,
+        url: refused.url.to_string(),
+        answer,
+    }
+}
+
+/// What a token server gives.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    /// Opens the registry for a while.
+    pub(crate) access: String,
+    /// Stands for the password from now on; empty if the server gives none.
+    pub(crate) identity: String,
+}
+
+/// Asks the token server that a challenge names. Who logs in asks for an identity token as well.
+pub(crate) async fn tokens(
+    transport: &Transport,
+    refused: &Answer,
+    challenge: &Challenge,
     scope: &str,
     credentials: Option<&Credentials>,
-) -> Url {
-    let mut add = |name: &str, value: &str| {
+    login: bool,
+) -> Result<Tokens, RegistryError> {
+    let Challenge::Bearer {
+        realm,
+        service,
+        scope: asked,
+        ..
+    } = challenge
+    else {
+        return Err(unauthorized(
+            refused,
+            "the registry wants a password".to_owned(),
+        ));
+    };
+    let url = Url::parse(realm)
+        .ok_or_else(|| unauthorized(refused, format!("invalid token server {realm:?}")))?
+        .trusting_as(&refused.url.origin);
+    // A registry over https must not send us and the password to a plain server.
+    if refused.url.origin.scheme.is_encrypted() && !url.origin.scheme.is_encrypted() {
+        let told = format!("token server {realm:?} is not https");
+        return Err(unauthorized(refused, told));
+    }
+    let scopes = joined(scope, asked.as_deref().unwrap_or_default());
+    let service = service.as_deref();
+    let asking = Asking {
+        transport,
+        refused,
+        service,
+        scopes: &scopes,
+    };
+    match credentials {
+        Some(known) if !known.identity_token.is_empty() => asking.renewed(url, known).await,
+        known => {
+            let known = known.filter(|known| !known.username.is_empty());
+            asking.with_password(url, known, login).await
+        }
+    }
+}
+
+/// Both, each part once: a token for the one only would be refused at the next step.
+fn joined<'a>(wanted: &'a str, asked: &'a str) -> Vec<&'a str> {
+    let mut all: Vec<&str> = Vec::new();
+    for scope in wanted.split(' ').chain(asked.split(' ')) {
+        if !scope.is_empty() && !all.contains(&scope) && all.len() < MAX_PARAMETERS {
+            all.push(scope);
+        }
+    }
+    all
+}
+
+/// A request for a token.
+struct Asking<'a> {
+    transport: &'a Transport,
+    refused: &'a Answer,
+    service: Option<&'a str>,
+    scopes: &'a [&'a str],
+}
+
+impl Asking<'_> {
+    /// As anybody, or with user and password.
+    async fn with_password(
+        &self,
+        url: Url,
+        known: Option<&Credentials>,
+        login: bool,
+    ) -> Result<Tokens, RegistryError> {
+        let mut fields = Vec::new();
+        fields.extend(known.map(|known| ("account", known.username.as_str())));
+        fields.extend(self.scopes.iter().map(|scope| ("scope", *scope)));
+        fields.extend(self.service.map(|service| ("service", service)));
+        if login {
+            fields.extend([("client_id", CLIENT_ID), ("offline_token", "true")]);
+        }
+        let url = with_query(url, &fields);
+        let mut headers = HeaderMap::new();
+        if let Some(value) = known.and_then(basic) {
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        let answer = self.transport.send(Method::GET, &url, &headers).await?;
+        self.read(answer).await
+    }
+
+    /// With a token that stands for the password (OAuth 2.0, RFC 6749, section 6).
+    async fn renewed(&self, url: Url, known: &Credentials) -> Result<Tokens, RegistryError> {
+        let scopes = self.scopes.join(" ");
+        let mut fields = vec![
+            ("grant_type", "refresh_token"),
+            ("client_id", CLIENT_ID),
+            ("refresh_token", known.identity_token.as_str()),
+        ];
+        fields.extend(self.service.map(|service| ("service", service)));
+        if !scopes.is_empty() {
+            fields.push(("scope", &scopes));
+        }
+        let mut headers = HeaderMap::new();
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(header::CONTENT_TYPE, form);
+        let payload = Payload::Whole(encoded(&fields).into());
+        let sent = Arc::default();
+        let answer = self
+            .transport
+            .send_with(Method::POST, &url, &headers, &payload, &sent)
+            .await?;
+        let tokens = self.read(answer).await?;
+        Ok(Tokens {
+            identity: match tokens.identity.is_empty() {
+                true => known.identity_token.clone(),
+                false => tokens.identity,
+            },
+            ..tokens
+        })
+    }
+
+    async fn read(&self, mut answer: Answer) -> Result<Tokens, RegistryError> {
+        let status = answer.status;
+        let body = answer.read(TOKEN_LIMIT).await?;
+        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+            let told = refused_words(&body)
+                .unwrap_or_else(|| "unauthorized: incorrect username or password".to_owned());
+            return Err(unauthorized(self.refused, told));
+        }
+        if !status.is_success() {
+            return Err(RegistryError::Status { status });
+        }
+        let garbage = |reason: String| RegistryError::Garbage {
+            status,
+            reason: format!("{} sent no token: {reason}", answer.url.origin),
+            body: String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
+        };
+        let read: TokenBody = serde_json::from_slice(&body).map_err(|e| garbage(e.to_string()))?;
+        let token = read.token.or(read.access_token);
+        let access = token
+            .filter(|token| !token.is_empty())
+            .ok_or_else(|| garbage("authorization server did not include a token".to_owned()))?;
+        Ok(Tokens {
+            access,
+            identity: read.refresh_token.unwrap_or_default(),
+        })
+    }
+}
+
+/// Names and values as a form sends them.
+fn encoded(fields: &[(&str, &str)]) -> String {
+    let pairs = fields.iter();
+    let pairs = pairs.map(|(name, value)| format!("{name}={}", escape_query(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+fn with_query(mut url: Url, fields: &[(&str, &str)]) -> Url {
+    if !fields.is_empty() {
         url.path
             .push(if url.path.contains('?') { '&' } else { '?' });
-        url.path.push_str(name);
-        url.path.push('=');
-        url.path.push_str(&escape_query(value));
-    };
-    if let Some(credentials) = credentials {
-        add("account", &credentials.username);
-    }
-    for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
-        add("scope", scope);
-    }
-    if let Some(service) = service {
-        add("service", service);
+        url.path.push_str(&encoded(fields));
     }
     url
 }
@@ -196,41 +363,7 @@ fn token_url(
 struct TokenBody {
     token: Option<String>,
     access_token: Option<String>,
-}
-
-async fn fetch_token(
-    transport: &Transport,
-    url: &Url,
-    credentials: Option<&Credentials>,
-) -> Result<String, RegistryError> {
-    let mut headers = HeaderMap::new();
-    if let Some(value) = credentials.and_then(basic) {
-        headers.insert(header::AUTHORIZATION, value);
-    }
-    let mut answer = transport.send(Method::GET, url, &headers).await?;
-    let status = answer.status;
-    let body = answer.read(TOKEN_LIMIT).await?;
-    if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-        return Err(RegistryError::Unauthorized {
-            method: "Get",
-            url: url.to_string(),
-            answer: "unauthorized: incorrect username or password".to_owned(),
-        });
-    }
-    if !status.is_success() {
-        return Err(RegistryError::Status { status });
-    }
-    let garbage = |reason: String| RegistryError::Garbage {
-        status,
-        reason,
-        body: String::new(),
-    };
-    let body: TokenBody = serde_json::from_slice(&body).map_err(|e| garbage(e.to_string()))?;
-    let token = body
-        .token
-        .or(body.access_token)
-        .filter(|token| !token.is_empty());
-    token.ok_or_else(|| garbage("authorization server did not include a token".to_owned()))
+    refresh_token: Option<String>,
 }
 
 #[cfg(test)]
@@ -285,10 +418,17 @@ mod tests {
     #[test]
     fn the_token_s_address_names_scope_and_service() {
         let realm = Url::parse("https://auth.example/token?x=1").unwrap();
-        let url = token_url(realm, Some("reg 1"), "repository:a/b:pull", None);
+        let scopes = joined(
+            "repository:a/b:pull",
+            "repository:a/b:pull repository:c:pull",
+        );
+        assert_eq!(scopes, ["repository:a/b:pull", "repository:c:pull"]);
+        let fields = [("scope", scopes[0]), ("service", "reg 1")];
+        let url = with_query(realm.clone(), &fields);
         assert_eq!(
             url.to_string(),
             "https://auth.example/token?x=1&scope=repository%3Aa%2Fb%3Apull&service=reg%201"
         );
+        assert_eq!(with_query(realm.clone(), &[]), realm);
     }
 }

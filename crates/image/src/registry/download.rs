@@ -116,6 +116,7 @@ pub(super) async fn fetch(
                 if tried >= attempts {
                     let source = Box::new(error);
                     return Err(RegistryError::Attempts {
+                        what: "download",
                         attempts: tried,
                         source,
                     }

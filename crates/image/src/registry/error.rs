@@ -15,7 +15,7 @@ pub enum RegistryError {
     /// No connection, or it broke.
     #[error("{method} \"{url}\": {what}")]
     Transport {
-        /// `Get` or `Head`.
+        /// `Get`, `Head`, `Post`, `Patch` or `Put`.
         method: &'static str,
         /// What was requested.
         url: String,
@@ -58,7 +58,7 @@ pub enum RegistryError {
     /// Credentials are missing or wrong.
     #[error("{method} \"{url}\": {answer}")]
     Unauthorized {
-        /// `Get` or `Head`.
+        /// `Get`, `Head`, `Post`, `Patch` or `Put`.
         method: &'static str,
         /// What was requested.
         url: String,
@@ -68,10 +68,32 @@ pub enum RegistryError {
     /// Nobody gave credentials, and the registry asks for some.
     #[error("{method} \"{url}\": no basic auth credentials")]
     NoCredentials {
-        /// `Get` or `Head`.
+        /// `Get`, `Head`, `Post`, `Patch` or `Put`.
         method: &'static str,
         /// What was requested.
         url: String,
+    },
+    /// The registry does not take what is sent to it.
+    #[error("{answer}")]
+    Refused {
+        /// The registry's words.
+        answer: String,
+    },
+    /// A login that is not right.
+    #[error("login attempt to {url} failed with status: {status}")]
+    Login {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: StatusCode,
+    },
+    /// The registry offers no search.
+    #[error("{registry} offers no search: {status}")]
+    NoSearch {
+        /// Its name.
+        registry: String,
+        /// What it answered.
+        status: StatusCode,
     },
     /// Another answer in the registry's form.
     #[error("{answer}")]
@@ -103,9 +125,11 @@ pub enum RegistryError {
         /// What was asked for.
         expected: Digest,
     },
-    /// A blob could not be fetched, however often it was tried.
-    #[error("download failed after attempts={attempts}: {source}")]
+    /// A blob could not be fetched or sent, however often it was tried.
+    #[error("{what} failed after attempts={attempts}: {source}")]
     Attempts {
+        /// `download` or `upload`.
+        what: &'static str,
         /// How often it was tried.
         attempts: u32,
         /// The last failure.
@@ -250,6 +274,43 @@ pub(crate) struct Subject {
     pub(crate) reference: String,
     /// The name without tag, short form.
     pub(crate) repository: String,
+    /// Whether it is to be sent there: docker then tells the registry's words alone.
+    pub(crate) is_push: bool,
+}
+
+impl Subject {
+    /// A refusal as docker tells it of what is being done.
+    pub(crate) fn shown(&self, error: RegistryError) -> RegistryError {
+        if !self.is_push {
+            return error;
+        }
+        match error {
+            RegistryError::Denied { answer, .. }
+            | RegistryError::NameUnknown { answer, .. }
+            | RegistryError::ManifestUnknown { answer, .. } => RegistryError::Refused { answer },
+            RegistryError::Unauthorized { answer, .. } => RegistryError::Refused { answer },
+            RegistryError::NoCredentials { .. } => RegistryError::Refused {
+                answer: "no basic auth credentials".to_owned(),
+            },
+            other => other,
+        }
+    }
+}
+
+/// The registry's own words about who was refused, if it has any.
+pub(crate) fn refused_words(body: &[u8]) -> Option<String> {
+    let entry = first_entry(body).ok()?;
+    let message = entry.message.filter(|message| !message.is_empty());
+    let code = entry.code.to_lowercase().replace('_', " ");
+    let code = if code == "unknown" || code.is_empty() {
+        "unauthorized".to_owned()
+    } else {
+        code
+    };
+    Some(match message {
+        Some(message) => format!("{code}: {message}"),
+        None => code,
+    })
 }
 
 #[derive(Deserialize)]
@@ -272,6 +333,16 @@ struct ErrorEntry {
 /// `scope_refused` says that the answer's challenge named insufficient scope, which is how token
 /// registries say "denied".
 pub(crate) fn from_answer(
+    subject: &Subject,
+    request: (&'static str, &str),
+    status: StatusCode,
+    body: &[u8],
+    scope_refused: bool,
+) -> RegistryError {
+    subject.shown(refusal(subject, request, status, body, scope_refused))
+}
+
+fn refusal(
     subject: &Subject,
     (method, url): (&'static str, &str),
     status: StatusCode,
@@ -351,6 +422,7 @@ mod tests {
         let subject = Subject {
             reference: "h:5/x:1".into(),
             repository: "h:5/x".into(),
+            is_push: false,
         };
         let status = StatusCode::from_u16(status).unwrap_or_default();
         let request = ("Get", "http://h:5/v2/x/manifests/1");

@@ -2,16 +2,24 @@
 
 mod auth;
 mod download;
+mod endpoint;
 mod error;
+mod login;
+mod payload;
 mod proxy;
 mod pull;
+mod push;
 mod resolve;
+mod search;
 mod session;
+mod sources;
 mod tls;
 mod transport;
 mod tunnel;
+mod upload;
 mod url;
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,13 +27,14 @@ use types::{Digest, Platform, Reference};
 
 pub use error::{RegistryError, TransportFault};
 pub use proxy::{Proxies, masked};
+pub use search::SearchResult;
 pub use transport::Timeouts;
 
 use crate::config::ImageConfig;
 use crate::error::ImageError;
 use crate::manifest::{Descriptor, Layer, Manifest};
 use crate::progress::Progress;
-use crate::store::{BlobReader, ContentStore};
+use crate::store::{BlobReader, ContentStore, Staged};
 use transport::Transport;
 
 /// How a client behaves. The default is docker's behaviour.
@@ -35,18 +44,20 @@ pub struct ClientOptions {
     /// knowing them: `host`, `host:port` or `address/bits`. Those on a loopback address always
     /// are.
     pub insecure: Vec<String>,
-    /// Base addresses that are asked before docker.io, such as `http://mirror:5000`. They get
-    /// no credentials.
-    pub mirrors: Vec<String>,
+    /// For registries by name (`docker.io`): base addresses that are asked before them, such as
+    /// `http://mirror:5000` or `https://cache.example/prefix`. They get no credentials.
+    pub mirrors: BTreeMap<String, Vec<String>>,
     /// Who stands between us and registries, mirrors and token servers.
     pub proxies: Proxies,
-    /// Holds for some registries a folder `host:port` with authorities (`*.crt`) to trust and a
-    /// certificate (`*.cert`, `*.key`) to show.
-    pub certificates: PathBuf,
+    /// Each holds for some registries a folder `host:port` with authorities (`*.crt`) to trust
+    /// and a certificate (`*.cert`, `*.key`) to show. The first that has one counts.
+    pub certificates: Vec<PathBuf>,
     /// How long to wait for a peer.
     pub timeouts: Timeouts,
     /// Layers of one pull that are fetched at the same time.
     pub parallel_layers: usize,
+    /// Layers of one push that are sent at the same time.
+    pub parallel_uploads: usize,
     /// How often a blob is tried without getting further.
     pub attempts: u32,
 }
@@ -55,11 +66,14 @@ impl Default for ClientOptions {
     fn default() -> Self {
         ClientOptions {
             insecure: Vec::new(),
-            mirrors: Vec::new(),
+            mirrors: BTreeMap::new(),
             proxies: Proxies::default(),
-            certificates: PathBuf::from("/etc/docker/certs.d"),
+            certificates: ["/etc/wharf/certs.d", "/etc/docker/certs.d"]
+                .map(PathBuf::from)
+                .to_vec(),
             timeouts: Timeouts::default(),
             parallel_layers: 3,
+            parallel_uploads: 5,
             attempts: 6,
         }
     }
@@ -151,7 +165,37 @@ pub struct Pulled {
     pub layers: Vec<Layer>,
 }
 
-/// Fetches images. Clones share connections.
+/// What to push.
+#[derive(Debug, Clone)]
+pub struct PushRequest {
+    /// The image's name there, with a tag.
+    pub reference: Reference,
+    /// Who asks.
+    pub credentials: Option<Credentials>,
+    /// The image's manifest.
+    pub manifest: Descriptor,
+    /// The layers, the lowest first.
+    pub layers: Vec<Layer>,
+    /// For layers by their blobs: other repositories of the same registry that should have them.
+    pub mounts: HashMap<Digest, Vec<String>>,
+    /// Whether layers that are not packed, or in a way that not every engine reads, are packed with gzip. That changes
+    /// the manifest.
+    pub pack: bool,
+}
+
+/// An image that is in a registry.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Its manifest there.
+    pub manifest: Descriptor,
+    /// Its layers there, the lowest first.
+    pub layers: Vec<Layer>,
+    /// What was made of it on the way: layers that were packed and the manifest that names them. Not in the store as long
+    /// as it is not committed; nothing if the image was sent as it is.
+    pub staged: Vec<Staged>,
+}
+
+/// Fetches and sends images. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -189,6 +233,49 @@ impl Client {
         observer: Arc<dyn PullObserver>,
     ) -> Result<Pulled, ImageError> {
         pull::pull(self, request, store, observer).await
+    }
+
+    /// Sends an image from `store` to its registry.
+    ///
+    /// Blobs that are there are not sent, those of other repositories are mounted where the registry allows it, broken
+    /// uploads are continued. The first line of progress and the last, with the digest, are the caller's.
+    ///
+    /// # Errors
+    /// [`ImageError`]; the registry may then have some of the blobs, and no name for them.
+    pub async fn push(
+        &self,
+        request: PushRequest,
+        store: &ContentStore,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Pushed, ImageError> {
+        push::push(self, request, store, progress).await
+    }
+
+    /// Asks whether a registry (`host[:port]`, `docker.io`) knows somebody. Gives the identity token that stands for the
+    /// password from now on, empty if the registry has none.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`].
+    pub async fn login(
+        &self,
+        registry: &str,
+        credentials: &Credentials,
+    ) -> Result<String, ImageError> {
+        Ok(login::login(self, registry, credentials).await?)
+    }
+
+    /// Finds at most `limit` repositories by words, where a registry offers that.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`].
+    pub async fn search(
+        &self,
+        registry: &str,
+        term: &str,
+        limit: usize,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<SearchResult>, ImageError> {
+        Ok(search::search(self, registry, term, limit, credentials).await?)
     }
 
     /// Asks what a reference names without fetching it.

@@ -8,9 +8,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use types::{Digest, Platform, Reference};
 
+use super::auth::Scope;
 use super::download::{self, Fetched, Wanted};
+use super::endpoint;
 use super::error::RegistryError;
-use super::session::{self, RawManifest, Session};
+use super::session::{RawManifest, Session};
+use super::sources::{Sources, reference_name};
 use super::{Client, Credentials, LayerReady, PullObserver, PullRequest, Pulled};
 use crate::config::{ImageConfig, MAX_CONFIG_BYTES};
 use crate::error::ImageError;
@@ -31,18 +34,19 @@ pub(super) async fn pull(
     observer: Arc<dyn PullObserver>,
 ) -> Result<Pulled, ImageError> {
     let reference = request.reference.clone().with_default_tag();
-    let (session, raw) = first_answer(client, &reference, request.credentials.clone()).await?;
+    let (sources, raw) = Sources::find(client, &reference, request.credentials.clone()).await?;
+    let sources = Arc::new(sources);
     let name = reference_name(&reference);
     observer.message(&name, &format!("Pulling from {}", reference.path()));
 
-    let chosen = choose(&session, raw, request.platform.as_ref())
-        .await
-        .map_err(|error| sent_by(&session, &reference, error))?;
+    let chosen = match choose(&sources, raw, request.platform.as_ref()).await {
+        Ok(chosen) => chosen,
+        Err(error) => return Err(sent_by(sources.registry().await, &reference, error)),
+    };
     chosen.manifest.check_image()?;
-    let attempts = client.inner.options.attempts;
     let configuration = chosen.manifest.config.digest;
     tell_needs(&chosen, &observer).await?;
-    let (config, config_blob) = fetch_config(&session, store, &chosen.manifest, attempts).await?;
+    let (config, config_blob) = fetch_config(&sources, store, &chosen.manifest).await?;
     check_platform(&reference, &config, request.platform.as_ref())?;
     let layers = chosen.manifest.layers_with(config.diff_ids())?;
 
@@ -50,7 +54,7 @@ pub(super) async fn pull(
     documents.extend(chosen.index_bytes);
     let kept = async {
         let chain_ids = config.chain_ids();
-        let blobs = fetch_layers(client, &session, store, &layers, &chain_ids, observer).await?;
+        let blobs = fetch_layers(client, &sources, store, &layers, &chain_ids, observer).await?;
         commit(store, blobs, config_blob, documents).await
     };
     if let Err(error) = kept.await {
@@ -80,9 +84,11 @@ pub(super) async fn resolve(
 ) -> Result<Descriptor, ImageError> {
     let reference = reference.clone().with_default_tag();
     let mut last = None;
-    for endpoint in session::endpoints(&client.inner.options, &reference)? {
+    for endpoint in endpoint::endpoints(&client.inner.options, &reference)? {
         let asked = async {
-            let session = Session::open(client, endpoint, &reference, credentials.clone()).await?;
+            let scope = Scope::Pull;
+            let session =
+                Session::open(client, endpoint, &reference, scope, credentials.clone()).await?;
             let name = reference_name(&reference);
             if let (Some(digest), media_type, Some(size)) = session.head_manifest(&name).await? {
                 let media_type = media_type.unwrap_or_default();
@@ -116,45 +122,6 @@ fn descriptor(media_type: String, digest: Digest, size: u64) -> Descriptor {
     }
 }
 
-/// The digest if there is one, else the tag.
-fn reference_name(reference: &Reference) -> String {
-    match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, tag) => tag.unwrap_or(types::DEFAULT_TAG).to_owned(),
-    }
-}
-
-/// Asks mirrors and registry in turn; the registry's own refusal is the one to tell.
-async fn first_answer(
-    client: &Client,
-    reference: &Reference,
-    credentials: Option<Credentials>,
-) -> Result<(Arc<Session>, RawManifest), ImageError> {
-    let mut last = None;
-    for endpoint in session::endpoints(&client.inner.options, reference)? {
-        let asked = async {
-            let session = Session::open(client, endpoint, reference, credentials.clone()).await?;
-            let raw = session
-                .manifest(&reference_name(reference), reference.digest().copied())
-                .await?;
-            Ok((Arc::new(session), raw))
-        };
-        match asked.await {
-            Ok(found) => return Ok(found),
-            Err::<_, RegistryError>(error) => {
-                tracing::debug!(%error, "an endpoint did not help");
-                last = Some(error);
-            }
-        }
-    }
-    Err(last.map_or(
-        ImageError::Interrupted {
-            what: "no endpoint",
-        },
-        ImageError::from,
-    ))
-}
-
 /// The manifest for the platform, with the index that led to it.
 struct Chosen {
     target: Descriptor,
@@ -165,13 +132,13 @@ struct Chosen {
 }
 
 /// Names image and registry where what came as a manifest is none.
-fn sent_by(session: &Session, reference: &Reference, error: ImageError) -> ImageError {
+fn sent_by(registry: String, reference: &Reference, error: ImageError) -> ImageError {
     match error {
         ImageError::Manifest(
             source @ (ManifestError::Json { .. } | ManifestError::Form { .. }),
         ) => ImageError::RemoteManifest {
             reference: reference.familiar(),
-            registry: session.registry(),
+            registry,
             source,
         },
         other => other,
@@ -179,7 +146,7 @@ fn sent_by(session: &Session, reference: &Reference, error: ImageError) -> Image
 }
 
 async fn choose(
-    session: &Session,
+    sources: &Sources,
     raw: RawManifest,
     platform: Option<&Platform>,
 ) -> Result<Chosen, ImageError> {
@@ -200,9 +167,7 @@ async fn choose(
     };
     let wanted = platform.cloned().unwrap_or_else(Platform::host);
     let entry = index.select(&wanted)?;
-    let one = session
-        .manifest(&entry.digest.to_string(), Some(entry.digest))
-        .await?;
+    let one = sources.manifest(entry.digest).await?;
     let kind = one.content_type.as_deref().or(Some(&entry.media_type));
     let Document::Manifest(manifest) = manifest::parse(&one.bytes, kind)? else {
         let reason = "an index within an index".to_owned();
@@ -260,10 +225,9 @@ fn check_platform(
 }
 
 async fn fetch_config(
-    session: &Session,
+    sources: &Sources,
     store: &ContentStore,
     manifest: &Manifest,
-    attempts: u32,
 ) -> Result<(ImageConfig, Option<Staged>), ImageError> {
     let Descriptor { digest, size, .. } = manifest.config;
     if size > MAX_CONFIG_BYTES {
@@ -274,8 +238,8 @@ async fn fetch_config(
         });
     }
     let silent: Arc<dyn Progress> = Arc::new(Silent);
-    let fetched =
-        download::fetch(session, store, Wanted { digest, size }, attempts, &silent).await?;
+    let wanted = Wanted { digest, size };
+    let fetched = sources.blob(store, wanted, &silent).await?;
     let (bytes, staged) = match fetched {
         Fetched::Present => (store.read(&digest, MAX_CONFIG_BYTES)?, None),
         Fetched::Staged(staged) => {
@@ -292,7 +256,7 @@ async fn fetch_config(
 /// complete. A blob that occurs at several places is fetched once.
 async fn fetch_layers(
     client: &Client,
-    session: &Arc<Session>,
+    sources: &Arc<Sources>,
     store: &ContentStore,
     layers: &[Layer],
     chain_ids: &[Digest],
@@ -312,10 +276,9 @@ async fn fetch_layers(
     let mut tasks = JoinSet::new();
     for places in missing {
         let job = LayerJob {
-            session: Arc::clone(session),
+            sources: Arc::clone(sources),
             store: store.clone(),
             observer: Arc::clone(&observer),
-            attempts: options.attempts,
             places,
         };
         let turns = Arc::clone(&turns);
@@ -400,10 +363,9 @@ fn missing_layers(
 
 /// One blob and the layers that it is.
 struct LayerJob {
-    session: Arc<Session>,
+    sources: Arc<Sources>,
     store: ContentStore,
     observer: Arc<dyn PullObserver>,
-    attempts: u32,
     places: Vec<Place>,
 }
 
@@ -418,8 +380,7 @@ impl LayerJob {
             digest: first.digest,
             size: first.size,
         };
-        let fetched =
-            download::fetch(&self.session, &self.store, wanted, self.attempts, &progress).await?;
+        let fetched = self.sources.blob(&self.store, wanted, &progress).await?;
         let (content, staged) = match fetched {
             Fetched::Present => (self.store.blob(&first.digest)?, None),
             Fetched::Staged(staged) => (staged.reader(), Some(staged)),

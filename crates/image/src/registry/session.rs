@@ -1,24 +1,28 @@
 //! Requests to one repository: authorisation, redirections, answers that are errors.
 
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use types::{DEFAULT_DOMAIN, Digest, Reference};
+use types::{Digest, Reference};
 
-use super::auth::{self, Challenge};
+use super::auth::{self, Challenge, Scope};
+use super::endpoint::Endpoint;
 use super::error::{RegistryError, Subject, TransportFault, from_answer};
-use super::proxy;
+use super::payload::Payload;
 use super::transport::{Answer, Transport};
 use super::url::{Origin, Scheme, Url};
-use super::{Client, ClientOptions, Credentials};
+use super::{Client, Credentials};
 use crate::manifest::{MAX_MANIFEST_BYTES, media_type};
 
-/// Where docker.io's registry really is.
-const DEFAULT_REGISTRY: &str = "registry-1.docker.io";
 const MAX_REDIRECTS: usize = 10;
 const ERROR_BODY_LIMIT: u64 = 64 << 10;
+/// A registry that is busy is asked again when it says, up to so often...
+const MAX_RETURNS: u32 = 5;
+/// ...unless that is later than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const ACCEPTED: [&str; 4] = [
     media_type::OCI_INDEX,
     media_type::DOCKER_LIST,
@@ -26,77 +30,13 @@ const ACCEPTED: [&str; 4] = [
     media_type::DOCKER_MANIFEST,
 ];
 
-/// A place where a repository may be found.
-#[derive(Debug, Clone)]
-pub(super) struct Endpoint {
-    origin: Origin,
-    /// Whether the user's credentials are meant for it.
-    trusted: bool,
-}
-
-/// The places for a reference, in the order in which they are asked.
-pub(super) fn endpoints(
-    options: &ClientOptions,
-    reference: &Reference,
-) -> Result<Vec<Endpoint>, RegistryError> {
-    let unusable = |registry: &str| RegistryError::Address {
-        registry: registry.to_owned(),
-    };
-    let domain = reference.domain();
-    let mut list = Vec::new();
-    if domain == DEFAULT_DOMAIN {
-        for mirror in &options.mirrors {
-            let url = Url::parse(mirror).ok_or_else(|| unusable(mirror))?;
-            list.push(Endpoint {
-                origin: url.origin,
-                trusted: false,
-            });
-        }
-    }
-    let authority = if domain == DEFAULT_DOMAIN {
-        DEFAULT_REGISTRY
-    } else {
-        domain
-    };
-    let scheme = if is_insecure(options, domain) {
-        Scheme::Http
-    } else {
-        Scheme::Https
-    };
-    let origin = Origin::new(scheme, authority).ok_or_else(|| unusable(authority))?;
-    list.push(Endpoint {
-        origin,
-        trusted: true,
-    });
-    Ok(list)
-}
-
-/// Whether plain http is allowed: for loopback addresses, and for what the administrator lists.
-fn is_insecure(options: &ClientOptions, domain: &str) -> bool {
-    let Some(origin) = Origin::new(Scheme::Http, domain) else {
-        return false;
-    };
-    let host = origin.host();
-    let address: Option<IpAddr> = host.parse().ok();
-    if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
-        return true;
-    }
-    options.insecure.iter().any(|entry| {
-        let listed = entry.trim_start_matches("http://").trim_end_matches('/');
-        listed.eq_ignore_ascii_case(domain)
-            || listed.eq_ignore_ascii_case(host)
-            || address
-                .zip(proxy::network(listed))
-                .is_some_and(|(address, (base, bits))| proxy::in_network(base, bits, address))
-    })
-}
-
 /// One repository at one endpoint.
 #[derive(Debug)]
 pub(super) struct Session {
     client: Client,
     origin: Origin,
     repository: String,
+    scope: Scope,
     subject: Subject,
     credentials: Option<Credentials>,
     /// What answered the last challenge.
@@ -109,6 +49,30 @@ pub(super) struct RawManifest {
     pub(super) bytes: Vec<u8>,
     pub(super) content_type: Option<String>,
     pub(super) digest: Digest,
+}
+
+/// A request but for where it goes.
+struct Request<'a> {
+    method: Method,
+    headers: &'a HeaderMap,
+    payload: &'a Payload,
+    sent: &'a Arc<AtomicU64>,
+}
+
+/// How long to wait before one asks again, if the answer says so: seconds, or a time (RFC 9110, section 10.2.3).
+fn wait_for(answer: &Answer) -> Option<Duration> {
+    if !matches!(
+        answer.status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        return None;
+    }
+    let text = answer.header(header::RETRY_AFTER)?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let when = httpdate::parse_http_date(text).ok()?;
+    Some(when.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 impl Drop for Session {
@@ -124,6 +88,7 @@ impl Session {
         client: &Client,
         endpoint: Endpoint,
         reference: &Reference,
+        scope: Scope,
         credentials: Option<Credentials>,
     ) -> Result<Session, RegistryError> {
         let credentials = credentials.filter(|_| endpoint.trusted);
@@ -134,10 +99,12 @@ impl Session {
         let mut session = Session {
             client: client.clone(),
             origin: endpoint.origin,
-            repository: reference.path().to_owned(),
+            repository: format!("{}{}", endpoint.prefix, reference.path()),
+            scope,
             subject: Subject {
                 reference: reference.familiar(),
                 repository: reference.familiar_name(),
+                is_push: scope == Scope::Push,
             },
             credentials,
             authorization: Mutex::new(authorization),
@@ -145,37 +112,69 @@ impl Session {
         let Err(error) = session.greet().await else {
             return Ok(session);
         };
-        if !session.may_want_tls(&error) {
+        let Some(other) = endpoint
+            .otherwise
+            .filter(|_| session.speaks_otherwise(&error))
+        else {
             return Err(error);
-        }
-        // Plain http is allowed here, so encryption with whomever is no worse.
-        session.origin.scheme = Scheme::HttpsUnverified;
+        };
+        let first = session.origin.scheme;
+        session.origin.scheme = other;
         match session.greet().await {
             Ok(()) => Ok(session),
+            // What plain http said is told.
+            Err(last) if first == Scheme::HttpsUnverified => Err(last),
             Err(_) => Err(error),
         }
     }
 
-    /// Whether a plain greeting failed as it does where https is spoken.
-    fn may_want_tls(&self, error: &RegistryError) -> bool {
-        let broken = match error {
+    /// For what belongs to no repository; the registry is not greeted.
+    pub(super) fn without_repository(
+        client: &Client,
+        origin: Origin,
+        credentials: Option<Credentials>,
+    ) -> Session {
+        Session {
+            client: client.clone(),
+            origin,
+            repository: String::new(),
+            scope: Scope::None,
+            subject: Subject {
+                reference: String::new(),
+                repository: String::new(),
+                is_push: true,
+            },
+            credentials,
+            authorization: Mutex::default(),
+        }
+    }
+
+    /// Whether a greeting failed as it does where the other of http and https is spoken.
+    fn speaks_otherwise(&self, error: &RegistryError) -> bool {
+        match error {
             RegistryError::Transport { what, .. } => {
-                matches!(what, TransportFault::Broken(_) | TransportFault::Short)
+                self.origin.scheme != Scheme::Http
+                    || matches!(what, TransportFault::Broken(_) | TransportFault::Short)
             }
             // A proxy on the way tells of the break.
             RegistryError::Status { status } => {
                 matches!(*status, StatusCode::BAD_REQUEST | StatusCode::BAD_GATEWAY)
             }
             _ => false,
-        };
-        self.origin.scheme == Scheme::Http && broken
+        }
     }
 
     fn transport(&self) -> &Transport {
         &self.client.inner.transport
     }
 
-    fn url(&self, path: String) -> Url {
+    /// The repository's name there.
+    pub(super) fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The address of something of the registry.
+    pub(super) fn url(&self, path: String) -> Url {
         Url {
             origin: self.origin.clone(),
             path,
@@ -206,8 +205,8 @@ impl Session {
             .clone()
     }
 
-    /// Sends a request, answers a challenge once, follows redirections, and turns everything
-    /// but success into an error.
+    /// Sends a request, answers a challenge once, follows redirections, waits where the registry is busy and says how
+    /// long, and turns everything but success into an error.
     async fn request(
         &self,
         method: Method,
@@ -215,32 +214,72 @@ impl Session {
         headers: &HeaderMap,
     ) -> Result<Answer, RegistryError> {
         let url = self.url(path);
-        let mut answer = self.follow(&method, &url, headers).await?;
-        if answer.status == StatusCode::UNAUTHORIZED
-            && answer.url.origin == self.origin
-            && let Some(challenge) = Challenge::of(&answer.headers)
-            && !challenge.is_scope_refusal()
-        {
-            let credentials = self.credentials.as_ref();
-            let transport = self.transport();
-            let header = auth::answer(
-                transport,
-                &answer,
-                &challenge,
-                &self.repository,
-                credentials,
-            )
-            .await?;
-            *self
-                .authorization
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(header);
-            answer = self.follow(&method, &url, headers).await?;
+        let sent = Arc::default();
+        self.request_with(method, &url, headers, &Payload::Empty, &sent)
+            .await
+    }
+
+    /// [`Session::request`] with something to send. `sent` grows by what was sent of it.
+    pub(super) async fn request_with(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &HeaderMap,
+        payload: &Payload,
+        sent: &Arc<AtomicU64>,
+    ) -> Result<Answer, RegistryError> {
+        let request = Request {
+            method,
+            headers,
+            payload,
+            sent,
+        };
+        let mut returns = 0;
+        loop {
+            let mut answer = self.authorized(&request, url).await?;
+            if answer.status.is_success() {
+                return match self.scope == Scope::Push && answer.is_page() {
+                    true => Err(answer.page("a registry's answer").await),
+                    false => Ok(answer),
+                };
+            }
+            match wait_for(&answer) {
+                Some(wait) if wait <= LONGEST_WAIT && returns < MAX_RETURNS => {
+                    tracing::debug!(?wait, %url, "the registry is busy");
+                    tokio::time::sleep(wait).await;
+                    returns += 1;
+                }
+                _ => return Err(self.refusal(answer).await),
+            }
         }
-        if answer.status.is_success() {
+    }
+
+    /// Answers a challenge once. A token that is no longer good is challenged, too.
+    async fn authorized(&self, request: &Request<'_>, url: &Url) -> Result<Answer, RegistryError> {
+        let answer = self.follow(request, url).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || answer.url.origin != self.origin {
             return Ok(answer);
         }
-        Err(self.refusal(answer).await)
+        let Some(challenge) = Challenge::of(&answer.headers) else {
+            return Ok(answer);
+        };
+        if challenge.is_scope_refusal() && self.authorization().is_some() {
+            return Ok(answer);
+        }
+        let header = auth::answer(
+            self.transport(),
+            &answer,
+            &challenge,
+            &self.scope.of(&self.repository),
+            self.credentials.as_ref(),
+        )
+        .await;
+        let header = header.map_err(|error| self.subject.shown(error))?;
+        *self
+            .authorization
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(header);
+        self.follow(request, url).await
     }
 
     async fn refusal(&self, mut answer: Answer) -> RegistryError {
@@ -263,15 +302,17 @@ impl Session {
     }
 
     /// Follows redirections. Our authorisation goes only to the registry itself.
-    async fn follow(
-        &self,
-        method: &Method,
-        url: &Url,
-        headers: &HeaderMap,
-    ) -> Result<Answer, RegistryError> {
+    async fn follow(&self, request: &Request<'_>, url: &Url) -> Result<Answer, RegistryError> {
+        let Request {
+            method,
+            headers,
+            payload,
+            sent,
+        } = request;
+        let asks = matches!(*method, Method::GET | Method::HEAD);
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let mut headers = headers.clone();
+            let mut headers = (*headers).clone();
             if url.origin == self.origin
                 && let Some(value) = self.authorization()
             {
@@ -279,9 +320,15 @@ impl Session {
             }
             let answer = self
                 .transport()
-                .send(method.clone(), &url, &headers)
+                .send_with(method.clone(), &url, &headers, payload, sent)
                 .await?;
-            if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            // What is sent is sent again only where that is asked for.
+            let redirects = match answer.status.as_u16() {
+                307 | 308 => true,
+                301..=303 => asks,
+                _ => false,
+            };
+            if !redirects {
                 return Ok(answer);
             }
             let location = answer.header(header::LOCATION).unwrap_or_default();
@@ -310,7 +357,8 @@ impl Session {
         self.origin.to_string()
     }
 
-    fn manifest_path(&self, name: &str) -> String {
+    /// The path of a manifest, by tag or digest.
+    pub(super) fn manifest_path(&self, name: &str) -> String {
         format!("/v2/{}/manifests/{name}", self.repository)
     }
 
@@ -324,18 +372,10 @@ impl Session {
             .request(Method::GET, self.manifest_path(name), &accept())
             .await?;
         let content_type = answer.header(header::CONTENT_TYPE).map(str::to_owned);
-        let status = answer.status;
-        let bytes = answer.read(MAX_MANIFEST_BYTES).await?;
-        if content_type
-            .as_deref()
-            .is_some_and(|kind| kind.starts_with("text/html"))
-        {
-            return Err(RegistryError::Garbage {
-                status,
-                reason: format!("a web page instead of a manifest from {}", self.origin),
-                body: String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned(),
-            });
+        if answer.is_page() {
+            return Err(answer.page("a manifest").await);
         }
+        let bytes = answer.read(MAX_MANIFEST_BYTES).await?;
         let digest = Digest::sha256(&bytes);
         if let Some(expected) = expected
             && digest != expected
@@ -382,68 +422,4 @@ impl Session {
 fn accept() -> HeaderMap {
     let values = ACCEPTED.into_iter().map(HeaderValue::from_static);
     values.map(|value| (header::ACCEPT, value)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn insecure(domain: &str, listed: &[&str]) -> bool {
-        let insecure = listed.iter().map(|s| (*s).to_owned()).collect();
-        is_insecure(
-            &ClientOptions {
-                insecure,
-                ..ClientOptions::default()
-            },
-            domain,
-        )
-    }
-
-    #[test]
-    fn loopback_and_listed_registries_are_insecure() {
-        for domain in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:5000",
-            "127.9.9.9",
-            "[::1]:5000",
-        ] {
-            assert!(insecure(domain, &[]), "{domain}");
-        }
-        assert!(!insecure("docker.io", &[]));
-        assert!(!insecure("10.0.0.1:5000", &[]));
-        assert!(insecure("10.0.0.1:5000", &["10.0.0.0/8"]));
-        assert!(!insecure("11.0.0.1:5000", &["10.0.0.0/8"]));
-        assert!(insecure("1.2.3.4", &["0.0.0.0/0"]));
-        assert!(insecure("reg.example:5000", &["reg.example:5000"]));
-        assert!(insecure("reg.example:5000", &["reg.example"]));
-        assert!(!insecure("reg.example:5001", &["reg.example:5000"]));
-        assert!(insecure("[fd00::1]:5000", &["fd00::/8"]));
-    }
-
-    #[test]
-    fn mirrors_come_first_for_the_default_registry_only() {
-        let mirrors = vec!["http://mirror:5000".to_owned()];
-        let options = ClientOptions {
-            mirrors,
-            ..ClientOptions::default()
-        };
-        let of = |name: &str| {
-            let list = endpoints(&options, &name.parse().unwrap()).unwrap();
-            list.iter()
-                .map(|e| (e.origin.to_string(), e.trusted))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            of("debian"),
-            [
-                ("http://mirror:5000".to_owned(), false),
-                ("https://registry-1.docker.io".to_owned(), true)
-            ]
-        );
-        assert_eq!(
-            of("localhost:5000/x"),
-            [("http://localhost:5000".to_owned(), true)]
-        );
-    }
 }

@@ -80,9 +80,18 @@ impl Own {
                 Some("crt") => own.authorities.extend(certificates(path)?),
                 Some("cert") => {
                     let key = path.with_extension("key");
+                    if !key.exists() {
+                        return Err(missing("key", &key, "client certificate", path));
+                    }
                     let key = PrivateKeyDer::from_pem_file(&key)
                         .map_err(|error| format!("cannot read {}: {error}", key.display()))?;
                     own.identity = Some((certificates(path)?, key));
+                }
+                Some("key") => {
+                    let certificate = path.with_extension("cert");
+                    if !certificate.exists() {
+                        return Err(missing("client certificate", &certificate, "key", path));
+                    }
                 }
                 _ => {}
             }
@@ -91,10 +100,24 @@ impl Own {
     }
 }
 
-/// Whether a file of a registry's folder is read for itself; keys are found by their certificates.
+/// Docker's sentence for half of a pair.
+fn missing(what: &str, wanted: &Path, of: &str, path: &Path) -> String {
+    let name = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let folder = path.parent().unwrap_or(path).display();
+    format!(
+        "missing {what} {} for {of} {} in {folder}. CA certificates must use the extension .crt",
+        name(wanted),
+        name(path)
+    )
+}
+
+/// Whether a file of a registry's folder counts.
 fn is_certificate(path: &Path) -> bool {
     path.extension()
-        .is_some_and(|extension| extension == "crt" || extension == "cert")
+        .is_some_and(|extension| extension == "crt" || extension == "cert" || extension == "key")
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -105,10 +128,14 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         .map_err(|error| fault(&error))
 }
 
-/// Whom to trust and who we are. `folder` holds what is particular to a registry: more
+/// Whom to trust and who we are. The first of the folders that is there holds what is particular to a registry: more
 /// authorities (`*.crt`), and our own certificate with its key (`*.cert`, `*.key`).
-pub(super) fn config(folder: &Path, verify: bool) -> Result<Arc<ClientConfig>, String> {
-    let own = Own::read(folder)?;
+pub(super) fn config(folders: &[PathBuf], verify: bool) -> Result<Arc<ClientConfig>, String> {
+    let folder = folders.iter().find(|folder| folder.is_dir());
+    let own = match folder {
+        Some(folder) => Own::read(folder)?,
+        None => Own::default(),
+    };
     let text = |error: TlsError| error.to_string();
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -315,7 +342,7 @@ mod tests {
         verify: bool,
     ) -> Result<String, String> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let mut stream = connect(stream, name, config(folder, verify)?).await?;
+        let mut stream = connect(stream, name, config(&[folder.to_owned()], verify)?).await?;
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         Ok(text)
@@ -355,8 +382,31 @@ mod tests {
         );
 
         fs::write(own.join("client.cert"), "").unwrap();
-        let no_key = greeting(port, "reg.example", &own, true).await.unwrap_err();
-        assert!(no_key.contains("client.key"), "{no_key}");
+        let half = greeting(port, "reg.example", &own, true).await.unwrap_err();
+        let sentence = "missing key client.key for client certificate client.cert in ";
+        assert!(half.starts_with(sentence), "{half}");
+        fs::rename(own.join("client.cert"), own.join("client.key")).unwrap();
+        let half = greeting(port, "reg.example", &own, true).await.unwrap_err();
+        let sentence = "missing client certificate client.cert for key client.key in ";
+        assert!(half.starts_with(sentence), "{half}");
+        fs::remove_file(own.join("client.key")).unwrap();
+
+        // The first folder that is there counts.
+        let both = |first: &Path, second: &Path| {
+            let folders = [first.to_owned(), second.to_owned()];
+            config(&folders, true).unwrap()
+        };
+        let empty = temp.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        for (folders, trusts) in [
+            (both(&none, &own), true),
+            (both(&own, &empty), true),
+            (both(&empty, &own), false),
+        ] {
+            let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let connected = connect(stream, "reg.example", folders).await;
+            assert_eq!(connected.is_ok(), trusts);
+        }
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -20,6 +21,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::ClientOptions;
 use super::error::{RegistryError, TransportFault};
+use super::payload::{Outgoing, Payload};
 use super::proxy::{Proxies, Proxy};
 use super::resolve;
 use super::tls;
@@ -33,6 +35,10 @@ const KEPT_CONNECTIONS: usize = 4;
 /// it in a fraction of that.
 const LEAST_BYTES: u64 = 64 << 10;
 
+/// The longest web page of which the beginning is quoted, and how much of it.
+const PAGE: u64 = 4 << 20;
+const QUOTED: usize = 200;
+
 /// How long to wait for a peer.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -43,7 +49,8 @@ pub struct Timeouts {
     /// For the next piece of a body.
     pub idle: Duration,
     /// For the next 64 KiB of a body, or its end. Only the time counts in which nothing else was
-    /// waited for, such as our own disk.
+    /// waited for, such as our own disk. Also for the answer to what was sent to a registry, which may have to look
+    /// through all of a blob first.
     pub pace: Duration,
 }
 
@@ -58,7 +65,7 @@ impl Default for Timeouts {
     }
 }
 
-type Sender = SendRequest<Empty<Bytes>>;
+type Sender = SendRequest<Outgoing>;
 
 /// A connection of whatever kind.
 pub(super) type Stream = Box<dyn Duplex>;
@@ -74,8 +81,8 @@ pub(crate) struct Transport {
     timeouts: Timeouts,
     proxies: Proxies,
     kept: Mutex<HashMap<Origin, Vec<Sender>>>,
-    /// Holds a folder of certificates for some registries.
-    certificates: PathBuf,
+    /// Each holds a folder of certificates for some registries; the first that has one counts.
+    certificates: Vec<PathBuf>,
     trusted: Mutex<HashMap<Origin, Arc<ClientConfig>>>,
 }
 
@@ -128,11 +135,15 @@ impl Pace {
     }
 }
 
+/// A method as Go's messages write it.
 pub(crate) fn method_name(method: &Method) -> &'static str {
-    if *method == Method::HEAD {
-        "Head"
-    } else {
-        "Get"
+    match *method {
+        Method::HEAD => "Head",
+        Method::POST => "Post",
+        Method::PATCH => "Patch",
+        Method::PUT => "Put",
+        Method::DELETE => "Delete",
+        _ => "Get",
     }
 }
 
@@ -148,13 +159,27 @@ impl Transport {
         }
     }
 
-    /// Sends one request without a body and waits for the answer's headers. A kept connection
-    /// that turns out to be closed is replaced by a new one, once.
+    /// Sends one request without a body and waits for the answer's headers.
     pub(crate) async fn send(
         &self,
         method: Method,
         url: &Url,
         headers: &HeaderMap,
+    ) -> Result<Answer, RegistryError> {
+        let sent = Arc::default();
+        self.send_with(method, url, headers, &Payload::Empty, &sent)
+            .await
+    }
+
+    /// Sends one request and waits for the answer's headers; `sent` grows by what was sent of the payload. A kept
+    /// connection that turns out to be closed is replaced by a new one, once.
+    pub(crate) async fn send_with(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &HeaderMap,
+        payload: &Payload,
+        sent: &Arc<AtomicU64>,
     ) -> Result<Answer, RegistryError> {
         let name = method_name(&method);
         let fault = |what| RegistryError::Transport {
@@ -163,16 +188,22 @@ impl Transport {
             what,
         };
         let proxy = self.proxies.of(&url.origin).map_err(fault)?;
-        let request = || build(&method, url, headers, proxy.as_ref()).map_err(fault);
-        if let Some(sender) = self.take(&url.origin) {
-            match self.exchange(sender, request()?, name, url).await {
+        let request = || {
+            let body = payload.body(sent);
+            build(&method, url, headers, proxy.as_ref(), body).map_err(fault)
+        };
+        // What is large is sent over a connection that can not have been closed meanwhile.
+        if !payload.is_large()
+            && let Some(sender) = self.take(&url.origin)
+        {
+            match self.exchange(sender, request()?, name, url, sent).await {
                 Err(TransportFault::Broken(_)) => {}
                 outcome => return outcome.map_err(fault),
             }
         }
         let connected = self.connect(&url.origin, proxy.as_ref()).await;
         let sender = connected.map_err(fault)?;
-        let answer = self.exchange(sender, request()?, name, url).await;
+        let answer = self.exchange(sender, request()?, name, url, sent).await;
         let answer = answer.map_err(fault)?;
         let status = answer.status;
         if proxy.is_some() && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
@@ -184,14 +215,29 @@ impl Transport {
     async fn exchange(
         &self,
         mut sender: Sender,
-        request: Request<Empty<Bytes>>,
+        request: Request<Outgoing>,
         method: &'static str,
         url: &Url,
+        sent: &AtomicU64,
     ) -> Result<Answer, TransportFault> {
-        let answer = timeout(self.timeouts.headers, sender.send_request(request))
-            .await
-            .map_err(|_| TransportFault::HeaderTimeout)?
-            .map_err(|error| TransportFault::Broken(describe(&error)))?;
+        let asks = matches!(method, "Get" | "Head");
+        let patience = if asks {
+            self.timeouts.headers
+        } else {
+            self.timeouts.pace
+        };
+        let answer = sender.send_request(request);
+        tokio::pin!(answer);
+        let answer = loop {
+            let before = sent.load(Ordering::Relaxed);
+            match timeout(patience, &mut answer).await {
+                Ok(answer) => break answer,
+                // As long as it takes enough of what is sent, it may take its time.
+                Err(_) if sent.load(Ordering::Relaxed) - before >= LEAST_BYTES => {}
+                Err(_) => return Err(TransportFault::HeaderTimeout),
+            }
+        };
+        let answer = answer.map_err(|error| TransportFault::Broken(describe(&error)))?;
         self.keep(&url.origin, sender);
         let (head, body) = answer.into_parts();
         Ok(Answer {
@@ -297,10 +343,11 @@ impl Transport {
         if let Some(config) = trusted().get(origin) {
             return Ok(Arc::clone(config));
         }
-        let folder = self.certificates.join(origin.authority());
+        let folders = self.certificates.iter();
+        let folders: Vec<PathBuf> = folders.map(|all| all.join(origin.authority())).collect();
         let verify = origin.scheme == Scheme::Https;
         // Files of the host, and a hundred certificates to take apart.
-        let config = tokio::task::spawn_blocking(move || tls::config(&folder, verify))
+        let config = tokio::task::spawn_blocking(move || tls::config(&folders, verify))
             .await
             .map_err(|_| "reading whom to trust was cut short".to_owned())??;
         trusted().insert(origin.clone(), Arc::clone(&config));
@@ -364,7 +411,8 @@ fn build(
     url: &Url,
     headers: &HeaderMap,
     proxy: Option<&Proxy>,
-) -> Result<Request<Empty<Bytes>>, TransportFault> {
+    body: Outgoing,
+) -> Result<Request<Outgoing>, TransportFault> {
     let invalid = |_| TransportFault::Location(url.to_string());
     // A proxy that is to ask for us must know whom; one that only connects does not see the request.
     let asks = proxy.filter(|_| !url.origin.scheme.is_encrypted());
@@ -376,7 +424,7 @@ fn build(
         .method(method)
         .uri(target)
         .header(header::HOST, url.origin.authority())
-        .body(Empty::new())
+        .body(body)
         .map_err(invalid)?;
     request.headers_mut().extend(headers.clone());
     if let Some(authorization) = asks.and_then(|proxy| proxy.authorization.as_ref()) {
@@ -451,6 +499,26 @@ impl Answer {
             data.extend_from_slice(&chunk);
         }
         Ok(data)
+    }
+
+    /// Whether it is a web page.
+    pub(crate) fn is_page(&self) -> bool {
+        self.header(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.starts_with("text/html"))
+    }
+
+    /// The error for a web page in place of something.
+    pub(crate) async fn page(&mut self, wanted: &str) -> RegistryError {
+        let body = match self.method {
+            "Head" => Vec::new(),
+            // What it is says more than a body that cannot be read.
+            _ => self.read(PAGE).await.unwrap_or_default(),
+        };
+        RegistryError::Garbage {
+            status: self.status,
+            reason: format!("a web page instead of {wanted} from {}", self.url.origin),
+            body: String::from_utf8_lossy(&body[..body.len().min(QUOTED)]).into_owned(),
+        }
     }
 
     /// A header's text, if it is there and readable.

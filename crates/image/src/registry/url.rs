@@ -55,6 +55,14 @@ impl Origin {
         })
     }
 
+    /// The same place, spoken to in another way.
+    pub(crate) fn with(&self, scheme: Scheme) -> Origin {
+        Origin {
+            scheme,
+            authority: self.authority.clone(),
+        }
+    }
+
     pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
@@ -66,6 +74,13 @@ impl Origin {
             _ => &self.authority,
         };
         host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Whether the port is said.
+    pub(crate) fn has_port(&self) -> bool {
+        self.authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
     }
 
     /// `host:port` or `[address]:port`, the port always said.
@@ -131,6 +146,16 @@ impl Url {
             });
         }
         Url::parse(location)
+    }
+
+    /// Where a registry wants the next part of an upload. Those behind a proxy may say http of themselves where https is
+    /// spoken: who is asked stays the same.
+    pub(crate) fn join_upload(&self, location: &str) -> Option<Url> {
+        let mut next = self.join(location)?;
+        if next.origin.authority == self.origin.authority {
+            next.origin = self.origin.clone();
+        }
+        Some(next)
     }
 
     /// The same URL, trusting whom `origin` trusts if it leads there.

@@ -26,6 +26,12 @@ impl BlobReader {
         Ok(self.file.metadata()?.len())
     }
 
+    /// The same blob, read from `position`.
+    pub(crate) fn at(&self, position: u64) -> BlobReader {
+        let file = Arc::clone(&self.file);
+        BlobReader { file, position }
+    }
+
     /// Bytes read so far.
     pub fn position(&self) -> u64 {
         self.position
