@@ -1,6 +1,8 @@
 //! Credentials for registries: from `config.json`, or from the helper programs that it names.
 
-use std::io::Write;
+mod keep;
+
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
 use api_types::AuthConfig;
@@ -10,8 +12,10 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE};
 use serde_json::Value;
 
+pub(crate) use keep::{erase, store};
+
 /// The name by which `docker login` without a registry keeps credentials.
-const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+pub(crate) const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 /// The value of the header `X-Registry-Auth` for a registry; `None` without credentials.
 pub(crate) fn header(config: &Value, domain: &str) -> Option<String> {
@@ -26,18 +30,27 @@ fn find(config: &Value, domain: &str) -> Option<AuthConfig> {
         "docker.io" => DOCKER_HUB,
         domain => domain,
     };
+    of(config, key)
+}
+
+/// The credentials that are kept under a key: a host, or docker's address for docker.io.
+pub(crate) fn of(config: &Value, key: &str) -> Option<AuthConfig> {
+    match helper_for(config, key).map_or(Said::Failed, |helper| get(&helper, key)) {
+        Said::Credentials(auth) => Some(auth),
+        Said::Nothing => None,
+        Said::Failed => in_file(&config["auths"], key),
+    }
+}
+
+/// The helper that keeps what belongs to a key, if any does.
+fn helper_for(config: &Value, key: &str) -> Option<String> {
     let named = |helper: &Value| {
         helper
             .as_str()
             .filter(|name| !name.is_empty())
             .map(str::to_owned)
     };
-    let helper = named(&config["credHelpers"][key]).or_else(|| named(&config["credsStore"]));
-    match helper.map_or(Said::Failed, |helper| ask(&helper, key)) {
-        Said::Credentials(auth) => Some(auth),
-        Said::Nothing => None,
-        Said::Failed => in_file(&config["auths"], key),
-    }
+    named(&config["credHelpers"][key]).or_else(|| named(&config["credsStore"]))
 }
 
 /// What a helper says.
@@ -86,7 +99,7 @@ fn decode(text: &str) -> Option<(String, String)> {
 }
 
 /// The host of an address with or without a scheme and a path.
-fn host_of(address: &str) -> &str {
+pub(crate) fn host_of(address: &str) -> &str {
     let bare = ["http://", "https://"]
         .iter()
         .find_map(|scheme| address.strip_prefix(scheme))
@@ -95,9 +108,9 @@ fn host_of(address: &str) -> &str {
 }
 
 /// Asks a helper program: `docker-credential-NAME get` reads the address and writes an object.
-fn ask(name: &str, key: &str) -> Said {
+fn get(name: &str, key: &str) -> Said {
     const NONE: &str = "credentials not found in native keychain";
-    let Some((works, output)) = run(name, key) else {
+    let Ok((works, output)) = run(name, "get", key) else {
         return Said::Failed;
     };
     if !works {
@@ -126,21 +139,20 @@ fn ask(name: &str, key: &str) -> Said {
 }
 
 /// Whether a helper that is there succeeded, and what it wrote.
-fn run(name: &str, key: &str) -> Option<(bool, String)> {
+fn run(name: &str, verb: &str, input: &str) -> io::Result<(bool, String)> {
     let mut child = Command::new(format!("docker-credential-{name}"))
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .spawn()
-        .ok()?;
+        .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read may have ended already; its status tells.
-        let _ = stdin.write_all(key.as_bytes());
+        let _ = stdin.write_all(input.as_bytes());
     }
-    let done = child.wait_with_output().ok()?;
-    let output = String::from_utf8(done.stdout).ok()?;
-    Some((done.status.success(), output))
+    let done = child.wait_with_output()?;
+    let output = String::from_utf8_lossy(&done.stdout).into_owned();
+    Ok((done.status.success(), output))
 }
 
 #[cfg(test)]

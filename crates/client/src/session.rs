@@ -98,6 +98,11 @@ impl Session {
         })
     }
 
+    /// The folder of the client's configuration.
+    pub(crate) fn config_folder(&self) -> &std::path::Path {
+        &self.config_folder
+    }
+
     /// A text of the configuration file; empty when it has none.
     pub(crate) fn setting(&self, name: &str) -> &str {
         self.config()[name].as_str().unwrap_or_default()

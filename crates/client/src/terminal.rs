@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+};
 
 /// Whether a stream is a terminal.
 pub(crate) fn is_terminal(stream: impl AsFd) -> bool {
@@ -42,5 +44,31 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+/// A terminal that does not show what is typed, until dropped.
+pub(crate) struct Silence(Option<(OwnedFd, Termios)>);
+
+impl Silence {
+    /// Silences the terminal of standard input, if it is one.
+    pub(crate) fn enter() -> Self {
+        let terminal = rustix::stdio::stdin().try_clone_to_owned().ok();
+        let silenced = terminal.and_then(|terminal| {
+            let before = tcgetattr(&terminal).ok()?;
+            let mut silent = before.clone();
+            silent.local_modes.remove(LocalModes::ECHO);
+            tcsetattr(&terminal, OptionalActions::Now, &silent).ok()?;
+            Some((terminal, before))
+        });
+        Silence(silenced)
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        if let Some((terminal, before)) = &self.0 {
+            let _ = tcsetattr(terminal, OptionalActions::Now, before);
+        }
     }
 }

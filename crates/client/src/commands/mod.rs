@@ -22,6 +22,8 @@ mod networks;
 mod prune;
 mod ps;
 pub(crate) mod pull;
+mod push;
+mod registry;
 mod run;
 mod start;
 mod stats;
@@ -66,6 +68,10 @@ pub(crate) static ALL: &[&Verb] = &[
     &prune::VOLUME_PRUNE,
     &ps::PS,
     &pull::PULL,
+    &push::PUSH,
+    &registry::LOGIN,
+    &registry::LOGOUT,
+    &registry::SEARCH,
     &run::RUN,
     &start::ATTACH,
     &start::CREATE,
@@ -112,15 +118,10 @@ const UNBUILT: &[&str] = &[
     "export",
     "image build",
     "image import",
-    "image push",
     "import",
-    "login",
-    "logout",
     "manifest",
     "node",
     "plugin",
-    "push",
-    "search",
     "secret",
     "service",
     "stack",

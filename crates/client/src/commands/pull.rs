@@ -132,7 +132,8 @@ pub(crate) fn messages(
         {
             return Err(Failure::Invalid(error.to_owned()));
         }
-        if !quiet {
+        // What is for programs is shown to nobody.
+        if !quiet && message["aux"].is_null() {
             progress
                 .show(&message, out)
                 .map_err(Failure::local("cannot write the progress"))?;

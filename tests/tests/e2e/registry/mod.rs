@@ -2,12 +2,16 @@
 
 mod archives;
 mod credentials;
+mod encrypted;
 mod faults;
 mod given_up;
 mod limits;
+mod logins;
+mod mirrors;
 mod platforms;
 mod proxies;
 mod proxy;
+mod pushes;
 mod resume;
 mod server;
 mod shared;

@@ -114,3 +114,40 @@ fn the_image_inside_the_program_is_saved_and_loaded_as_any_other() {
         assert!(size(engine) >= program);
     });
 }
+
+#[test]
+fn an_image_is_pulled_for_the_platform_of_the_environment_and_by_its_digest() {
+    Engine::run(|engine| {
+        let registry = Registry::start(engine);
+        registry.fill_by_buildah("parts");
+        let list = registry.name("parts/list:1");
+        let digest = format!(
+            "{}@{}",
+            registry.name("parts/list"),
+            registry.digest("parts/list:1")
+        );
+        let clients: [fn(&Engine, &[&str]) -> std::process::Command; 2] =
+            [Engine::docker, Engine::wharf];
+        for client in clients {
+            let call = |platform: &str, args: &[&str]| {
+                let mut command = client(engine, args);
+                command.env("DOCKER_DEFAULT_PLATFORM", platform);
+                testkit::run(command, b"")
+            };
+            // Both hold this machine's programs.
+            for name in [&list, &digest] {
+                let done = call("linux/arm64", &["run", "--rm", name]).ok();
+                assert_eq!(done.stdout, "arm64\n");
+                let told = format!("Unable to find image '{name}' locally\n");
+                assert!(done.stderr.starts_with(&told), "{}", done.stderr);
+                // What is there is for another platform than the one that is asked for now.
+                let flag = ["run", "--rm", "-q", "--platform", "linux/amd64", name];
+                assert_eq!(call("linux/arm64", &flag).ok().stdout, "amd64\n");
+                engine.d(&["rmi", name]).ok();
+            }
+            let wrong = call("linux/nope/x/y", &["run", "--rm", &list]);
+            assert_ne!(wrong.status, 0);
+            assert!(!wrong.stderr.contains("Pulling from"), "{}", wrong.stderr);
+        }
+    });
+}

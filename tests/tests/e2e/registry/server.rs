@@ -36,6 +36,16 @@ impl Registry {
         Self::start_with(engine, 5443, false, true)
     }
 
+    /// The same, which lets in only `user` with the password `pw`.
+    pub(super) fn start_encrypted_and_guarded(engine: &Engine) -> Self {
+        Self::start_with(engine, 5443, true, true)
+    }
+
+    /// The certificate of an encrypted one.
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.folder.join("server.pem")
+    }
+
     fn start_with(engine: &Engine, port: u16, guarded: bool, encrypted: bool) -> Self {
         let folder = engine.folder().join(format!("registry-{port}"));
         fs::create_dir_all(&folder).unwrap();
@@ -305,6 +315,8 @@ fn certificate(folder: &Path) -> String {
         .args([
             "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
         ])
+        .args(["-addext", "subjectAltName=DNS:reg.example"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .args(["-subj", "/CN=reg.example", "-out"])
         .arg(&certificate)
         .arg("-keyout")
