@@ -2,23 +2,27 @@
 //!
 //! A process of a container is this program until its execve, and a container can make it execute this program's file
 //! once more (`#!/proc/self/exe`). Through /proc/PID/exe others of the container would reach the file. So the commands that
-//! make processes run from a read-only mount of the file that is attached nowhere, or from a sealed copy.
+//! make processes run from a read-only mount of the file that is attached nowhere, or from a sealed copy. With the right to,
+//! they take that mount's file for their program as they are; else they execute it, which costs a start more.
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use runtime::caps::{CapSet, Capability};
 use runtime::guards::{Guard, is_off};
-use rustix::fs::{CWD, MemfdFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
 use sys::mount::{self, attr};
 
 use crate::error::{Error, Result};
 
 const OWN: &str = "/proc/self/exe";
 
-/// Makes sure that this process's program is out of reach; it executes itself again where it is not.
+/// Makes sure that this process's program is out of reach; where it has to, it executes itself again. The process has one
+/// thread.
 ///
 /// # Errors
 /// Neither way works: nothing is started then.
@@ -31,7 +35,11 @@ pub(crate) fn ensure(args: &[OsString]) -> Result<()> {
         path: OWN.into(),
         source,
     };
-    let program = read_only().or_else(|_| copy()).map_err(failed)?;
+    let program = match read_only() {
+        Ok(program) if take_up(program.as_fd()).is_ok() => return Ok(()),
+        Ok(program) => program,
+        Err(_) => copy().map_err(failed)?,
+    };
     let path = format!("/proc/self/fd/{}", program.as_raw_fd());
     let (name, rest) = args
         .split_first()
@@ -59,6 +67,20 @@ fn read_only() -> io::Result<OwnedFd> {
     };
     mount::set_attributes(file.as_fd(), c"", &change)?;
     Ok(file)
+}
+
+/// Goes on as if the process had been executed from there.
+fn take_up(program: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let own = CapSet::from_bits(sys::process::capabilities()?.effective);
+    // It is known before anything is done in vain.
+    if !own.contains(Capability::SYS_ADMIN) {
+        return Err(Errno::PERM);
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let path = format!("/proc/self/fd/{}", program.as_raw_fd());
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    // SAFETY: no command has a second thread before it is here, and the file is its program's.
+    unsafe { sys::program::run_from(file.as_fd()) }
 }
 
 fn copy() -> io::Result<OwnedFd> {

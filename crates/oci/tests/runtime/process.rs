@@ -31,6 +31,60 @@ fn ambient_capabilities_that_cannot_be_had_are_told() {
     assert!(ended.err.contains(words), "{ended:?}");
 }
 
+/// Whether a file can be written to by way of a descriptor that was opened for reading.
+fn can_be_written_by(reading: &fs::File) -> bool {
+    let path = format!("/proc/self/fd/{}", reading.as_raw_fd());
+    match fs::OpenOptions::new().write(true).open(path) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.raw_os_error(), Some(libc::EROFS), "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn the_program_is_out_of_reach_while_it_makes_processes_and_keeps_its_name() {
+    let bundle = Bundle::new("echo up; sleep 1000");
+    let own = bundle.path("runtime");
+    fs::copy(crate::support::program(), &own).unwrap();
+    let by = |words: &[&str]| {
+        let model = bundle.command(words);
+        let mut command = Command::new(&own);
+        command
+            .args(model.get_args())
+            .current_dir(model.get_current_dir().unwrap())
+            .stdout(std::process::Stdio::piped());
+        command
+    };
+    let mut run = by(&["run", "ID"]).spawn().unwrap();
+    let mut word = [0; 3];
+    run.stdout.as_mut().unwrap().read_exact(&mut word).unwrap();
+    let mut exec = by(&["exec", "ID", "sh", "-c", "echo up; sleep 1000"])
+        .spawn()
+        .unwrap();
+    exec.stdout.as_mut().unwrap().read_exact(&mut word).unwrap();
+    let mut programs = Vec::new();
+    for process in [&run, &exec] {
+        programs.push(fs::File::open(format!("/proc/{}/exe", process.id())).unwrap());
+        let told = |file: &str| fs::read(format!("/proc/{}/{file}", process.id())).unwrap();
+        assert_eq!(told("comm"), b"runtime\n");
+        let arguments = told("cmdline");
+        let first = arguments.split(|byte| *byte == 0).next();
+        assert_eq!(first, Some(own.as_os_str().as_encoded_bytes()));
+    }
+    // `run` removes what it has made.
+    bundle.run(&["kill", "ID", "KILL"]).good();
+    for mut ended in [run, exec] {
+        ended.wait().unwrap();
+    }
+    // While it was executed nobody could write to it in any case.
+    for program in programs {
+        assert!(!can_be_written_by(&program));
+    }
+    assert!(can_be_written_by(&fs::File::open(&own).unwrap()));
+}
+
 #[test]
 fn labels_need_their_modules() {
     let bundle = running(|_| ());
