@@ -150,8 +150,10 @@ fn capabilities(process: &Process, log: &Log) -> Result<CapSets> {
     }
     sets.ambient = kept;
     if !lacking.is_empty() {
+        lacking.sort_unstable();
         log.warning(&format!(
-            "ignoring unknown or unavailable capabilities: {lacking:?}"
+            "ignoring unknown or unavailable capabilities: [{}]",
+            lacking.join(" ")
         ));
     }
     Ok(sets)

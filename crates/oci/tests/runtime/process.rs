@@ -31,6 +31,18 @@ fn ambient_capabilities_that_cannot_be_had_are_told() {
     assert!(ended.err.contains(words), "{ended:?}");
 }
 
+#[test]
+fn capabilities_that_nobody_knows_are_told_as_runc_tells_them() {
+    let mut bundle = Bundle::new("true");
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.config["process"]["capabilities"][set] = json!(["CAP_KILL", "CAP_TWO", "CAP_ONE"]);
+    }
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let words = "\"ignoring unknown or unavailable capabilities: [CAP_ONE CAP_TWO]\"";
+    assert!(ended.err.contains(words), "{ended:?}");
+}
+
 /// Whether a file can be written to by way of a descriptor that was opened for reading.
 fn can_be_written_by(reading: &fs::File) -> bool {
     let path = format!("/proc/self/fd/{}", reading.as_raw_fd());
