@@ -18,8 +18,11 @@ use crate::spec::{Hooks, MemoryPolicy, Process};
 
 /// Where containers are known without `--root`.
 pub(crate) const DEFAULT_ROOT: &str = "/run/wharf-runtime";
-/// The record's name in the folder.
+/// The record's name in the folder, once there is a process.
 const RECORD: &str = "state.json";
+/// Its name before. Two files, because a file system that writes to a disk is in no haste with a new one, but writes one out
+/// at once that takes another's place.
+const FIRST: &str = "state.first";
 /// The gate's name in the folder: runc's, for tools that look for it.
 pub(crate) const GATE: &str = "exec.fifo";
 /// The longest name of a container.
@@ -179,20 +182,35 @@ impl Folder {
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
         let failed = |source: std::io::Error| Error::io("writing", &self.path.join(RECORD), source);
         let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
-        let next = "state.next";
+        let is_first = record.pid == 0;
+        let next = if is_first { FIRST } else { "state.next" };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
         let file = rustix::fs::openat(&self.fd, next, flags, mode)
             .map_err(|errno| failed(errno.into()))?;
         std::fs::File::from(file).write_all(&text).map_err(failed)?;
+        if is_first {
+            return Ok(());
+        }
         rustix::fs::renameat(&self.fd, next, &self.fd, RECORD).map_err(|errno| failed(errno.into()))
     }
 
     fn read(&self) -> Result<Record> {
+        match self.read_file(RECORD) {
+            Err(Error::NoContainer) => match self.read_file(FIRST) {
+                // It is being written.
+                Err(Error::Json { .. }) => Err(Error::NoContainer),
+                other => other,
+            },
+            other => other,
+        }
+    }
+
+    fn read_file(&self, name: &str) -> Result<Record> {
         use std::io::Read;
-        let path = self.path.join(RECORD);
+        let path = self.path.join(name);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = match rustix::fs::openat(&self.fd, RECORD, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Err(Error::NoContainer),
             other => other.map_err(|errno| Error::io("opening", &path, errno))?,
         };

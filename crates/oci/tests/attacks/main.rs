@@ -74,7 +74,7 @@ fn a_descriptor_of_the_host_is_used() {
 
 #[test]
 fn the_working_folder_is_a_descriptor_of_the_runtime() {
-    let mut bundle = Bundle::new("cat state.json");
+    let mut bundle = Bundle::new("cat state.*");
     let mut reached = |off: Option<&str>| {
         (3..32).any(|number| {
             bundle.config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}"));
@@ -179,7 +179,7 @@ fn the_console_hides_another_file() {
     bundle.config["process"]["terminal"] = json!(true);
     assert_eq!(
         out(&run(&bundle, &["run", "ID"], Some("console"))),
-        "terminal\r\n"
+        "terminal\n"
     );
     let kept = run(&bundle, &["run", "ID"], None);
     assert!(
