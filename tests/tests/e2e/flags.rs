@@ -411,7 +411,6 @@ fn what_is_not_built_is_refused_by_name() {
         engine.load_busybox();
         for (flag, value, name) in [
             ("--cgroup-parent", "/x", "cgroupparent"),
-            ("--link", "a:b", "ink"),
             ("--volumes-from", "x", "olumes"),
             ("--gpus", "all", "evice"),
         ] {

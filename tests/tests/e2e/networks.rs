@@ -488,6 +488,10 @@ fn what_networks_can_not_do_is_refused_in_docker_s_words() {
                 "it should be 10.1.0.0/16",
             );
             refused(
+                &["run", "--rm", "--link", "a:b", "busybox", "true"],
+                "HostConfig.Links is not supported by wharf",
+            );
+            refused(
                 &["network", "connect", "host", "box"],
                 "connected to host network",
             );
