@@ -1,10 +1,12 @@
 //! Terminals: handed to whoever asked, or joined to this command's own.
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::termios::{OptionalActions, OutputModes, Termios};
@@ -13,8 +15,8 @@ use sys::signals::Signals;
 
 use crate::error::{Error, Result};
 
-/// What is read at a time.
-const PIECE: usize = 32 * 1024;
+/// What is read at a time, in bytes: a pipe that takes anything at all takes so much without waiting (pipe(7), PIPE_BUF).
+const PIECE: usize = 4096;
 
 /// Sends the caller's side of a terminal to the socket of `--console-socket`.
 pub(crate) fn send(socket: &Path, console: &OwnedFd) -> Result<()> {
@@ -88,68 +90,115 @@ pub(crate) fn attend(
         resize(console);
         Raw::enter()
     });
-    let stdin = std::io::stdin();
-    let (mut input_open, mut output_open) = (console.is_some(), console.is_some());
+    if let Some(console) = console {
+        // A program that reads nothing holds up nobody. This command is the only one that has this side.
+        let flags = rustix::fs::fcntl_getfl(console).map_err(Error::call("asking the terminal"))?;
+        rustix::fs::fcntl_setfl(console, flags | OFlags::NONBLOCK)
+            .map_err(Error::call("preparing the terminal"))?;
+    }
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    let mut flows: Vec<Flow<'_>> = Vec::new();
+    if let Some(console) = console {
+        flows.push(Flow::new(console.as_fd(), stdout.as_fd()));
+        flows.push(Flow::new(stdin.as_fd(), console.as_fd()));
+    }
     loop {
         let mut polled = vec![
             PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
-        if let Some(console) = console {
-            let wanted = |open: bool| {
-                if open {
-                    PollFlags::IN
-                } else {
-                    PollFlags::empty()
-                }
-            };
-            if output_open {
-                polled.push(PollFd::from_borrowed_fd(console.as_fd(), wanted(true)));
-            }
-            if input_open {
-                polled.push(PollFd::from_borrowed_fd(stdin.as_fd(), wanted(true)));
-            }
-        }
+        let open: Vec<usize> = (0..flows.len()).filter(|at| flows[*at].open).collect();
+        polled.extend(open.iter().map(|at| flows[*at].waits_for()));
         match rustix::event::poll(&mut polled, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::call("waiting for the process")(errno)),
         }
-        let ready = |index: usize| {
-            polled
-                .get(index)
-                .is_some_and(|one| !one.revents().is_empty())
-        };
-        let ended = ready(0);
-        if ready(1) {
+        let ready: Vec<bool> = polled.iter().map(|one| !one.revents().is_empty()).collect();
+        drop(polled);
+        if ready[1] {
             pass_signals(pidfd, console, signals);
         }
-        if let Some(console) = console {
-            let mut next = 2;
-            if output_open {
-                if ready(next) || ended {
-                    output_open = copy(console.as_fd(), std::io::stdout().as_fd());
-                }
-                next += 1;
-            }
-            if input_open && ready(next) {
-                input_open = copy(stdin.as_fd(), console.as_fd());
-            }
+        for (at, _) in open.iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
+            flows[*at].step();
         }
-        // What it wrote last is read before its status counts.
-        if ended && !(output_open && console.is_some_and(has_more)) {
+        if ready[0] {
+            // What it wrote last is read before its status counts.
+            if let Some(output) = flows.first_mut() {
+                output.drain();
+            }
             return Ok(());
         }
     }
 }
 
-fn has_more(console: &OwnedFd) -> bool {
-    let now = rustix::event::Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let mut polled = [PollFd::new(console, PollFlags::IN)];
-    rustix::event::poll(&mut polled, Some(&now)).is_ok()
-        && polled[0].revents().contains(PollFlags::IN)
+/// One direction between a terminal and this command's streams.
+struct Flow<'a> {
+    from: BorrowedFd<'a>,
+    to: BorrowedFd<'a>,
+    buffer: Vec<u8>,
+    /// Which part of it is still to be written.
+    rest: Range<usize>,
+    open: bool,
+}
+
+impl<'a> Flow<'a> {
+    fn new(from: BorrowedFd<'a>, to: BorrowedFd<'a>) -> Self {
+        Self {
+            from,
+            to,
+            buffer: vec![0; PIECE],
+            rest: 0..0,
+            open: true,
+        }
+    }
+
+    /// What is next: that there is something to read, or that what was read can be written.
+    fn waits_for(&self) -> PollFd<'a> {
+        if self.rest.is_empty() {
+            PollFd::from_borrowed_fd(self.from, PollFlags::IN)
+        } else {
+            PollFd::from_borrowed_fd(self.to, PollFlags::OUT)
+        }
+    }
+
+    /// Reads or writes once, when [`Flow::waits_for`] is there.
+    fn step(&mut self) {
+        let done = if self.rest.is_empty() {
+            rustix::io::read(self.from, &mut self.buffer).map(|count| {
+                self.rest = 0..count;
+                count
+            })
+        } else {
+            let rest = self.buffer.get(self.rest.clone()).unwrap_or_default();
+            rustix::io::write(self.to, rest).map(|count| {
+                self.rest.start += count;
+                count
+            })
+        };
+        self.open = match done {
+            Ok(count) => count > 0,
+            // A stream that is shared may have been made one that does not wait.
+            Err(errno) => matches!(errno, Errno::INTR | Errno::AGAIN),
+            // A terminal whose other side is closed answers EIO.
+        };
+    }
+
+    /// Passes on what has been written already.
+    fn drain(&mut self) {
+        while self.open {
+            let patience = if self.rest.is_empty() {
+                Some(Timespec::default())
+            } else {
+                None
+            };
+            match rustix::event::poll(&mut [self.waits_for()], patience.as_ref()) {
+                Ok(0) => return,
+                Ok(_) => self.step(),
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 fn pass_signals(pidfd: BorrowedFd<'_>, console: Option<&OwnedFd>, signals: &Signals) {
@@ -160,24 +209,6 @@ fn pass_signals(pidfd: BorrowedFd<'_>, console: Option<&OwnedFd>, signals: &Sign
             _ => drop(sys::process::pidfd_send_signal(pidfd, signal)),
         }
     }
-}
-
-/// Copies what there is; whether there may be more.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
-    let mut buffer = [0; PIECE];
-    // A terminal whose other side is closed answers EIO.
-    let Ok(count @ 1..) = rustix::io::read(from, &mut buffer) else {
-        return false;
-    };
-    let mut rest = buffer.get(..count).unwrap_or_default();
-    while !rest.is_empty() {
-        match rustix::io::write(to, rest) {
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            Err(_) => return false,
-        }
-    }
-    true
 }
 
 /// The signals that a command which waits for a process passes on: all but those that are about this command itself.

@@ -18,10 +18,11 @@ use crate::cli::{Flag, Given, Global, is_unprivileged, switch, value};
 use crate::compile::{self, Compiled};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place, Within};
+use crate::process::{self, Guard};
 use crate::spec::{Hooks, Spec};
 use crate::state::{Folder, GATE, Record, Status};
 use crate::supervisor::{self, Failure};
-use crate::{clock, console, notify, process};
+use crate::{clock, console, notify};
 
 /// Flags of `create`, which `run` has too.
 pub(crate) const FLAGS: [Flag; 7] = [
@@ -329,25 +330,6 @@ fn mount_of(folder: &Path) -> Result<u64, Errno> {
 fn waits(request: &Request<'_>, hooks: &Hooks) -> bool {
     // A service manager's socket is made when the container is started.
     request.gated || has(hooks.start_container.as_ref()) || notify::manager().is_some()
-}
-
-/// A process that is killed unless it is kept.
-struct Guard(Option<Spawned>);
-
-impl Guard {
-    fn keep(mut self) -> Result<Spawned> {
-        self.0.take().ok_or(Error::NoContainer)
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(spawned) = self.0.take() {
-            let pidfd = std::os::fd::AsFd::as_fd(&spawned.pidfd);
-            let _ = sys::process::pidfd_send_signal(pidfd, libc::SIGKILL);
-            let _ = sys::process::wait(pidfd, true);
-        }
-    }
 }
 
 fn has(hooks: Option<&Vec<crate::spec::Hook>>) -> bool {

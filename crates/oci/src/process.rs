@@ -1,7 +1,11 @@
 //! Processes of containers, and this process before it makes them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::Path;
+
+use runtime::spawn::Spawned;
 
 use crate::error::{Error, Result};
 
@@ -48,8 +52,39 @@ pub(crate) fn write_pid(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let next = path.with_file_name(format!(".{name}"));
     let failed = |source| Error::io("writing", path, source);
-    fs::write(&next, pid.to_string()).map_err(failed)?;
+    let mut file = new_file(&next).map_err(failed)?;
+    file.write_all(pid.to_string().as_bytes()).map_err(failed)?;
     fs::rename(&next, path).map_err(failed)
+}
+
+/// A file that was not there: the name is foreseeable, and a link of somebody else's there is not followed.
+fn new_file(path: &Path) -> std::io::Result<File> {
+    match File::create_new(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            File::create_new(path)
+        }
+        other => other,
+    }
+}
+
+/// A process that is killed unless it is kept.
+pub(crate) struct Guard(pub(crate) Option<Spawned>);
+
+impl Guard {
+    pub(crate) fn keep(mut self) -> Result<Spawned> {
+        self.0.take().ok_or(Error::NoContainer)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(spawned) = self.0.take() {
+            let pidfd = spawned.pidfd.as_fd();
+            let _ = sys::process::pidfd_send_signal(pidfd, libc::SIGKILL);
+            let _ = sys::process::wait(pidfd, true);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -70,5 +105,16 @@ mod tests {
         let stat = "7 (a) Z (b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
         assert_eq!(parse(stat), Some(('S', 4711)));
         assert_eq!(parse("7 (a"), None);
+    }
+
+    #[test]
+    fn a_pid_file_follows_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("pid"), folder.path().join("victim"));
+        fs::write(&victim, "whole").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join(".pid")).unwrap();
+        write_pid(&path, 17).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "17");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "whole");
     }
 }

@@ -1,8 +1,10 @@
 //! What is known of a container: a folder of its name below the root folder.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Group;
@@ -25,6 +27,8 @@ const RECORD: &str = "state.json";
 const FIRST: &str = "state.first";
 /// The gate's name in the folder: runc's, for tools that look for it.
 pub(crate) const GATE: &str = "exec.fifo";
+/// Folder at which a restore has the root mounted for criu.
+pub(crate) const SHOWN: &str = "criu-root";
 /// The longest name of a container.
 const MAX_ID: usize = 255;
 /// The largest record that is read.
@@ -178,6 +182,17 @@ impl Folder {
             .map_err(|errno| Error::io("locking the folder", &self.path, errno))
     }
 
+    /// Lets other commands change the state, though this one goes on with the container.
+    pub(crate) fn unlock(&self) -> Result<()> {
+        rustix::fs::flock(&self.fd, FlockOperation::Unlock)
+            .map_err(|errno| Error::io("unlocking the folder", &self.path, errno))
+    }
+
+    /// Whether the folder has been removed: what has its name now is another container's.
+    pub(crate) fn is_gone(&self) -> bool {
+        rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     /// Writes the record; readers see the old one or the new one.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
         let failed = |source: std::io::Error| Error::io("writing", &self.path.join(RECORD), source);
@@ -229,10 +244,35 @@ impl Folder {
 
     /// Forgets the container.
     pub(crate) fn remove(&self) -> Result<()> {
-        match std::fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|source| Error::io("removing", &self.path, source)),
+        remove(&self.path)
+    }
+}
+
+/// Removes a container's folder; that it is missing is no error. A mount in it is a restore's that was killed: it is taken
+/// out of the tree, never entered.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let failed = |source: std::io::Error| Error::io("removing", path, source);
+    let (Some(root), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::BadId);
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = match rustix::fs::openat(CWD, root, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.map_err(|errno| failed(errno.into()))?,
+    };
+    match sys::beneath::tree::remove(root.as_fd(), name) {
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::XDEV | Errno::BUSY)
+            ) =>
+        {
+            let shown = path.join(SHOWN).into_os_string().into_vec();
+            let shown = CString::new(shown).map_err(|error| failed(error.into()))?;
+            sys::mount::detach(&shown).map_err(|errno| failed(errno.into()))?;
+            sys::beneath::tree::remove(root.as_fd(), name).map_err(failed)
         }
+        other => other.map_err(failed),
     }
 }
 

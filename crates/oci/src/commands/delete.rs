@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::cli::{Given, Global, switch};
 use crate::create::run_poststop;
 use crate::error::{Error, Result};
-use crate::state::{Container, Status};
+use crate::state::{self, Container, Status};
 
 /// How long the kernel may take to end a process that was killed, in seconds.
 const PATIENCE: i64 = 10;
@@ -19,12 +19,7 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     let container = match Container::open_locked(&global.root, id) {
         Err(Error::NoContainer) if force => {
             // A folder without a record is what a command left that was killed in its first moments.
-            let path = global.root.join(id);
-            return match std::fs::remove_dir_all(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-                Err(source) => Err(Error::io("removing", &path, source)),
-                Ok(()) => Ok(0),
-            };
+            return state::remove(&global.root.join(id)).map(|()| 0);
         }
         other => other?,
     };

@@ -15,18 +15,17 @@ use super::checkpoint::NETWORK;
 use super::run::{remove, status};
 use crate::cli::{Flag, Given, Global, is_unprivileged, switch, value};
 use crate::compile::{self, Compiled};
+use crate::console;
 use crate::create::{Made, bundle, record};
 use crate::criu::{Criu, External, FLAGS, Image, Options, Outcome, Request};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place};
+use crate::process::{self, Guard};
 use crate::spec::Spec;
-use crate::state::{Folder, Record, Status};
-use crate::{console, process};
+use crate::state::{Folder, Record, SHOWN, Status};
 
 /// criu's log.
 const LOG: &str = "restore.log";
-/// Where the root is mounted while criu makes the container's mounts.
-const ROOT: &str = "criu-root";
 
 pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     let mut known: Vec<Flag> = FLAGS.to_vec();
@@ -63,6 +62,7 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     let Some(signals) = signals else {
         return Ok(0);
     };
+    made.folder.unlock()?;
     let pidfd = made.spawned.pidfd.as_fd();
     console::attend(pidfd, made.spawned.console.as_ref(), &signals)?;
     let exit = sys::process::wait(pidfd, true)
@@ -133,7 +133,7 @@ impl Work<'_> {
     ) -> Result<Spawned> {
         compiled.enter(group)?;
         prepare_places(&compiled)?;
-        let root = Shown::make(&folder.path().join(ROOT), &compiled.rootfs)?;
+        let root = Shown::make(&folder.path().join(SHOWN), &compiled.rootfs)?;
         let network = self.network(&compiled)?;
         let options = self.options(&compiled, &root, network.as_ref())?;
         let criu = Criu::start(self.global)?;
@@ -273,6 +273,10 @@ impl Shown {
     fn make(path: &Path, rootfs: &Path) -> Result<Self> {
         let failed = |source: std::io::Error| Error::io("mounting the root at", path, source);
         std::fs::create_dir(path).map_err(failed)?;
+        // From here on the folder goes whatever fails.
+        let shown = Self {
+            path: path.to_owned(),
+        };
         let text = |path: &Path| {
             CString::new(path.as_os_str().as_encoded_bytes()).map_err(std::io::Error::from)
         };
@@ -284,13 +288,11 @@ impl Shown {
             ..Change::default()
         };
         let made = mount::clone_tree(CWD, &rootfs, true).and_then(|root| {
-            mount::attach_at(root.as_fd(), CWD, &place)?;
-            mount::set_attributes(root.as_fd(), c"", &private)
+            mount::set_attributes(root.as_fd(), c"", &private)?;
+            mount::attach_at(root.as_fd(), CWD, &place)
         });
         made.map_err(|errno| failed(errno.into()))?;
-        Ok(Self {
-            path: path.to_owned(),
-        })
+        Ok(shown)
     }
 }
 
@@ -300,25 +302,6 @@ impl Drop for Shown {
             let _ = mount::detach(&place);
         }
         let _ = std::fs::remove_dir(&self.path);
-    }
-}
-
-/// A process that is killed unless it is kept.
-struct Guard(Option<Spawned>);
-
-impl Guard {
-    fn keep(mut self) -> Result<Spawned> {
-        self.0.take().ok_or(Error::NoContainer)
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(spawned) = self.0.take() {
-            let pidfd = spawned.pidfd.as_fd();
-            let _ = sys::process::pidfd_send_signal(pidfd, libc::SIGKILL);
-            let _ = sys::process::wait(pidfd, true);
-        }
     }
 }
 

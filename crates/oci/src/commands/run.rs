@@ -65,6 +65,8 @@ fn see_through(global: &Global, made: &Made, signals: Option<&Signals>) -> Resul
         return signals.map(|signals| attend(made, signals)).transpose();
     };
     begin(global, made)?;
+    // Whoever waits for a container holds up nobody who changes it.
+    made.folder.unlock()?;
     let process = made.spawned.pidfd.as_fd();
     let Some(signals) = signals else {
         proxy.until_ready(process, made.spawned.pid)?;
@@ -93,6 +95,7 @@ fn begin(global: &Global, made: &Made) -> Result<()> {
 }
 
 fn attend(made: &Made, signals: &Signals) -> Result<Exit> {
+    made.folder.unlock()?;
     let pidfd = made.spawned.pidfd.as_fd();
     console::attend(pidfd, made.spawned.console.as_ref(), signals)?;
     sys::process::wait(pidfd, true)
@@ -101,6 +104,11 @@ fn attend(made: &Made, signals: &Signals) -> Result<Exit> {
 }
 
 pub(super) fn remove(global: &Global, made: &Made) -> Result<()> {
+    made.folder.lock()?;
+    if made.folder.is_gone() {
+        // By somebody's `delete`, which ran the hooks.
+        return Ok(());
+    }
     // Processes of a container that shares a pid namespace outlive its first one.
     if let Some(group) = &made.group {
         made.record.place.end(group)?;

@@ -31,7 +31,11 @@ pub(super) fn let_through(container: &Container) -> Result<()> {
     let proxy = Proxy::bind(&container.folder)?;
     let pidfd = start(container)?;
     match proxy {
-        Some(proxy) => proxy.until_ready(pidfd.as_fd(), container.record.pid),
+        Some(proxy) => {
+            // A service that never says that it is ready can still be ended.
+            container.folder.unlock()?;
+            proxy.until_ready(pidfd.as_fd(), container.record.pid)
+        }
         None => Ok(()),
     }
 }

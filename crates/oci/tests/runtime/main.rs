@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod absent;
+mod attached;
 mod binds;
 mod bundles;
 mod checkpoint;

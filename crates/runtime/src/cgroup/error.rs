@@ -41,6 +41,18 @@ pub enum CgroupError {
         /// The path as given.
         path: String,
     },
+    /// A group that is to be changed is not there any more.
+    #[error("cgroups: the group {path:?} is gone")]
+    Gone {
+        /// Its path in each hierarchy.
+        path: String,
+    },
+    /// Threads are made in a group as fast as they are moved.
+    #[error("cgroups: the threads of {path:?} cannot be moved: new ones do not cease to appear")]
+    Restless {
+        /// Its path in each hierarchy.
+        path: String,
+    },
     /// A folder could not be made.
     #[error("cgroups: cannot create {path:?}: {source}")]
     Make {

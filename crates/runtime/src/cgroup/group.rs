@@ -1,5 +1,6 @@
 //! A container's group in all hierarchies.
 
+mod changes;
 mod views;
 
 use std::collections::BTreeSet;
@@ -24,8 +25,6 @@ pub use views::{HierarchyView, View};
 
 /// Version 1 file through which a thread moves itself.
 const TASKS: &str = "tasks";
-/// How often a group whose threads are moved is looked through for new ones.
-const MOVE_ROUNDS: u32 = 16;
 
 /// A container's group: a name beneath a [`Parent`] in each hierarchy that the container needs. It holds no
 /// descriptor of its own, and dropping it leaves the group in place.
@@ -256,55 +255,6 @@ impl Group {
             Some(index) => self.v1(index),
             None => Err(CgroupError::BadPath { path: self.path() }),
         }
-    }
-
-    /// Changes limits. In a version 1 hierarchy in which the group is not yet it is made, and its threads move.
-    pub fn set(&self, resources: &Resources) -> Result<(), CgroupError> {
-        self.request(resources)?;
-        let present: BTreeSet<usize> = self.v1_indexes().collect();
-        let added: Vec<usize> = self
-            .needed(resources)
-            .difference(&present)
-            .copied()
-            .collect();
-        for index in &added {
-            make_fresh(&self.v1(*index)?)?;
-            self.v1.fetch_or(1 << index, Ordering::AcqRel);
-        }
-        self.apply(resources)?;
-        added
-            .iter()
-            .try_for_each(|index| self.move_threads(&self.v1(*index)?))
-    }
-
-    /// Moves every thread of the group to `target`, until a look finds no new one.
-    fn move_threads(&self, target: &Folder<'_>) -> Result<(), CgroupError> {
-        let mut moved = BTreeSet::new();
-        for _ in 0..MOVE_ROUNDS {
-            let mut threads = BTreeSet::new();
-            let source = self.v1(self.v1_indexes().next().unwrap_or_default())?;
-            let folder = source.open_folder()?;
-            kill::numbers(folder.as_fd(), TASKS, &mut threads).map_err(|error| {
-                CgroupError::Read {
-                    path: source.full(TASKS),
-                    source: error,
-                }
-            })?;
-            let fresh: Vec<i32> = threads.difference(&moved).copied().collect();
-            if fresh.is_empty() {
-                return Ok(());
-            }
-            for thread in &fresh {
-                match target.write(TASKS, &thread.to_string()) {
-                    // The thread has ended.
-                    Err(CgroupError::Write { source, .. })
-                        if source.raw_os_error() == Some(libc::ESRCH) => {}
-                    other => other?,
-                }
-            }
-            moved.extend(fresh);
-        }
-        Ok(())
     }
 
     /// Stops or resumes all processes, and returns once they are.
