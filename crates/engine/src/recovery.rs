@@ -68,6 +68,7 @@ impl Engine {
                 self.follow_again(&container, rebooted).await;
             }
         }
+        self.bury_unstarted().await;
         match self.note_start().await {
             Err(error) if error.class() == Class::Exhausted => {
                 tracing::warn!(%error, "this start is not written down yet");
@@ -75,6 +76,20 @@ impl Engine {
                 Ok(())
             }
             outcome => outcome,
+        }
+    }
+
+    /// Removes containers with `--rm` that do not run: whoever made them to be started was cut off, and nobody else
+    /// takes them away.
+    async fn bury_unstarted(&self) {
+        for container in self.registry().all() {
+            if container.spec.host.auto_remove
+                && !container.run().status.is_up()
+                && let Err(error) = self.bury(&container, true, None).await
+            {
+                let container = container.id().short();
+                tracing::warn!(%error, container, "a container with --rm that was not started stays");
+            }
         }
     }
 

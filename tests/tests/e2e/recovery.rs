@@ -348,3 +348,18 @@ fn the_status_of_an_exec_that_ends_without_a_daemon_is_waited_for() {
         engine.d(&["rm", "-f", "base"]).ok();
     });
 }
+
+#[test]
+fn what_was_made_to_go_and_was_not_started_is_gone_after_a_kill() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let create = [
+            "create", "--rm", "-v", "/kept", "--name", "half", "busybox", "true",
+        ];
+        engine.d(&create).ok();
+        engine.kill_daemon();
+        engine.start_daemon();
+        assert_eq!(engine.d(&["ps", "-aq"]).ok().stdout, "");
+        assert_eq!(engine.d(&["volume", "ls", "-q"]).ok().stdout, "");
+    });
+}

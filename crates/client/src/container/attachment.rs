@@ -46,7 +46,7 @@ pub(crate) fn carry_streams(
     beside: Option<&mut dyn Beside>,
 ) -> Result<Ended, Failure> {
     let mut wanted = Vec::new();
-    if streams.tty {
+    if streams.tty || streams.sig_proxy {
         wanted.push(SIGWINCH);
     }
     if streams.sig_proxy {
@@ -55,7 +55,8 @@ pub(crate) fn carry_streams(
     let held = Signals::hold(&wanted).map_err(Failure::local("cannot hold signals"))?;
     let act = |signal| {
         // A process that has just ended can take neither: nothing is lost.
-        let _ = if signal == SIGWINCH {
+        let _ = if signal == SIGWINCH && streams.tty {
+            // Of which the kernel tells the program.
             resize(session, target)
         } else {
             send_signal(session, target, signal)

@@ -12,6 +12,7 @@ use shim::protocol::{Reply, Request};
 use super::record::Status;
 use super::registry::Container;
 use super::summary;
+use super::underway::GLANCE;
 use crate::clock;
 use crate::engine::Engine;
 use crate::outcome::Result;
@@ -24,6 +25,7 @@ impl Engine {
     /// Tells everything about a container; `size` counts its files, which takes time.
     pub async fn inspect(&self, id: &str, size: bool) -> Result<ContainerInspect> {
         let container = self.registry().find(id)?;
+        container.settled_within(GLANCE).await;
         let mut answer = self.describe_container(&container);
         if let Some(health) = &mut answer.state.health {
             self.complete_health(&container, health).await;

@@ -9,6 +9,7 @@ use shim::protocol::{Answer, Event, Message, Refusal, Reply, Request};
 use shim::{ShimConn, ShimError};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
+use types::ContainerId;
 
 use crate::outcome::{EngineError, Result};
 
@@ -17,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest wait for a shim to let go: it unmounts the root, which may write to a busy disk.
 const RELEASE: Duration = Duration::from_secs(10);
+
+/// The longest wait for clients of a shim that has let go.
+const CLIENTS: Duration = Duration::from_millis(300);
 
 type Waiting = HashMap<u32, oneshot::Sender<std::result::Result<Reply, Refusal>>>;
 
@@ -91,12 +95,28 @@ impl Link {
         }
     }
 
-    /// Has the shim let go of the root and end, and waits a while for its end.
-    pub(crate) async fn release(&self) {
-        self.tell(&Request::Release);
+    /// Has the shim let go of the root and end, and waits a while for its end. One that has let go may live on for a
+    /// client that does not read what it was sent, or keeps its side open: nobody waits for that.
+    pub(crate) async fn release(&self, container: &ContainerId) {
+        let asked = self.try_submit(&Request::Release, &[]);
+        let let_go = async {
+            match asked {
+                Ok(answer) => drop(answer.await),
+                Err(_) => std::future::pending().await,
+            }
+        };
         let gone = async { while self.next_event().await.is_some() {} };
-        if tokio::time::timeout(RELEASE, gone).await.is_err() {
-            tracing::warn!("a container's supervisor does not end");
+        let ended = async {
+            tokio::pin!(gone);
+            tokio::select! {
+                () = &mut gone => return,
+                () = let_go => {}
+            }
+            let _ = tokio::time::timeout(CLIENTS, gone).await;
+        };
+        if tokio::time::timeout(RELEASE, ended).await.is_err() {
+            let container = container.short();
+            tracing::warn!(container, "a container's supervisor does not let go");
         }
     }
 

@@ -292,6 +292,9 @@ impl Engine {
         mut told: Vec<api_types::Event>,
     ) -> Result<bool> {
         self.disconnect(container, &mut told).await;
+        if container.stopping.swap(false, Ordering::Relaxed) {
+            told.push(container.event("stop", &[]));
+        }
         self.release_volumes_of(container).await;
         let code = exit.code;
         if container.spec.host.auto_remove && !container.keep.load(Ordering::Relaxed) {
@@ -411,7 +414,7 @@ impl Engine {
         tokio::spawn(async move {
             let _guard = guard;
             if let Some(link) = link {
-                link.release().await;
+                link.release(container.id()).await;
             }
             let outcome = engine
                 .blocking("retire", move |engine| {

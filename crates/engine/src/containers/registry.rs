@@ -54,6 +54,8 @@ pub(crate) struct Container {
     pub(crate) retiring: Arc<tokio::sync::Mutex<()>>,
     /// The start that has the turn, while one has.
     underway: Mutex<Option<Arc<Underway>>>,
+    /// Whether a start has the turn and is not written down yet.
+    pub(super) starting: watch::Sender<bool>,
     /// The connection to its shim, while there is one.
     link: watch::Sender<Option<Arc<Link>>>,
     pub(crate) progress: watch::Sender<Progress>,
@@ -61,6 +63,8 @@ pub(crate) struct Container {
     pub(crate) tickets: Tickets,
     /// The root for the first start, where one was ready.
     prepared_root: Mutex<Option<OwnedFd>>,
+    /// Somebody stops it: what is told of its end tells that, too.
+    pub(super) stopping: AtomicBool,
     /// Its next end is that of a restart: it stays, even with `--rm`.
     pub(crate) keep: AtomicBool,
 }
@@ -83,10 +87,12 @@ impl Container {
             writing: tokio::sync::Mutex::new(()),
             retiring: Arc::default(),
             underway: Mutex::new(None),
+            starting: watch::Sender::new(false),
             link: watch::Sender::new(None),
             progress: watch::Sender::new(progress),
             tickets: Tickets::default(),
             prepared_root: Mutex::new(None),
+            stopping: AtomicBool::new(false),
             keep: AtomicBool::new(false),
         })
     }

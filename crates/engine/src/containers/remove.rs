@@ -59,7 +59,15 @@ impl Engine {
                     })
                 };
             }
-            if container.run().status.is_up() {
+            let status = container.run().status;
+            if status.is_up() && !options.force {
+                // It was being started.
+                return Err(EngineError::conflict(texts::remove_running(
+                    &name,
+                    status.name(),
+                )));
+            }
+            if status.is_up() {
                 engine.stop_in_turn(&container, Some(0), Some(9)).await?;
             }
             engine.bury(&container, options.volumes, None).await
@@ -175,8 +183,9 @@ impl Engine {
             let release = match (&link, tombstone.kind.as_str()) {
                 (Some(link), cleaner::CONTAINER) => {
                     let (link, runtime) = (Arc::clone(link), tokio::runtime::Handle::current());
+                    let id = container.id().clone();
                     let release: Box<dyn FnOnce() + Send> =
-                        Box::new(move || runtime.block_on(link.release()));
+                        Box::new(move || runtime.block_on(link.release(&id)));
                     Some(release)
                 }
                 _ => None,

@@ -52,6 +52,7 @@ impl Engine {
                 name: container.id().to_string(),
             });
         }
+        let _starting = container.starting();
         let outcome = match self.launched(container, restarts).await {
             Ok(launched) => self.started(container, launched, restarts).await,
             Err(error) => Err(error),

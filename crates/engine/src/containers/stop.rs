@@ -8,6 +8,7 @@ use shim::protocol::{Request, StopRequest};
 
 use super::record::Status;
 use super::registry::Container;
+use super::underway::START;
 use crate::compile::policy::parse_signal;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
@@ -66,6 +67,7 @@ impl Engine {
             (None, text) => parse_signal(text)?,
         };
         self.tell_later(container.event("kill", &[("signal", shown.to_string())]));
+        container.stopping.store(true, Ordering::Relaxed);
         let request = StopRequest {
             signal: number,
             grace: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
@@ -104,13 +106,16 @@ impl Engine {
                 .await
                 .is_err()
             {
+                container.stopping.store(false, Ordering::Relaxed);
                 return Err(EngineError::conflict(format!(
                     "cannot stop container: {}: tried to kill container, but did not receive an exit event",
                     container.id()
                 )));
             }
         }
-        self.tell_later(container.event("stop", &[]));
+        if container.stopping.swap(false, Ordering::Relaxed) {
+            self.tell_later(container.event("stop", &[]));
+        }
         Ok(())
     }
 
@@ -162,10 +167,10 @@ impl Engine {
         })?;
         let engine = self.clone();
         // Not in turn: a stop that waits for its grace to end must be cut short.
-        self.to_the_end(
-            "kill",
-            async move { engine.kill_now(&container, signal).await },
-        )
+        self.to_the_end("kill", async move {
+            container.settled_within(START).await;
+            engine.kill_now(&container, signal).await
+        })
         .await
     }
 

@@ -213,12 +213,14 @@ pub(crate) fn mount_points(engine: &Engine, mounts: &[MountSpec]) -> Vec<MountPo
                     },
                     ..base
                 }),
-                Source::Volume { name, .. } => Some(MountPoint {
+                Source::Volume {
+                    name, anonymous, ..
+                } => Some(MountPoint {
                     kind: "volume".to_owned(),
                     name: name.clone(),
                     source: engine.inner().volume_store.path(name).display().to_string(),
                     driver: "local".to_owned(),
-                    mode: if mount.mode.is_empty() {
+                    mode: if mount.mode.is_empty() && !anonymous {
                         "z".to_owned()
                     } else {
                         mount.mode.clone()

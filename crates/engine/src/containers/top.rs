@@ -6,6 +6,7 @@ use std::process::Command;
 use api_types::TopResponse;
 
 use super::record::Status;
+use super::underway::START;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
@@ -21,6 +22,7 @@ impl Engine {
         };
         check(&options)?;
         let container = self.registry().find(id)?;
+        container.settled_within(START).await;
         match container.run().status {
             Status::Running | Status::Paused => {}
             Status::Restarting => {

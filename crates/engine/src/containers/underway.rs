@@ -16,6 +16,10 @@ use crate::engine::Engine;
 use crate::networks::places;
 use crate::outcome::Result;
 
+/// How long what needs a container that runs waits for its start.
+pub(crate) const START: Duration = Duration::from_secs(10);
+/// How long what only looks waits for it.
+pub(crate) const GLANCE: Duration = Duration::from_millis(300);
 /// How long the shim of a start that is undone may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -86,7 +90,42 @@ impl Drop for Begun<'_> {
     }
 }
 
+/// A start from its beginning until all know how it ended, as long as this lives.
+pub(crate) struct Starting<'a>(&'a Container);
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.0.starting.send_replace(false);
+    }
+}
+
 impl Container {
+    /// Lets others wait for the start that begins; the caller has the turn.
+    pub(crate) fn starting(&self) -> Starting<'_> {
+        self.starting.send_replace(true);
+        Starting(self)
+    }
+
+    /// Waits until no start is under way. The program may have spoken before its start is written down: whoever has
+    /// heard it must find a container that runs.
+    pub(crate) async fn settled(&self) {
+        if *self.starting.borrow() {
+            // The sender lives as long as the container.
+            let _ = self
+                .starting
+                .subscribe()
+                .wait_for(|starting| !starting)
+                .await;
+        }
+    }
+
+    /// The same for those who shall not wait for a start that hangs.
+    pub(crate) async fn settled_within(&self, patience: Duration) {
+        if *self.starting.borrow() {
+            let _ = tokio::time::timeout(patience, self.settled()).await;
+        }
+    }
+
     /// Notes that a start begins; the caller has the turn.
     pub(crate) fn begin(&self) -> Begun<'_> {
         let underway = Arc::default();

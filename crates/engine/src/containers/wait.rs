@@ -29,6 +29,9 @@ impl Engine {
         let mut progress = container.progress.subscribe();
         let before = progress.borrow_and_update().exits;
         Ok(Box::pin(async move {
+            if matches!(condition, WaitCondition::NotRunning) {
+                container.settled().await;
+            }
             let reached = progress
                 .wait_for(|now| match condition {
                     WaitCondition::NotRunning => !now.up || now.between_runs || now.removed,

@@ -186,6 +186,8 @@ pub(super) fn of_cgroup(error: &CgroupError) -> Class {
         CgroupError::Content { .. }
         | CgroupError::Timeout { .. }
         | CgroupError::Populated { .. }
-        | CgroupError::Held => Class::Internal,
+        | CgroupError::Held
+        | CgroupError::Restless { .. } => Class::Internal,
+        CgroupError::Gone { .. } => Class::NotFound,
     }
 }

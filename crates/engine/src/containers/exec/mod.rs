@@ -17,6 +17,7 @@ use types::ContainerId;
 
 use super::link::Link;
 use super::registry::Container;
+use super::underway::START;
 use crate::clock;
 use crate::compile::plan;
 use crate::engine::Engine;
@@ -389,16 +390,22 @@ impl Engine {
     /// Sets the size of a container's terminal.
     pub async fn resize(&self, id: &str, rows: u16, columns: u16) -> Result<()> {
         let container = self.registry().find(id)?;
-        let link = container.live_link()?;
-        link.ask(
-            &Request::Resize {
-                exec: None,
-                rows,
-                columns,
-            },
-            &[],
-        )
-        .await?;
+        container.settled_within(START).await;
+        let request = Request::Resize {
+            exec: None,
+            rows,
+            columns,
+        };
+        match container.live_link()?.ask(&request, &[]).await {
+            // To Docker the size of what is no terminal is a number as any other.
+            Err(EngineError::Shim {
+                source:
+                    ShimError::Refused {
+                        refusal: Refusal::Without { .. },
+                    },
+            }) => {}
+            answered => drop(answered?),
+        }
         self.tell_later(container.event(
             "resize",
             &[("height", rows.to_string()), ("width", columns.to_string())],

@@ -18,6 +18,7 @@ use crate::containers::attach::{self, Client, ClientWriter};
 use crate::containers::launch::start_failed;
 use crate::containers::record::Status;
 use crate::containers::registry::Container;
+use crate::containers::underway::START;
 use crate::engine::Engine;
 use crate::neighbour::Neighbour;
 use crate::options::{AttachOptions, AttachTicket, ExecStart, ExecStartOptions};
@@ -34,6 +35,7 @@ impl Engine {
     /// Describes a further process; it runs once it is started. The answer is its id.
     pub async fn exec_create(&self, id: &str, request: ExecCreate) -> Result<String> {
         let container = self.registry().find(id)?;
+        container.settled_within(START).await;
         match container.run().status {
             Status::Running => {}
             Status::Paused => {
