@@ -164,15 +164,13 @@ impl<'a> Flow<'a> {
     /// Reads or writes once, when [`Flow::waits_for`] is there.
     fn step(&mut self) {
         let done = if self.rest.is_empty() {
-            rustix::io::read(self.from, &mut self.buffer).map(|count| {
-                self.rest = 0..count;
-                count
+            rustix::io::read(self.from, &mut self.buffer).inspect(|count| {
+                self.rest = 0..*count;
             })
         } else {
             let rest = self.buffer.get(self.rest.clone()).unwrap_or_default();
-            rustix::io::write(self.to, rest).map(|count| {
+            rustix::io::write(self.to, rest).inspect(|count| {
                 self.rest.start += count;
-                count
             })
         };
         self.open = match done {

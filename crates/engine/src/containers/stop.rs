@@ -66,7 +66,14 @@ impl Engine {
             (None, "") => 15,
             (None, text) => parse_signal(text)?,
         };
+        let killed = |engine: &Engine| {
+            engine.tell_later(container.event("kill", &[("signal", "9".to_owned())]));
+        };
         self.tell_later(container.event("kill", &[("signal", shown.to_string())]));
+        if shown != 9 && grace.is_some_and(|grace| grace.is_zero()) {
+            // Without grace both signals are sent, however fast the first one works.
+            killed(self);
+        }
         container.stopping.store(true, Ordering::Relaxed);
         let request = StopRequest {
             signal: number,
@@ -85,13 +92,12 @@ impl Engine {
         }
         if let Some(grace) = grace
             && shown != 9
-            // Without grace both signals are sent, however fast the first one works.
-            && (grace.is_zero()
-                || tokio::time::timeout(grace, container.ended())
-                    .await
-                    .is_err())
+            && !grace.is_zero()
+            && tokio::time::timeout(grace, container.ended())
+                .await
+                .is_err()
         {
-            self.tell_later(container.event("kill", &[("signal", "9".to_owned())]));
+            killed(self);
         }
         let ended = match grace {
             Some(_) => tokio::time::timeout(SLACK, container.ended()).await.is_ok(),
