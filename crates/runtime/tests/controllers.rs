@@ -474,10 +474,14 @@ fn blocks_are_read_and_written_at_the_rate_that_is_set() {
 #[test]
 fn weights_divide_a_disk_that_two_want() {
     let tree = Tree::new("weights");
-    let Some(disk) = Loop::new(32) else { return };
+    let Some(disk) = Loop::new(32) else {
+        testkit::skip("there are no loop devices");
+        return;
+    };
     // Not every kernel has the scheduler that knows weights.
     let scheduler = format!("/sys/block/loop{}/queue/scheduler", disk.minor);
     if std::fs::write(&scheduler, "bfq").is_err() {
+        testkit::skip("the kernel has no scheduler bfq");
         return;
     }
     // It else favours whoever is new.
@@ -613,6 +617,7 @@ fn looking_at_a_group_hands_nothing_down() {
 fn huge_pages_are_limited_and_counted() {
     let layout = Layout::detect().unwrap();
     let Some(_pages) = HugePages::new(4, &layout) else {
+        testkit::skip("there are no huge pages to be had");
         return;
     };
     let tree = Tree::new("huge");

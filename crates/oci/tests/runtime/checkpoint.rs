@@ -110,6 +110,7 @@ fn goes_on(bundle: &Bundle, from: u64) -> u64 {
 #[test]
 fn a_container_goes_on_where_it_was() {
     if !has_criu() {
+        testkit::skip("criu is not installed");
         return;
     }
     let bundle = counting();
@@ -194,6 +195,7 @@ fn a_container_goes_on_where_it_was() {
 #[test]
 fn a_terminal_is_handed_over_again() {
     if !has_criu() {
+        testkit::skip("criu is not installed");
         return;
     }
     let mut bundle = Bundle::new("while read -r line; do echo \"<$line>\"; done");
@@ -239,6 +241,7 @@ fn a_terminal_is_handed_over_again() {
 #[test]
 fn what_cannot_be_made_again_leaves_nothing() {
     if !has_criu() {
+        testkit::skip("criu is not installed");
         return;
     }
     let mut bundle = counting();

@@ -139,6 +139,7 @@ fn paths(at: &str, value: &Value, all: &mut Vec<String>) {
 #[test]
 fn figures_have_runcs_names() {
     if Command::new("runc").arg("--version").output().is_err() {
+        testkit::skip("runc is not installed");
         return;
     }
     let bundle = Bundle::new("while :; do :; done");
@@ -159,6 +160,7 @@ fn figures_have_runcs_names() {
         .status()
         .unwrap();
     if !quiet.success() {
+        testkit::skip("runc can run no container here");
         return;
     }
     let output = runc(&["events", "--stats", &bundle.id]).output().unwrap();

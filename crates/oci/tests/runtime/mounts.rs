@@ -336,7 +336,7 @@ fn options_of_other_file_systems_are_passed_on() {
 #[test]
 fn a_file_system_of_a_server_gets_its_descriptor() {
     if fs::File::open("/dev/fuse").is_err() {
-        eprintln!("skipped: no /dev/fuse");
+        testkit::skip("there is no /dev/fuse");
         return;
     }
     let fuse = json!({"destination": "/mnt", "type": "fuse.test", "source": "served", "options": [

@@ -261,6 +261,7 @@ fn landlock_takes_rights_from_all_processes() {
 #[test]
 fn landlock_has_to_make_sense() {
     if sys::process::landlock_version() < 3 {
+        testkit::skip("the kernel has no Landlock of version 3");
         return;
     }
     let mut other = rules();

@@ -293,6 +293,7 @@ fn clocks_of_an_ordinary_users_container_may_differ() {
 #[test]
 fn an_ordinary_user_limits_and_holds_containers_in_groups_of_its_own() {
     if fs::metadata("/sys/fs/cgroup/pids").is_err() {
+        testkit::skip("there is no version 1 hierarchy of pids");
         return;
     }
     let mut home = Home::new();
