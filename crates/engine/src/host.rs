@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::outcome::{EngineError, Result};
+
 /// What the engine knows about its host.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
@@ -68,9 +70,50 @@ impl Host {
     }
 }
 
+/// The first kernel that changes attributes of mounts, which each start does (mount_setattr(2)).
+const OLDEST: (u32, u32) = (5, 12);
+
+/// Refuses a kernel on which nothing could be started.
+///
+/// # Errors
+/// [`EngineError::OldKernel`]. A release that is no number passes: what it lacks is told when it is missed.
+pub(crate) fn check_kernel(release: &str) -> Result<()> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    match (next(), next()) {
+        (Some(major), Some(minor)) if (major, minor) < OLDEST => Err(EngineError::OldKernel {
+            release: release.to_owned(),
+            oldest: format!("{}.{}", OLDEST.0, OLDEST.1),
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(path)
         .unwrap_or_default()
         .trim()
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_can_start_nothing_are_refused() {
+        for old in ["5.10.0-30-amd64", "4.19.0", "5.11", "2.6.32-754.el6"] {
+            let error = check_kernel(old).unwrap_err().to_string();
+            assert!(error.contains(old) && error.contains("5.12"), "{error}");
+        }
+        for new in [
+            "5.12.0",
+            "5.15.0-91-generic",
+            "6.1.0-13-amd64",
+            "6.18.5",
+            "next",
+        ] {
+            check_kernel(new).unwrap();
+        }
+    }
 }

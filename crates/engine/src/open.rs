@@ -19,7 +19,7 @@ use crate::containers::registry::Registry;
 use crate::containers::stop::GRACE;
 use crate::engine::{Engine, Inner};
 use crate::events::Hub;
-use crate::host::Host;
+use crate::host::{Host, check_kernel};
 use crate::lock::Lock;
 use crate::networks::names::Names;
 use crate::outcome::{Class, EngineError, Result};
@@ -64,6 +64,8 @@ impl Engine {
     }
 
     fn prepare(config: EngineConfig, follow: Follow) -> Result<Engine> {
+        let host = Host::read();
+        check_kernel(&host.kernel)?;
         let paths = Paths::make(&config.data_root, &config.exec_root)?;
         let lock = Lock::take(&paths.lock())?;
         let store = Store::open(&paths.store()).map_err(|error| in_use(error, &paths))?;
@@ -80,7 +82,7 @@ impl Engine {
         let launcher = Launcher::spawn(config.open_files)?;
         Ok(Engine::from_inner(Inner {
             instance,
-            host: Host::read(),
+            host,
             store,
             hub: Arc::new(Hub::new()),
             registry: Registry::default(),

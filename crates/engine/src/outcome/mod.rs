@@ -260,6 +260,14 @@ pub enum EngineError {
         #[from]
         source: shim::ShimError,
     },
+    /// The host's kernel lacks what every start needs.
+    #[error("Wharf needs Linux {oldest} or newer, and this is Linux {release}")]
+    OldKernel {
+        /// The kernel's release.
+        release: String,
+        /// The first that will do.
+        oldest: String,
+    },
     /// The network could not do something.
     #[error(transparent)]
     Network {
@@ -404,7 +412,9 @@ impl EngineError {
             | Self::GivenUp => Class::Conflict,
             Self::Forbidden { .. } => Class::Forbidden,
             Self::NotModified => Class::NotModified,
-            Self::Unsupported { .. } | Self::LogsNotKept => Class::Unsupported,
+            Self::Unsupported { .. } | Self::LogsNotKept | Self::OldKernel { .. } => {
+                Class::Unsupported
+            }
             Self::Io { source, .. } => classes::of_io(source),
             Self::StoreFull => Class::Exhausted,
             Self::Store { .. } | Self::StoreCommit { .. } => Class::Internal,
