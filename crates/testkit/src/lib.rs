@@ -23,6 +23,7 @@ mod shims;
 mod skip;
 #[cfg(target_arch = "x86_64")]
 pub mod steps;
+mod tokens;
 mod trap;
 
 pub use calls::Call;
@@ -34,4 +35,5 @@ pub use registry::Registry;
 pub use sandbox::{Process, Sandbox, enter_network};
 pub use shims::{Detour, connect_to_shim};
 pub use skip::skip;
+pub use tokens::TokenServer;
 pub use trap::Trap;

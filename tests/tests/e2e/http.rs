@@ -185,13 +185,23 @@ const NOT_BUILT: &[(&str, &str, u16, &str)] = &[
         404,
         "No such container: nothing",
     ),
-    ("GET", "/images/search?term=x", 501, "docker search"),
-    ("POST", "/images/wharf%2Fisolation/push", 501, "docker push"),
+    (
+        "GET",
+        "/images/search?term=127.0.0.1:9/x",
+        500,
+        "connection refused",
+    ),
+    (
+        "GET",
+        "/images/search?term=x&limit=101",
+        400,
+        "limit 101 is outside the range of [1, 100]",
+    ),
     (
         "POST",
-        "/images/nothing/push",
-        404,
-        "No such image: nothing",
+        "/images/Nothing/push?tag=1",
+        400,
+        "repository name (library/Nothing) must be lowercase",
     ),
     ("POST", "/images/create?fromSrc=-", 501, "docker import"),
     (
@@ -227,7 +237,7 @@ const NOT_BUILT: &[(&str, &str, u16, &str)] = &[
         "This node is not a swarm manager.",
     ),
     ("POST", "/plugins/pull?remote=x", 501, "docker plugin"),
-    ("POST", "/auth", 501, "docker login"),
+    ("POST", "/auth", 400, "invalid JSON"),
 ];
 
 #[test]

@@ -36,7 +36,7 @@ const LOGIN_FLAGS: &[Flag] = &[
 pub(super) static LOGIN: Verb = Verb {
     paths: &["login"],
     usage: "[OPTIONS] [SERVER]",
-    about: "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
+    about: "Authenticate to a registry",
     flags: &[LOGIN_FLAGS],
     interspersed: true,
     takes: Takes::AtMost(1),
@@ -46,7 +46,7 @@ pub(super) static LOGIN: Verb = Verb {
 pub(super) static LOGOUT: Verb = Verb {
     paths: &["logout"],
     usage: "[SERVER]",
-    about: "Log out from a registry.\nIf no server is specified, the default is defined by the daemon.",
+    about: "Log out from a registry",
     flags: &[],
     interspersed: true,
     takes: Takes::AtMost(1),

@@ -90,6 +90,16 @@ impl Challenge {
         })
     }
 
+    /// What a token is to allow: what is wanted at least, and what the registry says that it wants, each part once.
+    pub(crate) fn scopes(&self, wanted: &str) -> String {
+        match self {
+            Challenge::Bearer { scope, .. } => {
+                joined(wanted, scope.as_deref().unwrap_or_default()).join(" ")
+            }
+            Challenge::Basic => wanted.to_owned(),
+        }
+    }
+
     /// Whether the token that was sent is good but does not allow this.
     pub(crate) fn is_scope_refusal(&self) -> bool {
         matches!(self, Challenge::Bearer { error: Some(error), .. } if error == "insufficient_scope")

@@ -166,7 +166,7 @@ impl LayerJob {
         let id = self.layer.diff_id.short();
         let content = self.store.blob(&self.layer.digest)?;
         let packed = match self.pack {
-            true => pack(&self.store, content.clone()).await?,
+            true => pack(&self.store, &self.layer.digest, content.clone()).await?,
             false => None,
         };
         let blob = match &packed {
@@ -203,11 +203,15 @@ impl LayerJob {
 }
 
 /// Packs a layer with gzip unless it is packed in a way that every engine reads.
-async fn pack(store: &ContentStore, content: BlobReader) -> Result<Option<Staged>, ImageError> {
-    let store = store.clone();
+async fn pack(
+    store: &ContentStore,
+    layer: &Digest,
+    content: BlobReader,
+) -> Result<Option<Staged>, ImageError> {
+    let (store, path) = (store.clone(), store.path(layer));
     on_disk(move || {
         let mut start = Vec::new();
-        let failed = |source| ImageError::Archive(crate::archive::ArchiveError::Read { source });
+        let failed = |source| crate::store::failed("pack", &path)(source);
         content
             .clone()
             .take(6)

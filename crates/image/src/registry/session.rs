@@ -1,7 +1,7 @@
 //! Requests to one repository: authorisation, redirections, answers that are errors.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -41,6 +41,8 @@ pub(super) struct Session {
     credentials: Option<Credentials>,
     /// What answered the last challenge.
     authorization: Mutex<Option<HeaderValue>>,
+    /// What the last token was to allow.
+    asked: Mutex<String>,
 }
 
 /// A manifest's bytes and what came with them.
@@ -49,6 +51,10 @@ pub(super) struct RawManifest {
     pub(super) bytes: Vec<u8>,
     pub(super) content_type: Option<String>,
     pub(super) digest: Digest,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request but for where it goes.
@@ -108,6 +114,7 @@ impl Session {
             },
             credentials,
             authorization: Mutex::new(authorization),
+            asked: Mutex::default(),
         };
         let Err(error) = session.greet().await else {
             return Ok(session);
@@ -146,6 +153,7 @@ impl Session {
             },
             credentials,
             authorization: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -199,10 +207,7 @@ impl Session {
     }
 
     fn authorization(&self) -> Option<HeaderValue> {
-        self.authorization
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.authorization).clone()
     }
 
     /// Sends a request, answers a challenge once, follows redirections, waits where the registry is busy and says how
@@ -263,22 +268,22 @@ impl Session {
         let Some(challenge) = Challenge::of(&answer.headers) else {
             return Ok(answer);
         };
-        if challenge.is_scope_refusal() && self.authorization().is_some() {
+        // A token for the same would be refused again.
+        let wanted = challenge.scopes(&self.scope.of(&self.repository));
+        let known = std::mem::replace(&mut *lock(&self.asked), wanted.clone());
+        if challenge.is_scope_refusal() && known == wanted {
             return Ok(answer);
         }
         let header = auth::answer(
             self.transport(),
             &answer,
             &challenge,
-            &self.scope.of(&self.repository),
+            &wanted,
             self.credentials.as_ref(),
         )
         .await;
         let header = header.map_err(|error| self.subject.shown(error))?;
-        *self
-            .authorization
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(header);
+        *lock(&self.authorization) = Some(header);
         self.follow(request, url).await
     }
 

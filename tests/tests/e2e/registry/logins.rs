@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::{Engine, Finished, Terminal, run};
+use testkit::{Engine, Finished, Terminal, TokenServer, run};
 
-use super::server::Registry;
+use super::server::{Registry, busybox};
 
 /// `user:pw`
 const GOOD: &str = "dXNlcjpwdw==";
@@ -200,5 +200,58 @@ fn a_configuration_that_is_broken_is_left_alone() {
         assert_eq!(fs::read(file(engine)).unwrap(), b"{\"auths\": ");
         let push = run(engine.wharf(&["push", &name]), b"").fails_with(1);
         says(&push, "no basic auth credentials");
+    });
+}
+
+#[test]
+fn tokens_open_a_registry_for_what_they_are_for() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let tokens = TokenServer::start(engine.sandbox(), &engine.folder(), 5001);
+        let registry = Registry::start_with_tokens(engine, &tokens);
+        registry.upload(&busybox(), "public/box:1");
+        registry.upload(&busybox(), "private/box:1");
+        let (public, private) = (
+            registry.name("public/box:1"),
+            registry.name("private/box:1"),
+        );
+        let host = public.split_once('/').unwrap().0;
+        let clients: [fn(&Engine, &[&str]) -> Command; 2] = CLIENTS;
+        for (number, client) in clients.into_iter().enumerate() {
+            let call = |args: &[&str], input: &str| run(client(engine, args), input.as_bytes());
+            // As nobody.
+            configure(engine, &json!({}));
+            call(&["pull", &public], "").ok();
+            says(
+                &call(&["pull", &private], "").fails_with(1),
+                "pull access denied for 127.0.0.1:5000/private/box",
+            );
+            let denied = "denied: requested access to the resource is denied";
+            says(&call(&["push", &public], "").fails_with(1), denied);
+            // As somebody else.
+            let login = ["login", "-u", "user", "--password-stdin", host];
+            let wrong = call(&login, "no\n").fails_with(1);
+            says(&wrong, "/v2/\": unauthorized: wrong name or password");
+            assert_eq!(configured(engine), json!({}));
+            // As the user: the password is not kept, but what stands for it.
+            call(&login, "pw\n").ok();
+            let kept = configured(engine)["auths"][host].clone();
+            assert_eq!(kept["identitytoken"], "identity-of-user");
+            let text = fs::read_to_string(file(engine)).unwrap();
+            assert!(!text.contains(GOOD), "{text}");
+            call(&["pull", &private], "").ok();
+            let other = registry.name(&format!("private/{number}:1"));
+            call(&["tag", &private, &other], "").ok();
+            call(&["push", &other], "").ok();
+            assert!(
+                tokens
+                    .seen()
+                    .iter()
+                    .any(|seen| seen.starts_with("POST grant_type=refresh_token")),
+                "{:?}",
+                tokens.seen()
+            );
+            call(&["rmi", &public, &private, &other], "").ok();
+        }
     });
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use testkit::{Engine, eventually, run};
+use testkit::{Engine, TokenServer, eventually, run};
 
 /// A running registry; its data go with the engine's folder.
 pub(super) struct Registry {
@@ -17,28 +17,42 @@ pub(super) struct Registry {
     guarded: bool,
 }
 
+/// Whom a registry lets in.
+enum Guard<'a> {
+    Nobody,
+    /// `user` with the password `pw`.
+    Password,
+    /// Who has a token of this server.
+    Tokens(&'a TokenServer),
+}
+
 /// The line of `user` with the password `pw`, for htpasswd's file.
 const USER: &str = "user:$2y$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4od..9q\n";
 
 impl Registry {
     /// Starts an empty one at 127.0.0.1:5000 of the engine's network.
     pub(super) fn start(engine: &Engine) -> Self {
-        Self::start_with(engine, 5000, false, false)
+        Self::start_with(engine, 5000, &Guard::Nobody, false)
     }
 
     /// The same, which lets in only `user` with the password `pw`.
     pub(super) fn start_guarded(engine: &Engine) -> Self {
-        Self::start_with(engine, 5000, true, false)
+        Self::start_with(engine, 5000, &Guard::Password, false)
     }
 
     /// One at 127.0.0.1:5443 that speaks https alone, with a certificate that nobody knows.
     pub(super) fn start_encrypted(engine: &Engine) -> Self {
-        Self::start_with(engine, 5443, false, true)
+        Self::start_with(engine, 5443, &Guard::Nobody, true)
     }
 
     /// The same, which lets in only `user` with the password `pw`.
     pub(super) fn start_encrypted_and_guarded(engine: &Engine) -> Self {
-        Self::start_with(engine, 5443, true, true)
+        Self::start_with(engine, 5443, &Guard::Password, true)
+    }
+
+    /// One at 127.0.0.1:5000 that wants tokens.
+    pub(super) fn start_with_tokens(engine: &Engine, tokens: &TokenServer) -> Self {
+        Self::start_with(engine, 5000, &Guard::Tokens(tokens), false)
     }
 
     /// The certificate of an encrypted one.
@@ -46,7 +60,7 @@ impl Registry {
         self.folder.join("server.pem")
     }
 
-    fn start_with(engine: &Engine, port: u16, guarded: bool, encrypted: bool) -> Self {
+    fn start_with(engine: &Engine, port: u16, guard: &Guard, encrypted: bool) -> Self {
         let folder = engine.folder().join(format!("registry-{port}"));
         fs::create_dir_all(&folder).unwrap();
         let tls = match encrypted {
@@ -56,12 +70,15 @@ impl Registry {
         let config = folder.join("config.yml");
         let users = folder.join("users");
         fs::write(&users, USER).unwrap();
-        let guard = match guarded {
-            true => format!(
+        let guarded = !matches!(guard, Guard::Nobody);
+        let asks_elsewhere = matches!(guard, Guard::Tokens(_));
+        let guard = match guard {
+            Guard::Password => format!(
                 "auth: {{htpasswd: {{realm: here, path: {}}}}}\n",
                 users.display()
             ),
-            false => String::new(),
+            Guard::Tokens(server) => server.configuration(),
+            Guard::Nobody => String::new(),
         };
         fs::write(
             &config,
@@ -94,7 +111,8 @@ impl Registry {
                 curl.args(["-u", "user:pw"]);
             }
             let scheme = if encrypted { "https" } else { "http" };
-            curl.args(["-skf", &format!("{scheme}://127.0.0.1:{port}/v2/")]);
+            let flags = if asks_elsewhere { "-sk" } else { "-skf" };
+            curl.args([flags, &format!("{scheme}://127.0.0.1:{port}/v2/")]);
             (run(curl, b"").status == 0).then_some(())
         });
         registry
