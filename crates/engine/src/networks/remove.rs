@@ -113,9 +113,9 @@ impl Engine {
 
     /// Removes what is left of a network.
     pub(crate) fn clean_network(&self, tombstone: &TombstoneRow) -> Result<()> {
-        match (&self.inner().network, tombstone.key.split_once(SEPARATOR)) {
-            (Some(network), Some((id, bridge))) => network.remove_segment(id, bridge)?,
-            _ => {}
+        let key = tombstone.key.split_once(SEPARATOR);
+        if let (Some(network), Some((id, bridge))) = (&self.inner().network, key) {
+            network.remove_segment(id, bridge)?;
         }
         // None is made while this one is removed.
         match self.inner().networks.all().is_empty() {

@@ -63,9 +63,9 @@ fn prepare() -> io::Result<OwnedFd> {
     let listener = io::stdin().as_fd().try_clone_to_owned()?;
     sys::process::lead_session()?;
     // Two sockets a container.
-    let (soft, hard) = sys::process::limit(libc::RLIMIT_NOFILE as u32)?;
+    let (soft, hard) = sys::process::limit(libc::RLIMIT_NOFILE)?;
     if soft < hard {
-        sys::process::set_limit(libc::RLIMIT_NOFILE as u32, hard, hard)?;
+        sys::process::set_limit(libc::RLIMIT_NOFILE, hard, hard)?;
     }
     sys::process::set_no_new_privileges()?;
     sys::process::set_groups(&[])?;
