@@ -89,6 +89,7 @@ pub(crate) static GATES: &[Gate] = &[
         "GwPriority",
         Since(48),
     ),
+    gate(Container, "", "", Was(44, old_aliases)),
     gate(
         Container,
         "NetworkSettings",
@@ -231,6 +232,36 @@ fn old_network_settings(settings: &mut Object) {
     settings.insert("Networks".to_owned(), networks);
 }
 
+/// Aliases on networks of users, of which the beginning of the id and the host name were two: docker-compose looks for it.
+fn old_aliases(container: &mut Object) {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("").to_owned();
+    let id = text(container.get("Id"));
+    let config = container.get("Config");
+    let host_name = text(config.and_then(|config| config.get("Hostname")));
+    let own = [id.get(..12).unwrap_or(&id).to_owned(), host_name];
+    let Some(networks) = container
+        .get_mut("NetworkSettings")
+        .and_then(|settings| settings.get_mut("Networks")?.as_object_mut())
+    else {
+        return;
+    };
+    for (name, endpoint) in networks {
+        if matches!(name.as_str(), "bridge" | "host" | "none") {
+            continue;
+        }
+        let mut aliases = match endpoint.get("Aliases") {
+            Some(Value::Array(aliases)) => aliases.clone(),
+            _ => Vec::new(),
+        };
+        for name in own.iter().filter(|name| !name.is_empty()) {
+            if !aliases.iter().any(|alias| alias == name) {
+                aliases.push(json!(name));
+            }
+        }
+        endpoint["Aliases"] = Value::Array(aliases);
+    }
+}
+
 /// An event in the two forms that older clients know: its own members, and those of the first API.
 fn old_event(event: &mut Object) {
     let kind = event
@@ -317,6 +348,20 @@ mod tests {
     fn shaped(kind: Kind, minor: u16, mut body: Value) -> Value {
         reshape(kind, Version(minor), &mut body);
         body
+    }
+
+    #[test]
+    fn older_clients_find_the_id_among_the_aliases() {
+        let body = json!({"Id": "0123456789abcdef", "Config": {"Hostname": "box"}, "NetworkSettings":
+            {"Networks": {"bridge": {"Aliases": null}, "mine": {"Aliases": ["db", "box"]}}}});
+        let mut old = body.as_object().unwrap().clone();
+        old_aliases(&mut old);
+        let networks = &old["NetworkSettings"]["Networks"];
+        assert_eq!(
+            networks["mine"]["Aliases"],
+            json!(["db", "box", "0123456789ab"])
+        );
+        assert_eq!(networks["bridge"]["Aliases"], Value::Null);
     }
 
     #[test]
