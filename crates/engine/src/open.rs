@@ -1,7 +1,7 @@
 //! Opening an engine, recovery included, and closing it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::ContentStore;
 use network::{NetConfig, Network};
@@ -200,6 +200,7 @@ impl Engine {
         tokio::spawn(async move {
             tokio::pin!(closing);
             let mut worked = false;
+            let mut looked = Instant::now();
             loop {
                 tokio::select! {
                     () = tending.notified() => worked = true,
@@ -220,13 +221,23 @@ impl Engine {
                     {}
                 };
                 let _ = tokio::time::timeout(PATIENCE, quiet).await;
+                let look = looked.elapsed() >= TENDING;
+                if look {
+                    looked = Instant::now();
+                }
                 let tended = engine
-                    .blocking("tend", |engine| {
+                    .blocking("tend", move |engine| {
                         if *engine.inner().closing.borrow() {
                             return Ok(());
                         }
                         if let Some(network) = &engine.inner().network {
                             network.tend()?;
+                            // Somebody may have flushed it, or it may be new.
+                            if look && network.pass_docker()? {
+                                tracing::info!(
+                                    "the chain DOCKER-USER lets this engine's bridges through again"
+                                );
+                            }
                         }
                         engine.tend_spares()
                     })
@@ -302,6 +313,12 @@ fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<N
     let network = Network::open(config)?;
     if network.notes().forwarding_switched_on {
         tracing::info!("net.ipv4.ip_forward was off and is on now: containers need it");
+    }
+    if network.pass_docker()? {
+        tracing::info!(
+            "Docker's daemon is on this host too: its chain DOCKER-USER lets {} through now",
+            network.bridge_info().name
+        );
     }
     for chain in network.dropping_chains().unwrap_or_default() {
         tracing::warn!(

@@ -258,12 +258,48 @@ impl Network {
     }
 
     /// Chains of other tables that drop what they do not accept when it is forwarded: containers reach
-    /// nobody, and nobody them, through such a chain.
+    /// nobody, and nobody them, through such a chain. That of Docker's daemon is not among them where its own chain for
+    /// rules of others lets them through.
     ///
     /// # Errors
     /// [`NetworkError::List`].
     pub fn dropping_chains(&self) -> Result<Vec<DroppingChain>, NetworkError> {
-        Ok(nft::dropping_chains(&mut lock(&self.netfilter))?)
+        let mut netfilter = lock(&self.netfilter);
+        let mut chains = nft::dropping_chains(&mut netfilter)?;
+        if chains.iter().any(DroppingChain::is_of_docker) && nft::has_docker_chain(&mut netfilter)?
+        {
+            let is_so =
+                nft::accept(&mut netfilter, self.instance.as_str(), &self.bridges())?.is_none();
+            chains.retain(|chain| !(is_so && chain.is_of_docker()));
+        }
+        Ok(chains)
+    }
+
+    /// Has the chain that Docker's daemon keeps for rules of others let this engine's bridges through, where there is such
+    /// a chain. Whether something was changed.
+    ///
+    /// # Errors
+    /// [`NetworkError::List`], [`NetworkError::Firewall`].
+    pub fn pass_docker(&self) -> Result<bool, NetworkError> {
+        self.pass_docker_for(&self.bridges())
+    }
+
+    fn pass_docker_for(&self, bridges: &[String]) -> Result<bool, NetworkError> {
+        let mut netfilter = lock(&self.netfilter);
+        if !nft::has_docker_chain(&mut netfilter)? {
+            return Ok(false);
+        }
+        let Some(batch) = nft::accept(&mut netfilter, self.instance.as_str(), bridges)? else {
+            return Ok(false);
+        };
+        self.perform_in_table(&mut netfilter, batch)?;
+        Ok(true)
+    }
+
+    /// Names of all bridges.
+    fn bridges(&self) -> Vec<String> {
+        let segments = self.segments();
+        segments.iter().map(|one| one.bridge.name.clone()).collect()
     }
 
     /// Removes the table, the bridges of user networks and the engine's own. For an engine whose containers are all gone. A bridge that has
@@ -273,6 +309,7 @@ impl Network {
     /// [`NetworkError::Firewall`], [`NetworkError::Link`]; the other part is removed all the same.
     pub fn tear_down(&self) -> Result<(), NetworkError> {
         lock(&self.stock).clear();
+        let passed = self.pass_docker_for(&[]);
         let mut netfilter = lock(&self.netfilter);
         let table = match nft::table_exists(&mut netfilter, &self.table) {
             Ok(true) => self.perform_in_table(&mut netfilter, nft::remove(&self.table)),
@@ -292,6 +329,7 @@ impl Network {
                 _ => {}
             }
         }
+        passed?;
         table
     }
 

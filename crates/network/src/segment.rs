@@ -160,8 +160,9 @@ impl Network {
             Some(_) => Ok(()),
             None => self.change_table(&ports, batch),
         };
+        drop(ports);
+        let done = done.and_then(|()| self.pass_docker().map(|_| ()));
         if let Err(error) = done {
-            drop(ports);
             lock(&self.others).remove(&config.id);
             self.remove_bridge(&config.bridge)?;
             return Err(error);
@@ -252,6 +253,7 @@ impl Network {
             self.change_table(&ports, batch)?;
         }
         drop(ports);
+        self.pass_docker()?;
         self.remove_bridge(bridge)
     }
 

@@ -17,6 +17,13 @@ pub struct DroppingChain {
     pub chain: String,
 }
 
+impl DroppingChain {
+    /// Whether it is the one in which Docker's daemon drops.
+    pub(crate) fn is_of_docker(&self) -> bool {
+        (self.family, self.table.as_str(), self.chain.as_str()) == ("ip", "filter", "FORWARD")
+    }
+}
+
 impl fmt::Display for DroppingChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.family, self.table, self.chain)

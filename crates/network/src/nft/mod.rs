@@ -6,11 +6,13 @@
 //! and with a thousand.
 
 mod forward;
+mod neighbour;
 mod rule;
 mod table;
 
 pub use forward::DroppingChain;
 pub(crate) use forward::{dropping_chains, table_exists};
+pub(crate) use neighbour::{accept, has_docker_chain};
 pub(crate) use table::{
     Member, NAMES_TABLE, add_member, add_ports, install, names_table, remove, remove_member,
     remove_ports,
@@ -26,6 +28,8 @@ const DELETE_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
+const GET_RULE: u16 = SUBSYSTEM | 7;
+const DELETE_RULE: u16 = SUBSYSTEM | 8;
 const NEW_SET: u16 = SUBSYSTEM | 9;
 const NEW_ELEMENT: u16 = SUBSYSTEM | 12;
 const DELETE_ELEMENT: u16 = SUBSYSTEM | 14;

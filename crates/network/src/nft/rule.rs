@@ -94,6 +94,23 @@ impl Rule<'_> {
             .compare(NOT_EQUAL, &link_name(link))
     }
 
+    /// Goes on when the packet came by this link; as iptables writes it, so that it can read it.
+    pub(super) fn comes_from_as_iptables(&mut self, link: &str) -> &mut Self {
+        self.meta(META_IN_NAME, FIRST)
+            .compare(EQUAL, &[link.as_bytes(), &[0]].concat())
+    }
+
+    /// Goes on when the packet leaves by this link; as iptables writes it.
+    pub(super) fn leaves_by_as_iptables(&mut self, link: &str) -> &mut Self {
+        self.meta(META_OUT_NAME, FIRST)
+            .compare(EQUAL, &[link.as_bytes(), &[0]].concat())
+    }
+
+    /// Counts packets; iptables expects it.
+    pub(super) fn counter(&mut self) -> &mut Self {
+        self.expression("counter", |_| {})
+    }
+
     /// Goes on when the packet came by a link whose name is in the set.
     pub(super) fn comes_from_any(&mut self, set: &str) -> &mut Self {
         self.meta(META_IN_NAME, FIRST).is_in(set)

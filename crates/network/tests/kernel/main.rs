@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that can not go on shall panic
 
 mod attach;
+mod docker;
 mod host;
 mod pace;
 mod publish;
