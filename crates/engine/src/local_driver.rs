@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use volume::Device;
 
@@ -10,6 +12,9 @@ use crate::compile::policy::parse_size;
 use crate::containers::registry::Container;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
+
+/// How long an end waits until what nobody uses any more is unmounted.
+const UNMOUNTS: Duration = Duration::from_secs(2);
 
 /// Checks the options of a volume that is to be made.
 ///
@@ -132,31 +137,34 @@ impl Engine {
         names
     }
 
-    /// A container uses its volumes no more: what nobody else uses is unmounted.
+    /// A container uses its volumes no more, whether their rows are still there or not: what nobody else uses is
+    /// unmounted. May wait for a server that does not answer.
     pub(crate) fn release_volumes(&self, container: &Container) {
-        for name in self.attached_volumes(container) {
-            let released = self
-                .inner()
-                .volume_store
-                .release(&name, container.id().as_str());
-            if let Err(error) = released {
-                tracing::error!(%error, volume = name, "a volume that nobody uses could not be unmounted");
-            }
+        for error in self.inner().volume_store.release(container.id().as_str()) {
+            tracing::error!(%error, container = container.id().short(), "a volume that nobody uses could not be unmounted");
         }
     }
 
-    /// The same at a container's end, on a thread that may wait; nothing for all but a few.
-    pub(crate) async fn release_volumes_of(&self, container: &std::sync::Arc<Container>) {
-        if self.attached_volumes(container).is_empty() {
+    /// The same at a container's end; nothing for all but a few. What hangs is left to itself after a moment: nobody
+    /// who waits for the container's end waits for a file system.
+    pub(crate) async fn release_volumes_of(&self, container: &Arc<Container>) {
+        if !self.inner().volume_store.has(container.id().as_str()) {
             return;
         }
-        let container = std::sync::Arc::clone(container);
-        let released = self.blocking("unmount", move |engine| {
-            engine.release_volumes(&container);
-            Ok(())
+        let (engine, container) = (self.clone(), Arc::clone(container));
+        // Ends with the unmount.
+        let releasing = tokio::spawn(async move {
+            let places = &engine.inner().places.sources;
+            let released = engine.blocking_of(places, "unmount", move |engine| {
+                engine.release_volumes(&container);
+                Ok(())
+            });
+            if let Err(error) = released.await {
+                tracing::error!(%error, "volumes could not be unmounted");
+            }
         });
-        if let Err(error) = released.await {
-            tracing::error!(%error, "volumes could not be unmounted");
+        if tokio::time::timeout(UNMOUNTS, releasing).await.is_err() {
+            tracing::warn!("a volume takes long to be unmounted; nobody waits for it any more");
         }
     }
 
@@ -176,8 +184,11 @@ impl Engine {
             with_options.map(|(name, _)| name.clone()).collect()
         };
         for name in with_options {
-            if let Err(error) = store.detach_unused(&name) {
-                tracing::warn!(%error, volume = name, "a volume that nobody uses could not be unmounted");
+            match store.detach_unused(&name, Duration::ZERO) {
+                Ok(()) | Err(volume::VolumeError::Used { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(%error, volume = name, "a volume that nobody uses could not be unmounted")
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use api_types::{Volume, VolumeCreate, VolumeUsage, VolumesPruneReport};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub(crate) struct VolumeDoc {
 
 /// The label by which docker marks volumes that nobody named.
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+/// How long a removal waits for who mounts or unmounts the volume.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl VolumeDoc {
     pub(crate) fn new(
@@ -115,6 +118,15 @@ impl Volumes {
             }
             released.await;
         }
+    }
+
+    /// Claims a name if nobody else has it.
+    fn claim_if_free(&self, name: &str) -> Option<Claim<'_>> {
+        let names = vec![name.to_owned()];
+        self.try_claim(&names).then(|| Claim {
+            volumes: self,
+            names,
+        })
     }
 
     fn try_claim(&self, names: &[String]) -> bool {
@@ -219,7 +231,7 @@ impl Engine {
             })
             .await;
         if let Err(error) = removed {
-            tracing::warn!(%error, "a folder of a volume that was not made stays until the next start");
+            tracing::warn!(%error, "a folder of a volume that was not made stays: the next start removes it if it is empty");
         }
     }
 
@@ -291,6 +303,7 @@ impl Engine {
         let engine = self.clone();
         let name = name.to_owned();
         self.to_the_end("volume remove", async move {
+            engine.detach_before_removal(&name).await;
             let _gate = engine.inner().gate.write().await;
             if !engine.inner().volumes.lock().contains_key(&name) {
                 return if force { Ok(()) } else { Err(EngineError::NoSuchVolume { name }) };
@@ -312,7 +325,28 @@ impl Engine {
         .await
     }
 
-    /// Removes rows of volumes and leaves tombstones; the caller holds the gate and knows that nobody uses them.
+    /// Ends the mount of a volume that is about to be removed, which may take long: everybody waits for the gate. What
+    /// stands in the way is found again, and told, in [`Engine::bury_volumes`].
+    async fn detach_before_removal(&self, name: &str) {
+        let doc = self.inner().volumes.lock().get(name).cloned();
+        if doc.is_none_or(|doc| doc.options.is_empty()) {
+            return;
+        }
+        let name = name.to_owned();
+        let places = &self.inner().places.sources;
+        let detached = self.blocking_of(places, "volume remove", move |engine| {
+            Ok(engine.inner().volume_store.detach_unused(&name, PATIENCE)?)
+        });
+        if let Err(error) = detached.await {
+            tracing::debug!(%error, "a volume that is to be removed is not unmounted");
+        }
+    }
+
+    /// Removes rows of volumes and leaves tombstones; the caller holds the gate and knows that no container has them.
+    ///
+    /// # Errors
+    /// A conflict when a volume is mounted for a start that was given up and has not let go: nobody may wait for that
+    /// with the gate.
     async fn bury_volumes(&self, names: Vec<String>) -> Result<()> {
         // What is mounted on a volume is not the volume's, and stays as it is.
         let mounted: Vec<String> = {
@@ -325,9 +359,12 @@ impl Engine {
         };
         if !mounted.is_empty() {
             self.blocking("volume remove", move |engine| {
-                mounted
-                    .iter()
-                    .try_for_each(|name| Ok(engine.inner().volume_store.detach_unused(name)?))
+                mounted.iter().try_for_each(|name| {
+                    Ok(engine
+                        .inner()
+                        .volume_store
+                        .detach_unused(name, Duration::ZERO)?)
+                })
             })
             .await?;
         }
@@ -381,7 +418,7 @@ impl Engine {
     }
 
     /// Where a removed volume waits for being emptied.
-    fn volume_grave(&self, tombstone: &TombstoneRow) -> std::path::PathBuf {
+    pub(crate) fn volume_grave(&self, tombstone: &TombstoneRow) -> std::path::PathBuf {
         self.paths()
             .tombstones()
             .join(format!("volume-{}", tombstone.sequence))
@@ -390,7 +427,12 @@ impl Engine {
     /// Removes what is left of a volume, unless another one has its name by now.
     pub(crate) fn clean_volume(&self, tombstone: &TombstoneRow) -> Result<()> {
         cleaner::remove_tree(&self.volume_grave(tombstone))?;
-        if self.inner().volumes.lock().contains_key(&tombstone.key) {
+        // Who makes one of that name right now has its folder before it is known.
+        let volumes = &self.inner().volumes;
+        let Some(_claim) = volumes.claim_if_free(&tombstone.key) else {
+            return Ok(());
+        };
+        if volumes.lock().contains_key(&tombstone.key) {
             return Ok(());
         }
         Ok(self.inner().volume_store.remove(&tombstone.key)?)
@@ -410,38 +452,44 @@ impl Engine {
         };
         let engine = self.clone();
         self.to_the_end("volume prune", async move {
-            let _gate = engine.inner().gate.write().await;
-            let users = engine.volume_users();
-            let names: Vec<String> = engine
-                .inner()
-                .volumes
-                .lock()
-                .iter()
-                .filter(|(name, doc)| {
-                    // As in docker, what is more than a folder is left alone.
-                    !users.contains_key(*name)
-                        && (all || doc.anonymous)
-                        && doc.options.is_empty()
-                        && filters.labels_match(&doc.labels)
-                })
-                .map(|(name, _)| name.clone())
-                .collect();
-            let sizes = names.clone();
-            let space = engine
+            // A walk through large volumes takes long, and everybody waits for the gate.
+            let names = engine.to_prune(&filters, all);
+            let sizes = engine
                 .blocking("volume prune", move |engine| {
+                    let size = |name: &String| engine.inner().volume_store.usage(name).unwrap_or(0);
+                    let sizes = names.into_iter().map(|name| (size(&name), name));
                     Ok(sizes
-                        .iter()
-                        .filter_map(|name| engine.inner().volume_store.usage(name).ok())
-                        .sum())
+                        .map(|(size, name)| (name, size))
+                        .collect::<HashMap<_, _>>())
                 })
                 .await?;
+            let _gate = engine.inner().gate.write().await;
+            let mut names = engine.to_prune(&filters, all);
+            names.retain(|name| sizes.contains_key(name));
             engine.bury_volumes(names.clone()).await?;
             Ok(VolumesPruneReport {
+                space_reclaimed: names.iter().filter_map(|name| sizes.get(name)).sum(),
                 volumes_deleted: names,
-                space_reclaimed: space,
             })
         })
         .await
+    }
+
+    /// Volumes that no container uses and that a prune is to remove.
+    fn to_prune(&self, filters: &Filters, all: bool) -> Vec<String> {
+        let users = self.volume_users();
+        let volumes = self.inner().volumes.lock();
+        volumes
+            .iter()
+            .filter(|(name, doc)| {
+                // As in docker, what is more than a folder is left alone.
+                !users.contains_key(*name)
+                    && (all || doc.anonymous)
+                    && doc.options.is_empty()
+                    && filters.labels_match(&doc.labels)
+            })
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// All volumes with their sizes, for `system df`.
@@ -473,5 +521,22 @@ impl Engine {
             release: None,
             held: None,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_somebody_is_making_is_nobody_elses_to_remove() {
+        let volumes = Volumes::default();
+        let making = volumes.claim(vec!["vol".to_owned()]).await;
+        assert!(volumes.claim_if_free("vol").is_none());
+        drop(making);
+        let removing = volumes.claim_if_free("vol");
+        assert!(removing.is_some() && volumes.claim_if_free("vol").is_none());
+        drop(removing);
+        assert!(volumes.claim_if_free("vol").is_some());
     }
 }

@@ -7,6 +7,7 @@
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{self, AtFlags, StatxFlags};
 use rustix::io::Errno;
@@ -177,30 +178,63 @@ impl VolumeStore {
             .insert(user.to_owned());
     }
 
-    /// Counts a user no more; with the last one the mount ends.
-    pub fn release(&self, name: &str, user: &str) -> Result<(), VolumeError> {
-        {
-            let mut users = self.users();
-            if let Some(of_volume) = users.get_mut(name) {
-                of_volume.remove(user);
-                if of_volume.is_empty() {
-                    users.remove(name);
-                }
-            }
-        }
-        self.detach_unused(name)
+    /// Whether somebody of this name uses any volume.
+    pub fn has(&self, user: &str) -> bool {
+        self.users().values().any(|users| users.contains(user))
     }
 
-    /// Ends the mount of a volume that nobody uses, if there is one.
-    pub fn detach_unused(&self, name: &str) -> Result<(), VolumeError> {
-        let _turn = self.attaching.take(name);
-        if self.is_used(name) || !self.is_attached(name)? {
-            return Ok(());
+    /// Counts a user no more, of any volume; where it was the last one the mount ends. Gives what could not be unmounted.
+    /// Waits for who mounts or unmounts the same volume.
+    pub fn release(&self, user: &str) -> Vec<VolumeError> {
+        let mut unused = Vec::new();
+        self.users().retain(|name, users| {
+            if users.remove(user) && users.is_empty() {
+                unused.push(name.clone());
+            }
+            !users.is_empty()
+        });
+        unused
+            .into_iter()
+            .filter_map(|name| {
+                let _turn = self.attaching.take(&name);
+                // Somebody else may have come meanwhile.
+                match self.is_used(&name) {
+                    true => None,
+                    false => self.detach(&name).err(),
+                }
+            })
+            .collect()
+    }
+
+    /// Ends the mount of a volume that nobody uses, if there is one. Waits so long for who mounts or unmounts it.
+    ///
+    /// # Errors
+    /// [`VolumeError::Used`]; [`VolumeError::Underway`] when the wait was too short.
+    pub fn detach_unused(&self, name: &str, patience: Duration) -> Result<(), VolumeError> {
+        let Some(_turn) = self.attaching.take_within(name, patience) else {
+            return Err(VolumeError::Underway {
+                name: name.to_owned(),
+            });
+        };
+        if self.is_used(name) {
+            return Err(VolumeError::Used {
+                name: name.to_owned(),
+            });
         }
+        self.detach(name)
+    }
+
+    /// Takes away what is mounted on the volume's content, if anything is. Nobody is asked first: a look may wait for a
+    /// server that does not answer, and fails where that is dead.
+    fn detach(&self, name: &str) -> Result<(), VolumeError> {
         let fault = |errno: Errno| volume_fault("unmount", name, errno.into());
         let path = CString::new(self.path(name).to_string_lossy().as_bytes())
             .map_err(|_| fault(Errno::INVAL))?;
-        mount::detach(&path).map_err(fault)
+        match mount::detach(&path) {
+            // It is a folder like others, or gone.
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(fault(errno)),
+        }
     }
 
     fn is_used(&self, name: &str) -> bool {
@@ -211,7 +245,9 @@ impl VolumeStore {
     pub fn is_attached(&self, name: &str) -> Result<bool, VolumeError> {
         let (folder, data) = (self.folder(name)?, self.data(name)?);
         let mount_of = |file: std::os::fd::BorrowedFd<'_>| {
-            fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+            // The kernel knows it: no server needs to be asked.
+            let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+            fs::statx(file, c"", flags, StatxFlags::MNT_ID)
                 .map(|found| found.stx_mnt_id)
                 .map_err(|errno| volume_fault("look at", name, errno.into()))
         };

@@ -88,6 +88,18 @@ pub enum VolumeError {
         /// What was tried, and the kernel's answer.
         why: String,
     },
+    /// It is mounted for somebody.
+    #[error("remove {name}: volume is in use by a start that has not come to its end")]
+    Used {
+        /// The volume.
+        name: String,
+    },
+    /// Somebody mounts or unmounts it, and that takes long.
+    #[error("remove {name}: volume is being mounted or unmounted")]
+    Underway {
+        /// The volume.
+        name: String,
+    },
     /// The mount could not be made.
     #[error("cannot make a mount: {step}")]
     Mount {
@@ -112,6 +124,8 @@ impl VolumeError {
             | Self::ShortName
             | Self::LongName
             | Self::Attach { .. }
+            | Self::Used { .. }
+            | Self::Underway { .. }
             | Self::Escape { .. }
             | Self::Missing { .. } => None,
         }

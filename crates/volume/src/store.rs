@@ -37,11 +37,13 @@ pub struct VolumeStore {
     pub(crate) attaching: Turns,
     /// Who uses volumes that are mounted.
     users: Mutex<HashMap<String, BTreeSet<String>>>,
+    /// What could not be tidied up when it was opened.
+    left: Vec<VolumeError>,
 }
 
 impl VolumeStore {
     /// Opens the store in `data_root` (the folder that holds `volumes`), making it when it is new, and finishes or
-    /// undoes what a crash left half done.
+    /// undoes what a crash left half done, as far as that can be: see [`VolumeStore::left`].
     pub fn open(data_root: &Path) -> Result<Self, VolumeError> {
         let path = data_root.join("volumes");
         let fault = |action| {
@@ -59,30 +61,46 @@ impl VolumeStore {
         // Users' files keep their own modes: nobody but root passes through here, except by a mount.
         fs::fchmod(&dir, Mode::from_raw_mode(0o701))
             .map_err(|errno| fault("protect")(errno.into()))?;
-        let store = Self {
+        let mut store = Self {
             path,
             dir,
             next: AtomicU64::new(0),
             filling: Turns::default(),
             attaching: Turns::default(),
             users: Mutex::default(),
+            left: Vec::new(),
         };
-        store.recover()?;
+        store.left = store.recover()?;
         Ok(store)
     }
 
-    fn recover(&self) -> Result<(), VolumeError> {
+    /// What a crash left half done and opening could neither finish nor undo: of no use, and of no harm to others.
+    pub fn left(&self) -> &[VolumeError] {
+        &self.left
+    }
+
+    fn recover(&self) -> Result<Vec<VolumeError>, VolumeError> {
+        let mut left = Vec::new();
         for entry in tree::entries(self.dir.as_fd()).map_err(|source| self.fault("list", source))? {
             let name = entry.name.to_string_lossy();
             if name.starts_with('.') {
-                tree::remove(self.dir.as_fd(), name.as_ref().as_ref())
-                    .map_err(|source| self.fault("clear", source))?;
+                let removed = tree::remove(self.dir.as_fd(), name.as_ref().as_ref());
+                left.extend(removed.err().map(|source| VolumeError::Store {
+                    action: "remove",
+                    path: self.path.join(&*name),
+                    source,
+                }));
             } else if let Ok(folder) = self.folder(&name) {
-                fill::recover(folder.as_fd())
-                    .map_err(|source| volume_fault("recover", &name, source))?;
+                // Who fills it tries that again.
+                let recovered = fill::recover(folder.as_fd());
+                left.extend(
+                    recovered
+                        .err()
+                        .map(|source| volume_fault("recover", &name, source)),
+                );
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Makes an empty volume, and tells whether it did: that it is there already is no error, as with other engines.

@@ -4,10 +4,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{self, FileType, Mode, OFlags};
 use sys::beneath::{Root, Xattrs};
-use volume::{BindOptions, VolumeError, VolumeStore};
+use volume::{BindOptions, Device, VolumeError, VolumeStore};
 
 struct Scratch {
     folder: tempfile::TempDir,
@@ -40,6 +41,14 @@ impl Scratch {
             true,
         )
     }
+}
+
+/// Gives this thread mounts of its own.
+fn own_mounts() {
+    sys::process::unshare(libc::CLONE_NEWNS).unwrap();
+    let flags =
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags).unwrap();
 }
 
 fn open(path: &Path) -> OwnedFd {
@@ -381,4 +390,61 @@ fn who_starts_together_finds_the_volume_whole() {
         }
     });
     assert_eq!(count(&scratch.volume("vol")), 1);
+}
+
+/// What the kernel has mounted below a folder, as this thread sees it.
+fn mounts_below(folder: &Path) -> usize {
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let folder = format!(" {}/", folder.display());
+    table.lines().filter(|line| line.contains(&folder)).count()
+}
+
+#[test]
+fn what_a_volume_is_stays_mounted_as_long_as_somebody_uses_it() {
+    own_mounts();
+    let Scratch { folder, store } = scratch();
+    let memory = Device {
+        kind: "tmpfs".to_owned(),
+        source: "tmpfs".to_owned(),
+        options: "size=1m".to_owned(),
+    };
+    for name in ["vol", "other"] {
+        store.create(name).unwrap();
+        store.attach(name, &memory, "one").unwrap();
+    }
+    store.attach("vol", &memory, "two").unwrap();
+    assert_eq!(mounts_below(folder.path()), 2);
+    assert!(store.has("one") && !store.has("three"));
+    let detach = |name| store.detach_unused(name, Duration::ZERO);
+    assert!(matches!(detach("vol"), Err(VolumeError::Used { .. })));
+    assert!(store.release("three").is_empty());
+    assert!(store.release("one").is_empty());
+    assert!(store.is_attached("vol").unwrap() && !store.is_attached("other").unwrap());
+    detach("other").unwrap();
+    assert!(store.release("two").is_empty());
+    assert_eq!(mounts_below(folder.path()), 0);
+    // Of a former daemon's, and of one that is gone.
+    store.attach("vol", &memory, "one").unwrap();
+    let again = VolumeStore::open(folder.path()).unwrap();
+    again.detach_unused("vol", Duration::ZERO).unwrap();
+    again.detach_unused("nothing", Duration::ZERO).unwrap();
+    assert_eq!(mounts_below(folder.path()), 0);
+    drop(store);
+}
+
+#[test]
+fn what_can_not_be_tidied_up_keeps_no_store_from_opening() {
+    own_mounts();
+    let Scratch { folder, store } = scratch();
+    store.create("vol").unwrap();
+    let left = folder.path().join("volumes/.removed-1-1/_data");
+    std::fs::create_dir_all(&left).unwrap();
+    let target = std::ffi::CString::new(left.to_str().unwrap()).unwrap();
+    sys::mount::by_flags(c"tmpfs", &target, c"tmpfs", 0, c"").unwrap();
+    let again = VolumeStore::open(folder.path()).unwrap();
+    assert_eq!(again.left().len(), 1);
+    assert_eq!(again.list().unwrap(), ["vol"]);
+    sys::mount::detach(&target).unwrap();
+    let again = VolumeStore::open(folder.path()).unwrap();
+    assert!(again.left().is_empty() && !left.exists());
 }

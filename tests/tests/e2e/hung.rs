@@ -366,3 +366,108 @@ fn starts_that_hang_hold_up_no_other_start_however_many_they_are() {
         engine.d(&[&["rm", "-f"], &all[..]].concat()).ok();
     });
 }
+
+#[test]
+fn a_daemon_starts_while_a_process_hangs_that_it_knows_nothing_of() {
+    if !Path::new("/dev/fuse").exists() {
+        testkit::skip("the kernel has no FUSE");
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let hung = Hung::mount(engine, Manner::Root);
+        create(engine, &hung, "hung", "/hung/program");
+        let mut start = start(engine, "hung");
+        hung.has_caught(1);
+        engine.kill_daemon();
+        start.wait().unwrap();
+        // The process can not end before the file system answers, and is nobody's.
+        soon("the next daemon", || engine.start_daemon());
+        soon("others", || {
+            engine.d(&["run", "--rm", "busybox", "true"]).ok()
+        });
+        hung.release();
+        engine.d(&["rm", "-f", "hung"]).ok();
+    });
+}
+
+/// A volume that is what a path of the host is.
+fn create_volume(engine: &Engine, path: &Path) {
+    let device = format!("device={}", path.display());
+    let args = ["volume", "create", "-o", "type=none", "-o", "o=bind", "-o"];
+    engine.d(&[&args[..], &[&device, "vol"]].concat()).ok();
+}
+
+#[test]
+fn a_volume_whose_mount_hangs_holds_up_nobody() {
+    if !Path::new("/dev/fuse").exists() {
+        testkit::skip("the kernel has no FUSE");
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let hung = Hung::mount(engine, Manner::Silent);
+        create_volume(engine, &hung.folder.join("below"));
+        let args = ["create", "--name", "cc", "-v", "vol:/v", "busybox", "true"];
+        engine.d(&args).ok();
+        let start = start(engine, "cc");
+        hung.has_caught(1);
+        soon("rm -f", || engine.d(&["rm", "-f", "cc"]).ok());
+        given_up(start);
+        let engine = &*engine;
+        std::thread::scope(|scope| {
+            let removal = scope.spawn(|| engine.d(&["volume", "rm", "vol"]).fails_with(1));
+            for _ in 0..3 {
+                soon("others", || {
+                    engine.d(&["run", "--rm", "busybox", "true"]).ok()
+                });
+                soon("others", || engine.d(&["volume", "create", "other"]).ok());
+                soon("others", || engine.d(&["volume", "rm", "other"]).ok());
+            }
+            let told = removal.join().unwrap().stderr;
+            assert!(told.contains("being mounted"), "{told}");
+        });
+        hung.release();
+        eventually("the volume can be removed", SOON, || {
+            let done = engine.d(&["volume", "rm", "vol"]);
+            (done.status == 0).then_some(())
+        });
+    });
+}
+
+#[test]
+fn a_start_that_is_given_up_leaves_no_volume_mounted() {
+    if !Path::new("/dev/fuse").exists() {
+        testkit::skip("the kernel has no FUSE");
+        return;
+    }
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let hung = Hung::mount(engine, Manner::Silent);
+        let folder = engine.folder().join("whole");
+        std::fs::create_dir(&folder).unwrap();
+        create_volume(engine, &folder);
+        let bind = format!("{}:/w", hung.path());
+        let args = ["create", "--name", "cc", "-v", "vol:/v", "-v", &bind];
+        engine.d(&[&args[..], &["busybox", "true"]].concat()).ok();
+        let start = start(engine, "cc");
+        hung.has_caught(1);
+        let mounted = || {
+            let mut command = engine.sandbox().command("cat");
+            command.arg("/proc/self/mountinfo");
+            run(command, b"")
+                .ok()
+                .stdout
+                .contains("/volumes/vol/_data ")
+        };
+        assert!(mounted(), "the volume is mounted before the other source");
+        soon("rm -f", || engine.d(&["rm", "-f", "cc"]).ok());
+        given_up(start);
+        soon("volume rm", || engine.d(&["volume", "rm", "vol"]).ok());
+        assert!(!mounted());
+        hung.release();
+        engine.stop_daemon();
+        engine.start_daemon();
+        assert_eq!(engine.d(&["volume", "ls", "-q"]).ok().text(), "");
+    });
+}

@@ -93,6 +93,7 @@ impl Engine {
         volumes: bool,
         told: Option<Vec<api_types::Event>>,
     ) -> Result<()> {
+        self.release_volumes_of(container).await;
         let anonymous = if volumes {
             anonymous_volumes(container)
         } else {

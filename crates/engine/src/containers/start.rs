@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 use crate::store::Durability;
 use crate::store::rows::{self, ContainerRow};
+use crate::volumes::VolumeDoc;
 
 impl Engine {
     /// Starts a container that does not run. Ready when its program runs.
@@ -128,7 +129,7 @@ impl Engine {
         launched: &Launched,
         restarts: u32,
     ) -> Result<Arc<Link>> {
-        let used = self.mark_used(&launched.used_volumes)?;
+        let used = self.rows_of_used(&launched.used_volumes)?;
         let networks = launched.networks();
         let mut told =
             container.connection_events(self, true, launched.endpoint.is_some(), &networks);
@@ -171,6 +172,12 @@ impl Engine {
             },
         )
         .await?;
+        let mut volumes = self.inner().volumes.lock();
+        for name in &launched.used_volumes {
+            if let Some(doc) = volumes.get_mut(name) {
+                doc.used = true;
+            }
+        }
         Ok(link)
     }
 
@@ -181,6 +188,8 @@ impl Engine {
             _ => 128,
         };
         let sentence = error.to_string();
+        // Of one that was given up, too, whatever it hangs in; and of a restart that did not get so far.
+        self.release_volumes_of(container).await;
         let outcome = self
             .change(
                 container,
@@ -208,16 +217,18 @@ impl Engine {
     }
 
     /// Volumes that are used for the first time, as rows that say so.
-    fn mark_used(&self, names: &[String]) -> Result<Vec<crate::store::VolumeRow>> {
-        let mut volumes = self.inner().volumes.lock();
-        let mut rows = Vec::new();
-        for name in names {
-            if let Some(doc) = volumes.get_mut(name) {
-                doc.used = true;
-                rows.push(doc.row(name)?);
-            }
-        }
-        Ok(rows)
+    fn rows_of_used(&self, names: &[String]) -> Result<Vec<crate::store::VolumeRow>> {
+        let volumes = self.inner().volumes.lock();
+        names
+            .iter()
+            .filter_map(|name| {
+                let used = VolumeDoc {
+                    used: true,
+                    ..volumes.get(name)?.clone()
+                };
+                Some(used.row(name))
+            })
+            .collect()
     }
 
     /// Commits a change of the part of a container that changes, and shows it to readers.

@@ -146,6 +146,7 @@ impl Engine {
             |_| Ok(()),
         )
         .await?;
+        self.release_volumes_of(container).await;
         container.progress.send_modify(|progress| {
             progress.up = false;
             progress.between_runs = false;

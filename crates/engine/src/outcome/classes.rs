@@ -105,6 +105,7 @@ pub(super) fn of_volume(error: &VolumeError) -> Class {
         | VolumeError::Subpath { .. } => Class::InvalidArgument,
         VolumeError::Missing { .. } => Class::NotFound,
         VolumeError::Attach { .. } => Class::Internal,
+        VolumeError::Used { .. } | VolumeError::Underway { .. } => Class::Conflict,
         VolumeError::CopyUp { source, .. }
         | VolumeError::Folder { source, .. }
         | VolumeError::Store { source, .. }
