@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use network::Live;
 
@@ -21,6 +21,8 @@ use crate::store::{Durability, ImageRow, LayerRow, LayerState, TombstoneRow, Vol
 
 /// How long a full disk is given before something is written down again.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long processes that nobody knows may take to end, all together.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// All rows at once.
 struct Rows {
@@ -44,10 +46,15 @@ impl Engine {
             .as_deref()
             .is_some_and(|boot| boot != self.inner().host.boot_id);
         self.take_rows(&rows)?;
+        let graves = rows.tombstones.iter().filter_map(|tombstone| {
+            let grave = self.volume_grave(tombstone);
+            Some(grave.file_name()?.to_string_lossy().into_owned())
+        });
         let buried: HashSet<String> = rows
             .tombstones
             .iter()
             .map(|tombstone| tombstone.key.clone())
+            .chain(graves)
             .collect();
         self.blocking("recover", move |engine| {
             engine.remove_orphans(&buried)?;
@@ -237,7 +244,8 @@ impl Engine {
     }
 
     /// Removes folders, sockets and control groups that no row owns: of creates and removals that a crash cut short. Data
-    /// that somebody wrote stays: a row may be missing because the store is an older copy, or a new one.
+    /// that somebody wrote stays: a row may be missing because the store is an older copy, or a new one. What can not be
+    /// removed stays as well, and is told: it is no reason to leave the containers that run to themselves.
     fn remove_orphans(&self, buried: &HashSet<String>) -> Result<()> {
         let here = |id: &str| {
             self.registry()
@@ -254,7 +262,7 @@ impl Engine {
                 continue;
             }
             if is_as_created(&folder) {
-                remove_tree(&folder)?;
+                try_to_remove(&folder);
             } else {
                 tracing::warn!(
                     folder = %folder.display(),
@@ -265,12 +273,13 @@ impl Engine {
         remove_unowned(&self.paths().tombstones(), known)?;
         remove_unowned(&self.paths().shims(), live)?;
         for name in list_folder(&self.paths().temporary())? {
-            remove_tree(&self.paths().temporary().join(name))?;
+            try_to_remove(&self.paths().temporary().join(name));
         }
-        for name in self.inner().groups.children()? {
-            if !live(&name) && !buried.contains(&name) {
-                self.remove_group(&name)?;
-            }
+        let mut orphans = self.inner().groups.children()?;
+        orphans.retain(|name| !live(name) && !buried.contains(name));
+        self.remove_groups(&orphans);
+        for error in self.inner().volume_store.left() {
+            tracing::warn!(%error, "something that a crash left stays");
         }
         let volumes: HashSet<String> = self.inner().volumes.lock().keys().cloned().collect();
         for name in self.inner().volume_store.list()? {
@@ -279,7 +288,9 @@ impl Engine {
             }
             // A create that was cut leaves an empty folder. Anything else is somebody's data, and the store was lost.
             if is_empty(&self.inner().volume_store.path(&name)) {
-                self.inner().volume_store.remove(&name)?;
+                if let Err(error) = self.inner().volume_store.remove(&name) {
+                    tracing::warn!(%error, "something that a crash left stays");
+                }
             } else {
                 tracing::warn!(
                     volume = name,
@@ -288,6 +299,39 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Removes control groups with everything in them. A process that waits for a file system that does not answer ends
+    /// when that does: its group is left to the next start of its container, or of the daemon.
+    fn remove_groups(&self, names: &[String]) {
+        let deadline = Instant::now() + ENDING;
+        let mut killed = Vec::new();
+        for name in names {
+            let group = self.inner().groups.group(name).and_then(|group| {
+                group.kill()?;
+                Ok(group)
+            });
+            killed.push((name, group));
+        }
+        for (name, group) in killed {
+            let removed = group.and_then(|group| {
+                let patience = deadline.saturating_duration_since(Instant::now());
+                match group.wait_empty(patience)? {
+                    true => group.remove().map(|()| true),
+                    false => Ok(false),
+                }
+            });
+            match removed {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(
+                    group = name.as_str(),
+                    "a process that nobody knows does not end, although it was killed; its control group stays"
+                ),
+                Err(error) => {
+                    tracing::warn!(%error, group = name.as_str(), "a control group that nobody owns stays")
+                }
+            }
+        }
     }
 
     /// Tells the network who is connected.
@@ -373,10 +417,17 @@ impl Engine {
 fn remove_unowned(folder: &std::path::Path, has_owner: impl Fn(&str) -> bool) -> Result<()> {
     for name in list_folder(folder)? {
         if !has_owner(&name) {
-            remove_tree(&folder.join(&name))?;
+            try_to_remove(&folder.join(&name));
         }
     }
     Ok(())
+}
+
+/// Removes what nobody needs, or tells why it stays.
+fn try_to_remove(path: &std::path::Path) {
+    if let Err(error) = remove_tree(path) {
+        tracing::warn!(%error, "something that a crash left stays");
+    }
 }
 
 /// Whether nothing was written in a container's folder since a create made it: no file of the container, no line of a log.
