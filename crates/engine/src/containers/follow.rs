@@ -14,9 +14,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shim::protocol::{Event, EventKind, RestartKind, RestartOutlook};
+use shim::protocol::{Event, EventKind, Request, RestartKind, RestartOutlook};
 use shim::{ShimConn, journal};
 
+use super::launch::restart_policy;
 use super::link::{Answering, Link};
 use super::monitor::Exit;
 use super::record::{Run, Status};
@@ -31,8 +32,8 @@ use crate::paths::open_folder;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// The pause after a connection that held: a shim that ends is dead by then.
 const SHORT: Duration = Duration::from_millis(10);
-/// The delay of a restart because the shim is dead, in nanoseconds.
-const DELAY: u64 = 100_000_000;
+/// The delay of a restart because the shim is dead, in milliseconds.
+const DELAY: u64 = 100;
 
 /// What a look for a shim finds.
 enum Found {
@@ -241,7 +242,7 @@ impl Engine {
             let mut told = Vec::new();
             self.disconnect(container, &mut told).await;
             told.into_iter().for_each(|event| self.tell_later(event));
-            self.restart_later(container, Some(link), Duration::from_nanos(DELAY));
+            self.restart_later(container, Some(link), Duration::from_millis(DELAY));
         } else {
             (exit.code, exit.oom, exit.time) = (run.exit_code, run.oom_killed, run.finished_at);
             self.settled(container, exit, Some(link), Vec::new())
@@ -253,7 +254,7 @@ impl Engine {
 
 /// Whether the policy wants a start after the end of a run by force. What the shim announced it has counted.
 fn is_due(container: &Container, run: &Run) -> bool {
-    let policy = super::launch::restart_policy(run.host(&container.spec));
+    let policy = restart_policy(run.host(&container.spec));
     match policy.kind {
         RestartKind::No => false,
         RestartKind::Always | RestartKind::UnlessStopped => true,
@@ -356,11 +357,29 @@ impl Follower {
             self.link = link;
             self.greeting = Some(greeting);
             self.connected = true;
+            self.tell_policy();
             if std::mem::take(&mut self.survey) {
                 self.survey_execs();
             }
         }
         Ok(())
+    }
+
+    /// Tells the shim a restart policy that came after its start. Whoever changed it may have done so while there was no
+    /// connection, or have been a daemon that was killed before it said so.
+    fn tell_policy(&self) {
+        loop {
+            let run = self.container.run();
+            if run.changed_host.is_none() {
+                return;
+            }
+            let policy = restart_policy(run.host(&self.container.spec));
+            self.link.tell(&Request::UpdatePolicy(policy));
+            // One that came meanwhile was told before this one, which must not be the last word.
+            if restart_policy(self.container.run().host(&self.container.spec)) == policy {
+                return;
+            }
+        }
     }
 
     /// The answer comes through this task, which therefore can not wait for it.

@@ -85,7 +85,7 @@ impl Link {
         }
     }
 
-    /// Says something to which no answer is awaited. A shim that does not read is not told; nothing depends on it.
+    /// Says something to which no answer is awaited. A shim that does not read, or whose connection has ended, is not told.
     pub(crate) fn tell(&self, request: &Request) {
         if let Some(connection) = &self.connection
             && let Err(error) = connection.get_ref().send(request, &[])

@@ -235,7 +235,7 @@ impl Engine {
                 // The next run gets a place of its own.
                 self.disconnect(container, &mut told).await;
                 self.between_runs(container, &exit, told).await?;
-                self.restart_later(container, link, Duration::from_nanos(delay));
+                self.restart_later(container, link, Duration::from_millis(delay));
                 Ok(true)
             }
         }
