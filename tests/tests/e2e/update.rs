@@ -88,6 +88,9 @@ fn a_restart_policy_changes_while_the_container_runs() {
                 let state = field("{{.RestartCount}} {{.State.Status}}");
                 (state == "1 running").then_some(())
             });
+            // Docker's pause before the first restart.
+            let times = "{{.State.FinishedAt}} {{.State.StartedAt}}";
+            assert!(pause(engine, &field(times)) >= 0.1);
             client(engine, &["update", "--restart", "no", "cc"]).ok();
             kill();
             eventually("it is left alone", SOON, || {
@@ -95,6 +98,50 @@ fn a_restart_policy_changes_while_the_container_runs() {
             });
             client(engine, &["rm", "cc"]).ok();
         }
+    });
+}
+
+/// Seconds from the first to the second of two times, as a container tells them of its end and its start.
+fn pause(engine: &Engine, times: &str) -> f64 {
+    let seconds = |time: &str| -> f64 {
+        let mut date = engine.sandbox().command("date");
+        date.args(["-d", time, "+%s.%N"]);
+        testkit::run(date, b"").ok().text().parse().unwrap()
+    };
+    let (end, start) = times.split_once(' ').unwrap();
+    seconds(start) - seconds(end)
+}
+
+#[test]
+fn limits_change_between_two_runs_too() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        // It waits longer and longer.
+        let args = ["run", "-d", "--name", "cc", "--restart", "always", "-v"];
+        let script = "cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max > /v/limit 2>&1";
+        let more = ["--pids-limit", "50", "busybox", "sh", "-c", script];
+        let folder = engine.folder().join("told");
+        std::fs::create_dir(&folder).unwrap();
+        let bind = format!("{}:/v", folder.display());
+        engine
+            .d(&[&args[..], &[bind.as_str()], &more].concat())
+            .ok();
+        let field = |format: &str| {
+            let done = engine.d(&["inspect", "-f", format, "cc"]).ok();
+            done.text().to_owned()
+        };
+        // Two seconds and more lie between its runs by then.
+        eventually("it waits", SOON, || {
+            let state = field("{{.RestartCount}} {{.State.Status}}");
+            let (count, status) = state.split_once(' ').unwrap();
+            (count.parse::<u32>().unwrap() >= 4 && status == "restarting").then_some(())
+        });
+        engine.d(&["update", "--pids-limit", "20", "cc"]).ok();
+        eventually("the next run has it", SOON, || {
+            let told = std::fs::read_to_string(folder.join("limit")).unwrap_or_default();
+            told.lines().any(|line| line == "20").then_some(())
+        });
+        engine.d(&["rm", "-f", "cc"]).ok();
     });
 }
 

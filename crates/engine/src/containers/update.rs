@@ -1,7 +1,5 @@
 //! Other limits and another restart policy for a container that exists.
 
-use std::sync::Arc;
-
 use api_types::{HostConfig, UpdateResponse};
 use runtime::cgroup::Resources;
 use shim::protocol::Request;
@@ -11,6 +9,10 @@ use super::registry::Container;
 use crate::compile::{block_io, limits, policy, refuse};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
+
+/// What a control group has without being asked: cgroups(7), and the kernel's bfq scheduler.
+const CPU_SHARES: i64 = 1024;
+const BLOCK_IO_WEIGHT: u16 = 100;
 
 impl Engine {
     /// Changes what `asked` names: limits at once where the container runs, and for each later start; the restart policy
@@ -24,9 +26,15 @@ impl Engine {
             let run = container.run();
             let before = run.host(&container.spec).clone();
             let (after, warnings) = engine.merged(&container, &before, &asked)?;
-            let runs = run.status.is_up() && run.pid != 0;
-            if runs {
-                engine.set_limits(&container, &after, &asked).await?;
+            // Between two runs of one shim, too: the next one finds the same control group.
+            let runs = container.live_link().is_ok();
+            let former = former_limits(&before, &asked);
+            if runs && let Err(error) = engine.limit(&container, &after, &asked).await {
+                // It may have ended meanwhile, and its group with it: the next start makes another one.
+                if container.live_link().is_ok() {
+                    engine.put_back(&container, former).await;
+                    return Err(error);
+                }
             }
             let kept = after.clone();
             let told = container.event("update", &[]);
@@ -40,15 +48,19 @@ impl Engine {
                 .await;
             if let Err(error) = written {
                 // What is not written down has not happened.
-                if runs && let Err(error) = engine.set_limits(&container, &before, &before).await {
-                    tracing::warn!(%error, container = container.id().short(), "limits could not be put back");
+                if runs {
+                    engine.put_back(&container, former).await;
                 }
                 return Err(error);
             }
-            if !asked.restart_policy.name.is_empty()
-                && let Ok(link) = container.live_link()
-            {
-                link.tell(&Request::UpdatePolicy(restart_policy(&after)));
+            if !asked.restart_policy.name.is_empty() && container.live_link().is_ok() {
+                let policy = Request::UpdatePolicy(restart_policy(&after));
+                if let Err(error) = container.ask(&policy).await
+                    && container.run().status.is_up()
+                {
+                    // Whoever reaches it next tells it.
+                    tracing::warn!(%error, container = container.id().short(), "a container's supervisor does not know its new restart policy yet");
+                }
             }
             Ok(UpdateResponse {
                 warnings: Some(warnings),
@@ -96,21 +108,32 @@ impl Engine {
     }
 
     /// Gives the control group of a running container its limits.
-    async fn set_limits(
+    async fn limit(
         &self,
-        container: &Arc<Container>,
+        container: &Container,
         host: &HostConfig,
         asked: &HostConfig,
     ) -> Result<()> {
         let mut resources = self.resources_of(host)?;
         // Which devices may be used is no limit, and stays.
         resources.devices = None;
-        resources.pids_max = asked
-            .pids_limit
-            .map(|limit| if limit > 0 { limit } else { -1 });
+        resources.pids_max = asked.pids_limit.map(pids_max);
         if asked.blkio_weight == 0 {
             resources.block_io = Resources::default().block_io;
         }
+        self.set_limits(container, resources).await
+    }
+
+    /// Undoes what an update did to the control group before it failed, as far as that can be.
+    async fn put_back(&self, container: &Container, former: Resources) {
+        if let Err(error) = self.set_limits(container, former).await
+            && container.live_link().is_ok()
+        {
+            tracing::warn!(%error, container = container.id().short(), "limits could not be put back");
+        }
+    }
+
+    async fn set_limits(&self, container: &Container, resources: Resources) -> Result<()> {
         let id = container.id().to_string();
         self.blocking("update", move |engine| {
             let set = engine
@@ -125,6 +148,50 @@ impl Engine {
         })
         .await
     }
+}
+
+fn pids_max(limit: i64) -> i64 {
+    if limit > 0 { limit } else { -1 }
+}
+
+/// The limits that `before` has of those that `asked` names; what was without a limit has none again.
+fn former_limits(before: &HostConfig, asked: &HostConfig) -> Resources {
+    let limit = |is_asked: bool, value: i64, unlimited: i64| {
+        is_asked.then_some(if value == 0 { unlimited } else { value })
+    };
+    let unsigned = |value: Option<i64>| value.map(i64::unsigned_abs);
+    let asks_memory = asked.memory != 0 || asked.memory_swap != 0;
+    let asks_time = asked.cpu_quota != 0 || asked.cpu_period != 0 || asked.nano_cpus != 0;
+    let (quota, period) = match before.nano_cpus {
+        0 => (
+            limit(asks_time, before.cpu_quota, -1),
+            unsigned(limit(asks_time, before.cpu_period, limits::CFS_PERIOD)),
+        ),
+        nano => {
+            let (quota, period) = runtime::cgroup::quota_of_cpus(nano.unsigned_abs());
+            (asks_time.then_some(quota), asks_time.then_some(period))
+        }
+    };
+    let list = |asked: &str, before: &String| (!asked.is_empty()).then(|| before.clone());
+    let mut former = Resources {
+        memory: limit(asks_memory, before.memory, -1),
+        memory_swap: limit(asks_memory, before.memory_swap, -1),
+        memory_reservation: limit(asked.memory_reservation != 0, before.memory_reservation, -1),
+        cpu_shares: unsigned(limit(asked.cpu_shares != 0, before.cpu_shares, CPU_SHARES)),
+        cpu_quota: quota,
+        cpu_period: period,
+        cpuset_cpus: list(&asked.cpuset_cpus, &before.cpuset_cpus),
+        cpuset_mems: list(&asked.cpuset_mems, &before.cpuset_mems),
+        pids_max: asked
+            .pids_limit
+            .map(|_| pids_max(before.pids_limit.unwrap_or(-1))),
+        ..Default::default()
+    };
+    former.block_io.weight = (asked.blkio_weight != 0).then_some(match before.blkio_weight {
+        0 => BLOCK_IO_WEIGHT,
+        weight => weight,
+    });
+    former
 }
 
 /// Why what is asked for does not go together with what was set before, in docker's words.
@@ -194,6 +261,42 @@ mod tests {
     use api_types::RestartPolicy;
 
     use super::*;
+
+    #[test]
+    fn what_is_undone_is_what_was_asked_for() {
+        let before = HostConfig {
+            memory: 64 << 20,
+            memory_swap: 128 << 20,
+            nano_cpus: 500_000_000,
+            ..HostConfig::default()
+        };
+        let asked = HostConfig {
+            memory: 32 << 20,
+            nano_cpus: 1_000_000_000,
+            cpu_shares: 512,
+            cpuset_cpus: "0".to_owned(),
+            pids_limit: Some(10),
+            memory_reservation: 16 << 20,
+            blkio_weight: 500,
+            ..HostConfig::default()
+        };
+        let former = former_limits(&before, &asked);
+        assert_eq!(former.memory, Some(64 << 20));
+        assert_eq!(former.memory_swap, Some(128 << 20));
+        assert_eq!(former.memory_reservation, Some(-1));
+        assert_eq!(
+            (former.cpu_quota, former.cpu_period, former.cpu_shares),
+            (Some(50_000), Some(100_000), Some(1024))
+        );
+        assert_eq!(
+            (former.cpuset_cpus, former.cpuset_mems),
+            (Some(String::new()), None)
+        );
+        assert_eq!(former.pids_max, Some(-1));
+        assert_eq!(former.block_io.weight, Some(100));
+        let nothing = former_limits(&before, &HostConfig::default());
+        assert_eq!(nothing, Resources::default());
+    }
 
     #[test]
     fn only_what_is_asked_for_changes() {

@@ -11,7 +11,7 @@ pub(super) const DRIVER: Driver = Driver {
     controller: Controller::Cpuset,
     wanted,
     apply_v1,
-    apply_v2: apply,
+    apply_v2,
     read_v1: |_, _: &mut Stats| Ok(()),
     read_v2: |_, _: &mut Stats| Ok(()),
 };
@@ -23,20 +23,37 @@ fn wanted(resources: &Resources) -> Option<&'static str> {
 }
 
 fn apply_v1(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
-    apply(folder, resources)?;
+    for (file, list) in lists(resources) {
+        match list {
+            "" => folder.write(file, folder.read(&format!("../{file}"))?.trim())?,
+            list => folder.write(file, list)?,
+        }
+    }
     inherit_v1(folder)
 }
 
-fn apply(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
-    for (file, list) in [
-        (CPUS, &resources.cpuset_cpus),
-        (MEMS, &resources.cpuset_mems),
-    ] {
-        if let Some(list) = list.as_ref().filter(|list| !list.is_empty()) {
-            folder.write(file, list)?;
+fn apply_v2(folder: &Folder<'_>, resources: &Resources) -> Result<(), CgroupError> {
+    for (file, list) in lists(resources) {
+        match list {
+            // Where it is empty or not there, it is the one above already.
+            "" => match folder.read_if_exists(file)? {
+                Some(list) if !list.trim().is_empty() => folder.write(file, "\n")?,
+                _ => {}
+            },
+            list => folder.write(file, list)?,
         }
     }
     Ok(())
+}
+
+/// The lists that are asked for. An empty one stands for that of the group above.
+fn lists(resources: &Resources) -> impl Iterator<Item = (&'static str, &str)> {
+    [
+        (CPUS, &resources.cpuset_cpus),
+        (MEMS, &resources.cpuset_mems),
+    ]
+    .into_iter()
+    .filter_map(|(file, list)| Some((file, list.as_deref()?)))
 }
 
 /// Fills what is empty from the group above: version 1 lets no process into a group without processors or nodes.

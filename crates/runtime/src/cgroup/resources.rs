@@ -36,9 +36,9 @@ pub struct Resources {
     pub cpu_rt_runtime: Option<i64>,
     /// Length of such a period in microseconds. Version 1 only.
     pub cpu_rt_period: Option<u64>,
-    /// Processors that may be used, as a list such as `0-2,4`.
+    /// Processors that may be used, as a list such as `0-2,4`; an empty one stands for that of the group above.
     pub cpuset_cpus: Option<String>,
-    /// Memory nodes that may be used, as a list.
+    /// Memory nodes that may be used, as a list; an empty one alike.
     pub cpuset_mems: Option<String>,
     /// Processes and threads; 0 and below lift the limit.
     pub pids_max: Option<i64>,
