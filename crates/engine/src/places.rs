@@ -22,8 +22,10 @@ const SAVES: usize = 32;
 const UNPACKS: usize = 32;
 /// Execs whose container's files are looked into.
 const EXECS: usize = 64;
-/// Sources of binds that are looked for.
+/// Sources of binds that are looked for, and volumes that are unmounted.
 const SOURCES: usize = 32;
+/// Programs that list processes.
+const TOPS: usize = 16;
 /// Starts that go on; each has two threads.
 const LAUNCHES: usize = 64;
 /// Starts that hang.
@@ -39,6 +41,7 @@ pub(crate) struct Places {
     pub(crate) unpacks: Kind,
     pub(crate) execs: Kind,
     pub(crate) sources: Kind,
+    pub(crate) tops: Kind,
     pub(crate) launches: Arc<Launches>,
 }
 
@@ -50,6 +53,7 @@ impl Places {
             unpacks: Kind::new(UNPACKS),
             execs: Kind::new(EXECS),
             sources: Kind::new(SOURCES),
+            tops: Kind::new(TOPS),
             launches: Arc::default(),
         }
     }

@@ -14,25 +14,11 @@ impl Engine {
         let engine = self.clone();
         self.to_the_end("pause", async move {
             let _turn = container.turn.lock().await;
-            match container.run().status {
-                Status::Running => {}
-                Status::Paused => {
-                    return Err(EngineError::conflict(format!(
-                        "Container {} is already paused",
-                        container.id()
-                    )));
-                }
-                Status::Restarting => {
-                    return Err(EngineError::conflict(format!(
-                        "Container {} is restarting, wait until the container is running",
-                        container.id()
-                    )));
-                }
-                _ => {
-                    return Err(EngineError::NotRunning {
-                        id: container.id().to_string(),
-                    });
-                }
+            if container.must_run()? == Status::Paused {
+                return Err(EngineError::conflict(format!(
+                    "Container {} is already paused",
+                    container.id()
+                )));
             }
             engine.freeze(&container, true).await?;
             let told = container.event("pause", &[]);

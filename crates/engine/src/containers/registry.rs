@@ -46,7 +46,8 @@ pub(crate) struct Progress {
 pub(crate) struct Container {
     pub(crate) spec: Arc<Spec>,
     view: RwLock<Arc<View>>,
-    /// Held by whatever changes the container: start, stop, remove, a report of its shim. Never by readers.
+    /// Held by whoever changes the container on somebody's behalf: start, stop, remove. Not by readers, nor by what hears
+    /// its shim: a stop waits for the end while it has the turn.
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// Held from reading the changing part until its change is committed: never while waiting for anything else.
     pub(crate) writing: tokio::sync::Mutex<()>,
@@ -164,6 +165,20 @@ impl Container {
             Some(link) if self.run().status.is_up() => Ok(link),
             _ => Err(EngineError::NotRunning {
                 id: self.spec.id.to_string(),
+            }),
+        }
+    }
+
+    /// That it runs, and whether it is paused; in docker's words otherwise.
+    pub(crate) fn must_run(&self) -> Result<Status> {
+        match self.run().status {
+            status @ (Status::Running | Status::Paused) => Ok(status),
+            Status::Restarting => Err(EngineError::conflict(format!(
+                "Container {} is restarting, wait until the container is running",
+                self.id()
+            ))),
+            Status::Created | Status::Exited => Err(EngineError::NotRunning {
+                id: self.id().to_string(),
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! A start under way: how many there may be, how one is given up, and how one that nobody will know of is undone.
+//! A start under way: how it is given up, and how one that nobody will know of is undone.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
