@@ -6,7 +6,7 @@ use engine::{Engine, ListOptions, LogsOptions, WaitCondition};
 
 use crate::kit::{self, Roots, eventually, request};
 
-pub(crate) const TESTS: [(&str, fn()); 4] = [
+pub(crate) const TESTS: [(&str, fn()); 6] = [
     (
         "a_killed_daemon_loses_nothing",
         a_killed_daemon_loses_nothing,
@@ -16,6 +16,14 @@ pub(crate) const TESTS: [(&str, fn()); 4] = [
     (
         "data_that_no_row_owns_is_left_alone",
         data_that_no_row_owns_is_left_alone,
+    ),
+    (
+        "what_can_not_be_removed_keeps_no_daemon_from_starting",
+        what_can_not_be_removed_keeps_no_daemon_from_starting,
+    ),
+    (
+        "a_policy_that_the_shim_was_not_told_is_told_by_the_next_daemon",
+        a_policy_that_the_shim_was_not_told_is_told_by_the_next_daemon,
     ),
 ];
 
@@ -45,24 +53,29 @@ pub(crate) fn first_daemon(folder: &str) {
     });
 }
 
+/// Lets the first daemon do its work, and kills it.
+fn play_first_daemon(roots: &Roots) {
+    let folder = roots.folder.path().display().to_string();
+    let mut first = Command::new("/proc/self/exe")
+        .args(["first", &folder])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a daemon");
+    let mut line = String::new();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(first.stdout.take().expect("its output")),
+        &mut line,
+    )
+    .expect("read");
+    assert_eq!(line, "ready\n");
+    first.kill().expect("kill");
+    first.wait().expect("wait");
+}
+
 fn a_killed_daemon_loses_nothing() {
     kit::run(async {
         let roots = Roots::new();
-        let folder = roots.folder.path().display().to_string();
-        let mut first = Command::new("/proc/self/exe")
-            .args(["first", &folder])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a daemon");
-        let mut line = String::new();
-        std::io::BufRead::read_line(
-            &mut std::io::BufReader::new(first.stdout.take().expect("its output")),
-            &mut line,
-        )
-        .expect("read");
-        assert_eq!(line, "ready\n");
-        first.kill().expect("kill");
-        first.wait().expect("wait");
+        play_first_daemon(&roots);
         tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
 
         let engine = Engine::open(roots.config()).await.expect("open again");
@@ -231,5 +244,95 @@ fn data_that_no_row_owns_is_left_alone() {
             .expect("and is a volume like others");
         kit::clean_up(engine).await;
         assert!(kept[0].exists() && !kept[2].exists());
+    });
+}
+
+/// Makes files that nobody can remove, as chattr(1) does; and such that anybody can again.
+fn set_immutable(path: &std::path::Path, on: bool) {
+    let flag = if on { "+i" } else { "-i" };
+    let done = Command::new("chattr").arg(flag).arg(path).status();
+    assert!(done.expect("chattr(1) of e2fsprogs").success());
+}
+
+fn what_can_not_be_removed_keeps_no_daemon_from_starting() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = Engine::open(roots.config()).await.expect("open");
+        let request = api_types::VolumeCreate {
+            name: "stubborn".to_owned(),
+            ..Default::default()
+        };
+        engine.volume_create(request).await.expect("a volume");
+        let data = roots.folder.path().join("data/v1");
+        let file = data.join("volumes/stubborn/_data/file");
+        std::fs::write(&file, "").expect("a file");
+        set_immutable(&file, true);
+        engine
+            .volume_remove("stubborn", false)
+            .await
+            .expect("its name is free");
+        kit::clean_up(engine).await;
+        // What creates and removals that were cut short may have left, likewise.
+        let orphan = "ab".repeat(32);
+        let mut stubborn: Vec<_> = std::fs::read_dir(data.join("tombstones"))
+            .expect("the tombstones")
+            .map(|grave| grave.expect("a grave").path().join("_data/file"))
+            .collect();
+        assert_eq!(stubborn.len(), 1, "it waits for being emptied");
+        for folder in [
+            format!("data/v1/tombstones/{orphan}"),
+            format!("data/v1/tmp/{orphan}"),
+            format!("data/v1/containers/{orphan}"),
+            "data/v1/volumes/.removed-1-1".to_owned(),
+            format!("exec/v1/shims/{orphan}"),
+        ] {
+            let folder = roots.folder.path().join(folder);
+            std::fs::create_dir_all(&folder).expect("an orphan");
+            let file = folder.join("file");
+            std::fs::write(&file, "").expect("a file");
+            set_immutable(&file, true);
+            stubborn.push(file);
+        }
+        kit::clean_up(open_again(&roots).await).await;
+        for file in &stubborn {
+            set_immutable(file, false);
+        }
+        kit::clean_up(open_again(&roots).await).await;
+        for file in &stubborn {
+            assert!(!file.exists(), "{}", file.display());
+        }
+    });
+}
+
+/// As a daemon leaves it that is killed when it has written a change down, before it said so to the shim.
+fn a_policy_that_the_shim_was_not_told_is_told_by_the_next_daemon() {
+    kit::run(async {
+        let roots = Roots::new();
+        play_first_daemon(&roots);
+        let host =
+            r#"{"NetworkMode":"none","RestartPolicy":{"Name":"always","MaximumRetryCount":0}}"#;
+        crate::unwritten::change_store(
+            &roots,
+            &format!(
+                "UPDATE containers SET run = json_set(run, '$.changed_host', json('{host}')) WHERE name = 'lives'"
+            ),
+        );
+        let engine = open_again(&roots).await;
+        let state = async || engine.inspect("lives", false).await.expect("inspect");
+        eventually("the shim is reached", async || {
+            engine.top("lives", "").await.is_ok()
+        })
+        .await;
+        let first = state().await.state.pid;
+        let killed = Command::new("kill")
+            .args(["-9", &first.to_string()])
+            .status();
+        assert!(killed.expect("kill(1)").success());
+        eventually("it was started again", async || {
+            let now = state().await;
+            now.state.running && now.state.pid != first && now.restart_count == 1
+        })
+        .await;
+        kit::clean_up(engine).await;
     });
 }

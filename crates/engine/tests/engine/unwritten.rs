@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::kit::{self, Roots, eventually, request};
 
-pub(crate) const TESTS: [(&str, fn()); 4] = [
+pub(crate) const TESTS: [(&str, fn()); 6] = [
     (
         "a_start_that_can_not_be_written_down_leaves_nothing_running",
         a_start_that_can_not_be_written_down_leaves_nothing_running,
@@ -26,10 +26,18 @@ pub(crate) const TESTS: [(&str, fn()); 4] = [
         "a_layer_that_can_not_be_written_down_gives_its_space_back",
         a_layer_that_can_not_be_written_down_gives_its_space_back,
     ),
+    (
+        "limits_that_are_refused_or_not_written_down_are_put_back",
+        limits_that_are_refused_or_not_written_down_are_put_back,
+    ),
+    (
+        "an_exec_that_can_not_be_written_down_runs_all_the_same",
+        an_exec_that_can_not_be_written_down_runs_all_the_same,
+    ),
 ];
 
 /// Runs SQL on the store of an engine that is closed.
-fn change_store(roots: &Roots, sql: &str) {
+pub(crate) fn change_store(roots: &Roots, sql: &str) {
     let path = roots.folder.path().join("data/v1/store.db");
     Connection::open(path)
         .expect("the store")
@@ -237,6 +245,123 @@ fn a_layer_that_can_not_be_written_down_gives_its_space_back() {
             .expect_err("refused");
         assert!(error.to_string().contains("on purpose"), "{error}");
         assert_eq!(layers(), before);
+        kit::clean_up(engine).await;
+    });
+}
+
+/// The limits of a container's control groups: whatever version's files there are.
+fn limits(id: &str) -> Vec<(String, String)> {
+    const FILES: [&str; 10] = [
+        "memory.limit_in_bytes",
+        "memory.memsw.limit_in_bytes",
+        "memory.max",
+        "memory.swap.max",
+        "cpu.shares",
+        "cpu.weight",
+        "cpu.cfs_quota_us",
+        "cpu.max",
+        "cpuset.cpus",
+        "pids.max",
+    ];
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").expect("control groups");
+    let mut folders: Vec<_> = hierarchies.flatten().map(|entry| entry.path()).collect();
+    folders.push("/sys/fs/cgroup".into());
+    folders.sort();
+    let mut found = Vec::new();
+    for folder in folders {
+        let engines = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        for group in engines.map(|entry| entry.path().join(id)) {
+            found.extend(FILES.iter().filter_map(|file| {
+                let path = group.join(file);
+                let text = std::fs::read_to_string(&path).ok()?;
+                Some((path.display().to_string(), text))
+            }));
+        }
+    }
+    found
+}
+
+fn limits_that_are_refused_or_not_written_down_are_put_back() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = open_with(
+            &roots,
+            "UPDATE ON containers WHEN NEW.run LIKE '%changed_host%'",
+        )
+        .await;
+        let mut request = request(&["sleep"]);
+        request.host_config.cpu_shares = 700;
+        // So that there is a group for each of them.
+        request.host_config.memory_reservation = 32 << 20;
+        request.host_config.cpuset_cpus = "0".to_owned();
+        request.host_config.pids_limit = Some(100);
+        let id = engine.create(None, request, None).await.expect("create").id;
+        engine.start(&id, None).await.expect("start");
+        let before = limits(&id);
+        assert!(before.len() >= 5, "{before:?}");
+        let asked = |pids: i64| api_types::HostConfig {
+            memory: 64 << 20,
+            memory_swap: 128 << 20,
+            cpu_shares: 512,
+            nano_cpus: 500_000_000,
+            pids_limit: Some(pids),
+            ..Default::default()
+        };
+        let refused = engine.update(&id, asked(50)).await.expect_err("refused");
+        assert!(refused.to_string().contains("on purpose"), "{refused}");
+        assert_eq!(limits(&id), before);
+        // The kernel refuses the last one of these: more processes than there can be.
+        engine
+            .update(&id, asked(5_000_000))
+            .await
+            .expect_err("refused");
+        assert_eq!(limits(&id), before);
+        let host = engine
+            .inspect(&id, false)
+            .await
+            .expect("inspect")
+            .host_config;
+        assert_eq!((host.memory, host.cpu_shares), (0, 700));
+        kit::clean_up(engine).await;
+    });
+}
+
+fn an_exec_that_can_not_be_written_down_runs_all_the_same() {
+    kit::run(async {
+        let roots = Roots::new();
+        let engine = open_with(&roots, "INSERT ON execs").await;
+        let id = engine
+            .create(None, request(&["sleep"]), None)
+            .await
+            .expect("create")
+            .id;
+        engine.start(&id, None).await.expect("start");
+        let words = ["/wharf", "inside", "nap", "300", "7"].map(str::to_owned);
+        let exec = engine
+            .exec_create(
+                &id,
+                api_types::ExecCreate {
+                    cmd: Some(words.to_vec().into()),
+                    ..Default::default()
+                },
+            )
+            .await
+            .expect("an exec");
+        engine
+            .exec_start(
+                &exec,
+                engine::ExecStartOptions {
+                    detach: true,
+                    ..Default::default()
+                },
+            )
+            .await
+            .expect("it runs");
+        eventually("its end is known", async || {
+            let told = engine.exec_inspect(&exec).await.expect("inspect");
+            !told.running && told.exit_code == Some(7)
+        })
+        .await;
         kit::clean_up(engine).await;
     });
 }

@@ -36,22 +36,8 @@ impl Engine {
     pub async fn exec_create(&self, id: &str, request: ExecCreate) -> Result<String> {
         let container = self.registry().find(id)?;
         container.settled_within(START).await;
-        match container.run().status {
-            Status::Running => {}
-            Status::Paused => {
-                return Err(EngineError::conflict(texts::is_paused(id)));
-            }
-            Status::Restarting => {
-                return Err(EngineError::conflict(format!(
-                    "Container {} is restarting, wait until the container is running",
-                    container.id()
-                )));
-            }
-            _ => {
-                return Err(EngineError::NotRunning {
-                    id: container.id().to_string(),
-                });
-            }
+        if container.must_run()? == Status::Paused {
+            return Err(EngineError::conflict(texts::is_paused(id)));
         }
         if request.cmd.as_deref().is_none_or(|words| words.is_empty()) {
             return Err(EngineError::invalid("No exec command specified"));
@@ -179,53 +165,74 @@ impl Engine {
         options: &ExecStartOptions,
         client: Option<Client>,
     ) -> Result<()> {
-        let console = options.console_size.or_else(|| exec.console_size());
-        let encoded = self
-            .plan_now(container, exec, console)
+        let request = self
+            .exec_request(container, exec, options, client.as_ref())
             .await
             .map_err(|error| self.exec_failed(exec, error))?;
-        let attachments = match &client {
-            Some(client) => vec![client.attachment(Slot(0), options.tty)?],
-            None => Vec::new(),
-        };
-        let request = Request::Exec(Box::new(shim::protocol::Exec {
+        exec.set(|progress| progress.running = true);
+        let descriptors: Vec<_> = client.iter().map(|client| client.socket.as_fd()).collect();
+        let pid = self
+            .ask_exec(container, exec, &request, &descriptors)
+            .await
+            .map_err(|error| self.exec_failed(exec, error))?;
+        exec.set(|progress| progress.pid = pid.unwrap_or(progress.pid));
+        let told = container.event(
+            format!("exec_start: {}", exec.command()),
+            &[("execID", exec.id.to_string())],
+        );
+        if !exec.progress().running {
+            self.tell_later(told);
+        } else if let Err(error) = self.write_exec(container, exec, told).await {
+            // It runs, and its client has its output: its supervisor and the journal there know of it.
+            tracing::error!(%error, container = container.id().short(), exec = exec.id.short(), "a process that runs is not written down");
+        }
+        Ok(())
+    }
+
+    /// What the shim is asked for.
+    async fn exec_request(
+        &self,
+        container: &Arc<Container>,
+        exec: &Arc<Exec>,
+        options: &ExecStartOptions,
+        client: Option<&Client>,
+    ) -> Result<Request> {
+        let console = options.console_size.or_else(|| exec.console_size());
+        let plan = self.plan_now(container, exec, console).await?;
+        let attachments = client
+            .map(|client| client.attachment(Slot(0), options.tty))
+            .transpose()?
+            .into_iter()
+            .collect();
+        Ok(Request::Exec(Box::new(shim::protocol::Exec {
             id: exec.id.clone(),
-            plan: encoded,
+            plan,
             tty: exec.request.tty,
             open_stdin: exec.request.attach_stdin && client.is_some(),
             detach_keys: keys::parse(&exec.request.detach_keys, "escape")?,
             attachments,
-        }));
-        exec.set(|progress| progress.running = true);
-        let descriptors: Vec<_> = client.iter().map(|client| client.socket.as_fd()).collect();
-        match self.ask_exec(container, exec, &request, &descriptors).await {
-            Ok(pid) => {
-                exec.set(|progress| progress.pid = pid.unwrap_or(progress.pid));
-                let (id, owner, doc) =
-                    (exec.id.to_string(), container.id().to_string(), exec.doc()?);
-                let started = Arc::clone(exec);
-                let told = container.event(
-                    format!("exec_start: {}", exec.command()),
-                    &[("execID", id.clone())],
-                );
-                if exec.progress().running {
-                    self.commit(
-                        crate::store::Durability::Kill,
-                        vec![told],
-                        // Its end, which removes the row, may have been heard meanwhile.
-                        move |connection| match started.progress().running {
-                            true => rows::execs::put(connection, &id, &owner, &doc),
-                            false => Ok(()),
-                        },
-                    )
-                    .await?;
-                } else {
-                    self.tell_later(told);
-                }
-                Ok(())
-            }
-            Err(error) => Err(self.exec_failed(exec, error)),
-        }
+        })))
+    }
+
+    /// Writes down that an exec runs.
+    async fn write_exec(
+        &self,
+        container: &Container,
+        exec: &Arc<Exec>,
+        told: api_types::Event,
+    ) -> Result<()> {
+        let (id, owner, doc) = (exec.id.to_string(), container.id().to_string(), exec.doc()?);
+        let started = Arc::clone(exec);
+        self.commit(
+            crate::store::Durability::Kill,
+            vec![told],
+            // Its end, which removes the row, may have been heard meanwhile.
+            move |connection| match started.progress().running {
+                true => rows::execs::put(connection, &id, &owner, &doc),
+                false => Ok(()),
+            },
+        )
+        .await
     }
 
     /// Has the shim start an exec, and gives its process where that is known. If the connection ends before the answer,
