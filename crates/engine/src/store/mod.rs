@@ -45,8 +45,8 @@ const PAGE: u32 = 1024;
 
 /// Told after the commit: whether it succeeded.
 type Done = Box<dyn FnOnce(Option<EngineError>) + Send>;
-/// Runs inside a savepoint; `false` rolls it back.
-type Work = Box<dyn FnOnce(&Connection) -> (bool, Done) + Send>;
+/// Runs inside a savepoint; `false` rolls it back. Without a connection nothing is run, and whoever asked is only told.
+type Work = Box<dyn FnOnce(Option<&Connection>) -> (bool, Done) + Send>;
 
 enum Job {
     Write {
@@ -174,12 +174,14 @@ impl Store {
         answer: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Result<()> {
         let work: Work = Box::new(move |connection| {
-            let mut outcome = work(connection);
-            let keep = outcome.is_ok();
+            let outcome = connection.map(work);
+            let keep = matches!(outcome, Some(Ok(_)));
             let done: Done = Box::new(move |failed| {
-                if let Some(error) = failed {
-                    outcome = outcome.and(Err(error));
-                }
+                let mut outcome = match (outcome, failed) {
+                    (Some(Err(error)), _) | (_, Some(error)) => Err(error),
+                    (Some(Ok(value)), None) => Ok(value),
+                    (None, None) => Err(EngineError::Closing),
+                };
                 if let Ok(value) = &mut outcome {
                     after(value);
                 }
@@ -276,7 +278,10 @@ impl Writer {
 
     fn commit(&mut self, durability: Durability, batch: Vec<Work>) {
         let mut finished: Vec<Done> = Vec::with_capacity(batch.len());
-        let outcome = self.transaction(durability, batch, &mut finished);
+        let mut batch = batch.into_iter();
+        let outcome = self.transaction(durability, &mut batch, &mut finished);
+        // What did not get its turn has failed for the same reason.
+        finished.extend(batch.map(|work| work(None).1));
         if outcome.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
@@ -297,7 +302,7 @@ impl Writer {
     fn transaction(
         &mut self,
         durability: Durability,
-        batch: Vec<Work>,
+        batch: &mut std::vec::IntoIter<Work>,
         finished: &mut Vec<Done>,
     ) -> rusqlite::Result<()> {
         if self.synchronous != durability {
@@ -312,13 +317,14 @@ impl Writer {
         self.connection
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])?;
-        for work in batch {
+        while batch.len() > 0 {
             self.unfolded += 1;
             self.connection
                 .prepare_cached("SAVEPOINT job")?
                 .execute([])?;
+            let Some(work) = batch.next() else { break };
             // A panic in a closure ends that transaction alone: its answer channel is dropped with it.
-            let keep = match catch_unwind(AssertUnwindSafe(|| work(&self.connection))) {
+            let keep = match catch_unwind(AssertUnwindSafe(|| work(Some(&self.connection)))) {
                 Ok((keep, done)) => {
                     finished.push(done);
                     keep
@@ -404,6 +410,54 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "no");
         assert_eq!(key(&store, "a").as_deref(), Some("1"));
         assert_eq!(key(&store, "b"), None);
+    }
+
+    #[test]
+    fn everybody_hears_of_a_fault_that_ends_the_whole_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store.db")).unwrap();
+        // Until all are queued, so that they go into one transaction.
+        let (queued, wait) = channel::<()>();
+        let first = store.submit(
+            Durability::Kill,
+            move |_| wait.recv().map_err(|_| EngineError::Closing),
+            |_| (),
+        );
+        // SQLite knows no savepoint after this.
+        let culprit = store.submit(
+            Durability::Kill,
+            |connection| Ok(connection.execute_batch("COMMIT")?),
+            |_| (),
+        );
+        let waiting: Vec<_> = ["a", "b"]
+            .map(|name| {
+                let work = move |connection: &Connection| schema::set_meta(connection, name, "1");
+                store.submit(Durability::Kill, work, |_| ()).unwrap()
+            })
+            .into();
+        let (told, hears) = channel();
+        let work = |connection: &Connection| schema::set_meta(connection, "c", "1");
+        let answer = move |outcome: Result<()>| told.send(outcome).unwrap();
+        store
+            .submit_with(Durability::Kill, true, work, |_| (), answer)
+            .unwrap();
+        queued.send(()).unwrap();
+        first.unwrap().blocking_recv().unwrap().unwrap();
+        culprit.unwrap().blocking_recv().unwrap().unwrap_err();
+        let mut told: Vec<_> = waiting
+            .into_iter()
+            .map(|answer| answer.blocking_recv().unwrap().unwrap_err())
+            .collect();
+        told.push(hears.recv().unwrap().unwrap_err());
+        for error in told {
+            assert!(matches!(error, EngineError::StoreCommit { .. }), "{error}");
+        }
+        write(&store, Durability::Kill, |connection| {
+            schema::set_meta(connection, "d", "1")
+        })
+        .unwrap();
+        assert_eq!(key(&store, "a"), None);
+        assert_eq!(key(&store, "d").as_deref(), Some("1"));
     }
 
     #[test]
