@@ -39,6 +39,15 @@ impl Neighbour {
         self.open("root", OFlags::PATH | OFlags::DIRECTORY)
     }
 
+    /// The network interfaces that it sees, as proc_pid_net(5) has them.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn devices(self) -> Result<String> {
+        let file = std::fs::File::from(self.open("net/dev", OFlags::RDONLY)?);
+        std::io::read_to_string(file).map_err(EngineError::io("read network interfaces"))
+    }
+
     fn open(self, name: &str, flags: OFlags) -> Result<OwnedFd> {
         let path = format!("/proc/{}/{name}", self.pid);
         let failed = |source| EngineError::Io {

@@ -21,12 +21,35 @@ const ENGINE_VERSION: &str = "28.2.2";
 /// This program's own version.
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// What one must look for elsewhere than in memory.
+struct Looked {
+    warnings: Vec<String>,
+    driver_status: Vec<[String; 2]>,
+    forwarding: bool,
+    descriptors: i64,
+    threads: i64,
+}
+
+impl Looked {
+    fn at(engine: &Engine) -> Looked {
+        let count = |folder| std::fs::read_dir(folder).map_or(-1, |all| all.count() as i64);
+        Looked {
+            warnings: engine.warnings(),
+            driver_status: engine.driver_status(),
+            forwarding: std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
+                .is_ok_and(|text| text.trim() == "1"),
+            descriptors: count("/proc/self/fd"),
+            threads: count("/proc/self/task"),
+        }
+    }
+}
+
 impl Engine {
     /// Facts about the engine and its host.
     pub async fn info(&self) -> Result<SystemInfo> {
-        // The firewall's rules, which a start may be changing.
-        let warnings = self
-            .blocking("info", |engine| Ok(engine.warnings()))
+        // The firewall's rules, which a start may be changing, and file systems.
+        let looked = self
+            .blocking("info", |engine| Ok(Looked::at(engine)))
             .await?;
         let containers = self.registry().all();
         let count = |test: fn(Status) -> bool| {
@@ -38,8 +61,6 @@ impl Engine {
         let layout = self.inner().groups.layout();
         let running = count(|status| matches!(status, Status::Running | Status::Restarting));
         let paused = count(|status| status == Status::Paused);
-        let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
-            .is_ok_and(|text| text.trim() == "1");
         Ok(SystemInfo {
             id: self.id(),
             containers: containers.len() as i64,
@@ -48,13 +69,12 @@ impl Engine {
             containers_stopped: containers.len() as i64 - running - paused,
             images: self.images().read().images.len() as i64,
             driver: "overlay2".to_owned(),
-            driver_status: Some(self.driver_status()),
+            driver_status: Some(looked.driver_status),
             plugins: plugins(),
-            ipv4_forwarding: forwarding,
+            ipv4_forwarding: looked.forwarding,
             debug: self.config().debug,
-            nfd: std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64),
-            ngoroutines: std::fs::read_dir("/proc/self/task")
-                .map_or(-1, |entries| entries.count() as i64),
+            nfd: looked.descriptors,
+            ngoroutines: looked.threads,
             system_time: clock::rfc3339(clock::now()),
             logging_driver: self.config().log_driver.clone(),
             cgroup_driver: "cgroupfs".to_owned(),
@@ -85,7 +105,7 @@ impl Engine {
                 driver: "nftables".to_owned(),
                 ..Default::default()
             }),
-            warnings: Some(warnings),
+            warnings: Some(looked.warnings),
             ..self.facts()
         })
     }

@@ -186,13 +186,11 @@ pub(crate) async fn remove(call: Call) -> Handled {
         "platforms",
         "removing one platform of an image (--platform)",
     )?;
-    let (force, no_prune) = (call.query.flag("force"), call.query.flag("noprune"));
+    // `noprune` keeps parents that no name refers to: there are none, as images here have layers and no parents.
+    let force = call.query.flag("force");
     reply::json(
         StatusCode::OK,
-        &call
-            .engine()
-            .image_remove(call.name(), force, no_prune)
-            .await?,
+        &call.engine().image_remove(call.name(), force).await?,
     )
 }
 

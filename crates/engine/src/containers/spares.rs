@@ -140,8 +140,22 @@ impl Engine {
     fn make_spare(&self, layers: &[u64]) -> Result<Spare> {
         let number = self.inner().spares.made.fetch_add(1, Ordering::Relaxed);
         let folder = self.paths().temporary().join(format!("spare-{number}"));
-        paths::make_folder(&folder, 0o710)?;
-        let opened = paths::open_folder(&folder)?;
+        match self.fill_spare(&folder, layers) {
+            Ok(root) => Ok(Spare { folder, root }),
+            Err(error) => {
+                // It is tried again and again, each time with another folder.
+                if let Err(left) = crate::cleaner::remove_tree(&folder) {
+                    tracing::warn!(error = %left, "the folder of a container that was not made stays");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the folder and its files; gives the root.
+    fn fill_spare(&self, folder: &Path, layers: &[u64]) -> Result<OwnedFd> {
+        paths::make_folder(folder, 0o710)?;
+        let opened = paths::open_folder(folder)?;
         for (name, mode) in FILES
             .map(|(_, name)| (name, 0o644))
             .into_iter()
@@ -155,11 +169,10 @@ impl Engine {
                 .map_err(EngineError::io(format!("write {}", folder.display())))?;
         }
         self.inner().layers.prepare_upper(opened.as_fd(), layers)?;
-        let root = self
+        Ok(self
             .inner()
             .layers
-            .mount(layers, Some(opened.as_fd()), &volatile_root())?;
-        Ok(Spare { folder, root })
+            .mount(layers, Some(opened.as_fd()), &volatile_root())?)
     }
 }
 

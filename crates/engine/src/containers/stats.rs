@@ -13,6 +13,7 @@ use super::registry::Container;
 use crate::clock;
 use crate::compile::modes::{Modes, NetworkMode};
 use crate::engine::Engine;
+use crate::neighbour::Neighbour;
 use crate::outcome::Result;
 
 /// The moment of a reading that was not made.
@@ -98,8 +99,8 @@ impl Engine {
         let has_network = !matches!(mode, NetworkMode::Host | NetworkMode::None);
         let networks = match has_network {
             true => {
-                let path = format!("/proc/{}/net/dev", container.run().pid);
-                interfaces(&fs::read_to_string(path).unwrap_or_default())
+                let text = Neighbour::of(&container.run()).and_then(|first| first.devices().ok());
+                interfaces(&text.unwrap_or_default())
             }
             false => BTreeMap::new(),
         };

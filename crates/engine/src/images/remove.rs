@@ -31,12 +31,7 @@ impl Engine {
     ///
     /// # Errors
     /// Docker's sentences when containers use it or several repositories name it.
-    pub async fn image_remove(
-        &self,
-        image: &str,
-        force: bool,
-        _no_prune: bool,
-    ) -> Result<Vec<ImageDeleted>> {
+    pub async fn image_remove(&self, image: &str, force: bool) -> Result<Vec<ImageDeleted>> {
         let (engine, wanted) = (self.clone(), image.to_owned());
         self.to_the_end("image remove", async move {
             let removed = {
@@ -366,26 +361,27 @@ impl Engine {
         let unused = {
             let _gate = self.inner().gate.write().await;
             let in_containers = self.layers_in_containers();
-            let mut state = self.images().write();
-            let unused = state.unused_layers(&in_containers);
-            state
+            let unused = self.images().read().unused_layers(&in_containers);
+            let numbers: Vec<u64> = unused.iter().map(|layer| layer.number).collect();
+            if numbers.is_empty() {
+                return Ok(());
+            }
+            // Within the gate: nobody may begin to use what goes, nor find it gone when it stays.
+            let rows = numbers.clone();
+            self.commit(Durability::Kill, Vec::new(), move |connection| {
+                rows.iter()
+                    .try_for_each(|number| LayerRow::delete(connection, *number))
+            })
+            .await?;
+            self.images()
+                .write()
                 .layers
-                .retain(|_, layer| !unused.iter().any(|gone| gone.number == layer.number));
-            unused
+                .retain(|_, layer| !numbers.contains(&layer.number));
+            numbers
         };
-        if unused.is_empty() {
-            return Ok(());
-        }
-        let numbers: Vec<u64> = unused.iter().map(|layer| layer.number).collect();
-        let rows = numbers.clone();
-        self.commit(Durability::Kill, Vec::new(), move |connection| {
-            rows.iter()
-                .try_for_each(|number| LayerRow::delete(connection, *number))
-        })
-        .await?;
         self.blocking("collect", move |engine| {
             engine.drop_spares()?;
-            for number in numbers {
+            for number in unused {
                 engine.inner().layers.remove(number)?;
             }
             Ok(())
