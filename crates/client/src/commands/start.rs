@@ -1,6 +1,8 @@
 //! `start`, `create`, `attach`, `exec`.
 
-use serde_json::json;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use super::each::not_empty;
 use super::run::detach_keys;
@@ -14,6 +16,10 @@ use crate::session::{Session, tell};
 use crate::stream::Ended;
 use crate::terminal;
 use crate::verb::{Takes, Verb};
+
+/// How long the status of an exec whose stream has ended is waited for, and how often it is asked for.
+const SETTLING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) static CREATE: Verb = Verb {
     paths: &["create", "container create"],
@@ -260,14 +266,57 @@ fn exec(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         return Ok(1);
     }
     // The streams are the shim's: the daemon may have gone meanwhile, and the next one knows the status.
-    let told = again(|| session.get(&format!("{target}/json"))).map_err(|failure| match failure {
-        Failure::Daemon { status: 404, .. } => Failure::Plain(
-            "nothing is known of the exec any more: its container was removed, or the daemon went away before the \
-             program began"
-                .to_owned(),
-        ),
-        other => other,
-    })?;
-    let code = told["ExitCode"].as_i64().unwrap_or(0);
-    Ok(crate::container::attachment::status(code))
+    let ask = || {
+        again(|| session.get(&format!("{target}/json"))).map_err(|failure| match failure {
+            Failure::Daemon { status: 404, .. } => Failure::Plain(
+                "nothing is known of the exec any more: its container was removed, or the daemon went away before the \
+                 program began"
+                    .to_owned(),
+            ),
+            other => other,
+        })
+    };
+    Ok(crate::container::attachment::status(exit_code(
+        ask, SETTLING,
+    )?))
+}
+
+/// The status of an exec whose stream has ended. Where its supervisor is just being found dead, that is known a moment
+/// later.
+///
+/// # Errors
+/// It is not known in all that time; else as asking fails.
+fn exit_code(
+    mut ask: impl FnMut() -> Result<Value, Failure>,
+    patience: Duration,
+) -> Result<i64, Failure> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(code) = ask()?["ExitCode"].as_i64() {
+            return Ok(code);
+        }
+        if Instant::now() >= deadline {
+            let words = "the exec's stream has ended, and its status is not known";
+            return Err(Failure::Plain(words.to_owned()));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_is_not_known_yet_is_asked_for_again() {
+        let mut answers = [
+            json!({"ExitCode": null, "Running": true}),
+            json!({"ExitCode": 3}),
+        ]
+        .into_iter();
+        let told = exit_code(|| Ok(answers.next().unwrap()), Duration::from_secs(60));
+        assert_eq!(told.unwrap(), 3);
+        let never = exit_code(|| Ok(json!({"ExitCode": null})), Duration::ZERO);
+        assert!(matches!(never, Err(Failure::Plain(_))));
+    }
 }

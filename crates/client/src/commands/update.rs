@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::container::{disks, restart_policy, values};
+use crate::container::{disks, resources, restart_policy, values};
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::number;
@@ -12,67 +12,21 @@ use crate::session::Session;
 use crate::verb::{Takes, Verb};
 
 const FLAGS: &[Flag] = &[
-    Flag::one(
-        "blkio-weight",
-        "uint16",
-        "Block IO weight, between 10 and 1000",
-    )
-    .checked(disks::weight_checked),
-    Flag::one(
-        "cpu-period",
-        "int",
-        "CPU period of the fair scheduler, in microseconds",
-    ),
-    Flag::one(
-        "cpu-quota",
-        "int",
-        "CPU quota of the fair scheduler, in microseconds a period",
-    ),
-    Flag::one(
-        "cpu-rt-period",
-        "int",
-        "CPU real-time period, in microseconds",
-    )
-    .refused(),
-    Flag::one(
-        "cpu-rt-runtime",
-        "int",
-        "CPU real-time runtime, in microseconds",
-    )
-    .refused(),
-    Flag::one("cpu-shares", "int", "CPU shares (relative weight)").letter('c'),
-    Flag::one("cpus", "decimal", "Number of CPUs").checked(values::nano_cpus_checked),
-    Flag::one(
-        "cpuset-cpus",
-        "string",
-        "CPUs in which to allow execution (0-3, 0,1)",
-    ),
-    Flag::one(
-        "cpuset-mems",
-        "string",
-        "Memory nodes in which to allow execution (0-3, 0,1)",
-    ),
-    Flag::one("kernel-memory", "bytes", "Kernel memory limit").refused(),
-    Flag::one("memory", "bytes", "Memory limit")
-        .checked(values::bytes_checked)
-        .letter('m'),
-    Flag::one("memory-reservation", "bytes", "Memory soft limit").checked(values::bytes_checked),
-    Flag::one(
-        "memory-swap",
-        "bytes",
-        "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
-    )
-    .checked(values::bytes_or_unlimited_checked),
-    Flag::one(
-        "pids-limit",
-        "int",
-        "Tune container pids limit (set -1 for unlimited)",
-    ),
-    Flag::one(
-        "restart",
-        "string",
-        "Restart policy to apply when a container exits",
-    ),
+    resources::BLKIO_WEIGHT,
+    resources::CPU_PERIOD,
+    resources::CPU_QUOTA,
+    resources::CPU_RT_PERIOD,
+    resources::CPU_RT_RUNTIME,
+    resources::CPU_SHARES,
+    resources::CPUS,
+    resources::CPUSET_CPUS,
+    resources::CPUSET_MEMS,
+    resources::KERNEL_MEMORY,
+    resources::MEMORY,
+    resources::MEMORY_RESERVATION,
+    resources::MEMORY_SWAP,
+    resources::PIDS_LIMIT,
+    resources::RESTART,
 ];
 
 pub(super) static UPDATE: Verb = Verb {

@@ -4,7 +4,7 @@
 //! one.
 
 use super::config::Attachments;
-use super::{disks, environment, mounts, networks, values};
+use super::{disks, environment, mounts, networks, resources, values};
 use crate::flag::Flag;
 
 /// Flags that `run` and `create` share.
@@ -19,12 +19,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
     Flag::list("attach", "list", "Attach to STDIN, STDOUT or STDERR")
         .checked(Attachments::stream)
         .letter('a'),
-    Flag::one(
-        "blkio-weight",
-        "uint16",
-        "Block IO weight, between 10 and 1000",
-    )
-    .checked(disks::weight_checked),
+    resources::BLKIO_WEIGHT,
     Flag::list("blkio-weight-device", "list", "Block IO weight of a device")
         .checked(disks::device_weight_checked),
     Flag::list("cap-add", "list", "Add Linux capabilities"),
@@ -43,40 +38,14 @@ pub(crate) const CONTAINER: &[Flag] = &[
     Flag::one("cidfile", "string", "Write the container ID to the file"),
     Flag::one("cpu-count", "int", "CPU count (Windows only)").refused(),
     Flag::one("cpu-percent", "int", "CPU percent (Windows only)").refused(),
-    Flag::one(
-        "cpu-period",
-        "int",
-        "CPU period of the fair scheduler, in microseconds",
-    ),
-    Flag::one(
-        "cpu-quota",
-        "int",
-        "CPU quota of the fair scheduler, in microseconds a period",
-    ),
-    Flag::one(
-        "cpu-rt-period",
-        "int",
-        "CPU real-time period, in microseconds",
-    )
-    .refused(),
-    Flag::one(
-        "cpu-rt-runtime",
-        "int",
-        "CPU real-time runtime, in microseconds",
-    )
-    .refused(),
-    Flag::one("cpu-shares", "int", "CPU shares (relative weight)").letter('c'),
-    Flag::one("cpus", "decimal", "Number of CPUs").checked(values::nano_cpus_checked),
-    Flag::one(
-        "cpuset-cpus",
-        "string",
-        "CPUs in which to allow execution (0-3, 0,1)",
-    ),
-    Flag::one(
-        "cpuset-mems",
-        "string",
-        "Memory nodes in which to allow execution (0-3, 0,1)",
-    ),
+    resources::CPU_PERIOD,
+    resources::CPU_QUOTA,
+    resources::CPU_RT_PERIOD,
+    resources::CPU_RT_RUNTIME,
+    resources::CPU_SHARES,
+    resources::CPUS,
+    resources::CPUSET_CPUS,
+    resources::CPUSET_MEMS,
     Flag::list("device", "list", "Add a host device to the container"),
     Flag::list(
         "device-cgroup-rule",
@@ -181,7 +150,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Container isolation technology (Windows only)",
     )
     .refused(),
-    Flag::one("kernel-memory", "bytes", "Kernel memory limit").refused(),
+    resources::KERNEL_MEMORY,
     Flag::list("label", "list", "Set meta data on a container")
         .checked(environment::label)
         .letter('l'),
@@ -205,16 +174,9 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Container MAC address (e.g., 92:d0:c6:0a:29:33)",
     )
     .refused(),
-    Flag::one("memory", "bytes", "Memory limit")
-        .checked(values::bytes_checked)
-        .letter('m'),
-    Flag::one("memory-reservation", "bytes", "Memory soft limit").checked(values::bytes_checked),
-    Flag::one(
-        "memory-swap",
-        "bytes",
-        "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
-    )
-    .checked(values::bytes_or_unlimited_checked),
+    resources::MEMORY,
+    resources::MEMORY_RESERVATION,
+    resources::MEMORY_SWAP,
     Flag::one(
         "memory-swappiness",
         "int",
@@ -247,11 +209,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Tune host's OOM preferences (-1000 to 1000)",
     ),
     Flag::one("pid", "string", "PID namespace to use"),
-    Flag::one(
-        "pids-limit",
-        "int",
-        "Tune container pids limit (set -1 for unlimited)",
-    ),
+    resources::PIDS_LIMIT,
     Flag::one(
         "platform",
         "string",
@@ -275,11 +233,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "read-only",
         "Mount the container's root filesystem as read only",
     ),
-    Flag::one(
-        "restart",
-        "string",
-        "Restart policy to apply when a container exits",
-    ),
+    resources::RESTART,
     Flag::switch(
         "rm",
         "Remove the container and its anonymous volumes when it exits",

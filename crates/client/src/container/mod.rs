@@ -9,6 +9,7 @@ pub(crate) mod flags;
 pub(crate) mod mounts;
 mod networks;
 pub(crate) mod ports;
+pub(crate) mod resources;
 mod security;
 pub(crate) mod values;
 
