@@ -119,6 +119,33 @@ struct FileProxies {
     no_proxy: Option<String>,
 }
 
+/// Whether the file has a setting.
+type InFile = fn(&File) -> bool;
+
+/// The settings by flag and by key.
+const SETTINGS: [(&str, &str, InFile); 10] = [
+    ("host", "hosts", |file| file.hosts.is_some()),
+    ("data-root", "data-root", |file| file.data_root.is_some()),
+    ("exec-root", "exec-root", |file| file.exec_root.is_some()),
+    ("pidfile", "pidfile", |file| file.pidfile.is_some()),
+    ("log-level", "log-level", |file| file.log_level.is_some()),
+    ("debug", "debug", |file| file.debug.is_some()),
+    ("bridge", "bridge", |file| file.bridge.is_some()),
+    ("bip", "bip", |file| file.bip.is_some()),
+    ("insecure-registry", "insecure-registries", |file| {
+        file.insecure_registries.is_some()
+    }),
+    ("registry-mirror", "registry-mirrors", |file| {
+        file.registry_mirrors.is_some()
+    }),
+];
+/// Keys that stand for several flags, or for none.
+const OTHERS: [&str; 2] = ["mirrors", "proxies"];
+
+fn is_known(key: &str) -> bool {
+    OTHERS.contains(&key) || SETTINGS.iter().any(|(_, known, _)| *known == key)
+}
+
 /// What the daemon runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -283,23 +310,9 @@ fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
 
 /// Why keys are not taken: dockerd knows them, by the name of the flag or by that of several, or nobody does.
 fn refused_keys<'a>(keys: impl Iterator<Item = &'a String>) -> Option<String> {
-    const KNOWN: [&str; 12] = [
-        "hosts",
-        "data-root",
-        "exec-root",
-        "pidfile",
-        "log-level",
-        "debug",
-        "bridge",
-        "bip",
-        "insecure-registries",
-        "registry-mirrors",
-        "mirrors",
-        "proxies",
-    ];
     let (theirs, nobodys): (Vec<_>, Vec<_>) = keys
         .map(String::as_str)
-        .filter(|key| !KNOWN.contains(key))
+        .filter(|key| !is_known(key))
         .partition(|key| is_dockerd_s(key));
     if !nobodys.is_empty() {
         Some(format!(
@@ -321,41 +334,18 @@ fn refuse_twice(path: &Path, typed: &Invocation, file: &File) -> Result<(), Conf
     let proxy = |of: fn(&FileProxies) -> &Option<String>| {
         proxies.is_some_and(|proxies| of(proxies).is_some())
     };
-    let both = [
-        (
-            "http-proxy",
-            "http-proxy",
-            proxy(|proxies| &proxies.http_proxy),
-        ),
-        (
-            "https-proxy",
-            "https-proxy",
-            proxy(|proxies| &proxies.https_proxy),
-        ),
-        ("no-proxy", "no-proxy", proxy(|proxies| &proxies.no_proxy)),
-        ("host", "hosts", file.hosts.is_some()),
-        ("data-root", "data-root", file.data_root.is_some()),
-        ("exec-root", "exec-root", file.exec_root.is_some()),
-        ("pidfile", "pidfile", file.pidfile.is_some()),
-        ("log-level", "log-level", file.log_level.is_some()),
-        ("debug", "debug", file.debug.is_some()),
-        ("bridge", "bridge", file.bridge.is_some()),
-        ("bip", "bip", file.bip.is_some()),
-        (
-            "insecure-registry",
-            "insecure-registries",
-            file.insecure_registries.is_some(),
-        ),
-        (
-            "registry-mirror",
-            "registry-mirrors",
-            file.registry_mirrors.is_some(),
-        ),
+    let of_proxies = [
+        ("http-proxy", proxy(|proxies| &proxies.http_proxy)),
+        ("https-proxy", proxy(|proxies| &proxies.https_proxy)),
+        ("no-proxy", proxy(|proxies| &proxies.no_proxy)),
     ];
+    let both = of_proxies
+        .into_iter()
+        .map(|(name, in_file)| (name, name, in_file))
+        .chain(SETTINGS.map(|(flag, key, has)| (flag, key, has(file))));
     let names: Vec<_> = both
-        .iter()
         .filter(|(flag, _, in_file)| *in_file && typed.given(flag))
-        .map(|(_, key, _)| *key)
+        .map(|(_, key, _)| key)
         .collect();
     if names.is_empty() {
         Ok(())
@@ -400,6 +390,20 @@ mod tests {
             args.push(format!("--config-file={}", path.display()));
         }
         Config::load(&Invocation::parse(args).unwrap())
+    }
+
+    #[test]
+    fn every_key_of_the_file_is_known() {
+        // serde names them all when it refuses another one.
+        let refused = serde_json::from_str::<File>(r#"{"x":1}"#)
+            .unwrap_err()
+            .to_string();
+        let (_, expected) = refused.split_once("expected one of ").unwrap();
+        let keys: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+        assert_eq!(keys.len(), SETTINGS.len() + OTHERS.len(), "{keys:?}");
+        for key in keys {
+            assert!(is_known(key), "{key}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Standard error may be a pipe that nobody reads, or a terminal that was stopped. A write to it then never ends, and
 //! who logs must not wait for it: requests do. So lines are queued; what does not fit is dropped and counted.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -173,6 +174,11 @@ impl Log {
         subscriber.init();
         std::panic::set_hook(Box::new(|panic| {
             tracing::error!("{}", panic.to_string().replace('\n', " "));
+            // Where RUST_BACKTRACE asks for one.
+            let way = Backtrace::capture();
+            if way.status() == BacktraceStatus::Captured {
+                tracing::error!("{}", way.to_string().replace('\n', " "));
+            }
         }));
         Ok(Log {
             queue,

@@ -50,10 +50,16 @@ fn holder(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Whether that process runs this program: a pid that was used again by something else is no holder.
+/// Whether that process is a daemon: of those that run this program, only daemons have the lock of an exec root. A pid
+/// that was used again, by a client or a shim or something else, is no holder.
 fn is_engine(pid: u32) -> bool {
     let program = |pid: &str| fs::read(format!("/proc/{pid}/comm")).ok();
-    program(&pid.to_string()).is_some_and(|name| Some(name) == program("self"))
+    let is_ours = program(&pid.to_string()).is_some_and(|name| Some(name) == program("self"));
+    let is_lock = |entry: fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|file| file.ends_with(engine::LOCK))
+    };
+    is_ours
+        && fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|files| files.flatten().any(is_lock))
 }
 
 /// Whether the process is gone, or goes while this waits: it has exited or has SIGKILL before it.
@@ -122,6 +128,18 @@ mod tests {
         }
         assert!(ends(child.id()));
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn only_who_has_a_lock_of_the_engine_holds_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(engine::LOCK);
+        assert!(!is_engine(std::process::id()));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let lock = fs::File::create(&path).unwrap();
+        assert!(is_engine(std::process::id()));
+        drop(lock);
+        assert!(!is_engine(std::process::id()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::{Engine, EngineConfig, EngineError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, ConfigError};
 use crate::flags::{self, FlagError, Invocation};
@@ -146,7 +146,15 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(process("listen for SIGINT"))?;
     let _pidfile = PidFile::create(&config.pidfile).map_err(process("write the pid file"))?;
     // Recovery first: what a client is told must already be true when the socket answers.
-    let engine = Engine::open(engine_config(&config, found)).await?;
+    let opening = Engine::open(engine_config(&config, found));
+    let engine = tokio::select! {
+        opened = opening => opened?,
+        // What is half recovered the next daemon finds as after any other end of this one.
+        () = either(&mut terminate, &mut interrupt) => {
+            tracing::info!("asked to stop before the engine was open; containers go on");
+            return Ok(());
+        }
+    };
     let sockets = match listen::open(&config.hosts, manager.take_sockets()) {
         Ok(sockets) => sockets,
         Err(error) => {
@@ -161,8 +169,7 @@ async fn serve(
     let stopped = async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                () = either(&mut terminate, &mut interrupt) => break,
                 Some(()) = hangup.recv() => reload(),
             }
         }
@@ -181,6 +188,14 @@ async fn serve(
     let closed = engine.close().await;
     served.map_err(process("serve the API"))?;
     Ok(closed?)
+}
+
+/// Ready at the next of these signals.
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
 }
 
 fn engine_config(config: &Config, found: Found) -> EngineConfig {

@@ -45,5 +45,6 @@ pub use options::{
     ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle, progress_channel,
 };
 pub use outcome::{Class, EngineError, Result};
+pub use paths::LOCK;
 pub use places::THREADS;
 pub use types::Build;

@@ -10,6 +10,12 @@ use types::ContainerId;
 
 use crate::outcome::{EngineError, Result};
 
+/// Version of what lies below the roots: a folder of its own in each.
+const VERSION: &str = "v1";
+const LOCK_FILE: &str = "daemon.lock";
+/// The file below an exec root that its daemon has open, and locked, as long as it lives.
+pub const LOCK: &str = "v1/daemon.lock";
+
 /// Folders of one engine, all made when it opens.
 #[derive(Debug)]
 pub(crate) struct Paths {
@@ -37,8 +43,8 @@ impl Paths {
         };
         let (data_root, exec_root) = (canonical(data_root)?, canonical(exec_root)?);
         let paths = Paths {
-            data: data_root.join("v1"),
-            exec: exec_root.join("v1"),
+            data: data_root.join(VERSION),
+            exec: exec_root.join(VERSION),
             data_root,
         };
         for folder in [
@@ -93,7 +99,7 @@ impl Paths {
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
-        self.exec.join("daemon.lock")
+        self.exec.join(LOCK_FILE)
     }
 }
 
@@ -124,4 +130,14 @@ pub(crate) fn open_folder(path: &Path) -> Result<OwnedFd> {
         what: format!("open {}", path.display()),
         source: errno.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_where_others_look_for_it() {
+        assert_eq!(Path::new(VERSION).join(LOCK_FILE), Path::new(LOCK));
+    }
 }
