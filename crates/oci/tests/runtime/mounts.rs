@@ -358,3 +358,24 @@ fn a_file_system_of_a_server_gets_its_descriptor() {
     );
     assert!(out.contains("allow_other"), "{out}");
 }
+
+#[test]
+fn mounts_are_listed_in_the_order_of_the_configuration() {
+    let mut bundle = Bundle::new("busybox awk '{print $5}' /proc/self/mountinfo");
+    let source = tempfile::tempdir().unwrap();
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    let bind = |place: &str| json!({"destination": place, "type": "bind", "source": source.path(), "options": ["rbind"]});
+    mounts.insert(1, bind("/mnt/one"));
+    mounts.push(json!({"destination": "/mnt/two", "type": "tmpfs", "source": "tmpfs"}));
+    mounts.push(bind("/mnt/three"));
+    // Made of more mounts than one, each in its turn; and those of masked paths come after all.
+    mounts.retain(|mount| mount["type"] != "cgroup");
+    let asked: Vec<String> = mounts
+        .iter()
+        .map(|mount| mount["destination"].as_str().unwrap().to_owned())
+        .collect();
+    let listed = bundle.run(&["run", "ID"]).good();
+    let listed: Vec<&str> = listed.lines().collect();
+    assert_eq!(listed[0], "/");
+    assert_eq!(listed[1..=asked.len()], asked, "{listed:?}");
+}

@@ -77,6 +77,8 @@ pub(crate) struct Mount {
     pub(crate) role: Role,
     /// For a bind mount that is opened within the container's namespaces.
     pub(crate) source: Option<CString>,
+    /// For a bind mount that the process opens while it sees the caller's tree, where it does so ([`Prepared::makes_ahead`]).
+    pub(crate) early: Option<CString>,
     /// For a copy of what is mounted before: its path in the container.
     pub(crate) copied: Option<CString>,
     /// In a user namespace, for a file system that it may only mount while it sees another: its place among those.
@@ -177,6 +179,11 @@ impl Prepared {
     }
 
     /// The namespace to be born in, where the plan allows it.
+    /// Whether the process makes all mounts ahead; see `has_to_keep_order`. Born elsewhere, it does not see the sources.
+    pub(crate) fn makes_ahead(&self) -> bool {
+        self.birthplace().is_none() && has_to_keep_order(&self.plan)
+    }
+
     pub(crate) fn birthplace(&self) -> Option<BorrowedFd<'_>> {
         let namespaces = &self.plan.namespaces;
         let fits = namespaces.mount == NsMode::New
@@ -279,6 +286,22 @@ fn bytes(what: &'static str, bytes: &[u8]) -> Result<CString, PlanError> {
     })
 }
 
+/// Whether the process itself makes and opens all mounts before any is attached, in their order: the kernel lists mounts in
+/// the order in which they came to be, and not in that in which they were attached. Else the sources of bind mounts come
+/// before new file systems.
+fn has_to_keep_order(plan: &Plan) -> bool {
+    let is_bind = |mount: &MountEntry| matches!(mount.kind, MountKind::Bind { .. });
+    let is_new = |mount: &MountEntry| matches!(mount.kind, MountKind::Fs { .. });
+    let mut mounts = plan.mounts.iter();
+    plan.namespaces.mount == NsMode::New
+        && plan.namespaces.user == NsMode::Host
+        && plan.root.is_some()
+        && plan.shown_at.is_none()
+        && !plan.unprivileged
+        && mounts.any(is_new)
+        && mounts.any(is_bind)
+}
+
 fn mounts(plan: &Plan) -> Result<Vec<Mount>, PlanError> {
     let mut mounts = plan
         .mounts
@@ -289,6 +312,18 @@ fn mounts(plan: &Plan) -> Result<Vec<Mount>, PlanError> {
         for (entry, mount) in plan.mounts.iter().zip(&mut mounts) {
             if let MountKind::Bind { source, .. } = &entry.kind {
                 mount.source = Some(text("mount source", source)?);
+            }
+        }
+    }
+    if has_to_keep_order(plan) {
+        for (entry, mount) in plan.mounts.iter().zip(&mut mounts) {
+            if let MountKind::Bind {
+                source,
+                idmap: None,
+                ..
+            } = &entry.kind
+            {
+                mount.early = Some(text("mount source", source)?);
             }
         }
     }
@@ -376,6 +411,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         filesystem,
         role,
         source: None,
+        early: None,
         copied: match &entry.kind {
             MountKind::Copy { source, .. } => Some(place_below("mount source", source)?.path),
             _ => None,

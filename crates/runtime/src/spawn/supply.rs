@@ -1,5 +1,6 @@
 //! What the caller opens for the walk before there is a child.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,7 +10,7 @@ use sys::mount;
 
 use super::Stdio;
 use crate::fault::{Fault, Step};
-use crate::plan::{MountKind, NsMode, Plan, RootSource, attr};
+use crate::plan::{MountKind, NsMode, RootSource, attr};
 use crate::prepared::Prepared;
 use crate::walk::{self, Supply};
 
@@ -20,6 +21,7 @@ impl<'a> Supply<'a> {
             slots,
             root: None,
             sources: Vec::new(),
+            ahead: Vec::new(),
             nodes: Vec::new(),
             revealed: [None, None],
             stdio,
@@ -47,7 +49,11 @@ impl<'a> Supply<'a> {
             supply.root =
                 Some(clone_path(path, true).map_err(|errno| Fault::new(Step::RootSource, errno))?);
         }
-        supply.sources = bind_sources(plan, slots)?;
+        if prepared.makes_ahead() {
+            let mounts = prepared.mounts.iter();
+            supply.ahead = mounts.map(|_| Cell::new(None)).collect();
+        }
+        supply.sources = bind_sources(prepared, slots)?;
         if plan.namespaces.user != NsMode::Host {
             let at = |errno| Fault::new(Step::Prepare, errno);
             supply.revealed = [
@@ -71,8 +77,14 @@ impl<'a> Supply<'a> {
     }
 }
 
-fn bind_sources(plan: &Plan, slots: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, Fault> {
+fn bind_sources(prepared: &Prepared, slots: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, Fault> {
+    let plan = &prepared.plan;
+    let by_child = |index: usize| {
+        let mount = prepared.mounts.get(index);
+        prepared.makes_ahead() && mount.is_some_and(|mount| mount.early.is_some())
+    };
     let open = |(index, mount): (usize, &crate::plan::MountEntry)| match &mount.kind {
+        MountKind::Bind { .. } if by_child(index) => Ok(None),
         MountKind::Bind {
             source,
             recursive,

@@ -23,6 +23,7 @@ mod root;
 mod stdio;
 mod terminal;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -44,7 +45,6 @@ pub(crate) use channel::{Message, receive, send_go};
 pub(crate) use mounts::map_ids;
 
 /// Descriptors that the caller gave or opened for the walk.
-#[derive(Debug)]
 pub(crate) struct Supply<'a> {
     /// By [`FdSlot`].
     pub(crate) slots: &'a [OwnedFd],
@@ -52,6 +52,8 @@ pub(crate) struct Supply<'a> {
     pub(crate) root: Option<OwnedFd>,
     /// By mount: the clone of a bind mount's source.
     pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// By mount: what the child makes or opens while it sees the caller's tree. Empty where it does not.
+    pub(crate) ahead: Vec<Cell<Option<OwnedFd>>>,
     /// By device: the clone of the caller's node, where nodes cannot be made.
     pub(crate) nodes: Vec<Option<OwnedFd>>,
     /// For a user namespace: a procfs and a sysfs of the caller's.
@@ -256,6 +258,12 @@ impl Walk<'_> {
         if !self.supply.joined {
             self.join_namespaces(&plan.namespaces)?;
         }
+        let ahead = prepared.makes_ahead();
+        if ahead {
+            self.new_cgroup_namespace(&plan.namespaces)?;
+            // Before the mounts are cut off from the caller's, which a bind mount may be asked to stay one with.
+            self.make_ahead(prepared)?;
+        }
         self.isolate_mounts(prepared)?;
         // The way to the root's place may be open to the caller's user alone.
         self.show_root(prepared)?;
@@ -263,7 +271,9 @@ impl Walk<'_> {
             // File systems and mount points are to belong to the container's root.
             self.become_namespace_root(plan.unprivileged)?;
         }
-        self.new_cgroup_namespace(&plan.namespaces)?;
+        if !ahead {
+            self.new_cgroup_namespace(&plan.namespaces)?;
+        }
         sys::process::lead_session().at(Step::Session)?;
         rustix::process::umask(rustix::fs::Mode::empty());
         self.make_revealing(prepared)?;

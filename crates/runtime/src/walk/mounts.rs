@@ -1,9 +1,10 @@
 //! The plan's mounts, in order.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, OFlags, PROC_SUPER_MAGIC};
+use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC};
 use rustix::io::Errno;
 use sys::mount::{self, Change, Context};
 
@@ -39,6 +40,25 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Makes new file systems and opens what is to be bound, in the order of the plan, and attaches nothing.
+    pub(super) fn make_ahead(&self, prepared: &Prepared) -> Result<(), Fault> {
+        let entries = prepared.plan.mounts.iter().zip(&prepared.mounts);
+        for ((index, (entry, mount)), place) in entries.enumerate().zip(&self.supply.ahead) {
+            let made = match (&mount.filesystem, &mount.early, &entry.kind) {
+                (Some(filesystem), _, MountKind::Fs { .. }) => {
+                    make(filesystem, mount.attributes, None)
+                        .at_index(Step::MountFilesystem, index)?
+                }
+                (_, Some(path), MountKind::Bind { recursive, .. }) => {
+                    mount::clone_tree(CWD, path, *recursive).at_index(Step::MountSource, index)?
+                }
+                _ => continue,
+            };
+            place.set(Some(made));
+        }
+        Ok(())
+    }
+
     pub(super) fn mount_all(&mut self, prepared: &Prepared) -> Result<(), Fault> {
         let entries = prepared.plan.mounts.iter().zip(&prepared.mounts);
         for (index, (entry, mount)) in entries.enumerate() {
@@ -51,13 +71,21 @@ impl Walk<'_> {
         if mount.role == Role::Remount {
             return self.remount(index, entry, mount);
         }
+        let ahead = self.supply.ahead.get(index).and_then(Cell::take);
         if let Some(filesystem) = &mount.filesystem {
             let ready = mount
                 .revealing
                 .and_then(|place| self.revealing.get_mut(place)?.take());
-            let made = match ready {
-                Some(made) => made,
-                None => {
+            let made = match (ready, ahead) {
+                (Some(made), _) => made,
+                (None, Some(made)) => {
+                    let mode = self.hidden_mode(mount).at_index(Step::MountTarget, index)?;
+                    if let Some(mode) = mode {
+                        take_mode(made.as_fd(), mode).at_index(Step::MountFilesystem, index)?;
+                    }
+                    made
+                }
+                (None, None) => {
                     let mode = self.hidden_mode(mount).at_index(Step::MountTarget, index)?;
                     make(filesystem, mount.attributes, mode)
                         .at_index(Step::MountFilesystem, index)?
@@ -75,7 +103,7 @@ impl Walk<'_> {
         if let Some(path) = &mount.copied {
             return self.copy(index, entry, mount, path);
         }
-        let mut opened = None;
+        let mut opened = ahead;
         if let (Some(path), MountKind::Bind { recursive, .. }) = (&mount.source, &entry.kind) {
             let clone = sys::mount::clone_tree(CWD, path, *recursive);
             opened = Some(clone.at_index(Step::MountSource, index)?);
@@ -184,6 +212,13 @@ impl Walk<'_> {
             .map_err(|errno| attach_error(errno, source, target))
             .at_index(Step::MountAttach, index)
     }
+}
+
+/// Gives a new file system's folder a mode.
+fn take_mode(made: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::openat(made, c".", flags, Mode::empty())?;
+    rustix::fs::fchmod(folder, Mode::from_raw_mode(mode))
 }
 
 /// Shows the files of a mount that is attached nowhere as other users'. Only the file system's owner may.
