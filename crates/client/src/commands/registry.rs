@@ -273,11 +273,10 @@ fn search(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         .send("GET", query.text(), crate::connection::Body::Empty, headers)?
         .successful()?
         .json()?;
-    let mut found: Vec<&Value> = answer.as_array().into_iter().flatten().collect();
-    // The most liked first, as docker's client shows them.
-    found.sort_by_key(|found| std::cmp::Reverse(found["star_count"].as_i64().unwrap_or(0)));
     let whole = parsed.switch("no-trunc");
-    let rows: Vec<Value> = found.into_iter().map(|found| row(found, whole)).collect();
+    // In the registry's order, as docker's client shows them.
+    let found = answer.as_array().into_iter().flatten();
+    let rows: Vec<Value> = found.map(|found| row(found, whole)).collect();
     let format = parsed.one("format").unwrap_or_default().to_owned();
     List {
         kind: &Type::Row("*search.searchContext"),

@@ -247,7 +247,8 @@ fn tokens_open_a_registry_for_what_they_are_for() {
                 tokens
                     .seen()
                     .iter()
-                    .any(|seen| seen.starts_with("POST grant_type=refresh_token")),
+                    .any(|seen| seen.starts_with("POST ")
+                        && seen.contains("grant_type=refresh_token")),
                 "{:?}",
                 tokens.seen()
             );

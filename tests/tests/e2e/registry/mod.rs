@@ -13,6 +13,7 @@ mod proxies;
 mod proxy;
 mod pushes;
 mod resume;
+mod searches;
 mod server;
 mod shared;
 mod words;
