@@ -416,13 +416,18 @@ mod tests {
     fn everybody_hears_of_a_fault_that_ends_the_whole_transaction() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store.db")).unwrap();
-        // Until all are queued, so that they go into one transaction.
+        // It has a transaction of its own, and holds the writer until all others are queued, which then go into one.
         let (queued, wait) = channel::<()>();
+        let (begins, begun) = channel::<()>();
         let first = store.submit(
             Durability::Kill,
-            move |_| wait.recv().map_err(|_| EngineError::Closing),
+            move |_| {
+                begins.send(()).map_err(|_| EngineError::Closing)?;
+                wait.recv().map_err(|_| EngineError::Closing)
+            },
             |_| (),
         );
+        begun.recv().unwrap();
         // SQLite knows no savepoint after this.
         let culprit = store.submit(
             Durability::Kill,
