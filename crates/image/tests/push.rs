@@ -323,7 +323,7 @@ async fn layers_are_mounted_where_the_registry_has_them() {
     let temp = tempfile::tempdir().unwrap();
     let store = store(temp.path());
     let layer = noise(1, 1000);
-    let image = image(&store, &[layer.clone()]);
+    let image = image(&store, std::slice::from_ref(&layer));
     let digest = Digest::sha256(&layer);
     for (mounts, told) in [(true, "Mounted from b/y"), (false, words::PUSHED)] {
         let fake = Fake::start(Manner {
@@ -471,7 +471,7 @@ async fn a_real_registry_gets_what_others_read() {
     );
     let layer = std::fs::read(archive).unwrap();
     let store = store(&temp.path().join("store"));
-    let image = image(&store, &[layer.clone()]);
+    let image = image(&store, std::slice::from_ref(&layer));
     let name = registry.reference("made:1");
     let (pushed, _) = push(&store, &name, &image, |request| request.pack = true).await;
     let pushed = pushed.unwrap();

@@ -873,7 +873,8 @@ async fn a_busy_registry_is_asked_again_when_it_says() {
         if seen.path == "/v2/" {
             return http("200 OK", &[], b"{}");
         }
-        if busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 == 0 {
+        let before = busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if before.is_multiple_of(2) {
             return http("429 Too Many Requests", &[("Retry-After", "0")], b"");
         }
         let body = image.body(&seen.path);

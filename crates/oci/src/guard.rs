@@ -79,8 +79,7 @@ fn take_up(program: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let path = format!("/proc/self/fd/{}", program.as_raw_fd());
     let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-    // SAFETY: no command has a second thread before it is here, and the file is its program's.
-    unsafe { sys::program::run_from(file.as_fd()) }
+    sys::program::take_up(file.as_fd())
 }
 
 fn copy() -> io::Result<OwnedFd> {

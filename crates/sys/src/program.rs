@@ -48,6 +48,26 @@ impl Segment {
     }
 }
 
+/// Goes on as if the process had been executed from `file`: the file that it was executed from, by another mount.
+///
+/// # Errors
+/// As [`run_from`]; EXDEV for another file, and EBUSY when there are other threads.
+pub fn take_up(file: BorrowedFd<'_>) -> Result<()> {
+    let (own, given) = (
+        rustix::fs::stat("/proc/self/exe")?,
+        rustix::fs::fstat(file)?,
+    );
+    if (own.st_dev, own.st_ino) != (given.st_dev, given.st_ino) {
+        return Err(Errno::XDEV);
+    }
+    // A link for each thread, beside its own two (proc(5)).
+    if rustix::fs::stat("/proc/self/task")?.st_nlink != 3 {
+        return Err(Errno::BUSY);
+    }
+    // SAFETY: this is the only thread, so that nobody makes another meanwhile, and the file is its program's.
+    unsafe { run_from(file) }
+}
+
 /// Makes `file` the program of this process in place of the one that it was executed from, as if it had been executed from
 /// there: /proc/PID/exe leads there afterwards, for children that do not execute another program too. It costs a tenth of
 /// an execve.
@@ -61,7 +81,7 @@ impl Segment {
 ///
 /// # Safety
 /// The process has one thread. `file` is its program: the same file, by another mount or as a sealed copy.
-pub unsafe fn run_from(file: BorrowedFd<'_>) -> Result<()> {
+unsafe fn run_from(file: BorrowedFd<'_>) -> Result<()> {
     let mut map = parts()?;
     let bias = bias()?;
     map.exe_fd = file.as_raw_fd().cast_unsigned();
