@@ -51,7 +51,8 @@ impl Segment {
 /// Goes on as if the process had been executed from `file`: the file that it was executed from, by another mount.
 ///
 /// # Errors
-/// As [`run_from`]; EXDEV for another file, and EBUSY when there are other threads.
+/// The kernel's answer; the process goes on as before. EPERM without CAP_SYS_ADMIN and CAP_CHECKPOINT_RESTORE, EINVAL from a
+/// kernel without checkpoints, EXDEV for another file, and EBUSY when there are other threads.
 pub fn take_up(file: BorrowedFd<'_>) -> Result<()> {
     let (own, given) = (
         rustix::fs::stat("/proc/self/exe")?,
@@ -76,8 +77,7 @@ pub fn take_up(file: BorrowedFd<'_>) -> Result<()> {
 /// may have changed becomes memory without a file.
 ///
 /// # Errors
-/// The kernel's answer; the process goes on as before. EPERM without CAP_SYS_ADMIN and CAP_CHECKPOINT_RESTORE, EINVAL from a
-/// kernel without checkpoints.
+/// As [`take_up`].
 ///
 /// # Safety
 /// The process has one thread. `file` is its program: the same file, by another mount or as a sealed copy.
