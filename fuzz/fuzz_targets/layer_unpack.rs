@@ -23,6 +23,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         stream: 1 << 20,
         entries: 100,
         folders: 100,
+        folder_bytes: 1 << 16,
         devices: 10,
         copied: 1 << 20,
     };

@@ -58,7 +58,7 @@ fn can_be_written_by(reading: &fs::File) -> bool {
 #[test]
 fn the_program_is_out_of_reach_while_it_makes_processes_and_keeps_its_name() {
     let bundle = Bundle::new("echo up; sleep 1000");
-    let own = bundle.path("runtime");
+    let own = bundle.path("wharf-runtime");
     fs::copy(crate::support::program(), &own).unwrap();
     let by = |words: &[&str]| {
         let model = bundle.command(words);
@@ -80,7 +80,7 @@ fn the_program_is_out_of_reach_while_it_makes_processes_and_keeps_its_name() {
     for process in [&run, &exec] {
         programs.push(fs::File::open(format!("/proc/{}/exe", process.id())).unwrap());
         let told = |file: &str| fs::read(format!("/proc/{}/{file}", process.id())).unwrap();
-        assert_eq!(told("comm"), b"runtime\n");
+        assert_eq!(told("comm"), b"wharf-runtime\n");
         let arguments = told("cmdline");
         let first = arguments.split(|byte| *byte == 0).next();
         assert_eq!(first, Some(own.as_os_str().as_encoded_bytes()));
