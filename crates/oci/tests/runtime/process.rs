@@ -59,7 +59,12 @@ fn can_be_written_by(reading: &fs::File) -> bool {
 fn the_program_is_out_of_reach_while_it_makes_processes_and_keeps_its_name() {
     let bundle = Bundle::new("echo up; sleep 1000");
     let own = bundle.path("wharf-runtime");
-    fs::copy(crate::support::program(), &own).unwrap();
+    // By another process: what this one has open for writing, children of other tests may have for a moment.
+    let copied = Command::new("cp")
+        .arg(crate::support::program())
+        .arg(&own)
+        .status();
+    assert!(copied.unwrap().success());
     let by = |words: &[&str]| {
         let model = bundle.command(words);
         let mut command = Command::new(&own);
