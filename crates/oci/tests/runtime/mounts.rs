@@ -378,4 +378,17 @@ fn mounts_are_listed_in_the_order_of_the_configuration() {
     let listed: Vec<&str> = listed.lines().collect();
     assert_eq!(listed[0], "/");
     assert_eq!(listed[1..=asked.len()], asked, "{listed:?}");
+    // A user's procfs and sysfs are made before all else. What is bound was opened by whoever asks.
+    bundle.push("/linux/namespaces", json!({"type": "user"}));
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 1000}]);
+    bundle.config["linux"]["uidMappings"] = map.clone();
+    bundle.config["linux"]["gidMappings"] = map;
+    let listed = bundle.run(&["run", "ID"]).good();
+    let asked: Vec<String> = asked
+        .into_iter()
+        .filter(|place| place != "/mnt/one" && place != "/mnt/three")
+        .collect();
+    let is_asked = |place: &&str| asked.iter().any(|one| one == place);
+    let listed: Vec<&str> = listed.lines().filter(is_asked).collect();
+    assert_eq!(listed, asked);
 }

@@ -83,6 +83,8 @@ pub(crate) struct Mount {
     pub(crate) copied: Option<CString>,
     /// In a user namespace, for a file system that it may only mount while it sees another: its place among those.
     pub(crate) revealing: Option<usize>,
+    /// Of those, one that is listed behind mounts which are made later.
+    pub(crate) anew: bool,
     /// The attributes of a new file system's mount, without what comes late.
     pub(crate) attributes: u64,
     /// A tmpfs without a mode of its own: it takes that of the folder that it hides.
@@ -343,6 +345,11 @@ fn mounts(plan: &Plan) -> Result<Vec<Mount>, PlanError> {
             }
             mount.revealing = Some(place);
         }
+        let others = mounts.iter().position(|mount| mount.revealing.is_none());
+        let after = mounts.iter_mut().skip(others.unwrap_or(usize::MAX));
+        for mount in after {
+            mount.anew = mount.revealing.is_some();
+        }
     }
     Ok(mounts)
 }
@@ -417,6 +424,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
             _ => None,
         },
         revealing: None,
+        anew: false,
         attributes,
         takes_mode,
         late_read_only,

@@ -77,6 +77,7 @@ impl Walk<'_> {
                 .revealing
                 .and_then(|place| self.revealing.get_mut(place)?.take());
             let made = match (ready, ahead) {
+                (Some(made), _) if mount.anew => anew(made),
                 (Some(made), _) => made,
                 (None, Some(made)) => {
                     let mode = self.hidden_mode(mount).at_index(Step::MountTarget, index)?;
@@ -212,6 +213,12 @@ impl Walk<'_> {
             .map_err(|errno| attach_error(errno, source, target))
             .at_index(Step::MountAttach, index)
     }
+}
+
+/// The same mount once more, where the kernel lists mounts in the order in which they were made and not in that in which they
+/// were attached (since 6.8). One that cannot copy what is attached nowhere (before 6.15) lists it among the first.
+fn anew(made: OwnedFd) -> OwnedFd {
+    mount::clone_tree(made.as_fd(), c"", false).unwrap_or(made)
 }
 
 /// Gives a new file system's folder a mode.
