@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use runtime::Prepared;
 use runtime::cgroup::{Group, Resources};
 use runtime::netdevice::{self, NetDevice};
-use runtime::plan::{NsMode, Plan, ProcessPlan, RootChange};
+use runtime::plan::{FdSlot, NsMode, Plan, ProcessPlan, RootChange};
+use runtime::resctrl::Assigned;
 use runtime::spawn::{self, Pending, Spawned, Stdio, Stream};
 use runtime::{Fault, Step};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
@@ -101,9 +102,7 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
                 Ok(spawned) => Ok((spawned, group)),
                 Err(error) => {
                     // The first failure is the one to tell.
-                    if let Some(group) = &group {
-                        let _ = record.place.end(group);
-                    }
+                    let _ = record.end(group.as_ref());
                     Err(error)
                 }
             }
@@ -210,6 +209,10 @@ pub(crate) fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) 
         user_namespace: compiled.plan.namespaces.user != NsMode::Host,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
         shared_pids: compiled.plan.namespaces.pid != NsMode::New,
+        resctrl: compiled
+            .rdt
+            .as_ref()
+            .map(|rdt| Assigned::new(&rdt.root, &rdt.service, id)),
         keyring: compiled.plan.process.keyring.clone(),
         process: spec.process.clone().unwrap_or_default(),
         personality: compiled.plan.process.personality,
@@ -228,6 +231,16 @@ fn start(
     hooks: &Hooks,
 ) -> Result<Spawned> {
     compiled.enter(group)?;
+    if let (Some(rdt), Some(assigned)) = (&compiled.rdt, &record.resctrl) {
+        if let Err(error) = assigned.make(&rdt.service) {
+            // Nothing of it is the container's.
+            record.resctrl = None;
+            return Err(error.into());
+        }
+        let entries = assigned.entry_fds()?.into_iter();
+        let entries: Vec<FdSlot> = entries.map(|fd| compiled.slot(fd)).collect();
+        compiled.plan.cgroup.dirs.extend(entries);
+    }
     if waits(request, hooks) {
         let gate = spawn::make_gate(std::os::fd::AsFd::as_fd(folder), GATE)
             .map_err(Error::call("making the pipe at which the process waits"))?;

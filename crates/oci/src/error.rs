@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use runtime::cgroup::CgroupError;
 use runtime::netdevice::NetDeviceError;
 use runtime::plan::PlanError;
+use runtime::resctrl::ResctrlError;
 use runtime::seccomp::SeccompError;
 use runtime::systemd::SystemdError;
 
@@ -96,6 +97,9 @@ pub(crate) enum Error {
     /// Control groups that systemd makes.
     #[error("unable to apply cgroup configuration: {0}")]
     Systemd(#[from] SystemdError),
+    /// A class of service.
+    #[error("unable to apply Intel RDT configuration: {0}")]
+    Resctrl(#[from] ResctrlError),
     /// A network device of the caller's.
     #[error("unable to start container process: {0}")]
     NetDevice(#[from] NetDeviceError),

@@ -14,6 +14,8 @@ pub(crate) struct Mount {
     pub(crate) root: String,
     /// Where.
     pub(crate) place: String,
+    /// The file system's type.
+    pub(crate) kind: String,
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<Mount>> {
@@ -36,6 +38,8 @@ fn line(line: &str) -> Option<Mount> {
         device: fields.next()?.to_owned(),
         root: unescaped(fields.next()?),
         place: unescaped(fields.next()?),
+        // Behind fields of which there may be any number.
+        kind: fields.skip_while(|field| *field != "-").nth(1)?.to_owned(),
     })
 }
 
@@ -71,6 +75,7 @@ mod tests {
             (mounts[0].root.as_str(), mounts[0].place.as_str()),
             ("/mnt1", "/a b")
         );
+        assert_eq!(mounts[0].kind, "ext3");
         assert_eq!(unescaped("\\04"), "\\04");
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Group;
+use runtime::resctrl::Assigned;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,9 @@ pub(crate) struct Record {
     /// Its processes are in a pid namespace of others: the end of the first is not that of all.
     #[serde(default)]
     pub(crate) shared_pids: bool,
+    /// Where it is in the resctrl file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resctrl: Option<Assigned>,
     /// The name of its keyring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keyring: Option<String>,
@@ -114,6 +118,19 @@ pub(crate) struct Record {
     pub(crate) seccomp: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hooks: Option<Hooks>,
+}
+
+impl Record {
+    /// Ends whatever is in its group, and removes that and what else its processes had of their own.
+    pub(crate) fn end(&self, group: Option<&Group>) -> Result<()> {
+        if let Some(group) = group {
+            self.place.end(group)?;
+        }
+        match &self.resctrl {
+            Some(assigned) => Ok(assigned.remove()?),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A container's folder.

@@ -17,6 +17,7 @@ pub mod netdevice;
 pub mod plan;
 mod prepared;
 pub mod procfs;
+pub mod resctrl;
 pub mod seccomp;
 pub mod spawn;
 pub mod systemd;

@@ -136,9 +136,7 @@ fn remove(global: &Global, container: &Container) -> Result<()> {
             return Err(gone);
         }
     }
-    if let Some(group) = container.own_group()? {
-        container.record.place.end(&group)?;
-    }
+    container.record.end(container.own_group()?.as_ref())?;
     container.folder.remove()?;
     let hooks = container.record.hooks.clone().unwrap_or_default();
     run_poststop(&hooks, &container.record, &global.log);

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use runtime::cgroup::{Group, Pressure, Watch};
+use runtime::resctrl::Assigned;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
@@ -32,10 +33,16 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     };
     let group = container.group()?;
     if given.is_on("stats") {
-        return tell(id, "stats", Some(usage::document(&group.report()?)));
+        return tell(id, "stats", Some(figures(&container, &group)?));
     }
     let watches = watches(&group, &given)?;
-    follow(id, &group, &pidfd, watches, interval)
+    follow(&container, &group, &pidfd, watches, interval)
+}
+
+fn figures(container: &Container, group: &Group) -> Result<Value> {
+    let class = container.record.resctrl.as_ref();
+    let class = class.map(Assigned::figures).transpose()?;
+    Ok(usage::document(&group.report()?, class.as_ref()))
 }
 
 /// What is watched, and what an event of it is called.
@@ -54,12 +61,13 @@ fn watches(group: &Group, given: &Given) -> Result<Vec<(&'static str, Watch)>> {
 
 /// Tells what happens at once, and the figures at each interval, until the container has ended.
 fn follow(
-    id: &str,
+    container: &Container,
     group: &Group,
     pidfd: &OwnedFd,
     mut watches: Vec<(&'static str, Watch)>,
     interval: Duration,
 ) -> Result<u8> {
+    let id = &container.record.id;
     let mut next = Instant::now() + interval;
     loop {
         let ready = wait(pidfd, &watches, next)?;
@@ -84,7 +92,7 @@ fn follow(
             watches.remove(index);
         }
         if Instant::now() >= next {
-            tell(id, "stats", Some(usage::document(&group.report()?)))?;
+            tell(id, "stats", Some(figures(container, group)?))?;
             next = Instant::now() + interval;
         }
     }

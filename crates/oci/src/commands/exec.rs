@@ -118,6 +118,9 @@ fn start(
         [] | [""] => entry(container.own_group()?.as_ref())?,
         asked => subgroup::entry(container, asked)?,
     };
+    if let Some(assigned) = &record.resctrl {
+        entry.push(assigned.entry_fds()?);
+    }
     if record.host_mounts {
         entry.take_root_of(record.pid)?;
     }

@@ -112,7 +112,7 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
                 "modes": MEMORY_MODES.map(|(name, ..)| name),
                 "flags": MEMORY_FLAGS.map(|(name, _)| name),
             },
-            "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
         },

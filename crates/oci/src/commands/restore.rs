@@ -82,6 +82,10 @@ fn make(work: &Work<'_>, id: &str) -> Result<Made> {
         let text = "a container without a mount namespace cannot be restored";
         return Err(Error::State(text.to_owned()));
     }
+    if compiled.rdt.is_some() {
+        let text = "a container with linux.intelRdt cannot be restored";
+        return Err(Error::State(text.to_owned()));
+    }
     let folder = Folder::claim(&global.root, id)?;
     let mut record = record(id, &bundle, &spec, &compiled)?;
     let made = folder.write(&record).and_then(|()| {

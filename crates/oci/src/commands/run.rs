@@ -110,9 +110,7 @@ pub(super) fn remove(global: &Global, made: &Made) -> Result<()> {
         return Ok(());
     }
     // Processes of a container that shares a pid namespace outlive its first one.
-    if let Some(group) = &made.group {
-        made.record.place.end(group)?;
-    }
+    made.record.end(made.group.as_ref())?;
     made.folder.remove()?;
     run_poststop(&made.hooks, &made.record, &global.log);
     Ok(())

@@ -11,7 +11,7 @@ use crate::state::{Container, Status};
 /// The largest document that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
-const FLAGS: [Flag; 17] = [
+const FLAGS: [Flag; 19] = [
     value("resources").or("r"),
     value("blkio-weight"),
     value("cpu-period"),
@@ -30,6 +30,8 @@ const FLAGS: [Flag; 17] = [
     value("kernel-memory"),
     value("kernel-memory-tcp"),
     value("pids-limit"),
+    value("l3-cache-schema"),
+    value("mem-bw-schema"),
 ];
 
 pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
@@ -44,8 +46,25 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     };
     let limits = limits(&asked, &global.log)?;
     let place = &container.record.place;
+    let shares = shares(&given);
+    let class = container.record.resctrl.as_ref();
+    if class.is_none() && !shares.is_empty() {
+        let text = "the container has no class of service (linux.intelRdt)";
+        return Err(Error::State(text.to_owned()));
+    }
     place.set(&container.group()?, &limits)?;
+    match class {
+        Some(class) => class.write(&shares)?,
+        None => {}
+    }
     Ok(0)
+}
+
+/// Lines for the container's class of service.
+fn shares(given: &Given) -> Vec<String> {
+    let lines = ["l3-cache-schema", "mem-bw-schema"].map(|name| given.value(name));
+    let lines = lines.into_iter().flatten().filter(|line| !line.is_empty());
+    lines.map(str::to_owned).collect()
 }
 
 fn from_file(path: &std::path::Path) -> Result<Resources> {

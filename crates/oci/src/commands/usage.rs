@@ -1,10 +1,11 @@
 //! The figures of `events` in runc's form. It leaves out what is zero or empty; here everything is there.
 
 use runtime::cgroup::{Gauge, IoEntry, Report};
+use runtime::resctrl::Figures;
 use serde_json::{Map, Value, json};
 
 /// What stands under `data` of an event of the type `stats`.
-pub(super) fn document(report: &Report) -> Value {
+pub(super) fn document(report: &Report, class: Option<&Figures>) -> Value {
     let cpu = &report.cpu;
     let memory = &report.memory;
     let hugetlb = report.hugetlb.iter().map(|(size, pages)| {
@@ -45,7 +46,7 @@ pub(super) fn document(report: &Report) -> Value {
             "ioServicedRecursive": entries(&report.io.requests),
         },
         "hugetlb": hugetlb.collect::<Map<String, Value>>(),
-        "intel_rdt": {},
+        "intel_rdt": class.map_or(json!({}), class_of_service),
         "network_interfaces": null,
     })
 }
@@ -58,6 +59,28 @@ fn cpuset(report: &Report) -> Value {
     fields.insert("cpus".to_owned(), json!(report.cpuset.cpus));
     fields.insert("mems".to_owned(), json!(report.cpuset.mems));
     Value::Object(fields)
+}
+
+fn class_of_service(figures: &Figures) -> Value {
+    let line = |lines: &[String], kind: &str| {
+        let found = lines.iter().find(|line| line.starts_with(kind));
+        found.cloned().unwrap_or_default()
+    };
+    let bandwidths = figures
+        .caches
+        .iter()
+        .map(|cache| json!({ "mbm_total_bytes": cache.total, "mbm_local_bytes": cache.local }));
+    let occupancies = figures.caches.iter();
+    let occupancies = occupancies.map(|cache| json!({ "llc_occupancy": cache.occupancy }));
+    json!({
+        "l3_cache_schema_root": line(&figures.default_schemata, "L3:"),
+        "l3_cache_schema": line(&figures.schemata, "L3:"),
+        "mem_bw_schema_root": line(&figures.default_schemata, "MB:"),
+        "mem_bw_schema": line(&figures.schemata, "MB:"),
+        "schemata": figures.schemata,
+        "mbm_stats": bandwidths.collect::<Vec<Value>>(),
+        "cmt_stats": occupancies.collect::<Vec<Value>>(),
+    })
 }
 
 fn gauge(gauge: &Gauge) -> Value {

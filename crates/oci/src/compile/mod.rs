@@ -8,6 +8,7 @@ mod namespaces;
 mod network;
 mod numa;
 mod process;
+mod rdt;
 mod resources;
 
 use std::os::fd::OwnedFd;
@@ -22,13 +23,14 @@ use crate::cli::Global;
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::place::GroupPlace;
-use crate::spec::{IdMapping, IntelRdt, Process, Spec, refuse};
+use crate::spec::{IdMapping, Process, Spec, refuse};
 
 pub(crate) use mounts::{below_root as mounts_below_root, clean, names_host_paths};
 pub(crate) use numa::{FLAGS as MEMORY_FLAGS, MODES as MEMORY_MODES, policy as memory_policy};
 pub(crate) use process::{
     add_home_within, affinity, environment, exec as exec_process, filter_of_hooks, listener,
 };
+pub(crate) use rdt::Rdt;
 pub(crate) use resources::limits;
 
 /// A container that can be made.
@@ -41,6 +43,8 @@ pub(crate) struct Compiled {
     pub(crate) rootfs: PathBuf,
     pub(crate) place: GroupPlace,
     pub(crate) resources: Resources,
+    /// Which class of service its processes have.
+    pub(crate) rdt: Option<Rdt>,
     /// Network devices of the caller's that become the container's.
     pub(crate) net_devices: Vec<NetDevice>,
     /// Mounts of the plan that show the group, which is not made yet.
@@ -50,7 +54,7 @@ pub(crate) struct Compiled {
 /// Compiles a bundle. Nothing but files that the bundle names is touched, and these are only opened.
 pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -> Result<Compiled> {
     let log = &global.log;
-    refuse_what_is_not_built(spec)?;
+    refuse("vm", spec.vm.as_ref())?;
     hooks::check(spec.hooks.as_ref())?;
     let linux = spec.linux();
     let root = spec
@@ -119,6 +123,7 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -
         rootfs,
         place,
         resources: resources::compile(linux.resources.as_ref(), log)?,
+        rdt: rdt::compile(linux.intel_rdt.as_ref())?,
         net_devices,
         cgroup_mounts: mounts.cgroups,
     })
@@ -165,6 +170,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Lets the process enter by more files.
+    pub(crate) fn push(&mut self, files: Vec<OwnedFd>) {
+        for file in files {
+            self.cgroup.dirs.push(FdSlot(self.fds.len() as u16));
+            self.fds.push(file);
+        }
+    }
+
     /// Lets the process have the root of a container's process, which has no mount namespace of its own.
     pub(crate) fn take_root_of(&mut self, pid: i32) -> Result<()> {
         let path = format!("/proc/{pid}/root");
@@ -193,28 +206,6 @@ pub(crate) fn entry(group: Option<&Group>) -> Result<Entry> {
         fds,
         root: None,
     })
-}
-
-/// Fields that are known and not built.
-fn refuse_what_is_not_built(spec: &Spec) -> Result<()> {
-    let linux = spec.linux();
-    refuse("vm", spec.vm.as_ref())?;
-    refuse_rdt(linux.intel_rdt.as_ref())
-}
-
-/// Classes of service of Intel's and AMD's processors.
-fn refuse_rdt(asked: Option<&IntelRdt>) -> Result<()> {
-    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    match asked {
-        None => Ok(()),
-        Some(_) if known.lines().any(|line| line.ends_with("\tresctrl")) => {
-            Err(Error::unsupported("linux.intelRdt"))
-        }
-        Some(_) => Err(Error::field(
-            "linux.intelRdt",
-            "it cannot be applied: this kernel has no resctrl file system",
-        )),
-    }
 }
 
 fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {

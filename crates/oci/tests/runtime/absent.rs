@@ -196,7 +196,13 @@ fn devices_and_files_have_to_be_there() {
         (
             "/linux/intelRdt",
             json!({"closID": "a"}),
-            &["linux.intelRdt"],
+            &["linux.intelRdt", "resctrl file system"],
+        ),
+        ("/linux/intelRdt", json!({}), &["linux.intelRdt"]),
+        (
+            "/linux/intelRdt",
+            json!({"closID": "../a"}),
+            &["linux.intelRdt.closID"],
         ),
         (
             "/vm",

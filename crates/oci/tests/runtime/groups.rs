@@ -169,7 +169,7 @@ fn figures_have_runcs_names() {
     let (mut mine, mut needed) = (Vec::new(), Vec::new());
     paths("", &ours, &mut mine);
     paths("", &theirs, &mut needed);
-    // runc describes the features of resctrl there, of which nothing is built.
+    // runc describes the features of resctrl there, which this kernel has not.
     needed.retain(|path| !path.starts_with("/data/intel_rdt/"));
     let missing: Vec<&String> = needed.iter().filter(|path| !mine.contains(path)).collect();
     assert!(missing.is_empty(), "{missing:?}");

@@ -300,6 +300,9 @@ fn limits_are_changed_while_it_runs() {
     assert_eq!(limits(), (32 << 20, 20));
     fs::write(bundle.path("r.json"), r#"{"memory": {"limit": 67108864}}"#).unwrap();
     bundle.run(&["update", "-r", "r.json", "ID"]).good();
+    let sentence = bundle.run(&["update", "--l3-cache-schema", "L3:0=f", "ID"]);
+    let sentence = sentence.sentence();
+    assert!(sentence.contains("no class of service"), "{sentence}");
     assert_eq!(limits(), (64 << 20, 20));
     // Behind the name, too.
     bundle
@@ -371,7 +374,7 @@ fn what_is_built_is_told() {
     assert_eq!(features["ociVersionMax"], "1.3.0");
     let linux = &features["linux"];
     assert_eq!(linux["netDevices"]["enabled"], true);
-    assert_eq!(linux["intelRdt"]["enabled"], false);
+    assert_eq!(linux["intelRdt"]["enabled"], true);
     let modes = linux["memoryPolicy"]["modes"].as_array().unwrap();
     assert_eq!(modes.len(), 7, "{modes:?}");
     let version = features["annotations"]["org.wharf.landlock"]
