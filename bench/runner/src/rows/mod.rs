@@ -1,6 +1,7 @@
 //! The rows of the bench, each a function of what is set up.
 
 pub(crate) mod beside;
+mod files;
 mod load;
 mod many;
 mod memory;
@@ -59,6 +60,10 @@ pub(crate) const ALL: &[Row] = &[
     row("idle", true, memory::idle),
     row("load", true, load::load),
     row("pull", true, load::pull),
+    row("cp", true, files::copy),
+    row("logs", true, files::logs),
+    row("stats", true, files::stats),
+    row("changes", true, files::changes),
 ];
 
 /// Runs a client to its end.
