@@ -205,8 +205,14 @@ impl Engine {
                 "a layer's folder is missing; images that need it must be pulled again"
             );
         }
+        for fault in &recovered.faults {
+            tracing::error!("{fault}: it is tried again at the next start");
+        }
         let mut void: Vec<u64> = recovered.missing;
         let mut state = self.images().write();
+        for number in recovered.stuck {
+            state.layer_numbers_above(number);
+        }
         for layer in &rows.layers {
             state.layer_numbers_above(layer.number);
             match layer.chain.parse() {

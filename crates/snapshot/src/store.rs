@@ -1,8 +1,10 @@
 //! The folder of layers: `layers/N/{fs,meta}`, with `layers/tmp` for what is being made or removed.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,12 +43,16 @@ pub struct LayerStore {
 }
 
 /// What [`LayerStore::recover`] found.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Recovered {
     /// Layers that nobody knew and that are removed.
     pub removed: Vec<u64>,
     /// Layers that should be there and are not.
     pub missing: Vec<u64>,
+    /// Layers that nobody knew and that could not be removed: their numbers can not be given again.
+    pub stuck: Vec<u64>,
+    /// What could not be removed, such as a file that somebody made immutable. It is tried again at the next start.
+    pub faults: Vec<SnapshotError>,
 }
 
 impl LayerStore {
@@ -105,10 +111,13 @@ impl LayerStore {
                 there.push(number);
             }
         }
-        for number in &there {
-            if !known.contains(number) {
-                self.remove(*number)?;
-                recovered.removed.push(*number);
+        for number in there.iter().filter(|number| !known.contains(number)) {
+            match self.set_aside(*number) {
+                Ok(_) => recovered.removed.push(*number),
+                Err(fault) => {
+                    recovered.stuck.push(*number);
+                    recovered.faults.push(fault);
+                }
             }
         }
         recovered.missing = known
@@ -116,8 +125,15 @@ impl LayerStore {
             .copied()
             .filter(|number| !there.contains(number))
             .collect();
-        tree::remove_contents(self.temporary.as_fd())
-            .map_err(|source| self.fault("clear", TEMPORARY, source))?;
+        let left = tree::entries(self.temporary.as_fd())
+            .map_err(|source| self.fault("list", TEMPORARY, source))?;
+        for entry in left {
+            let name = OsStr::from_bytes(entry.name.to_bytes());
+            let removed = tree::remove(self.temporary.as_fd(), name);
+            let below = format!("{TEMPORARY}/{}", name.display());
+            let fault = |source| self.fault("remove", &below, source);
+            recovered.faults.extend(removed.map_err(fault).err());
+        }
         Ok(recovered)
     }
 
@@ -143,12 +159,9 @@ impl LayerStore {
     /// Removes a layer. It is gone at once, its files shortly after; a mount that uses it keeps them to its end.
     /// That it does not exist is no error.
     pub fn remove(&self, number: u64) -> Result<(), SnapshotError> {
-        let gone = self.temporary_name("removed", number);
-        match fs::renameat(&self.dir, number.to_string(), &self.temporary, &gone) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(()),
-            Err(errno) => return Err(self.layer_fault("remove", number, errno.into())),
-        }
+        let Some(gone) = self.set_aside(number)? else {
+            return Ok(());
+        };
         if let Ok(mut usages) = self.usages.lock() {
             usages.remove(&number);
         }
@@ -156,6 +169,16 @@ impl LayerStore {
             init.remove(&number);
         }
         self.clear(&gone)
+    }
+
+    /// Moves a layer to `tmp`, where it has the name that is answered; `None` when it does not exist.
+    fn set_aside(&self, number: u64) -> Result<Option<String>, SnapshotError> {
+        let gone = self.temporary_name("removed", number);
+        match fs::renameat(&self.dir, number.to_string(), &self.temporary, &gone) {
+            Ok(()) => Ok(Some(gone)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.layer_fault("remove", number, errno.into())),
+        }
     }
 
     /// Disk that a layer takes, its folder and description included.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fixture::{Scratch, Tar};
-use snapshot::{LayerStore, Limits, Recovered};
+use snapshot::{LayerStore, Limits};
 
 /// Set in the child that is to be killed: the data root.
 const VICTIM: &str = "WHARF_TEST_UNPACK_IN";
@@ -77,13 +77,8 @@ fn a_killed_unpack_leaves_only_what_recovery_removes() {
     assert_eq!(scratch.leftovers().len(), 1);
     let store = LayerStore::open(scratch.path()).unwrap();
     let recovered = store.recover(&[1, 3, 7]).unwrap();
-    assert_eq!(
-        recovered,
-        Recovered {
-            removed: vec![4],
-            missing: vec![7]
-        }
-    );
+    assert_eq!((recovered.removed, recovered.missing), (vec![4], vec![7]));
+    assert!(recovered.faults.is_empty());
     assert!(scratch.leftovers().is_empty());
     assert!(scratch.layer(1, "f").exists() && scratch.layer(3, "f").exists());
     // And the number is free.
@@ -91,6 +86,46 @@ fn a_killed_unpack_leaves_only_what_recovery_removes() {
         .unpack(2, &[1], &mut &large()[..], None, &Limits::default())
         .unwrap();
     assert_eq!(std::fs::read_dir(scratch.layer(2, "")).unwrap().count(), 50);
+}
+
+/// chattr(1) of e2fsprogs, which every Debian has.
+fn chattr(flag: &str, path: &std::path::Path) {
+    let status = Command::new("chattr").arg(flag).arg(path).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn what_cannot_be_removed_holds_nothing_up() {
+    let scratch = Scratch::new();
+    for number in 1..=3 {
+        scratch.unpack(number, &[], &large()).unwrap();
+    }
+    let file = std::fs::read_dir(scratch.layer(2, "")).unwrap().next();
+    let file = file.unwrap().unwrap().file_name();
+    let whole = scratch.layer(3, "").parent().unwrap().to_owned();
+    chattr("+i", &scratch.layer(2, "").join(&file));
+    chattr("+i", &whole);
+    let store = LayerStore::open(scratch.path()).unwrap();
+    let recovered = store.recover(&[1]);
+    chattr("-i", &whole);
+    let aside = scratch.leftovers();
+    let left: Vec<_> = aside
+        .iter()
+        .map(|folder| folder.join("fs").join(&file))
+        .collect();
+    left.iter().for_each(|file| chattr("-i", file));
+    let recovered = recovered.unwrap();
+    assert_eq!((recovered.removed, recovered.stuck), (vec![2], vec![3]));
+    let told: Vec<String> = recovered.faults.iter().map(ToString::to_string).collect();
+    assert!(
+        told.len() == 2 && told[1].contains("tmp/removed-2-"),
+        "{told:?}"
+    );
+    assert_eq!(left.len(), 1);
+    // And the next start has it all.
+    let recovered = store.recover(&[1]).unwrap();
+    assert!(recovered.faults.is_empty() && recovered.removed == [3]);
+    assert!(scratch.leftovers().is_empty() && scratch.layer(1, "").exists());
 }
 
 #[test]
