@@ -2,18 +2,20 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::contexts::Contexts;
 use crate::failure::Failure;
+use crate::file;
 use crate::query::encode;
 
 /// Wharf's own socket, and docker's: the first that is there is used when nothing is said.
 const SOCKETS: [&str; 2] = ["/run/wharf.sock", "/var/run/docker.sock"];
-/// Configuration files larger than this are not read.
-const FILE_LIMIT: u64 = 4 << 20;
+
+/// The context that is what flags and variables say.
+pub(crate) const DEFAULT_CONTEXT: &str = "default";
 
 /// An engine's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +115,7 @@ pub(crate) fn config_folder(flag: Option<&str>) -> PathBuf {
 /// A sentence when it is there and can not be read, or is no JSON object.
 pub(crate) fn config_file(folder: &Path) -> Result<Value, String> {
     let path = folder.join("config.json");
-    let text = read(&path).map_err(|error| {
+    let text = file::content_if_there(&path).map_err(|error| {
         format!(
             "Error loading config file: open {}: {}",
             path.display(),
@@ -183,86 +185,62 @@ fn unfit(config: &Value) -> Option<String> {
     None
 }
 
-/// A file's content; nothing when there is none.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    match fs::File::open(path) {
-        Ok(file) => file.take(FILE_LIMIT + 1).read_to_end(&mut text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(text),
-        Err(error) => return Err(error),
+/// The name of the context that is meant.
+///
+/// In docker's order: `-c`, `DOCKER_CONTEXT`, `currentContext` as `current` gives it when that far is asked. The context
+/// `default` is what `-H` and `DOCKER_HOST` say, and is meant where one of them says something.
+pub(crate) fn context<'a>(
+    hosts: &[String],
+    flag: Option<&str>,
+    current: impl FnOnce() -> &'a str,
+) -> String {
+    let named = match flag {
+        Some(name) => name.to_owned(),
+        None if !hosts.is_empty() || variable("DOCKER_HOST").is_some() => String::new(),
+        None => variable("DOCKER_CONTEXT").unwrap_or_else(|| current().to_owned()),
     };
-    if text.len() as u64 > FILE_LIMIT {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "larger than 4 MiB",
-        ));
+    match named.as_str() {
+        "" => DEFAULT_CONTEXT.to_owned(),
+        _ => named,
     }
-    Ok(text)
 }
 
-/// The engine that is meant, and the name of the context that says so.
-///
-/// In docker's order: `-H`, `-c`, `DOCKER_HOST`, `DOCKER_CONTEXT`, `currentContext`, the default.
-///
-/// `current` gives `currentContext` when that far is asked. The context `default` is what `-H` and `DOCKER_HOST` say.
+/// The engine of a context.
 ///
 /// # Errors
 /// A context that does not exist, or a host that is not understood.
-pub(crate) fn choose<'a>(
-    hosts: &[String],
-    context: Option<&str>,
-    folder: &Path,
-    current: impl FnOnce() -> &'a str,
-) -> Result<(Host, String), Failure> {
-    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let variable_host = variable("DOCKER_HOST");
-    let named = match context {
-        Some(context) => context.to_owned(),
-        None if !hosts.is_empty() || variable_host.is_some() => String::new(),
-        None => variable("DOCKER_CONTEXT").unwrap_or_else(|| current().to_owned()),
-    };
-    if !matches!(named.as_str(), "" | "default") {
-        let host = from_context(folder, &named)?;
-        return Ok((Host::parse(&host)?, named));
+pub(crate) fn of_context(name: &str, hosts: &[String], folder: &Path) -> Result<Host, Failure> {
+    if name == DEFAULT_CONTEXT {
+        return by_itself(hosts);
     }
-    let host = match (hosts, variable_host) {
-        ([], None) => default(),
-        ([], Some(host)) => Host::parse(&host)?,
-        ([host], _) => Host::parse(host)?,
-        _ => return Err(unresolved("Specify only one -H")),
-    };
-    Ok((host, "default".to_owned()))
+    let context = Contexts::in_folder(folder)
+        .find(name)
+        .map_err(|fault| unresolved(&fault))?;
+    Host::parse(context.host())
+}
+
+/// The engine that `-H`, `DOCKER_HOST` or what is there says.
+///
+/// # Errors
+/// A host that is not understood.
+pub(crate) fn by_itself(hosts: &[String]) -> Result<Host, Failure> {
+    match (hosts, variable("DOCKER_HOST")) {
+        ([], None) => Ok(default()),
+        ([], Some(host)) => Host::parse(&host),
+        ([host], _) => Host::parse(host),
+        _ => Err(unresolved("Specify only one -H")),
+    }
+}
+
+/// A variable of the environment that says something.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The socket that is there; Wharf's own when neither is.
 fn default() -> Host {
     let there = SOCKETS.iter().find(|path| fs::metadata(path).is_ok());
     Host::Unix(there.unwrap_or(&SOCKETS[0]).into())
-}
-
-/// The docker endpoint of a context: `contexts/meta/SHA256(NAME)/meta.json`.
-fn from_context(folder: &Path, name: &str) -> Result<String, Failure> {
-    let id = types::Digest::sha256(name.as_bytes()).hex();
-    let path = folder.join("contexts/meta").join(id).join("meta.json");
-    let failed = |why: &str| unresolved(&format!("context {name:?}: {why}"));
-    let text = read(&path).map_err(|error| {
-        failed(&format!(
-            "open {}: {}",
-            path.display(),
-            crate::failure::plain(&error)
-        ))
-    })?;
-    if text.is_empty() {
-        return Err(failed(&format!(
-            "context not found: open {}: no such file or directory",
-            path.display()
-        )));
-    }
-    let meta: Value = serde_json::from_slice(&text)
-        .map_err(|error| failed(&format!("parsing {}: {error}", path.display())))?;
-    let host = meta["Endpoints"]["docker"]["Host"].as_str();
-    host.map(str::to_owned)
-        .ok_or_else(|| failed("it has no docker endpoint"))
 }
 
 #[cfg(test)]
@@ -316,15 +294,13 @@ mod tests {
         )
         .unwrap();
         let none = || "";
-        let (host, name) = choose(&[], Some("far"), folder.path(), none).unwrap();
-        assert_eq!(
-            (host, name.as_str()),
-            (Host::Tcp("127.0.0.1:9".to_owned()), "far")
-        );
-        assert!(choose(&[], Some("nowhere"), folder.path(), none).is_err());
+        assert_eq!(context(&[], Some("far"), none), "far");
+        let host = of_context("far", &[], folder.path()).unwrap();
+        assert_eq!(host, Host::Tcp("127.0.0.1:9".to_owned()));
+        assert!(of_context("nowhere", &[], folder.path()).is_err());
         let hosts = ["unix:///a".to_owned(), "unix:///b".to_owned()];
-        let (host, name) = choose(&hosts[..1], None, folder.path(), none).unwrap();
-        assert_eq!((host, name.as_str()), (Host::Unix("/a".into()), "default"));
-        assert!(choose(&hosts, None, folder.path(), none).is_err());
+        assert_eq!(context(&hosts[..1], None, || "far"), DEFAULT_CONTEXT);
+        assert_eq!(by_itself(&hosts[..1]).unwrap(), Host::Unix("/a".into()));
+        assert!(by_itself(&hosts).is_err());
     }
 }

@@ -10,10 +10,12 @@ mod output;
 mod commands;
 mod connection;
 mod container;
+mod contexts;
 mod credentials;
 mod detach;
 mod duration;
 mod failure;
+mod file;
 mod flag;
 mod frames;
 #[cfg(any(test, fuzzing))]

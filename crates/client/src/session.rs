@@ -79,13 +79,24 @@ impl Session {
         if let Some(chosen) = self.chosen.get() {
             return Ok(chosen);
         }
-        let chosen = host::choose(
-            &self.hosts,
-            self.context_flag.as_deref(),
-            &self.config_folder,
-            || self.config()["currentContext"].as_str().unwrap_or_default(),
-        )?;
-        Ok(self.chosen.get_or_init(|| chosen))
+        let context = self.context();
+        let host = host::of_context(&context, &self.hosts, &self.config_folder)?;
+        Ok(self.chosen.get_or_init(|| (host, context)))
+    }
+
+    /// The name of the context that is meant, whether or not there is one of that name.
+    pub(crate) fn context(&self) -> String {
+        host::context(&self.hosts, self.context_flag.as_deref(), || {
+            self.setting("currentContext")
+        })
+    }
+
+    /// The engine of the context `default`: what flags, variables and this host say.
+    ///
+    /// # Errors
+    /// A host that is not understood.
+    pub(crate) fn default_host(&self) -> Result<Host, Failure> {
+        host::by_itself(&self.hosts)
     }
 
     /// The client's `config.json`; null without one. One that can not be read is told of, once, and is none.

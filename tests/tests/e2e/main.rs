@@ -6,6 +6,7 @@
 mod activation;
 mod census;
 mod compare;
+mod contexts;
 mod crowd;
 mod disk;
 mod documents;

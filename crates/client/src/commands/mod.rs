@@ -12,6 +12,7 @@ use crate::template::{self, Template};
 use crate::verb::Verb;
 
 mod archive;
+mod context;
 mod df;
 mod each;
 mod follow;
@@ -37,6 +38,15 @@ mod volumes;
 pub(crate) static ALL: &[&Verb] = &[
     &archive::LOAD,
     &archive::SAVE,
+    &context::CREATE,
+    &context::EXPORT,
+    &context::IMPORT,
+    &context::INSPECT,
+    &context::LS,
+    &context::RM,
+    &context::SHOW,
+    &context::UPDATE,
+    &context::USE,
     &df::DF,
     &each::KILL,
     &each::PAUSE,
@@ -112,7 +122,6 @@ const UNBUILT: &[&str] = &[
     "container cp",
     "container diff",
     "container export",
-    "context",
     "cp",
     "diff",
     "export",

@@ -1,9 +1,9 @@
 //! Keeping credentials and giving them up: in `config.json`, or by a helper program.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use api_types::AuthConfig;
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{helper_for, run};
 use crate::failure::plain;
+use crate::file;
 use crate::host;
 use crate::session::tell;
 
@@ -122,9 +123,9 @@ fn ask(name: &str, verb: &'static str, input: &str, doing: &str) -> Result<(), S
     }
 }
 
-/// Writes the file anew beside the old one, and puts it in its place when it is whole. A link is followed.
+/// Writes the file anew.
 fn write(folder: &Path, config: &Value) -> Result<(), String> {
-    let named = folder.join("config.json");
+    let path = folder.join("config.json");
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |error: io::Error| format!("cannot write {path}: {}", plain(&error))
@@ -134,29 +135,30 @@ fn write(folder: &Path, config: &Value) -> Result<(), String> {
         .mode(0o700)
         .create(folder)
         .map_err(failed(folder))?;
-    let path = fs::canonicalize(&named).unwrap_or(named);
-    let mode = fs::metadata(&path).map_or(0o600, |meta| meta.permissions().mode() & 0o777);
-    let beside = PathBuf::from(format!("{}.{}", path.display(), std::process::id()));
     let mut text = Vec::new();
     let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, tabs);
     config
         .serialize(&mut serializer)
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&beside)
-        .and_then(|mut file| {
-            file.write_all(&text)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&beside, &path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
+    file::replace(&path, &text, 0o600).map_err(failed(&path))
+}
+
+/// Says in the configuration which context is in use; without a name, none is.
+///
+/// # Errors
+/// Why it could not be said; then the one before still is.
+pub(crate) fn use_context(folder: &Path, name: Option<&str>) -> Result<(), String> {
+    let mut config = read(folder)?;
+    object(&mut config, "auths");
+    match name {
+        Some(name) => config["currentContext"] = name.into(),
+        None => {
+            let members = config.as_object_mut();
+            members.and_then(|members| members.shift_remove("currentContext"));
+        }
     }
-    written.map_err(failed(&path))
+    write(folder, &config)
 }
 
 /// Docker's words about passwords in a file.
@@ -171,6 +173,8 @@ fn warn(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn auth(server: &str, user: &str, password: &str) -> AuthConfig {
