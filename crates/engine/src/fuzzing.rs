@@ -13,7 +13,7 @@ pub fn configuration(mut config: Config, mut host: HostConfig, networking: &Netw
         log_options: &Default::default(),
     };
     if check_on(&mut config, &mut host, networking, &facts).is_ok() {
-        let _ = mounts::collect(&config, &host);
+        let _ = mounts::collect(&config, &host, Vec::new());
         let _ = health::parse(&config);
     }
 }

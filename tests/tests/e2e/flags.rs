@@ -411,7 +411,6 @@ fn what_is_not_built_is_refused_by_name() {
         engine.load_busybox();
         for (flag, value, name) in [
             ("--cgroup-parent", "/x", "cgroupparent"),
-            ("--volumes-from", "x", "olumes"),
             ("--gpus", "all", "evice"),
         ] {
             let done = engine
@@ -431,6 +430,63 @@ fn what_is_not_built_is_refused_by_name() {
                 )),
                 "{}",
                 own.stderr
+            );
+        }
+    });
+}
+
+#[test]
+fn volumes_of_other_containers() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            let lend = [
+                "create",
+                "--name",
+                "lender",
+                "-v",
+                "kept:/kept",
+                "-v",
+                "/drawn",
+            ];
+            client(engine, &[&lend[..], &["busybox", "true"]].concat()).ok();
+            let borrow = |more: &[&str], script: &str| {
+                let words = [&["run", "--rm"], more, &["busybox", "sh", "-c", script]];
+                client(engine, &words.concat())
+            };
+            let from = ["--volumes-from", "lender"];
+            borrow(&from, "echo one > /kept/file && echo two > /drawn/file").ok();
+            let told = borrow(&from, "cat /kept/file /drawn/file").ok();
+            // Volumes of a borrower that is removed with its own are the lender's still.
+            assert_eq!(told.stdout, "one\ntwo\n");
+            let told = borrow(&["--volumes-from", "lender:ro"], "touch /kept/x");
+            assert!(told.stderr.contains("Read-only"), "{}", told.stderr);
+            let own = [&from[..], &["-v", "other:/kept"]].concat();
+            assert_eq!(borrow(&own, "ls /kept").ok().stdout, "");
+            let missing = borrow(&["--volumes-from", "nobody"], "true").fails_with(125);
+            assert!(
+                missing.stderr.contains("No such container: nobody"),
+                "{}",
+                missing.stderr
+            );
+            let bad = borrow(&["--volumes-from", "lender:zz"], "true").fails_with(125);
+            assert!(bad.stderr.contains("invalid mode: zz"), "{}", bad.stderr);
+            client(engine, &["rm", "-v", "lender"]).ok();
+            client(engine, &["volume", "rm", "kept", "other"]).ok();
+        }
+    });
+}
+
+#[test]
+fn what_makes_no_sense_is_told_before_a_missing_image() {
+    Engine::run(|engine| {
+        for client in [Engine::d, Engine::w] {
+            let told = client(engine, &["run", "--restart", "sometimes", "nosuch"]).fails_with(125);
+            assert!(
+                told.stderr.contains("invalid restart policy")
+                    && !told.stderr.contains("Unable to find"),
+                "{}",
+                told.stderr
             );
         }
     });

@@ -196,6 +196,7 @@ fn host_config(
         restart_policy,
         auto_remove: parsed.switch("rm"),
         volume_driver: text(parsed, "volume-driver"),
+        volumes_from: some("volumes-from"),
         console_size: console_size(parsed),
         cap_add: security::capabilities(&parsed.list("cap-add")),
         cap_drop: security::capabilities(&parsed.list("cap-drop")),

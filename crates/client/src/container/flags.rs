@@ -280,8 +280,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "volumes-from",
         "list",
         "Mount volumes from the specified container(s)",
-    )
-    .refused(),
+    ),
     Flag::one(
         "workdir",
         "string",

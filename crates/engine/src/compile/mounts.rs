@@ -56,11 +56,16 @@ const PROPAGATIONS: [&str; 6] = [
     "private", "rprivate", "slave", "rslave", "shared", "rshared",
 ];
 
-/// All mounts of a request in the order in which they are mounted: a folder before what lies in it.
+/// All mounts of a request in the order in which they are mounted: a folder before what lies in it. Those that are
+/// `borrowed` from other containers give way to what the request names itself.
 ///
 /// # Errors
 /// Docker's sentences; a target that appears twice is refused.
-pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpec>> {
+pub(crate) fn collect(
+    config: &Config,
+    host: &HostConfig,
+    borrowed: Vec<MountSpec>,
+) -> Result<Vec<MountSpec>> {
     let mut all = Vec::new();
     for bind in host.binds.iter().flatten() {
         all.push(parse_bind(bind)?);
@@ -91,6 +96,12 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
             )));
         }
     }
+    // Of two containers' the later one's counts.
+    for mount in borrowed.into_iter().rev() {
+        if targets.insert(mount.target.clone()) {
+            all.push(mount);
+        }
+    }
     for path in config.volumes.iter().flat_map(BTreeMap::keys) {
         // A path that does not begin at the root is taken as one that does, as in docker.
         let target = absolute(&format!("/{path}")).map_err(|why| {
@@ -114,6 +125,39 @@ pub(crate) fn collect(config: &Config, host: &HostConfig) -> Result<Vec<MountSpe
             .then_with(|| a.target.cmp(&b.target))
     });
     Ok(all)
+}
+
+/// Reads `CONTAINER[:OPTIONS]` of `--volumes-from`: the container, and whether its mounts become read-only.
+///
+/// # Errors
+/// Docker's sentences for an empty text and for options that are none.
+pub(crate) fn parse_from(text: &str) -> Result<(&str, bool)> {
+    if text.is_empty() {
+        return Err(EngineError::invalid(
+            "volumes-from specification cannot be an empty string",
+        ));
+    }
+    let (container, mode) = text.split_once(':').unwrap_or((text, ""));
+    let options = Options::parse(mode)?;
+    if options.no_copy || options.propagation.is_some() {
+        return Err(EngineError::invalid(format!("invalid mode: {mode}")));
+    }
+    Ok((container, options.read_only))
+}
+
+/// The mounts of another container as one that borrows them has them. Memory of `--tmpfs` is not lent.
+pub(crate) fn lent(mounts: &[MountSpec], read_only: bool) -> impl Iterator<Item = MountSpec> {
+    let lent = mounts.iter().filter(|mount| match mount.source {
+        Source::Bind { .. } | Source::Volume { .. } => true,
+        Source::Tmpfs { .. } => false,
+    });
+    lent.cloned().map(move |mut mount| {
+        mount.read_only |= read_only;
+        if let Source::Volume { copy, .. } = &mut mount.source {
+            *copy = false;
+        }
+        mount
+    })
 }
 
 /// Refuses what the runtime would refuse at the start: mounts that hide the container's procfs. Whether a bind onto
@@ -453,7 +497,7 @@ mod tests {
             volumes: Some(volumes.into()),
             ..Default::default()
         };
-        let targets: Vec<_> = collect(&config, &host)
+        let targets: Vec<_> = collect(&config, &host, Vec::new())
             .unwrap()
             .into_iter()
             .map(|mount| mount.target)
@@ -464,8 +508,57 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(
-            collect(&Config::default(), &twice).unwrap_err().to_string(),
+            collect(&Config::default(), &twice, Vec::new())
+                .unwrap_err()
+                .to_string(),
             "Duplicate mount point: /a"
+        );
+    }
+
+    #[test]
+    fn mounts_of_others_give_way_to_ones_own() {
+        let theirs = |bind: &str| parse_bind(bind).unwrap();
+        let memory = MountSpec {
+            source: Source::Tmpfs {
+                options: String::new(),
+            },
+            ..theirs("/x:/memory")
+        };
+        let first = [theirs("one:/a"), theirs("/one:/b"), memory];
+        let second = [theirs("two:/a:ro"), theirs("two:/c")];
+        let borrowed = lent(&first, true).chain(lent(&second, false)).collect();
+        let host = HostConfig {
+            binds: Some(vec!["/own:/c".into()]),
+            ..Default::default()
+        };
+        let config = Config {
+            volumes: Some([("/b".to_owned(), Default::default())].into()),
+            ..Default::default()
+        };
+        let all = collect(&config, &host, borrowed).unwrap();
+        let told: Vec<_> = all
+            .iter()
+            .map(|mount| (mount.target.as_str(), mount.read_only))
+            .collect();
+        assert_eq!(told, [("/a", true), ("/b", true), ("/c", false)]);
+        assert!(
+            matches!(&all[0].source, Source::Volume { name, copy: false, .. } if name == "two")
+        );
+        assert!(matches!(&all[1].source, Source::Bind { path, .. } if path == "/one"));
+        assert!(matches!(&all[2].source, Source::Bind { path, .. } if path == "/own"));
+    }
+
+    #[test]
+    fn containers_to_borrow_from_are_read() {
+        assert_eq!(parse_from("web").unwrap(), ("web", false));
+        assert_eq!(parse_from("web:ro").unwrap(), ("web", true));
+        assert_eq!(parse_from("web:rw,z").unwrap(), ("web", false));
+        let refused = |text| parse_from(text).unwrap_err().to_string();
+        assert_eq!(refused("web:zz"), "invalid mode: zz");
+        assert_eq!(refused("web:nocopy"), "invalid mode: nocopy");
+        assert_eq!(
+            refused(""),
+            "volumes-from specification cannot be an empty string"
         );
     }
 
@@ -485,7 +578,7 @@ mod tests {
         };
         let none = || (Config::default(), HostConfig::default());
         let refused = |(config, host): (Config, HostConfig)| {
-            collect(&config, &host)
+            collect(&config, &host, Vec::new())
                 .map(drop)
                 .map_err(|error| error.to_string())
         };

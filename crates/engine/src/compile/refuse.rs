@@ -49,13 +49,12 @@ fn given<T>(list: &Option<Vec<T>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
-fn host_fields(host: &HostConfig) -> [Asked; 7] {
+fn host_fields(host: &HostConfig) -> [Asked; 6] {
     [
         (
             "HostConfig.VolumeDriver",
             !matches!(host.volume_driver.as_str(), "" | "local"),
         ),
-        ("HostConfig.VolumesFrom", given(&host.volumes_from)),
         ("HostConfig.Annotations", !host.annotations.is_empty()),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         ("HostConfig.StorageOpt", !host.storage_opt.is_empty()),

@@ -63,12 +63,12 @@ impl Engine {
         let mut mounts = request.host_config.mounts.iter();
         if mounts.any(|mount| mount.kind == "bind") {
             // Before the gate, which nobody may keep while a file system does not answer.
-            let image = self.find_image(&request.config.image, platform.as_deref())?;
+            let image = self.find_image_for(&request, platform.as_deref())?;
             let draft = self.draft(&id, request.clone(), &image)?;
             self.check_sources(&draft.mounts).await?;
         }
         let _gate = self.inner().gate.read().await;
-        let image = self.find_image(&request.config.image, platform.as_deref())?;
+        let image = self.find_image_for(&request, platform.as_deref())?;
         let mut draft = self.draft(&id, request, &image)?;
         if platform.as_deref().is_none_or(str::is_empty) {
             draft.warnings.extend(foreign(&image.parsed.platform()));
@@ -146,6 +146,27 @@ impl Engine {
         .await
     }
 
+    /// The image of a request. What makes no sense with any image is told before a missing one, as docker does it: nobody
+    /// has to wait for a pull to be told.
+    fn find_image_for(
+        &self,
+        request: &CreateRequest,
+        platform: Option<&str>,
+    ) -> Result<Arc<Image>> {
+        let found = self.find_image(&request.config.image, platform);
+        if let Err(EngineError::NoSuchImage { .. }) = found {
+            let CreateRequest {
+                mut config,
+                host_config: mut host,
+                networking_config: networking,
+                ..
+            } = request.clone();
+            Modes::parse(&host)?.check(&config, &host)?;
+            compile::check(&mut config, &mut host, &networking, self)?;
+        }
+        found
+    }
+
     fn find_image(&self, wanted: &str, platform: Option<&str>) -> Result<Arc<Image>> {
         if wanted.is_empty() {
             return Err(EngineError::invalid("invalid reference format"));
@@ -190,7 +211,8 @@ impl Engine {
                 _ => id.short().to_owned(),
             };
         }
-        let mut mounts = compile::mounts::collect(&config, &host)?;
+        let borrowed = self.borrowed_mounts(&host)?;
+        let mut mounts = compile::mounts::collect(&config, &host, borrowed)?;
         if only_top_read_only {
             compile::mounts::keep_below_writable(&mut mounts);
         }
@@ -204,11 +226,27 @@ impl Engine {
         })
     }
 
-    /// The id of a container whose namespace is asked for. That there is none is a wrong argument and not what was
-    /// looked for: clients take a 404 for a missing image, and pull.
+    /// What the containers of `--volumes-from` have mounted.
+    fn borrowed_mounts(&self, host: &HostConfig) -> Result<Vec<MountSpec>> {
+        let mut borrowed = Vec::new();
+        for text in host.volumes_from.iter().flatten() {
+            let (name, read_only) = compile::mounts::parse_from(text)?;
+            let lender = self.lender(name)?;
+            borrowed.extend(compile::mounts::lent(&lender.spec.mounts, read_only));
+        }
+        Ok(borrowed)
+    }
+
+    /// The id of a container whose namespace is asked for.
     fn neighbour_id(&self, name: &str) -> Result<ContainerId> {
+        Ok(self.lender(name)?.id().clone())
+    }
+
+    /// A container whose namespace or mounts are asked for. That there is none is a wrong argument and not what was
+    /// looked for: clients take a 404 for a missing image, and pull.
+    fn lender(&self, name: &str) -> Result<Arc<Container>> {
         match self.registry().find(name) {
-            Ok(container) => Ok(container.id().clone()),
+            Ok(container) => Ok(container),
             Err(error @ EngineError::NoSuchContainer { .. }) => {
                 Err(EngineError::invalid(error.to_string()))
             }
