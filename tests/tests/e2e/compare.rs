@@ -41,7 +41,13 @@ fn misuse_is_told_in_docker_s_words() {
     match Kind::from_environment() {
         Kind::Wharf if is_reference() => {
             let found = answers(Kind::Wharf, false, &lines);
-            beside_docker_28("misuse", &lines, &found, &mut report);
+            beside(
+                "docker-28/misuse",
+                &lines,
+                &found,
+                known("docker-28-differences"),
+                &mut report,
+            );
         }
         Kind::Wharf => {
             testkit::skip("the answers of Docker 28 are those of its client on cgroup v1")
@@ -50,14 +56,18 @@ fn misuse_is_told_in_docker_s_words() {
             // The words of 20.10 are others.
         }
         Kind::Dockerd => {
-            record("misuse", &lines, &answers(Kind::Dockerd, false, &lines));
+            record(
+                "docker-28/misuse",
+                &lines,
+                &answers(Kind::Dockerd, false, &lines),
+            );
         }
     }
     assert!(report.is_empty(), "{report}");
 }
 
 /// Tells in `report` which lines differ and are not known to, and which are known to and do not.
-fn differ(
+pub(super) fn differ(
     lines: &[Invocation],
     expected: &[Answer],
     found: &[Answer],
@@ -80,7 +90,7 @@ fn differ(
 
 /// Whether the answers that were recorded can be those of this machine: by the client of the same release, on the same
 /// kind of control groups.
-fn is_reference() -> bool {
+pub(super) fn is_reference() -> bool {
     let client = std::process::Command::new("docker")
         .arg("--version")
         .output();
@@ -89,14 +99,17 @@ fn is_reference() -> bool {
 }
 
 fn recorded(name: &str) -> String {
-    format!("{}/data/docker-28/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/data/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Compares with the answers of Docker 28, where they were recorded on such a machine.
-fn beside_docker_28(name: &str, lines: &[Invocation], found: &[Answer], report: &mut String) {
-    if !is_reference() {
-        return;
-    }
+/// Compares with answers of Docker's daemon that were recorded.
+pub(super) fn beside(
+    name: &str,
+    lines: &[Invocation],
+    found: &[Answer],
+    known: BTreeSet<String>,
+    report: &mut String,
+) {
     let path = recorded(name);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let (asked, expected): (Vec<String>, Vec<Answer>) = text
@@ -117,13 +130,11 @@ fn beside_docker_28(name: &str, lines: &[Invocation], found: &[Answer], report: 
         texts.iter().copied().eq(&asked),
         "{name} is not what Docker's answers were recorded for"
     );
-    let mut known = known("docker-28-differences");
-    known.retain(|text| texts.contains(&text));
     differ(lines, &expected, found, &known, report);
 }
 
 /// Writes the answers of Docker's daemon down.
-fn record(name: &str, lines: &[Invocation], found: &[Answer]) {
+pub(super) fn record(name: &str, lines: &[Invocation], found: &[Answer]) {
     let mut text = String::new();
     for (line, answer) in lines.iter().zip(found) {
         let entry = (&line.text, answer.status, &answer.stdout, &answer.stderr);
@@ -134,8 +145,8 @@ fn record(name: &str, lines: &[Invocation], found: &[Answer]) {
 }
 
 /// One line of the list.
-struct Invocation {
-    text: String,
+pub(super) struct Invocation {
+    pub(super) text: String,
     words: Vec<String>,
     input: String,
 }
@@ -145,7 +156,7 @@ fn data(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn invocations(name: &str) -> Vec<Invocation> {
+pub(super) fn invocations(name: &str) -> Vec<Invocation> {
     data(name)
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -164,7 +175,7 @@ fn invocations(name: &str) -> Vec<Invocation> {
 }
 
 /// Lines that may differ: an invocation each, below the comment that says why.
-fn known(name: &str) -> BTreeSet<String> {
+pub(super) fn known(name: &str) -> BTreeSet<String> {
     data(name)
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -197,7 +208,7 @@ fn words(line: &str) -> Vec<String> {
 
 /// What a client printed and returned, with what differs between any two runs masked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Answer {
+pub(super) struct Answer {
     status: i32,
     stdout: String,
     stderr: String,
@@ -225,7 +236,7 @@ fn answers(kind: Kind, wharf: bool, lines: &[Invocation]) -> Vec<Answer> {
     found
 }
 
-fn masked(done: &Finished, root: &str) -> Answer {
+pub(super) fn masked(done: &Finished, root: &str) -> Answer {
     let text = |text: &str| {
         let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
         text.replace(root, "ROOT")

@@ -8,6 +8,7 @@ mod census;
 mod compare;
 mod contexts;
 mod crowd;
+mod day;
 mod disk;
 mod documents;
 mod dropin;
