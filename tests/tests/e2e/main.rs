@@ -17,6 +17,7 @@ mod early;
 mod flags;
 mod flags_rare;
 mod followers;
+mod guide;
 mod health;
 mod http;
 mod hung;
