@@ -18,8 +18,8 @@ use tokio_rustls::rustls::crypto::{self, CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError,
+    RootCertStore, SignatureScheme,
 };
 
 /// Where distributions keep the certificates that everyone trusts; the first that is there
@@ -245,6 +245,38 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
+/// What the peer said when it refused what was sent: `None` when `error` is nothing of that kind.
+pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let error: &io::Error = error.downcast_ref()?;
+    let inner: &TlsError = error.get_ref()?.downcast_ref()?;
+    matches!(inner, TlsError::AlertReceived(_)).then(|| describe(error))
+}
+
+/// An alert of RFC 8446 section 6 in the words of Go's library, for which people search.
+fn alert_words(alert: AlertDescription) -> String {
+    let words = match alert {
+        AlertDescription::UnexpectedMessage => "unexpected message",
+        AlertDescription::BadRecordMac => "bad record MAC",
+        AlertDescription::RecordOverflow => "record overflow",
+        AlertDescription::HandshakeFailure => "handshake failure",
+        AlertDescription::BadCertificate => "bad certificate",
+        AlertDescription::UnsupportedCertificate => "unsupported certificate",
+        AlertDescription::CertificateRevoked => "revoked certificate",
+        AlertDescription::CertificateExpired => "expired certificate",
+        AlertDescription::CertificateUnknown => "unknown certificate",
+        AlertDescription::CertificateRequired => "certificate required",
+        AlertDescription::UnknownCA => "unknown certificate authority",
+        AlertDescription::AccessDenied => "access denied",
+        AlertDescription::ProtocolVersion => "protocol version not supported",
+        AlertDescription::InsufficientSecurity => "insufficient security level",
+        AlertDescription::InternalError => "internal error",
+        AlertDescription::UnrecognisedName => "unrecognized name",
+        AlertDescription::NoApplicationProtocol => "no application protocol",
+        other => return format!("{other:?}"),
+    };
+    words.to_owned()
+}
+
 /// The usual failures in the words that docker's users search for.
 fn describe(error: &io::Error) -> String {
     let inner = error
@@ -266,6 +298,9 @@ fn describe(error: &io::Error) -> String {
         }
         Some(TlsError::InvalidMessage(_)) => {
             "http: server gave HTTP response to HTTPS client".into()
+        }
+        Some(TlsError::AlertReceived(alert)) => {
+            format!("remote error: tls: {}", alert_words(*alert))
         }
         Some(other) => format!("tls: {other}"),
         None => format!("tls: {error}"),

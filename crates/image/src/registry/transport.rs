@@ -237,7 +237,7 @@ impl Transport {
                 Err(_) => return Err(TransportFault::HeaderTimeout),
             }
         };
-        let answer = answer.map_err(|error| TransportFault::Broken(describe(&error)))?;
+        let answer = answer.map_err(|error| broken(&error))?;
         self.keep(&url.origin, sender);
         let (head, body) = answer.into_parts();
         Ok(Answer {
@@ -397,7 +397,7 @@ impl Transport {
 async fn handshake(stream: Stream) -> Result<Sender, TransportFault> {
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| TransportFault::Broken(describe(&error)))?;
+        .map_err(|error| broken(&error))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a registry's connection ended");
@@ -437,16 +437,19 @@ fn build(
     Ok(request)
 }
 
-/// hyper's sentence with its causes, which carry the interesting part.
-pub(super) fn describe(error: &hyper::Error) -> String {
+/// hyper's sentence with its causes, which carry the interesting part; or what the peer refused.
+pub(super) fn broken(error: &hyper::Error) -> TransportFault {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
+        if let Some(refusal) = tls::refusal(error) {
+            return TransportFault::Tls(refusal);
+        }
         text.push_str(": ");
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    TransportFault::Broken(text)
 }
 
 impl Answer {
@@ -472,7 +475,7 @@ impl Answer {
                     let what = if error.is_incomplete_message() || error.is_body_write_aborted() {
                         TransportFault::Short
                     } else {
-                        TransportFault::Broken(describe(&error))
+                        broken(&error)
                     };
                     return Err(self.fault(what));
                 }

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 
 use super::error::TransportFault;
 use super::proxy::Proxy;
-use super::transport::{Stream, USER_AGENT, describe};
+use super::transport::{Stream, USER_AGENT, broken};
 use super::url::Origin;
 
 /// Asks the proxy at the other end of `stream` for a connection to `origin`. The caller bounds
@@ -18,7 +18,7 @@ pub(super) async fn open(
     proxy: &Proxy,
     origin: &Origin,
 ) -> Result<Stream, TransportFault> {
-    let broken = |error: hyper::Error| TransportFault::Broken(describe(&error));
+    let broken = |error: hyper::Error| broken(&error);
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
             .await

@@ -1,11 +1,12 @@
 //! A registry with a certificate and a password, as they are in the world.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use testkit::{Engine, ForwardProxy, Options, run};
 
-use super::server::{Registry, busybox};
+use super::server::{Registry, busybox, make_certificate};
 
 /// `user:pw`
 const GOOD: &str = "dXNlcjpwdw==";
@@ -57,5 +58,80 @@ fn only_a_registry_whose_certificate_is_known_is_spoken_to() {
         }
         let known = run(engine.wharf(&login), b"pw\n").ok();
         assert_eq!(known.stdout, "Login Succeeded\n");
+    });
+}
+
+/// Lays a folder of the test over `/etc` where the engine sees it, and not the host; the folder of the registry's
+/// certificates in it.
+fn certificates(engine: &Engine) -> PathBuf {
+    let place = |name: &str| engine.folder().join(name);
+    let (upper, work) = (place("etc"), place("etc-work"));
+    let folder = upper.join("docker/certs.d/reg.example:5443");
+    fs::create_dir_all(&folder).unwrap();
+    fs::create_dir_all(&work).unwrap();
+    let layers = format!(
+        "lowerdir=/etc,upperdir={},workdir={}",
+        upper.display(),
+        work.display()
+    );
+    let mut mount = engine.sandbox().command("mount");
+    mount.args(["-t", "overlay", "overlay", "-o", &layers, "/etc"]);
+    run(mount, b"").ok();
+    folder
+}
+
+fn copy(names: &[&str], from: &Path, to: &Path) {
+    for name in names {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_registry_may_ask_for_a_certificate() {
+    let variables = [("HTTPS_PROXY", "http://127.0.0.1:3128")];
+    let options = Options {
+        environment: variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..Options::default()
+    };
+    Engine::run_with(options, |engine| {
+        let _proxy = ForwardProxy::start(engine.sandbox(), 3128);
+        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for folder in [own.path(), other.path()] {
+            make_certificate(
+                "me",
+                &folder.join("client.cert"),
+                &folder.join("client.key"),
+            );
+        }
+        let registry = Registry::start_asking_for_certificate(engine, own.path());
+        let docker = certificates(engine);
+        fs::copy(registry.certificate(), docker.join("ca.crt")).unwrap();
+        let name = "reg.example:5443/box:1";
+        engine.load_busybox();
+        engine.d(&["tag", "busybox", name]).ok();
+        let refused = |said: &str| {
+            for client in [Engine::d, Engine::w] {
+                for verb in ["push", "pull"] {
+                    let failed = client(engine, &[verb, name]).fails_with(1);
+                    assert!(failed.stderr.contains(said), "{}", failed.stderr);
+                }
+            }
+        };
+        // Newer registries say that one is required.
+        refused("remote error: tls: bad certificate");
+        let pair = ["client.cert", "client.key"];
+        copy(&pair, other.path(), &docker);
+        refused("remote error: tls:");
+        copy(&pair, own.path(), &docker);
+        for client in [Engine::d, Engine::w] {
+            client(engine, &["push", name]).ok();
+            client(engine, &["rmi", name]).ok();
+            client(engine, &["pull", name]).ok();
+        }
+        let mut unmount = engine.sandbox().command("umount");
+        unmount.arg("/etc");
+        run(unmount, b"").ok();
     });
 }

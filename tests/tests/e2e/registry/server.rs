@@ -24,6 +24,8 @@ enum Guard<'a> {
     Password,
     /// Who has a token of this server.
     Tokens(&'a TokenServer),
+    /// Who has this certificate.
+    Certificate(&'a Path),
 }
 
 /// The line of `user` with the password `pw`, for htpasswd's file.
@@ -50,6 +52,11 @@ impl Registry {
         Self::start_with(engine, 5443, &Guard::Password, true)
     }
 
+    /// The same, which lets in only who has the certificate `client.cert` of this folder, whose key is `client.key`.
+    pub(super) fn start_asking_for_certificate(engine: &Engine, folder: &Path) -> Self {
+        Self::start_with(engine, 5443, &Guard::Certificate(folder), true)
+    }
+
     /// One at 127.0.0.1:5000 that wants tokens.
     pub(super) fn start_with_tokens(engine: &Engine, tokens: &TokenServer) -> Self {
         Self::start_with(engine, 5000, &Guard::Tokens(tokens), false)
@@ -63,22 +70,37 @@ impl Registry {
     fn start_with(engine: &Engine, port: u16, guard: &Guard, encrypted: bool) -> Self {
         let folder = engine.folder().join(format!("registry-{port}"));
         fs::create_dir_all(&folder).unwrap();
+        let ca = match guard {
+            Guard::Certificate(of) => {
+                format!(", clientcas: [{}]", of.join("client.cert").display())
+            }
+            _ => String::new(),
+        };
         let tls = match encrypted {
-            true => certificate(&folder),
+            true => {
+                let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+                make_certificate("reg.example", &certificate, &key);
+                let (certificate, key) = (certificate.display(), key.display());
+                format!(", tls: {{certificate: {certificate}, key: {key}{ca}}}")
+            }
             false => String::new(),
         };
         let config = folder.join("config.yml");
         let users = folder.join("users");
         fs::write(&users, USER).unwrap();
-        let guarded = !matches!(guard, Guard::Nobody);
+        let guarded = matches!(guard, Guard::Password | Guard::Tokens(_));
         let asks_elsewhere = matches!(guard, Guard::Tokens(_));
+        let own = match guard {
+            Guard::Certificate(of) => Some(of.to_owned()),
+            _ => None,
+        };
         let guard = match guard {
             Guard::Password => format!(
                 "auth: {{htpasswd: {{realm: here, path: {}}}}}\n",
                 users.display()
             ),
             Guard::Tokens(server) => server.configuration(),
-            Guard::Nobody => String::new(),
+            Guard::Nobody | Guard::Certificate(_) => String::new(),
         };
         fs::write(
             &config,
@@ -109,6 +131,10 @@ impl Registry {
             let mut curl = registry.network("curl");
             if guarded {
                 curl.args(["-u", "user:pw"]);
+            }
+            if let Some(own) = &own {
+                curl.arg("--cert").arg(own.join("client.cert"));
+                curl.arg("--key").arg(own.join("client.key"));
             }
             let scheme = if encrypted { "https" } else { "http" };
             let flags = if asks_elsewhere { "-sk" } else { "-skf" };
@@ -325,26 +351,20 @@ impl Drop for Registry {
     }
 }
 
-/// Makes a certificate; the words by which a registry's configuration names it.
-fn certificate(folder: &Path) -> String {
-    let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+/// Makes a certificate of a name that nobody vouches for, and its key.
+pub(super) fn make_certificate(name: &str, certificate: &Path, key: &Path) {
     let mut openssl = Command::new("openssl");
     openssl
         .args([
             "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
         ])
-        .args(["-addext", "subjectAltName=DNS:reg.example"])
+        .args(["-addext", &format!("subjectAltName=DNS:{name}")])
         .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-subj", "/CN=reg.example", "-out"])
-        .arg(&certificate)
+        .args(["-subj", &format!("/CN={name}"), "-out"])
+        .arg(certificate)
         .arg("-keyout")
-        .arg(&key);
+        .arg(key);
     run(openssl, b"").ok();
-    format!(
-        ", tls: {{certificate: {}, key: {}}}",
-        certificate.display(),
-        key.display()
-    )
 }
 
 /// The small test image, in skopeo's notation.
