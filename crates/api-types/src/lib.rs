@@ -21,6 +21,7 @@ mod container;
 mod df;
 mod event;
 mod exec;
+mod file;
 mod host_config;
 mod image;
 mod mount;
@@ -43,6 +44,7 @@ pub use container::{
 pub use df::{BuildCache, DiskUsage, Usage};
 pub use event::{Actor, Event};
 pub use exec::{ExecCreate, ExecInspect, ExecProcess, ExecStart};
+pub use file::PathStat;
 pub use host_config::{
     Device, DeviceRequest, HostConfig, LogConfig, PortBinding, PortMap, RestartPolicy,
     ThrottleDevice, Ulimit, WeightDevice,

@@ -1,6 +1,6 @@
 //! The table of routes.
 
-use crate::handlers::{absent, containers, exec, images, networks, system, volumes};
+use crate::handlers::{absent, archive, containers, exec, images, networks, system, volumes};
 use crate::route::{Handler, Route, Verb};
 
 /// Makes a function into a handler.
@@ -58,31 +58,16 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/containers/prune", to!(containers::prune)),
     get("/containers/{id}/json", to!(containers::inspect)),
     get("/containers/{id}/top", to!(containers::top)),
-    get(
-        "/containers/{id}/changes",
-        refuse!(container, "listing a container's changes (docker diff)"),
-    ),
-    get(
-        "/containers/{id}/export",
-        refuse!(container, "exporting a container (docker export)"),
-    ),
+    get("/containers/{id}/changes", to!(archive::changes)),
+    get("/containers/{id}/export", to!(archive::export)),
     get("/containers/{id}/stats", to!(containers::stats)),
     get(
         "/containers/{id}/checkpoints",
         refuse!(container, "listing checkpoints (docker checkpoint)"),
     ),
-    head(
-        "/containers/{id}/archive",
-        refuse!(container, "copying files (docker cp)"),
-    ),
-    get(
-        "/containers/{id}/archive",
-        refuse!(container, "copying files (docker cp)"),
-    ),
-    put(
-        "/containers/{id}/archive",
-        refuse!(container, "copying files (docker cp)"),
-    ),
+    head("/containers/{id}/archive", to!(archive::stat)),
+    get("/containers/{id}/archive", to!(archive::get)),
+    put("/containers/{id}/archive", to!(archive::put)),
     post("/containers/{id}/update", to!(containers::update)),
     get(
         "/containers/{id}/attach/ws",

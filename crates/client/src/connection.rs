@@ -119,6 +119,8 @@ pub(crate) enum Body<'a> {
     Json(Vec<u8>),
     /// A stream of unknown length, sent in chunks: a tar archive.
     Stream(&'a mut dyn Read),
+    /// The same, from code that writes.
+    Written(&'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>),
 }
 
 /// A request that is about to be sent.
@@ -139,6 +141,8 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Answer {
     /// The HTTP status.
     pub(crate) status: u16,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
     reader: BufReader<Stream>,
     framing: Framing,
     /// Where the connection goes when the body was read; `None` when it ends with it.
@@ -174,8 +178,13 @@ pub(crate) fn send(host: &Host, idle: &Idle, request: Request<'_>) -> Result<Ans
         source,
     };
     let keep = (!request.upgrade).then(|| idle.clone());
+    let bare = request.method == "HEAD";
     write_request(&mut stream, request).map_err(broken)?;
-    read_head(stream, keep).map_err(broken)
+    let mut answer = read_head(stream, keep).map_err(broken)?;
+    if bare {
+        answer.framing = Framing::Done;
+    }
+    Ok(answer)
 }
 
 /// A request as docker's messages name it.
@@ -221,6 +230,13 @@ fn write_request(stream: &mut Stream, request: Request<'_>) -> io::Result<()> {
             stream.write_all(head.as_bytes())?;
             write_chunks(stream, body)
         }
+        Body::Written(write) => {
+            head.push_str("Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n");
+            stream.write_all(head.as_bytes())?;
+            let mut chunks = Chunks::new(stream);
+            let written = write(&mut chunks).and_then(|()| chunks.finish());
+            if chunks.refused { Ok(()) } else { written }
+        }
     }
 }
 
@@ -241,6 +257,65 @@ fn write_chunks(stream: &mut Stream, body: &mut dyn Read) -> io::Result<()> {
         if number == 0 {
             return Ok(());
         }
+    }
+}
+
+/// Bytes of a chunk.
+const CHUNK: usize = 256 << 10;
+/// Room for a chunk's length before it: six digits and a line break.
+const LENGTH: usize = 8;
+
+/// Writes a body in chunks, each with its frame in one call.
+struct Chunks<'a> {
+    stream: &'a mut Stream,
+    buffer: Vec<u8>,
+    /// The other side takes no more of it, as [`write_chunks`] says.
+    refused: bool,
+}
+
+impl<'a> Chunks<'a> {
+    fn new(stream: &'a mut Stream) -> Self {
+        let mut buffer = Vec::with_capacity(LENGTH + CHUNK + 2);
+        buffer.resize(LENGTH, 0);
+        Chunks {
+            stream,
+            buffer,
+            refused: false,
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let length = self.buffer.len() - LENGTH;
+        if length == 0 {
+            return Ok(());
+        }
+        self.buffer[..LENGTH].copy_from_slice(format!("{length:06x}\r\n").as_bytes());
+        self.buffer.extend_from_slice(b"\r\n");
+        let sent = self.stream.write_all(&self.buffer);
+        self.buffer.truncate(LENGTH);
+        self.refused |= matches!(&sent, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
+        sent
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.send()?;
+        self.stream.write_all(b"0\r\n\r\n")
+    }
+}
+
+impl Write for Chunks<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = CHUNK - (self.buffer.len() - LENGTH);
+        let count = room.min(bytes.len());
+        self.buffer.extend_from_slice(&bytes[..count]);
+        if count == room {
+            self.send()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
     }
 }
 
@@ -284,10 +359,12 @@ fn read_head(stream: Stream, idle: Option<Idle>) -> io::Result<Answer> {
         Framing::Close
     };
     let ends = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    let lasts = !ends && first.starts_with("HTTP/1.1 ");
     Ok(Answer {
         status,
         framing,
-        idle: idle.filter(|_| !ends && first.starts_with("HTTP/1.1 ")),
+        idle: idle.filter(|_| lasts),
+        headers,
         reader,
     })
 }
@@ -356,6 +433,14 @@ impl Answer {
         })
     }
 
+    /// The value of a header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
     /// The raw connection after an upgrade, with the bytes that were already read from it.
     pub(crate) fn into_stream(self) -> (Stream, Vec<u8>) {
         let early = self.reader.buffer().to_vec();
@@ -363,7 +448,7 @@ impl Answer {
     }
 
     /// Leaves the connection to the next request, if this one's answer was read to its end.
-    fn keep(self) {
+    pub(crate) fn keep(self) {
         if let Some(idle) = self.idle
             && self.framing == Framing::Done
             && self.reader.buffer().is_empty()

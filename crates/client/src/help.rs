@@ -11,7 +11,8 @@ const COMMON: &[&str] = &["run", "exec", "ps", "pull", "images", "version", "inf
 
 /// The usage line of a verb that was reached by a name: `Usage:  wharf run [OPTIONS] IMAGE [COMMAND] [ARG...]`.
 pub(crate) fn usage(program: &str, verb: &Verb, name: &str) -> String {
-    format!("Usage:  {program} {name} {}", verb.usage)
+    let usage = verb.usage.replace("{program}", program);
+    format!("Usage:  {program} {name} {usage}")
         .trim_end()
         .to_owned()
 }

@@ -161,7 +161,7 @@ impl Session {
             Body::Empty => Some(Body::Empty),
             Body::Json(text) => Some(Body::Json(text.clone())),
             // Can be sent once: the version must be known before.
-            Body::Stream(_) => {
+            Body::Stream(_) | Body::Written(_) => {
                 self.settle_version()?;
                 None
             }

@@ -25,7 +25,7 @@ pub(crate) struct Verb {
     /// Every path by which it is reached: `["ps", "container ls", "container ps"]`. The first of
     /// each group is the one that messages name.
     pub(crate) paths: &'static [&'static str],
-    /// What stands behind the path in usage lines.
+    /// What stands behind the path in usage lines; `{program}` stands for the program's name.
     pub(crate) usage: &'static str,
     /// One line for lists and help.
     pub(crate) about: &'static str,

@@ -34,6 +34,18 @@ pub(crate) fn rfc3339(nanoseconds: i64) -> String {
     text
 }
 
+/// A file's time as [`rfc3339`] writes it; 1970 is a time like any other.
+pub(crate) fn of_file(seconds: i64, nanoseconds: u64) -> String {
+    let nanoseconds = i64::try_from(nanoseconds).unwrap_or(0);
+    match seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
+    {
+        0 => "1970-01-01T00:00:00Z".to_owned(),
+        time => rfc3339(time),
+    }
+}
+
 /// RFC 3339 with all nine digits of the fraction, as docker prefixes lines of a log.
 pub(crate) fn fixed_rfc3339(nanoseconds: i64) -> String {
     let seconds = nanoseconds - nanoseconds.rem_euclid(1_000_000_000);

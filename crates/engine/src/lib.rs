@@ -41,8 +41,9 @@ pub use filters::Filters;
 pub use image::registry::Proxies;
 pub use options::{
     AttachOptions, AttachTicket, CreateRequest, Created, EventStream, EventsOptions, ExecStart,
-    ExecStartOptions, ImageListOptions, ListOptions, LogChunk, LogStream, LogsOptions,
-    ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle, progress_channel,
+    ExecStartOptions, ExtractOptions, ImageListOptions, ListOptions, LogChunk, LogStream,
+    LogsOptions, ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle,
+    progress_channel,
 };
 pub use outcome::{Class, EngineError, Result};
 pub use paths::LOCK;

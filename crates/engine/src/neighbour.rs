@@ -1,5 +1,6 @@
 //! What a container takes over from another one that runs.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
@@ -65,26 +66,35 @@ impl Neighbour {
 
     /// Opens its /dev/shm as a detached mount.
     ///
-    /// Only a thread within the mount namespace may copy its mounts, so one goes there and ends.
-    ///
     /// # Errors
     /// The process has ended, or has no such mount.
     pub(crate) fn shared_memory(self) -> Result<OwnedFd> {
-        let namespace = self.namespace("mnt")?;
+        self.mount_at(c"/dev/shm")
+            .map_err(EngineError::io("open the shared memory of a neighbour"))
+    }
+
+    /// Opens its root as a detached mount, with nothing mounted on it.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn root_alone(self) -> Result<OwnedFd> {
+        self.mount_at(c"/")
+            .map_err(EngineError::io("open the root of a container"))
+    }
+
+    /// Only a thread within the mount namespace may copy its mounts, so one goes there and ends.
+    fn mount_at(self, path: &'static CStr) -> std::io::Result<OwnedFd> {
+        let namespace = self.namespace("mnt").map_err(std::io::Error::other)?;
         let thread = std::thread::Builder::new()
             .name("neighbour".to_owned())
             .spawn(move || -> std::io::Result<OwnedFd> {
                 // A mount namespace is entered only by a thread whose working folder is its own.
                 sys::process::unshare(libc::CLONE_FS)?;
                 sys::process::setns(namespace.as_fd(), libc::CLONE_NEWNS)?;
-                sys::mount::clone_tree(rustix::fs::CWD, c"/dev/shm", false)
-                    .map_err(std::io::Error::from)
-            });
-        let thread = thread.map_err(EngineError::io("start a thread"))?;
-        thread
-            .join()
-            .map_err(|_| EngineError::Panicked { operation: "start" })?
-            .map_err(EngineError::io("open the shared memory of a neighbour"))
+                sys::mount::clone_tree(rustix::fs::CWD, path, false).map_err(std::io::Error::from)
+            })?;
+        let ended = thread.join();
+        ended.unwrap_or_else(|_| Err(std::io::Error::other("internal fault")))
     }
 }
 

@@ -45,6 +45,15 @@ pub struct RemoveOptions {
     pub link: bool,
 }
 
+/// How an archive's files are made in a container.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExtractOptions {
+    /// Refuse to replace a folder by something else, and the other way round.
+    pub no_overwrite_dir_non_dir: bool,
+    /// They belong to the container's user.
+    pub copy_uid_gid: bool,
+}
+
 /// What a waiter waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WaitCondition {

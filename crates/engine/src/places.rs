@@ -18,6 +18,8 @@ pub const THREADS: usize = 1024;
 const LOADS: usize = 32;
 /// Archives that are written to clients.
 const SAVES: usize = 32;
+/// Copies into and out of containers.
+const COPIES: usize = 32;
 /// Layers that are unpacked.
 const UNPACKS: usize = 32;
 /// Execs whose container's files are looked into.
@@ -38,6 +40,7 @@ const HANGS: Duration = Duration::from_secs(1);
 pub(crate) struct Places {
     pub(crate) loads: Kind,
     pub(crate) saves: Kind,
+    pub(crate) copies: Kind,
     pub(crate) unpacks: Kind,
     pub(crate) execs: Kind,
     pub(crate) sources: Kind,
@@ -50,6 +53,7 @@ impl Places {
         Places {
             loads: Kind::new(LOADS),
             saves: Kind::new(SAVES),
+            copies: Kind::new(COPIES),
             unpacks: Kind::new(UNPACKS),
             execs: Kind::new(EXECS),
             sources: Kind::new(SOURCES),

@@ -81,7 +81,7 @@ impl<T: Write, W: Fn() -> bool> Write for Paced<T, W> {
 
 /// Asks again for as long as a stream answers that it would block.
 #[derive(Debug)]
-pub(crate) struct Patient<T>(pub(crate) T);
+pub struct Patient<T>(pub T);
 
 impl<T> Patient<T> {
     fn repeat<R>(&mut self, mut act: impl FnMut(&mut T) -> io::Result<R>) -> io::Result<R> {

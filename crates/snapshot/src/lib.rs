@@ -14,11 +14,11 @@ mod export;
 mod init;
 mod mount;
 mod store;
-pub mod tar;
 mod unpack;
 mod usage;
 mod whiteout;
 
+pub use archive::tar;
 pub use changes::{Change, ChangeKind};
 pub use error::SnapshotError;
 pub use export::export;

@@ -79,6 +79,12 @@ impl LayerStore {
         Ok(())
     }
 
+    /// Whether [`LayerStore::prepare_upper`] was called for the container.
+    pub fn has_upper(&self, container: BorrowedFd<'_>) -> bool {
+        let flags = fs::AtFlags::SYMLINK_NOFOLLOW;
+        fs::accessat(container, UPPER, fs::Access::EXISTS, flags).is_ok()
+    }
+
     /// Mounts `layers` (top first) with the container's `upper` and `work` (see [`LayerStore::prepare_upper`]), or
     /// without an upper folder read-only, and gives the detached mount.
     ///

@@ -7,6 +7,7 @@ mod activation;
 mod census;
 mod compare;
 mod contexts;
+mod copy;
 mod crowd;
 mod day;
 mod disk;

@@ -1,6 +1,7 @@
 //! What each route does: read the request, ask the engine, shape the answer. No decisions.
 
 pub(crate) mod absent;
+pub(crate) mod archive;
 pub(crate) mod containers;
 pub(crate) mod exec;
 pub(crate) mod images;

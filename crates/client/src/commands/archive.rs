@@ -1,15 +1,15 @@
-//! `load` and `save`.
+//! `load`, `save` and `export`.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use crate::connection::Body;
+use crate::connection::{Answer, Body};
 use crate::failure::{Failure, plain};
 use crate::flag::Flag;
 use crate::parse::Parsed;
-use crate::query::Query;
+use crate::query::{Query, encode};
 use crate::session::Session;
 use crate::terminal;
 use crate::verb::{Takes, Verb};
@@ -101,7 +101,7 @@ fn save(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         ));
     }
     if let Some(path) = output {
-        check_output(path)?;
+        check_output(path, "save image")?;
     }
     let query = parsed
         .args
@@ -112,47 +112,81 @@ fn save(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let query = platforms
         .iter()
         .fold(query, |query, platform| query.with("platform", platform));
-    let mut answer = session
+    let answer = session
         .send("GET", query.text(), Body::Empty, Vec::new())?
         .successful()?;
-    match output {
-        None => copy(&mut answer, &mut io::stdout().lock())
-            .map_err(Failure::local("cannot write the archive"))?,
-        Some(path) => {
-            // What is there stays until the archive is whole.
-            let part = format!("{path}.wharf-part");
-            let written = File::create(&part)
-                .and_then(|mut file| copy(&mut answer, &mut file))
-                .and_then(|()| std::fs::rename(&part, path));
-            if written.is_err() {
-                let _ = std::fs::remove_file(&part);
-            }
-            written.map_err(Failure::local(format!("failed to save image to {path}")))?;
-        }
+    put(answer, output, "save image")
+}
+
+const EXPORT_FLAGS: &[Flag] =
+    &[Flag::one("output", "string", "Write to a file, instead of STDOUT").letter('o')];
+
+pub(super) static EXPORT: Verb = Verb {
+    paths: &["container export", "export"],
+    usage: "[OPTIONS] CONTAINER",
+    about: "Export a container's filesystem as a tar archive",
+    flags: &[EXPORT_FLAGS],
+    interspersed: true,
+    takes: Takes::Exactly(1),
+    run: export,
+};
+
+fn export(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
+    let output = parsed.one("output").filter(|path| !path.is_empty());
+    if output.is_none() && terminal::is_terminal(rustix::stdio::stdout()) {
+        return Err(Failure::Invalid(
+            "cowardly refusing to save to a terminal. Use the -o flag or redirect".to_owned(),
+        ));
     }
+    if let Some(path) = output {
+        check_output(path, "export container")?;
+    }
+    let path = format!("/containers/{}/export", encode(&parsed.args[0]));
+    let answer = session
+        .send("GET", &path, Body::Empty, Vec::new())?
+        .successful()?;
+    put(answer, output, "export container")
+}
+
+/// Writes an archive to standard output or to a file, which has it whole or not at all.
+fn put(mut answer: Answer, output: Option<&str>, doing: &str) -> Result<u8, Failure> {
+    let Some(path) = output else {
+        copy(&mut answer, &mut io::stdout().lock())
+            .map_err(Failure::local("cannot write the archive"))?;
+        return Ok(0);
+    };
+    // What is there stays until the archive is whole.
+    let part = format!("{path}.wharf-part");
+    let written = File::create(&part)
+        .and_then(|mut file| copy(&mut answer, &mut file))
+        .and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    written.map_err(Failure::local(format!("failed to {doing} to {path}")))?;
     Ok(0)
 }
 
 /// Whether an archive may take this path's place: its folder is there, and no device, socket or
 /// the like stands there.
-fn check_output(path: &str) -> Result<(), Failure> {
+fn check_output(path: &str, doing: &str) -> Result<(), Failure> {
     let folder = match Path::new(path).parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     std::fs::metadata(folder).map_err(Failure::local(format!(
-        "failed to save image: invalid output path: stat {}",
+        "failed to {doing}: invalid output path: stat {}",
         folder.display()
     )))?;
     match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Err(Failure::Invalid(
-            "failed to save image: cannot write to a directory".to_owned(),
-        )),
-        Ok(meta) if meta.file_type().is_char_device() => Err(Failure::Invalid(
-            "failed to save image: cannot write to a character device file".to_owned(),
-        )),
+        Ok(meta) if meta.is_dir() => Err(Failure::Invalid(format!(
+            "failed to {doing}: cannot write to a directory"
+        ))),
+        Ok(meta) if meta.file_type().is_char_device() => Err(Failure::Invalid(format!(
+            "failed to {doing}: cannot write to a character device file"
+        ))),
         Ok(meta) if !meta.is_file() => Err(Failure::Invalid(format!(
-            "failed to save image: invalid output path: {path:?} must be a directory or a regular file"
+            "failed to {doing}: invalid output path: {path:?} must be a directory or a regular file"
         ))),
         _ => Ok(()),
     }

@@ -13,7 +13,9 @@ use crate::verb::Verb;
 
 mod archive;
 mod context;
+mod copy;
 mod df;
+mod diff;
 mod each;
 mod follow;
 mod images;
@@ -36,6 +38,7 @@ mod volumes;
 
 /// Every verb.
 pub(crate) static ALL: &[&Verb] = &[
+    &archive::EXPORT,
     &archive::LOAD,
     &archive::SAVE,
     &context::CREATE,
@@ -47,7 +50,9 @@ pub(crate) static ALL: &[&Verb] = &[
     &context::SHOW,
     &context::UPDATE,
     &context::USE,
+    &copy::COPY,
     &df::DF,
+    &diff::DIFF,
     &each::KILL,
     &each::PAUSE,
     &each::RENAME,
@@ -119,12 +124,6 @@ const UNBUILT: &[&str] = &[
     "commit",
     "config",
     "container commit",
-    "container cp",
-    "container diff",
-    "container export",
-    "cp",
-    "diff",
-    "export",
     "image build",
     "image import",
     "import",
@@ -321,8 +320,8 @@ mod tests {
             let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
             unbuilt(&words)
         };
-        assert_eq!(find("cp a b"), Some("cp"));
-        assert_eq!(find("container cp a"), Some("container cp"));
+        assert_eq!(find("commit a b"), Some("commit"));
+        assert_eq!(find("container commit a"), Some("container commit"));
         assert_eq!(find("swarm init"), Some("swarm"));
         assert_eq!(find("container nosuch"), None);
     }

@@ -1,6 +1,8 @@
 //! Containers: one file a verb, over a registry that mirrors the store.
 
+mod archive;
 pub(crate) mod attach;
+mod changes;
 mod create;
 pub(crate) mod exec;
 pub(crate) mod files;
@@ -25,6 +27,8 @@ pub(crate) mod stop;
 mod summary;
 pub(crate) mod surroundings;
 mod top;
+mod turn;
 pub(crate) mod underway;
 mod update;
+mod view;
 mod wait;

@@ -13,6 +13,7 @@ use types::ContainerId;
 use super::attach::Tickets;
 use super::link::Link;
 use super::record::{Run, Spec, Status};
+use super::turn::Turn;
 use super::underway::Underway;
 use crate::outcome::{EngineError, Result};
 
@@ -48,7 +49,7 @@ pub(crate) struct Container {
     view: RwLock<Arc<View>>,
     /// Held by whoever changes the container on somebody's behalf: start, stop, remove. Not by readers, nor by what hears
     /// its shim: a stop waits for the end while it has the turn.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: Turn,
     /// Held from reading the changing part until its change is committed: never while waiting for anything else.
     pub(crate) writing: tokio::sync::Mutex<()>,
     /// Held while the former run's shim, groups and sockets go.
@@ -84,7 +85,7 @@ impl Container {
                 name,
                 run: Arc::new(run),
             })),
-            turn: tokio::sync::Mutex::new(()),
+            turn: Turn::default(),
             writing: tokio::sync::Mutex::new(()),
             retiring: Arc::default(),
             underway: Mutex::new(None),

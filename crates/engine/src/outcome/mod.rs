@@ -364,6 +364,20 @@ pub enum EngineError {
         /// Docker's sentence.
         why: String,
     },
+    /// A container has no such file.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile {
+        /// The path in the container.
+        path: String,
+        /// The container as the client named it.
+        container: String,
+    },
+    /// Files could not be copied into or out of a container.
+    #[error("{sentence}")]
+    Copy {
+        /// What was done, to which file, and the system's reason.
+        sentence: String,
+    },
     /// A task of the engine panicked; the request ends, the engine goes on.
     #[error("{operation}: internal fault")]
     Panicked {
@@ -388,6 +402,7 @@ impl EngineError {
             | Self::NoSuchImage { .. }
             | Self::NoSuchReference
             | Self::NothingToPush { .. }
+            | Self::NoSuchFile { .. }
             | Self::NoSuchVolume { .. }
             | Self::NoSuchNetwork { .. }
             | Self::NoSuchNetworkDriver { .. } => Class::NotFound,
@@ -438,6 +453,7 @@ impl EngineError {
             | Self::ExecNotReady
             | Self::NotConnected { .. }
             | Self::Ps { .. }
+            | Self::Copy { .. }
             | Self::Update { .. } => Class::Internal,
         }
     }

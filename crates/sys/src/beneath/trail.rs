@@ -21,6 +21,8 @@ pub struct Trail {
     below: Vec<Level>,
     /// Levels beneath the deepest folder that are not there.
     absent: usize,
+    /// Whether it goes into folders on which something is mounted.
+    across: bool,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,15 @@ impl Trail {
             top: reopen(top)?,
             below: Vec::new(),
             absent: 0,
+            across: false,
+        })
+    }
+
+    /// As [`Trail::new`], but other mounts on the way are gone into, too.
+    pub fn across(top: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self {
+            across: true,
+            ..Self::new(top)?
         })
     }
 
@@ -50,12 +61,12 @@ impl Trail {
         }
     }
 
-    /// Goes into a sub-folder that is no link and no mount.
+    /// Goes into a sub-folder that is no link and, unless the trail goes across, no mount.
     ///
     /// # Errors
     /// ENOENT, ENOTDIR, ELOOP or EXDEV when there is none; the trail stays where it was.
     pub fn descend(&mut self, name: &CStr) -> Result<(), Errno> {
-        let fd = open_folder(self.current().ok_or(Errno::NOENT)?, name)?;
+        let fd = open_entered(self.current().ok_or(Errno::NOENT)?, name, self.across)?;
         let stat = fs::fstat(&fd)?;
         self.below.push(Level {
             fd: Some(fd),
@@ -119,9 +130,17 @@ pub(super) fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 
 /// Opens a sub-folder that is no link and no mount.
 pub(super) fn open_folder(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    open_entered(dir, name, false)
+}
+
+fn open_entered(dir: BorrowedFd<'_>, name: &CStr, across: bool) -> Result<OwnedFd, Errno> {
     let flags =
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOATIME;
-    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    let within = match across {
+        true => ResolveFlags::empty(),
+        false => ResolveFlags::NO_XDEV,
+    };
+    let resolve = within | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
     match fs::openat2(dir, name, flags, Mode::empty(), resolve) {
         // Only a file's owner may leave its access time alone.
         Err(Errno::PERM) => fs::openat2(dir, name, flags - OFlags::NOATIME, Mode::empty(), resolve),

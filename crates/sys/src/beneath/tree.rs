@@ -66,7 +66,18 @@ pub enum Order {
 /// # Errors
 /// What the visitor gave; ESTALE when a folder on the way back up has been moved.
 pub fn walk(top: BorrowedFd<'_>, order: Order, visitor: &mut dyn Visitor) -> io::Result<()> {
-    let mut trail = Trail::new(top)?;
+    walk_along(Trail::new(top)?, order, visitor)
+}
+
+/// As [`walk`], but goes into other mounts, too; the visitor says where not.
+///
+/// # Errors
+/// As [`walk`].
+pub fn walk_across(top: BorrowedFd<'_>, order: Order, visitor: &mut dyn Visitor) -> io::Result<()> {
+    walk_along(Trail::across(top)?, order, visitor)
+}
+
+fn walk_along(mut trail: Trail, order: Order, visitor: &mut dyn Visitor) -> io::Result<()> {
     let mut waiting: Vec<std::vec::IntoIter<Entry>> =
         vec![list(&trail, order, visitor)?.into_iter()];
     let mut names: Vec<Entry> = Vec::new();
