@@ -19,8 +19,7 @@ pub(crate) struct Mount {
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<Mount>> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::io("reading", path, source))?;
+    let text = sys::procfs::read_text(path).map_err(|source| Error::io("reading", path, source))?;
     Ok(parse(&text))
 }
 

@@ -137,7 +137,7 @@ fn path_or_id(path: &str, id: &str) -> Result<String> {
 /// In which groups this command is.
 fn own_groups() -> Result<String> {
     let path = Path::new("/proc/self/cgroup");
-    std::fs::read_to_string(path).map_err(|source| Error::io("reading", path, source))
+    sys::procfs::read_text(path).map_err(|source| Error::io("reading", path, source))
 }
 
 #[cfg(test)]

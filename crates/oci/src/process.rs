@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// Whether the process that started at `start` still runs its program or waits to.
 pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = sys::procfs::read_text(format!("/proc/{pid}/stat")).unwrap_or_default();
     matches!(parse(&stat), Some((state, ticks)) if ticks == start && !matches!(state, 'Z' | 'X'))
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn run_anywhere() -> Result<()> {
 
 /// A process's number in the pid namespace that it is in.
 pub(crate) fn innermost(pid: i32) -> Option<i32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = sys::procfs::read_text(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("NSpid:"))?;

@@ -14,6 +14,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netlink;
 pub mod process;
+pub mod procfs;
 pub mod program;
 pub mod signals;
 #[cfg(short_start)]

@@ -215,7 +215,7 @@ unsafe fn protect(header: &libc::Elf64_Phdr, bias: u64) -> Result<()> {
 
 /// Where the kernel takes the parts of this process to be now.
 fn parts() -> Result<MemoryMap> {
-    let text = std::fs::read("/proc/self/stat")
+    let text = crate::procfs::read("/proc/self/stat")
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     let mut map = parse(&text).ok_or(Errno::PROTO)?;
     // SAFETY: asks, and changes nothing.

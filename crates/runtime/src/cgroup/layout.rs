@@ -210,7 +210,8 @@ impl Layout {
     /// Looks at this process's mounts.
     pub fn detect() -> Result<Layout, CgroupError> {
         let path = PathBuf::from("/proc/self/mountinfo");
-        let text = std::fs::read(&path).map_err(|source| CgroupError::Layout { path, source })?;
+        let text =
+            sys::procfs::read(&path).map_err(|source| CgroupError::Layout { path, source })?;
         Layout::of_mounts(&mounts(&text))
     }
 
@@ -219,7 +220,8 @@ impl Layout {
     /// that process's /proc/PID/cgroup.
     pub fn detect_below(membership: &str) -> Result<Layout, CgroupError> {
         let path = PathBuf::from("/proc/self/mountinfo");
-        let text = std::fs::read(&path).map_err(|source| CgroupError::Layout { path, source })?;
+        let text =
+            sys::procfs::read(&path).map_err(|source| CgroupError::Layout { path, source })?;
         let mut mounts = mounts(&text);
         for mount in &mut mounts {
             if let Some(below) = mount.kind.group_of(membership) {
