@@ -184,7 +184,8 @@ unsafe fn replace(segment: Segment, file: BorrowedFd<'_>) -> Result<()> {
             unsafe { libc::mmap(place, length, protection, flags, file.as_raw_fd(), offset) };
         return outcome(mapped as i64).map(drop);
     }
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // All of it is written to at once: a page at a time would be as many faults.
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
     // SAFETY: new memory.
     let copy = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, -1, 0) };
     outcome(copy as i64)?;
