@@ -122,20 +122,21 @@ fn make(
     kind: TargetKind,
     find: Find,
 ) -> Result<OwnedFd, Errno> {
-    let mut reached: Option<OwnedFd> = None;
+    // The whole was looked for. Mostly its last part alone is missing.
     let last = place.components.len().saturating_sub(1);
-    for (index, (path, name)) in place.components.iter().enumerate() {
-        reached = Some(match find(root, path)? {
-            Some(found) => found,
-            None => {
-                let folder = reached.as_ref().map_or(root, AsFd::as_fd);
-                make_one(
-                    folder,
-                    name,
-                    if index == last { kind } else { TargetKind::Dir },
-                )?
-            }
-        });
+    let mut reached: Option<OwnedFd> = None;
+    let mut there = last;
+    while there > 0 && reached.is_none() {
+        let (path, _) = place.components.get(there - 1).ok_or(Errno::NOENT)?;
+        match find(root, path)? {
+            Some(found) => reached = Some(found),
+            None => there -= 1,
+        }
+    }
+    for (index, (_, name)) in place.components.iter().enumerate().skip(there) {
+        let folder = reached.as_ref().map_or(root, AsFd::as_fd);
+        let kind = if index == last { kind } else { TargetKind::Dir };
+        reached = Some(make_one(folder, name, kind)?);
     }
     reached.ok_or(Errno::NOENT)
 }
