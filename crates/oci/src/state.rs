@@ -1,5 +1,6 @@
 //! What is known of a container: a folder of its name below the root folder.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::Write as _;
@@ -145,6 +146,7 @@ pub(crate) struct Folder {
 pub(crate) struct Container {
     pub(crate) folder: Folder,
     pub(crate) record: Record,
+    group: OnceCell<Group>,
 }
 
 /// Whether `id` can be a container's name: letters, digits and `_+-.`.
@@ -302,9 +304,7 @@ impl AsFd for Folder {
 impl Container {
     pub(crate) fn open(root: &Path, id: &str) -> Result<Self> {
         check_id(id)?;
-        let folder = Folder::open(root.join(id))?;
-        let record = folder.read()?;
-        Ok(Self { folder, record })
+        Self::of(Folder::open(root.join(id))?)
     }
 
     /// As [`Container::open`], for a command that changes what there is.
@@ -312,8 +312,17 @@ impl Container {
         check_id(id)?;
         let folder = Folder::open(root.join(id))?;
         folder.lock()?;
+        Self::of(folder)
+    }
+
+    fn of(folder: Folder) -> Result<Self> {
         let record = folder.read()?;
-        Ok(Self { folder, record })
+        let group = OnceCell::new();
+        Ok(Self {
+            folder,
+            record,
+            group,
+        })
     }
 
     /// All that are known, by name.
@@ -364,17 +373,23 @@ impl Container {
         Ok(process::is_alive(pid, start).then_some(pidfd))
     }
 
-    /// The container's group.
-    pub(crate) fn group(&self) -> Result<Group> {
+    /// The container's group, which is looked for once.
+    pub(crate) fn group(&self) -> Result<&Group> {
         if self.record.ungrouped {
             let text = "the container has no control group of its own";
             return Err(Error::State(text.to_owned()));
         }
-        self.record.place.group()
+        match self.group.get() {
+            Some(group) => Ok(group),
+            None => {
+                let found = self.record.place.group()?;
+                Ok(self.group.get_or_init(|| found))
+            }
+        }
     }
 
     /// The container's group, if it has one.
-    pub(crate) fn own_group(&self) -> Result<Option<Group>> {
+    pub(crate) fn own_group(&self) -> Result<Option<&Group>> {
         match self.record.ungrouped {
             true => Ok(None),
             false => self.group().map(Some),

@@ -136,7 +136,7 @@ fn remove(global: &Global, container: &Container) -> Result<()> {
             return Err(gone);
         }
     }
-    container.record.end(container.own_group()?.as_ref())?;
+    container.record.end(container.own_group()?)?;
     container.folder.remove()?;
     let hooks = container.record.hooks.clone().unwrap_or_default();
     run_poststop(&hooks, &container.record, &global.log);

@@ -66,7 +66,7 @@ fn end(container: &Container) -> Result<()> {
 fn remove(global: &Global, container: &Container) -> Result<()> {
     let group = container.own_group()?;
     // Further processes, and those of a container that shares a pid namespace.
-    container.record.end(group.as_ref())?;
+    container.record.end(group)?;
     container.folder.remove()?;
     let hooks = container.record.hooks.clone().unwrap_or_default();
     run_poststop(&hooks, &container.record, &global.log);

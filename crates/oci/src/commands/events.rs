@@ -33,10 +33,10 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     };
     let group = container.group()?;
     if given.is_on("stats") {
-        return tell(id, "stats", Some(figures(&container, &group)?));
+        return tell(id, "stats", Some(figures(&container, group)?));
     }
-    let watches = watches(&group, &given)?;
-    follow(&container, &group, &pidfd, watches, interval)
+    let watches = watches(group, &given)?;
+    follow(&container, group, &pidfd, watches, interval)
 }
 
 fn figures(container: &Container, group: &Group) -> Result<Value> {

@@ -115,7 +115,7 @@ fn start(
     let socket = given.path("console-socket");
     check_console(terminal, socket.is_some(), given.is_on("detach"))?;
     let mut entry = match given.values("cgroup").collect::<Vec<_>>().as_slice() {
-        [] | [""] => entry(container.own_group()?.as_ref())?,
+        [] | [""] => entry(container.own_group()?)?,
         asked => subgroup::entry(container, asked)?,
     };
     if let Some(assigned) = &record.resctrl {

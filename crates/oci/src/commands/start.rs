@@ -51,7 +51,7 @@ pub(super) fn start(container: &Container) -> Result<OwnedFd> {
     let group = container.own_group()?;
     let within = Within {
         process: pidfd.as_fd(),
-        group: group.as_ref(),
+        group,
         cwd: "/",
         filtered: true,
     };

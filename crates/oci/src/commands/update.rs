@@ -52,7 +52,7 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         let text = "the container has no class of service (linux.intelRdt)";
         return Err(Error::State(text.to_owned()));
     }
-    place.set(&container.group()?, &limits)?;
+    place.set(container.group()?, &limits)?;
     match class {
         Some(class) => class.write(&shares)?,
         None => {}

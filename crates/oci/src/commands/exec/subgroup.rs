@@ -49,7 +49,7 @@ pub(super) fn entry(container: &Container, asked: &[&str]) -> Result<Entry> {
         .map(|text| Asked::parse(text))
         .collect::<Result<_>>()?;
     let group = container.group()?;
-    let mut entry = compile::entry(Some(&group))?;
+    let mut entry = compile::entry(Some(group))?;
     match (group.views(), asked.as_slice()) {
         (View::Unified(folder), [one]) if one.controllers.is_empty() => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
