@@ -23,7 +23,7 @@ use crate::process::{self, Guard};
 use crate::spec::{Hooks, Spec};
 use crate::state::{Folder, GATE, Record, Status};
 use crate::supervisor::{self, Failure};
-use crate::{clock, console, notify};
+use crate::{clock, console, guard, notify};
 
 /// Flags of `create`, which `run` has too.
 pub(crate) const FLAGS: [Flag; 7] = [
@@ -59,8 +59,8 @@ pub(crate) struct Made {
     pub(crate) waits: bool,
 }
 
-/// Makes a container. Where that fails nothing of it is left.
-pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
+/// Makes a container. Where that fails nothing of it is left. `program` is kept until the container's process needs it no more.
+pub(crate) fn make(request: &Request<'_>, program: guard::Program) -> Result<Made> {
     let log = &request.global.log;
     let bundle = bundle(request.given)?;
     let spec = Spec::load(&bundle)?;
@@ -96,7 +96,9 @@ pub(crate) fn make(request: &Request<'_>) -> Result<Made> {
         .and_then(|(group, keeper)| {
             record.ungrouped = group.is_none();
             let own = group.as_ref();
-            let started = start(request, &mut compiled, own, &folder, &mut record, &hooks);
+            let slot = program.map(|program| compiled.slot(program));
+            let compiled = &mut compiled;
+            let started = start(request, compiled, slot, own, &folder, &mut record, &hooks);
             drop(keeper);
             match started {
                 Ok(spawned) => Ok((spawned, group)),
@@ -225,6 +227,7 @@ pub(crate) fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) 
 fn start(
     request: &Request<'_>,
     compiled: &mut Compiled,
+    program: Option<FdSlot>,
     group: Option<&Group>,
     folder: &Folder,
     record: &mut Record,
@@ -258,7 +261,10 @@ fn start(
         .then(|| Shown::at(&compiled.rootfs))
         .transpose()?;
     let terminal = plan.terminal;
-    let prepared = Prepared::new(plan)?;
+    let mut prepared = Prepared::new(plan)?;
+    if let Some(slot) = program {
+        prepared.dismiss(slot);
+    }
     let fds: Vec<OwnedFd> = std::mem::take(&mut compiled.fds);
     let made = Beginning {
         prepared: &prepared,

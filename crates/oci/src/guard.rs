@@ -21,14 +21,19 @@ use crate::error::{Error, Result};
 
 const OWN: &str = "/proc/self/exe";
 
+/// The mount that this process's program is taken from: attached nowhere, it is unmounted when this is dropped, which changes
+/// nothing for the program, and waits for a grace period of the kernel. So whoever has it drops it when nobody waits, or lets
+/// it go with other mounts ([`runtime::Prepared::dismiss`]).
+pub(crate) type Program = Option<OwnedFd>;
+
 /// Makes sure that this process's program is out of reach; where it has to, it executes itself again. The process has one
 /// thread.
 ///
 /// # Errors
 /// Neither way works: nothing is started then.
-pub(crate) fn ensure(args: &[OsString]) -> Result<()> {
+pub(crate) fn ensure(args: &[OsString]) -> Result<Program> {
     if is_out_of_reach() || is_off(Guard::Program) {
-        return Ok(());
+        return Ok(None);
     }
     let failed = |source| Error::Io {
         action: "protecting the program",
@@ -36,7 +41,7 @@ pub(crate) fn ensure(args: &[OsString]) -> Result<()> {
         source,
     };
     let program = match read_only() {
-        Ok(program) if take_up(program.as_fd()).is_ok() => return Ok(()),
+        Ok(program) if take_up(program.as_fd()).is_ok() => return Ok(Some(program)),
         Ok(program) => program,
         Err(_) => copy().map_err(failed)?,
     };

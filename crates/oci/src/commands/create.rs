@@ -10,14 +10,15 @@ use crate::guard;
 pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
     let given = Given::parse(&FLAGS, words)?;
     let id = given.id("create")?;
-    guard::ensure(args)?;
-    let made = make(&Request {
+    let program = guard::ensure(args)?;
+    let request = Request {
         global,
         id,
         given: &given,
         gated: true,
         attached: false,
-    })?;
+    };
+    let made = make(&request, program)?;
     global
         .log
         .debug(&format!("process {} waits to be started", made.spawned.pid));

@@ -59,7 +59,7 @@ fn exec(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
         let text = format!("{NAME}: \"exec\" requires a minimum of 1 argument(s)");
         return Err(Error::Usage(text));
     };
-    guard::ensure(args)?;
+    let program = guard::ensure(args)?;
     let container = Container::open(&global.root, id)?;
     let refuse = |state: &str| {
         let text = format!("cannot exec in a {state} container");
@@ -82,6 +82,8 @@ fn exec(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
     let attached = !given.is_on("detach");
     let signals = attached.then(console::passed_signals).transpose()?;
     let spawned = start(global, &given, &container, &process, target.as_fd())?;
+    // The process has its own by now, and whoever called waits for it.
+    drop(program);
     match signals {
         None => Ok(0),
         Some(signals) => {

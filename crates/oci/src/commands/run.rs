@@ -25,17 +25,18 @@ pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> Resul
     ]);
     let given = Given::parse(&known, words)?;
     let id = given.id("run")?;
-    guard::ensure(args)?;
+    let program = guard::ensure(args)?;
     let attached = !given.is_on("detach");
     // Before there is a process that one could be for.
     let signals = attached.then(console::passed_signals).transpose()?;
-    let made = make(&Request {
+    let request = Request {
         global,
         id,
         given: &given,
         gated: false,
         attached,
-    })?;
+    };
+    let made = make(&request, program)?;
     let ended = see_through(global, &made, signals.as_ref());
     match ended {
         Ok(None) => Ok(0),

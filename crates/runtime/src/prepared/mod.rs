@@ -14,8 +14,8 @@ pub(crate) use program::Program;
 use program::program;
 
 use crate::plan::{
-    Device, ExecPlan, MountEntry, MountKind, NsMode, Plan, PlanError, RootChange, RootSource,
-    TargetKind, TimeOffset, attr,
+    Device, ExecPlan, FdSlot, MountEntry, MountKind, NsMode, Plan, PlanError, RootChange,
+    RootSource, TargetKind, TimeOffset, attr,
 };
 use crate::procfs::{self, Relation};
 
@@ -42,6 +42,7 @@ pub struct Prepared {
     /// Clocks of a new time namespace, as the kernel reads them.
     pub(crate) clocks: Vec<u8>,
     pub(crate) birthplace: Option<OwnedFd>,
+    pub(crate) dismissed: Option<FdSlot>,
 }
 
 /// An [`ExecPlan`] that can be carried out.
@@ -160,6 +161,7 @@ impl Prepared {
             },
             clocks: clocks(&plan.time_offsets),
             birthplace: None,
+            dismissed: None,
             plan,
         })
     }
@@ -180,12 +182,19 @@ impl Prepared {
         self.birthplace = Some(namespace);
     }
 
-    /// The namespace to be born in, where the plan allows it.
+    /// Lets a detached mount of a file, given by its slot, go together with the caller's mounts, of which the container's
+    /// process drops its copies: the end of a mount waits for a grace period of the kernel, and these have one for all. Where
+    /// the process has no such copies, or cannot, the mount ends with its last descriptor as ever.
+    pub fn dismiss(&mut self, slot: FdSlot) {
+        self.dismissed = Some(slot);
+    }
+
     /// Whether the process makes all mounts ahead; see `has_to_keep_order`. Born elsewhere, it does not see the sources.
     pub(crate) fn makes_ahead(&self) -> bool {
         self.birthplace().is_none() && has_to_keep_order(&self.plan)
     }
 
+    /// The namespace to be born in, where the plan allows it.
     pub(crate) fn birthplace(&self) -> Option<BorrowedFd<'_>> {
         let namespaces = &self.plan.namespaces;
         let fits = namespaces.mount == NsMode::New

@@ -24,6 +24,9 @@ const SLAVE: Change<'_> = Change {
 /// Mounts that may lie upon the caller's root.
 const MAX_STACKED: usize = 64;
 
+/// A file that there is in every procfs: a place for the mount of a file that is dropped with the caller's tree.
+const DISMISSED_AT: &CStr = c"/proc/version";
+
 /// Drops what lies upon the root that is the working folder: the former root, and whatever was stacked upon that.
 fn drop_former_root() -> Result<(), Errno> {
     for _ in 0..MAX_STACKED {
@@ -133,8 +136,7 @@ impl Walk<'_> {
         } else {
             // Stacked upon the old root, the new one changes places with it, and the old one, now on top, is dropped:
             // before any path is resolved, since `..` at the root would lead onto it.
-            mount::pivot_to_working_folder().at(Step::Root)?;
-            drop_former_root().at(Step::Root)?;
+            self.pivot(prepared).at(Step::Root)?;
         }
         self.finish_root(prepared)
     }
@@ -152,10 +154,20 @@ impl Walk<'_> {
             rustix::process::fchdir(root).at(Step::Root)?;
             rustix::process::chroot(c".").at(Step::Root)?;
         } else {
-            mount::pivot_to_working_folder().at(Step::Root)?;
-            drop_former_root().at(Step::Root)?;
+            self.pivot(prepared).at(Step::Root)?;
         }
         self.finish_root(prepared)
+    }
+
+    /// Changes the root to the working folder, and drops the former one with all that is mounted there.
+    fn pivot(&self, prepared: &Prepared) -> Result<(), Errno> {
+        let own = prepared.plan.namespaces.mount == NsMode::New;
+        if let (true, Some(slot)) = (own, prepared.dismissed) {
+            // Upon a file of this process's copy of the caller's tree. Where that has none, it stays to its descriptors.
+            let _ = mount::attach_at(self.supply.slot(slot)?, CWD, DISMISSED_AT);
+        }
+        mount::pivot_to_working_folder()?;
+        drop_former_root()
     }
 
     fn finish_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
