@@ -77,6 +77,8 @@ fn the_program_is_out_of_reach_while_it_makes_processes_and_keeps_its_name() {
     let mut run = by(&["run", "ID"]).spawn().unwrap();
     let mut word = [0; 3];
     run.stdout.as_mut().unwrap().read_exact(&mut word).unwrap();
+    // The program may be ahead of what is written down of it.
+    bundle.await_status("running");
     let mut exec = by(&["exec", "ID", "sh", "-c", "echo up; sleep 1000"])
         .spawn()
         .unwrap();
