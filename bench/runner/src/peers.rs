@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use testkit::Engine;
@@ -23,23 +23,32 @@ pub(crate) struct Peer {
 /// The runtimes that are installed, and bundles for them.
 ///
 /// crun refuses to run while the unified tree of a host with both kinds of control groups is
-/// mounted: all run in a mount namespace without it, entered by nsenter(1).
+/// mounted: all run in a mount namespace without it, which is that of the thread that they are
+/// started from, so that nothing but the runtime is measured.
 pub(crate) struct Peers {
     folder: tempfile::TempDir,
-    holder: Child,
     pub(crate) all: Vec<Peer>,
     /// Whether there is a bundle with a seccomp profile.
     pub(crate) seccomp: bool,
 }
 
-impl Drop for Peers {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
+/// Gives this thread, and those that it starts, mounts of their own without the unified tree.
+fn leave_unified() {
+    // SAFETY: the thread gets its own working folder, root and mounts, and shares them with nobody else.
+    let done = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+    assert_eq!(done, 0, "unshare: {}", std::io::Error::last_os_error());
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    let (root, none) = (c"/".as_ptr(), std::ptr::null());
+    // SAFETY: the strings end with a NUL.
+    let done = unsafe { libc::mount(none, root, none, flags, none.cast()) };
+    assert_eq!(done, 0, "mount: {}", std::io::Error::last_os_error());
+    // SAFETY: as above. Where there is none, nothing has to go.
+    unsafe { libc::umount2(c"/sys/fs/cgroup/unified".as_ptr(), 0) };
 }
 
 impl Peers {
+    /// For a thread that runs nothing else; see [`Peers`].
+    ///
     /// # Panics
     /// When not even Wharf's runtime runs a bundle.
     pub(crate) fn new() -> Self {
@@ -58,19 +67,10 @@ impl Peers {
             filtered["linux"]["seccomp"] = profile.clone();
             bundle(&folder.path().join("seccomp"), &filtered);
         }
-        let mut holder = Command::new("unshare")
-            .args(["-m", "sh", "-c"])
-            .arg("umount /sys/fs/cgroup/unified 2>/dev/null; echo; exec sleep 100000")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // One byte: the namespace is ready.
-        let mut ready = [0];
-        std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        leave_unified();
         let own = Engine::program().display().to_string();
         let mut peers = Peers {
             folder,
-            holder,
             all: vec![
                 peer("wharf-runtime", vec![own, "runtime".to_owned()]),
                 peer("crun", vec!["crun".to_owned()]),
@@ -93,15 +93,10 @@ impl Peers {
 
     /// A verb of a runtime, in the folder that the bundles are in.
     pub(crate) fn command(&self, peer: &Peer, verb: &str, args: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .args(["-m", "-t", &self.holder.id().to_string()])
-            .arg(format!("--wdns={}", self.folder.path().display()))
-            .arg("--")
-            .args(&peer.words)
-            .arg(verb)
-            .args(args)
-            .current_dir(self.folder.path());
+        let (program, before) = peer.words.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(before).arg(verb).args(args);
+        command.current_dir(self.folder.path());
         command
     }
 }

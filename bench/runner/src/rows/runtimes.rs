@@ -12,6 +12,11 @@ const PACES: [(&str, Duration); 2] = [("spaced", SPACED), ("back to back", Durat
 
 /// Everything that a runtime is asked for in a container's life.
 pub(crate) fn runtimes(bench: &Bench) {
+    // In a thread of its own, which gets its own mounts.
+    std::thread::scope(|scope| scope.spawn(|| measure(bench)).join().unwrap());
+}
+
+fn measure(bench: &Bench) {
     let peers = Peers::new();
     for (pace, pause) in PACES {
         let title = format!("runtimes: run of a bundle, {pace}");
