@@ -89,36 +89,48 @@ impl ImageBuilder {
 
 /// A docker-archive of these layers, the lowest first.
 fn archive(layers: &[Vec<u8>], config: &serde_json::Value, name: &str) -> Vec<u8> {
-    let config = serde_json::json!({
-        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-        "os": "linux",
-        "created": "2024-01-01T00:00:00Z",
-        "config": config,
-        "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|layer| format!("sha256:{}", hex(layer))).collect::<Vec<_>>()},
-        "history": layers.iter().map(|_| serde_json::json!({"created": "2024-01-01T00:00:00Z", "created_by": "test"})).collect::<Vec<_>>(),
-    })
-    .to_string();
-    let config_name = format!("{}.json", hex(config.as_bytes()));
-    let names: Vec<String> = (0..layers.len())
-        .map(|number| format!("{number}/layer.tar"))
-        .collect();
-    let manifest =
-        serde_json::json!([{"Config": config_name, "RepoTags": [name], "Layers": names}])
-            .to_string();
+    let layers: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
+    archive_of(&[(name, &layers, config)])
+}
+
+/// A docker-archive of several images: name, layers from the lowest, `config` object. A layer of several is in it once.
+fn archive_of(images: &[(&str, &[&[u8]], &serde_json::Value)]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
-    let layers = names
-        .iter()
-        .map(String::as_str)
-        .zip(layers.iter().map(Vec::as_slice));
-    for (path, content) in layers.chain([
-        (config_name.as_str(), config.as_bytes()),
-        ("manifest.json", manifest.as_bytes()),
-    ]) {
+    let mut add = |path: &str, content: &[u8]| {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
         archive.append_data(&mut header, path, content).unwrap();
+    };
+    let mut written: Vec<String> = Vec::new();
+    let mut manifest = Vec::new();
+    for (name, layers, config) in images {
+        let sums: Vec<String> = layers.iter().map(|layer| hex(layer)).collect();
+        for (sum, layer) in sums.iter().zip(*layers) {
+            if !written.contains(sum) {
+                add(&format!("{sum}/layer.tar"), layer);
+                written.push(sum.clone());
+            }
+        }
+        let config = serde_json::json!({
+            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+            "os": "linux",
+            "created": "2024-01-01T00:00:00Z",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": sums.iter().map(|sum| format!("sha256:{sum}")).collect::<Vec<_>>()},
+            "history": layers.iter().map(|_| serde_json::json!({"created": "2024-01-01T00:00:00Z", "created_by": "test"})).collect::<Vec<_>>(),
+        })
+        .to_string();
+        let config_name = format!("{}.json", hex(config.as_bytes()));
+        add(&config_name, config.as_bytes());
+        let paths: Vec<String> = sums.iter().map(|sum| format!("{sum}/layer.tar")).collect();
+        manifest
+            .push(serde_json::json!({"Config": config_name, "RepoTags": [name], "Layers": paths}));
     }
+    add(
+        "manifest.json",
+        serde_json::Value::from(manifest).to_string().as_bytes(),
+    );
     archive.into_inner().unwrap()
 }
 
@@ -241,42 +253,96 @@ pub fn three_layers() -> Vec<u8> {
 /// When debootstrap is missing or Debian's packages are out of reach.
 pub fn debian() -> PathBuf {
     cached("debian-2.tar", |path| {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        let status = std::process::Command::new("debootstrap")
-            .args(["--variant=minbase", "--include=nginx-light", "bookworm"])
-            .arg(&root)
-            .stdout(std::process::Stdio::null())
-            .status();
-        assert!(
-            status
-                .expect("Debian's package debootstrap is needed")
-                .success(),
-            "debootstrap"
-        );
-        let layer = std::process::Command::new("tar")
-            .args([
-                "--numeric-owner",
-                "--exclude=./var/cache/apt/archives/*.deb",
-                "-C",
-            ])
-            .arg(&root)
-            .args(["-cf", "-", "."])
-            .output()
-            .unwrap();
-        assert!(
-            layer.status.success(),
-            "tar: {}",
-            String::from_utf8_lossy(&layer.stderr)
-        );
-        fs::write(
-            path,
-            archive(
-                &[layer.stdout],
-                &serde_json::json!({"Cmd": ["bash"]}),
-                "debian:latest",
-            ),
-        )
-        .unwrap();
+        let layer = debootstrap("nginx-light", "");
+        let config = serde_json::json!({"Cmd": ["bash"]});
+        fs::write(path, archive(&[layer], &config, "debian:latest")).unwrap();
     })
+}
+
+/// `postgres:1` and `postgres:2`: a small Debian with PostgreSQL 15, and what starts it as other images of it do: it keeps
+/// its data in `/data`, which it fills when that is empty, and trusts who comes over the network. The second has a layer
+/// more, with other settings.
+///
+/// # Panics
+/// When debootstrap is missing or Debian's packages are out of reach.
+pub fn postgres() -> PathBuf {
+    cached("postgres-1.tar", |path| {
+        let base = debootstrap(
+            "postgresql-15",
+            "mkdir data && chown postgres:postgres data",
+        );
+        let programs = "/usr/lib/postgresql/15/bin";
+        let start = |settings: &str| {
+            format!(
+                "#!/bin/sh\nset -e\n[ -s /data/PG_VERSION ] || initdb --auth=trust -D /data\n\
+                 grep -q '^host all all all' /data/pg_hba.conf || echo 'host all all all trust' >>/data/pg_hba.conf\n\
+                 exec postgres -D /data -c listen_addresses='*' {settings}\n"
+            )
+        };
+        let layer = |settings: &str| {
+            let image = ImageBuilder::new().file("start", 0o755, start(settings).as_bytes());
+            image.layer.into_inner().unwrap()
+        };
+        let first = layer("");
+        let second = layer("-c work_mem=16MB");
+        let config = serde_json::json!({
+            "Cmd": ["/start"],
+            "User": "postgres",
+            "Env": [format!("PATH={programs}:/usr/bin:/bin"), "LC_ALL=C.UTF-8"],
+            "ExposedPorts": {"5432/tcp": {}},
+            "Volumes": {"/data": {}},
+            "StopSignal": "SIGINT",
+        });
+        let images = archive_of(&[
+            ("postgres:1", &[&base, &first], &config),
+            ("postgres:2", &[&base, &first, &second], &config),
+        ]);
+        fs::write(path, images).unwrap();
+    })
+}
+
+/// A small Debian with a package, as one layer; the script runs in its root at the end.
+fn debootstrap(package: &str, script: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    let status = std::process::Command::new("debootstrap")
+        .args([
+            "--variant=minbase",
+            &format!("--include={package}"),
+            "bookworm",
+        ])
+        .arg(&root)
+        .stdout(std::process::Stdio::null())
+        .status();
+    assert!(
+        status
+            .expect("Debian's package debootstrap is needed")
+            .success(),
+        "debootstrap"
+    );
+    let done = std::process::Command::new("chroot")
+        .arg(&root)
+        .args(["sh", "-c", script])
+        .status()
+        .unwrap();
+    assert!(done.success(), "{script}");
+    let layer = std::process::Command::new("tar")
+        .args([
+            "--numeric-owner",
+            "--exclude=./var/cache/apt/archives/*.deb",
+            "--exclude=./usr/share/doc/*",
+            "--exclude=./usr/share/locale/*",
+            "--exclude=./var/lib/apt/lists/*",
+            "-C",
+        ])
+        .arg(&root)
+        .args(["-cf", "-", "."])
+        .output()
+        .unwrap();
+    assert!(
+        layer.status.success(),
+        "tar: {}",
+        String::from_utf8_lossy(&layer.stderr)
+    );
+    layer.stdout
 }

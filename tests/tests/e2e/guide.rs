@@ -21,10 +21,6 @@ const MOST_NOT_RUN: usize = 9;
 
 #[test]
 fn the_guide_shows_what_happens() {
-    if Kind::from_environment() == Kind::Dockerd {
-        testkit::skip("the guide is Wharf's");
-        return;
-    }
     let pages = pages();
     assert!(pages.len() >= 12, "{pages:?}");
     let blocks: Vec<(PathBuf, Vec<Block>)> = pages

@@ -9,6 +9,7 @@ mod compare;
 mod contexts;
 mod copy;
 mod crowd;
+mod database;
 mod day;
 mod disk;
 mod documents;

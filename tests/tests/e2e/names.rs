@@ -253,7 +253,7 @@ fn names_are_answered_while_no_daemon_lives_and_by_the_next_one() {
 }
 
 /// Debian's docker-compose, the last one in Python.
-fn compose(engine: &Engine, args: &[&str]) -> testkit::Finished {
+pub(super) fn compose(engine: &Engine, args: &[&str]) -> testkit::Finished {
     let file = engine.folder().join("docker-compose.yml");
     let mut command = engine.sandbox().network_command("docker-compose");
     command
