@@ -392,3 +392,36 @@ fn mounts_are_listed_in_the_order_of_the_configuration() {
     let listed: Vec<&str> = listed.lines().filter(is_asked).collect();
     assert_eq!(listed, asked);
 }
+
+#[test]
+fn a_tmpfs_takes_the_mode_of_what_it_hides() {
+    let root = tempfile::tempdir().unwrap();
+    for (folder, mode) in [("bin", 0o755), ("hidden", 0o710), ("around/in", 0o751)] {
+        fs::create_dir_all(root.path().join(folder)).unwrap();
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(root.path().join(folder), mode).unwrap();
+    }
+    for name in ["busybox", "sh"] {
+        fs::copy("/usr/bin/busybox", root.path().join("bin").join(name)).unwrap();
+    }
+    let bound = tempfile::tempdir().unwrap();
+    fs::create_dir(bound.path().join("in")).unwrap();
+    let mode = fs::Permissions::from_mode(0o1711);
+    fs::set_permissions(bound.path().join("in"), mode).unwrap();
+    let mut bundle = Bundle::new(
+        "busybox stat -c %a /hidden /around/in /new; busybox grep -c '^tmpfs /hidden tmpfs .*mode=710' /proc/mounts",
+    );
+    bundle.config["root"]["path"] = json!(root.path());
+    bundle.config["root"]["readonly"] = json!(false);
+    let tmpfs = |place: &str| json!({"destination": place, "type": "tmpfs", "source": "tmpfs"});
+    for mount in [
+        tmpfs("/hidden"),
+        json!({"destination": "/around", "type": "bind", "source": bound.path(), "options": ["bind"]}),
+        tmpfs("/around/in"),
+        tmpfs("/new"),
+    ] {
+        bundle.push("/mounts", mount);
+    }
+    let told = bundle.run(&["run", "ID"]).good();
+    assert_eq!(told, "710\n1711\n1777\n1\n");
+}

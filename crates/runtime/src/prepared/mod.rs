@@ -7,6 +7,7 @@ mod program;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use place::node;
 pub(crate) use place::{Node, Place, place_below};
@@ -90,6 +91,8 @@ pub(crate) struct Mount {
     pub(crate) attributes: u64,
     /// A tmpfs without a mode of its own: it takes that of the folder that it hides.
     pub(crate) takes_mode: bool,
+    /// The target lies in what is mounted before.
+    pub(crate) within_others: bool,
     /// Becomes read-only when everything has been mounted.
     pub(crate) late_read_only: bool,
     pub(crate) create: TargetKind,
@@ -119,7 +122,7 @@ impl Prepared {
             links.push((text("link", says)?, node("link", at, &mut last)?));
         }
         let mut device_places = Vec::new();
-        if plan.namespaces.user != NsMode::Host {
+        if has_foreign_devices(&plan) {
             for device in &plan.devices {
                 device_places.push(place_below("device", &device.path)?);
             }
@@ -206,8 +209,12 @@ impl Prepared {
 
     /// Device nodes are mounted, not made: in a user namespace they could not be.
     pub(crate) fn binds_devices(&self) -> bool {
-        self.plan.namespaces.user != NsMode::Host
+        has_foreign_devices(&self.plan)
     }
+}
+
+fn has_foreign_devices(plan: &Plan) -> bool {
+    plan.namespaces.user != NsMode::Host
 }
 
 impl PreparedExec {
@@ -326,6 +333,13 @@ fn mounts(plan: &Plan) -> Result<Vec<Mount>, PlanError> {
             }
         }
     }
+    for (index, entry) in plan.mounts.iter().enumerate() {
+        let mut before = plan.mounts.iter().take(index);
+        if let Some(mount) = mounts.get_mut(index).filter(|mount| mount.takes_mode) {
+            let target = Path::new(&entry.target);
+            mount.within_others = before.any(|other| target.starts_with(&other.target));
+        }
+    }
     if has_to_keep_order(plan) {
         for (entry, mount) in plan.mounts.iter().zip(&mut mounts) {
             if let MountKind::Bind {
@@ -436,6 +450,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         anew: false,
         attributes,
         takes_mode,
+        within_others: false,
         late_read_only,
         create: entry.create_target,
     })

@@ -46,7 +46,10 @@ impl Walk<'_> {
         for ((index, (entry, mount)), place) in entries.enumerate().zip(&self.supply.ahead) {
             let made = match (&mount.filesystem, &mount.early, &entry.kind) {
                 (Some(filesystem), _, MountKind::Fs { .. }) => {
-                    make(filesystem, mount.attributes, None)
+                    let mode = self
+                        .mode_ahead(prepared, mount)
+                        .at_index(Step::MountTarget, index)?;
+                    make(filesystem, mount.attributes, mode)
                         .at_index(Step::MountFilesystem, index)?
                 }
                 (_, Some(path), MountKind::Bind { recursive, .. }) => {
@@ -80,14 +83,17 @@ impl Walk<'_> {
                 (Some(made), _) if mount.anew => anew(made),
                 (Some(made), _) => made,
                 (None, Some(made)) => {
-                    let mode = self.hidden_mode(mount).at_index(Step::MountTarget, index)?;
-                    if let Some(mode) = mode {
-                        take_mode(made.as_fd(), mode).at_index(Step::MountFilesystem, index)?;
+                    if mount.within_others {
+                        let mode = self.root().and_then(|root| hidden_mode(root, mount));
+                        if let Some(mode) = mode.at_index(Step::MountTarget, index)? {
+                            take_mode(made.as_fd(), mode).at_index(Step::MountFilesystem, index)?;
+                        }
                     }
                     made
                 }
                 (None, None) => {
-                    let mode = self.hidden_mode(mount).at_index(Step::MountTarget, index)?;
+                    let mode = self.root().and_then(|root| hidden_mode(root, mount));
+                    let mode = mode.at_index(Step::MountTarget, index)?;
                     make(filesystem, mount.attributes, mode)
                         .at_index(Step::MountFilesystem, index)?
                 }
@@ -125,15 +131,13 @@ impl Walk<'_> {
         self.attach(root, index, entry, mount, source, mount.create)
     }
 
-    /// The mode of the folder that a new file system takes over, which it is to hide.
-    fn hidden_mode(&self, mount: &Mount) -> Result<Option<u32>, Errno> {
-        if !mount.takes_mode {
-            return Ok(None);
-        }
-        match place::find(self.root()?, &mount.target.path)? {
-            Some(hidden) => Ok(Some(rustix::fs::fstat(hidden)?.st_mode & 0o7777)),
-            None => Ok(None),
-        }
+    /// The mode of the folder that a new file system is to hide, where the root alone tells it: /proc/mounts names it then.
+    fn mode_ahead(&self, prepared: &Prepared, mount: &Mount) -> Result<Option<u32>, Errno> {
+        let root = match &prepared.plan.root {
+            Some(root) if mount.takes_mode && !mount.within_others => root,
+            _ => return Ok(None),
+        };
+        hidden_mode(self.root_source(root)?, mount)
     }
 
     /// Mounts at the target what the container shows elsewhere by now.
@@ -219,6 +223,17 @@ impl Walk<'_> {
 /// were attached (since 6.8). One that cannot copy what is attached nowhere (before 6.15) lists it among the first.
 fn anew(made: OwnedFd) -> OwnedFd {
     mount::clone_tree(made.as_fd(), c"", false).unwrap_or(made)
+}
+
+/// The mode of the folder that a new file system takes over, which it is to hide.
+fn hidden_mode(root: BorrowedFd<'_>, mount: &Mount) -> Result<Option<u32>, Errno> {
+    if !mount.takes_mode {
+        return Ok(None);
+    }
+    match place::find(root, &mount.target.path)? {
+        Some(hidden) => Ok(Some(rustix::fs::fstat(hidden)?.st_mode & 0o7777)),
+        None => Ok(None),
+    }
 }
 
 /// Gives a new file system's folder a mode.

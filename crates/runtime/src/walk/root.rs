@@ -70,7 +70,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn root_source(&self, source: &RootSource) -> Result<BorrowedFd<'_>, Fault> {
+    pub(super) fn root_source(&self, source: &RootSource) -> Result<BorrowedFd<'_>, Errno> {
         match source {
             RootSource::Mount(slot) => self.supply.slot(*slot),
             RootSource::Path(_) => {
@@ -78,7 +78,6 @@ impl Walk<'_> {
                 root.ok_or(Errno::BADF)
             }
         }
-        .at(Step::RootSource)
     }
 
     /// Mounts the root in the caller's tree first, for a plan that wants it: see [`crate::plan::Plan::shown_at`].
@@ -92,7 +91,7 @@ impl Walk<'_> {
         };
         let source = match &opened {
             Some(opened) => opened.as_fd(),
-            None => self.root_source(source)?,
+            None => self.root_source(source).at(Step::RootSource)?,
         };
         mount::set_attributes(source, c"", &SLAVE).at(Step::Isolate)?;
         mount::attach_at(source, CWD, path).at(Step::Root)?;
@@ -119,7 +118,7 @@ impl Walk<'_> {
             self.root = Some(place::working_root().at(Step::Root)?);
             return Ok(());
         };
-        let source = self.root_source(source)?;
+        let source = self.root_source(source).at(Step::RootSource)?;
         mount::set_attributes(source, c"", &SLAVE).at(Step::Isolate)?;
         let covers = matches!(prepared.plan.root_change, RootChange::Cover(_));
         let former = covers.then(place::working_root).transpose();
