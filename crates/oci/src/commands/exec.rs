@@ -106,7 +106,9 @@ fn start(
 ) -> Result<Spawned> {
     let record = &container.record;
     let seccomp = record.seccomp.as_ref().map(|seccomp| seccomp.get());
-    let mut plan = exec_process(process, seccomp, &global.log)?;
+    // The container has told of its limits, and this command's streams are the program's.
+    let lowered = |text: &str| global.log.debug(text);
+    let mut plan = exec_process(process, seccomp, &global.log, &lowered)?;
     plan.create_cwd = false;
     plan.memory_policy = memory_policy(record.memory_policy.as_ref())?;
     plan.personality = record.personality;

@@ -37,12 +37,17 @@ pub(super) fn compile(process: &Process, spec: &Spec, log: &Log) -> Result<Proce
     Ok(ProcessPlan {
         personality,
         memory_policy,
-        ..exec(process, seccomp, log)?
+        ..exec(process, seccomp, log, &|text| log.warning(text))?
     })
 }
 
-/// Any process; `seccomp` is the container's profile.
-pub(crate) fn exec(process: &Process, seccomp: Option<&str>, log: &Log) -> Result<ProcessPlan> {
+/// Any process; `seccomp` is the container's profile. `lowered` is told of limits that are not what the process asks for.
+pub(crate) fn exec(
+    process: &Process,
+    seccomp: Option<&str>,
+    log: &Log,
+    lowered: &dyn Fn(&str),
+) -> Result<ProcessPlan> {
     check_process(process)?;
     affinity(process)?;
     let default_user = spec::User::default();
@@ -61,7 +66,7 @@ pub(crate) fn exec(process: &Process, seccomp: Option<&str>, log: &Log) -> Resul
         gid: user.gid.unwrap_or_default(),
         groups: user.additional_gids.clone().unwrap_or_default(),
         umask: user.umask,
-        rlimits: rlimits(process, log)?,
+        rlimits: rlimits(process, lowered)?,
         oom_score_adj: process.oom_score_adj.map(|value| (value, true)),
         caps,
         no_new_privs: process.no_new_privileges == Some(true),
@@ -191,7 +196,7 @@ pub(crate) fn listener(seccomp: Option<&str>) -> Result<Option<Listener>> {
         .and_then(|profile| profile.listener))
 }
 
-fn rlimits(process: &Process, log: &Log) -> Result<Vec<Rlimit>> {
+fn rlimits(process: &Process, lowered: &dyn Fn(&str)) -> Result<Vec<Rlimit>> {
     let mut limits: Vec<Rlimit> = Vec::new();
     let mut clamped = Vec::new();
     for (index, limit) in process.rlimits.iter().flatten().enumerate() {
@@ -217,7 +222,7 @@ fn rlimits(process: &Process, log: &Log) -> Result<Vec<Rlimit>> {
         });
     }
     if !clamped.is_empty() {
-        log.warning(&format!(
+        lowered(&format!(
             "limits above what is allowed here (the hard limit without CAP_SYS_RESOURCE, fs.nr_open with it) are lowered to it: {}",
             clamped.join(", ")
         ));
@@ -483,20 +488,20 @@ mod tests {
             rlimits: Some(limits),
             ..Process::default()
         };
-        let log = Log::default();
+        let lowered = |_: &str| ();
         let read = rlimits(
             &with(vec![limit("RLIMIT_NOFILE"), limit("RLIMIT_CPU")]),
-            &log,
+            &lowered,
         )
         .unwrap();
         assert!(!read[0].explicit && read[1].explicit);
         let twice = with(vec![limit("RLIMIT_CPU"), limit("RLIMIT_CPU")]);
         assert!(
-            rlimits(&twice, &log)
+            rlimits(&twice, &lowered)
                 .unwrap_err()
                 .to_string()
                 .contains("[1].type")
         );
-        assert!(rlimits(&with(vec![limit("RLIMIT_X")]), &log).is_err());
+        assert!(rlimits(&with(vec![limit("RLIMIT_X")]), &lowered).is_err());
     }
 }

@@ -219,6 +219,12 @@ fn limits_that_cannot_be_raised_are_lowered_with_one_warning() {
     assert_eq!(ended.out, format!("{hard}\n"));
     assert_eq!(ended.err.matches("level=warning").count(), 1, "{ended:?}");
     assert!(ended.err.contains("RLIMIT_NOFILE"), "{ended:?}");
+    // Not once more on the streams of each further process.
+    bundle.config["process"]["args"] = json!(["sleep", "1000"]);
+    bundle.quietly(&["--log", "log", "run", "-d", "ID"]);
+    let told = bundle.run(&["exec", "ID", "sh", "-c", "ulimit -n"]).good();
+    assert_eq!(told, format!("{hard}\n"));
+    bundle.run(&["delete", "--force", "ID"]).good();
 }
 
 #[test]
