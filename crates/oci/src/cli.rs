@@ -2,6 +2,7 @@
 //! `--flag=value`. Those of the verb may stand behind its arguments, too, but for verbs that take another command's.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 use crate::log::{Format, Log};
@@ -214,7 +215,11 @@ pub(crate) fn global(words: &[String]) -> (Global, Result<Command>) {
     };
     let mut global = Global {
         root: given.path("root").unwrap_or_else(default_root),
-        rootless: is_unprivileged() || given.value("rootless").and_then(truth) == Some(true),
+        rootless: is_unprivileged()
+            || given
+                .value("rootless")
+                .and_then(truth)
+                .unwrap_or_else(is_nested),
         log: Log {
             file: given.path("log"),
             format: Format::Text,
@@ -241,13 +246,28 @@ pub(crate) fn is_unprivileged() -> bool {
     !rustix::process::geteuid().is_root()
 }
 
-/// Where containers are known without `--root`: an ordinary user's in the folder that lasts as long as their session.
+/// Whether this command is in a user namespace that is not the first: its root has no rights over the host.
+pub(crate) fn is_nested() -> bool {
+    static NESTED: OnceLock<bool> = OnceLock::new();
+    /// The number of the first one (`linux/nsfs.h`).
+    const FIRST: u64 = 0xEFFF_FFFD;
+    *NESTED.get_or_init(|| {
+        rustix::fs::stat("/proc/self/ns/user").is_ok_and(|found| found.st_ino != FIRST)
+    })
+}
+
+/// Where containers are known without `--root`: an ordinary user's in the folder that lasts as long as their session, also
+/// where an engine of theirs has made them root of a user namespace.
 fn default_root() -> PathBuf {
     let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
     match session {
-        Some(folder) if is_unprivileged() => PathBuf::from(folder).join(NAME),
+        Some(folder) if is_unprivileged() || is_users_root() => PathBuf::from(folder).join(NAME),
         _ => PathBuf::from(DEFAULT_ROOT),
     }
+}
+
+fn is_users_root() -> bool {
+    is_nested() && std::env::var_os("USER").is_none_or(|name| name != "root")
 }
 
 impl Global {
@@ -255,7 +275,7 @@ impl Global {
         Self {
             root: default_root(),
             log: Log::default(),
-            rootless: is_unprivileged(),
+            rootless: is_unprivileged() || is_nested(),
             criu: PathBuf::from(CRIU),
             systemd_cgroup: false,
         }

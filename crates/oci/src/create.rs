@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use crate::cli::{Flag, Given, Global, is_unprivileged, switch, value};
+use crate::cli::{Flag, Given, Global, is_nested, is_unprivileged, switch, value};
 use crate::compile::{self, Compiled};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place, Within};
@@ -83,7 +83,7 @@ pub(crate) fn make(request: &Request<'_>, program: guard::Program) -> Result<Mad
         return Err(error);
     }
     let mut record = record(request.id, &bundle, &spec, &compiled)?;
-    let limited = spec.linux().resources.is_some();
+    let limited = compile::asks_for_limits(spec.linux().resources.as_ref());
     let hooks = spec.hooks.unwrap_or_default();
     // From here on something exists: written down, `delete` can remove it whatever happens to this command.
     let made = folder
@@ -252,7 +252,8 @@ fn start(
     }
     let mut plan = std::mem::take(&mut compiled.plan);
     plan.unprivileged = is_unprivileged();
-    let apart = record.host_mounts || plan.unprivileged || early_hooks(hooks);
+    plan.nested = is_nested();
+    let apart = record.host_mounts || plan.unprivileged || plan.nested || early_hooks(hooks);
     if apart || compile::names_host_paths(&plan.mounts) {
         plan.shown_at = Some(shown_at(&compiled.rootfs)?);
     }

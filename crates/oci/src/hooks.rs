@@ -273,7 +273,7 @@ fn in_container(
         root: entry.root,
         user_namespace: record.user_namespace,
         time_namespace: record.time_namespace,
-        unprivileged: cli::is_unprivileged(),
+        unprivileged: cli::is_unprivileged() || cli::is_nested(),
         ..ExecPlan::default()
     };
     let [stdin, stdout, stderr] = streams.map(|stream| Stream::Fd(stream.as_fd()));

@@ -11,7 +11,7 @@ use runtime::plan::ExecPlan;
 use runtime::spawn::{self, Spawned, Stdio, Stream};
 
 use super::run::status;
-use crate::cli::{Flag, Given, Global, NAME, is_unprivileged, switch, value};
+use crate::cli::{Flag, Given, Global, NAME, is_nested, is_unprivileged, switch, value};
 use crate::compile::{add_home_within, affinity, entry, exec_process, listener, memory_policy};
 use crate::create::preserve;
 use crate::error::{Error, Result};
@@ -141,7 +141,7 @@ fn start(
         user_namespace: record.user_namespace,
         time_namespace: record.time_namespace,
         affinity: affinity(process)?,
-        unprivileged: is_unprivileged(),
+        unprivileged: is_unprivileged() || is_nested(),
     };
     let log = &global.log;
     // Whoever reads the debug lines of runc finds the same marks here.

@@ -31,7 +31,7 @@ pub(crate) use process::{
     add_home_within, affinity, environment, exec as exec_process, filter_of_hooks, listener,
 };
 pub(crate) use rdt::Rdt;
-pub(crate) use resources::limits;
+pub(crate) use resources::{asks_for_limits, limits};
 
 /// A container that can be made.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ use runtime::plan::{
 };
 use runtime::{defaults, spawn};
 
+use crate::cli::is_nested;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::mountinfo;
@@ -183,7 +184,8 @@ fn file_system(
         "mqueue" if namespaces.ipc == NsMode::Host => Some("/dev/mqueue"),
         _ => None,
     };
-    if let (Some(path), true) = (foreign, namespaces.user != NsMode::Host) {
+    let within_users = namespaces.user != NsMode::Host || is_nested();
+    if let (Some(path), true) = (foreign, within_users) {
         entry.propagation.get_or_insert(Propagation::Slave);
         entry.kind = MountKind::Bind {
             source: path.to_owned(),

@@ -14,6 +14,7 @@ use runtime::seccomp::{
 use runtime::users;
 
 use super::{check_process, labels, landlock, numa};
+use crate::cli::is_nested;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::spec::{self, Process, Spec};
@@ -243,8 +244,9 @@ fn most(resource: u32) -> u64 {
 }
 
 fn may_raise() -> bool {
+    // The kernel asks for the right over the host.
     let effective = sys::process::capabilities().map_or(0, |own| own.effective);
-    CapSet::from_bits(effective).contains(Capability::SYS_RESOURCE)
+    CapSet::from_bits(effective).contains(Capability::SYS_RESOURCE) && !is_nested()
 }
 
 fn resource(name: &str) -> Option<u32> {

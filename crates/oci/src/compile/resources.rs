@@ -5,7 +5,7 @@ use runtime::cgroup::{
     default_device_rules,
 };
 
-use crate::cli::is_unprivileged;
+use crate::cli::{is_nested, is_unprivileged};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::spec;
@@ -23,10 +23,21 @@ pub(crate) fn compile(asked: Option<&spec::Resources>, log: &Log) -> Result<Reso
         None => Vec::new(),
     };
     rules.extend(default_device_rules());
-    // An ordinary user may set no rules, and has no devices but those that it may open anyhow.
-    resources.devices = (!is_unprivileged()).then_some(rules);
+    // An ordinary user may set no rules, root of a user namespace neither, and has no devices but those that it may open
+    // anyhow.
+    resources.devices = (!is_unprivileged() && !is_nested()).then_some(rules);
     resources.apart = true;
     Ok(resources)
+}
+
+/// Whether there is anything that comes of a group alone. Who may make none has no rules for devices either.
+pub(crate) fn asks_for_limits(asked: Option<&spec::Resources>) -> bool {
+    let limits = asked.map(|asked| spec::Resources {
+        devices: None,
+        ..asked.clone()
+    });
+    let limits = limits.and_then(|limits| serde_json::to_value(limits).ok());
+    limits.is_some_and(|limits| !spec::is_nothing(&limits))
 }
 
 /// Limits without devices: what can be changed while the container runs.

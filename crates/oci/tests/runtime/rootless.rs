@@ -351,3 +351,84 @@ fn what_needs_rights_is_refused() {
         assert!(!done.status.success() && told.contains(words), "{told}");
     }
 }
+
+/// As engines of ordinary users do it: they become root of a user namespace, and call the command there.
+#[test]
+fn root_of_a_users_namespace_has_containers() {
+    let home = Home::new();
+    fs::write(home.at("bundle/rootfs/etc/kept"), "").unwrap();
+    home.own("bundle/rootfs/etc");
+    let path = home.at("bundle/config.json");
+    let script = "busybox id -u; busybox ls /etc; busybox touch /etc/more /dev/null; busybox test -c /dev/zero && busybox sleep $T";
+    let mut config: Value = {
+        home.good(&["spec"]);
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap()
+    };
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["sh", "-c", script]);
+    config["process"]["env"] = json!(["T=0"]);
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    for mount in mounts.iter_mut().filter(|mount| mount["type"] == "devpts") {
+        // There is no such group.
+        let options = mount["options"].as_array_mut().unwrap();
+        options.retain(|option| option != "gid=5");
+    }
+    mounts.push(json!({
+        "destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"],
+    }));
+    fs::write(&path, config.to_string()).unwrap();
+    config["process"]["env"] = json!(["T=1000"]);
+    fs::create_dir(home.at("long")).unwrap();
+    config["root"]["path"] = json!(home.at("bundle/rootfs"));
+    fs::write(home.at("long/config.json"), config.to_string()).unwrap();
+    // Namespaces of its own in that namespace, and one of the other container's.
+    let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|one| one["type"] != "pid");
+    namespaces.push(json!({"type": "pid", "path": "PIDS"}));
+    config["process"]["args"] = json!(["sh", "-c", "[ $$ != 1 ] && echo joined"]);
+    fs::create_dir(home.at("joins")).unwrap();
+    fs::write(home.at("joins/config.json"), config.to_string()).unwrap();
+    let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|one| one["type"] != "pid");
+    namespaces.extend([json!({"type": "pid"}), json!({"type": "user"})]);
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    config["process"]["args"] = json!(["sh", "-c", "busybox id -u"]);
+    fs::create_dir(home.at("users")).unwrap();
+    fs::write(home.at("users/config.json"), config.to_string()).unwrap();
+    for name in ["long", "joins", "users"] {
+        home.own(name);
+    }
+    let lines = r#"
+        cd "$0/bundle"; "$0/wharf-runtime" run box
+        "$0/wharf-runtime" run -d -b "$0/long" --pid-file "$0/pid" long >"$0/out" 2>&1
+        trap '"$0/wharf-runtime" delete -f long 2>"$0/out"' EXIT
+        ls "$XDG_RUNTIME_DIR/wharf-runtime"
+        "$0/wharf-runtime" exec long /bin/busybox sh -c 'busybox ls /etc/kept; exit 9' || echo $?
+        sed -i "s|PIDS|/proc/$(cat "$0/pid")/ns/pid|" "$0/joins/config.json"
+        "$0/wharf-runtime" run -b "$0/joins" joins
+        "$0/wharf-runtime" run -b "$0/users" users
+        "$0/wharf-runtime" delete -f long
+        ls "$XDG_RUNTIME_DIR/wharf-runtime""#;
+    let done = Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .args([
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-ec",
+            lines,
+        ])
+        .arg(home.folder.path())
+        .env("XDG_RUNTIME_DIR", home.at("root"))
+        .env_remove("USER")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(done.stderr.is_empty() && done.status.success(), "{done:?}");
+    assert_eq!(told, "0\nkept\nlong\n/etc/kept\n9\njoined\n0\n", "{done:?}");
+    fs::remove_dir(home.at("root/wharf-runtime")).unwrap();
+}

@@ -219,6 +219,7 @@ wire_struct!(Plan {
     uid_map,
     gid_map,
     unprivileged,
+    nested,
     time_offsets,
     cgroup,
     root,

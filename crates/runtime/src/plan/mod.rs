@@ -354,6 +354,9 @@ pub struct Plan {
     /// The caller has no rights over the host: what the plan names is opened within a new user namespace, whose maps are
     /// the caller's own user's alone or are written by newuidmap(1) and newgidmap(1). Needs [`Plan::shown_at`].
     pub unprivileged: bool,
+    /// The caller is root of a user namespace that is not the first: of no use for the host, whose device nodes are mounted, and
+    /// whose mounts keep what keeps their users from rights. Needs [`Plan::shown_at`], as the caller's procfs is to be in sight.
+    pub nested: bool,
     /// Clocks of a new time namespace.
     pub time_offsets: Vec<TimeOffset>,
     /// Cgroups to enter.
@@ -409,6 +412,7 @@ impl Default for Plan {
             uid_map: Vec::new(),
             gid_map: Vec::new(),
             unprivileged: false,
+            nested: false,
             time_offsets: Vec::new(),
             cgroup: CgroupEntry::default(),
             root: None,

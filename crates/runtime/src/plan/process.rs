@@ -192,7 +192,7 @@ pub struct ExecPlan {
     pub user_namespace: bool,
     /// The container has a time namespace of its own.
     pub time_namespace: bool,
-    /// The caller has no rights over the host, but over the container's user namespace.
+    /// The caller has no rights over the host, but over the container's namespaces.
     pub unprivileged: bool,
     /// The processors that it may run on, a bit each, before it enters the cgroups and after.
     pub affinity: [Option<Vec<u8>>; 2],

@@ -214,7 +214,7 @@ impl Prepared {
 }
 
 fn has_foreign_devices(plan: &Plan) -> bool {
-    plan.namespaces.user != NsMode::Host
+    plan.namespaces.user != NsMode::Host || plan.nested
 }
 
 impl PreparedExec {

@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use sys::process::{CloneArgs, Cloned, Namespace};
 
 use crate::fault::{Fault, Step};
-use crate::plan::{CgroupEntry, FdSlot, Namespaces, NsMode};
+use crate::plan::{CgroupEntry, FdSlot, Namespaces, NsMode, Plan};
 use crate::prepared::{Prepared, PreparedExec};
 use crate::walk::{self, Supply};
 
@@ -150,7 +150,7 @@ fn start(
     let (ours, theirs) = channel().map_err(|errno| Fault::new(Step::Channel, errno))?;
     let mut supply = Supply::for_plan(prepared, fds, stdio, theirs)?;
     supply.gated = gated;
-    if has_to_go_between(&plan.namespaces) {
+    if has_to_go_between(plan) {
         return start_beyond(prepared, fds, supply, ours);
     }
     // The child, which never returns from its walk, does not go back from where these lead.
@@ -183,8 +183,10 @@ fn start(
 }
 
 /// Whether namespaces have to be joined before the process is made: one that is born in a user namespace of its own has no
-/// rights over others, and one that joins a user namespace makes its own within that.
-fn has_to_go_between(namespaces: &Namespaces) -> bool {
+/// rights over others, and one that joins a user namespace makes its own within that. Nor would a caller get back to its own
+/// pid namespace who has no rights over it.
+fn has_to_go_between(plan: &Plan) -> bool {
+    let namespaces = &plan.namespaces;
     let joins = [
         namespaces.net,
         namespaces.ipc,
@@ -196,7 +198,7 @@ fn has_to_go_between(namespaces: &Namespaces) -> bool {
     ];
     let is_joined = |mode: &NsMode| matches!(mode, NsMode::Join(_));
     match namespaces.user {
-        NsMode::Host => false,
+        NsMode::Host => plan.nested && is_joined(&namespaces.pid),
         NsMode::New => joins.iter().any(is_joined),
         NsMode::Join(_) => true,
     }

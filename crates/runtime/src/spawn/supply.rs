@@ -54,7 +54,8 @@ impl<'a> Supply<'a> {
             supply.ahead = mounts.map(|_| Cell::new(None)).collect();
         }
         supply.sources = bind_sources(prepared, slots)?;
-        if plan.namespaces.user != NsMode::Host {
+        // Where the caller's tree stays in sight, its own are.
+        if plan.namespaces.user != NsMode::Host && !plan.nested {
             let at = |errno| Fault::new(Step::Prepare, errno);
             supply.revealed = [
                 Some(mount::private_procfs().map_err(at)?),

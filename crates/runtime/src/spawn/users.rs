@@ -8,10 +8,15 @@ use rustix::io::Errno;
 use sys::process::{CloneArgs, Cloned, Namespace};
 
 use crate::plan::IdMap;
+use crate::walk;
 
 /// Writes the maps of the user namespace that a process was born in.
 pub(super) fn write_maps(pid: i32, uids: &[IdMap], gids: &[IdMap]) -> Result<(), Errno> {
-    let procfs = sys::mount::private_procfs()?;
+    let procfs = match sys::mount::private_procfs() {
+        // Root of a user namespace in somebody else's pid namespace.
+        Err(Errno::PERM) => walk::callers_procfs()?,
+        other => other?,
+    };
     for (name, map) in [("uid_map", uids), ("gid_map", gids)] {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let path = format!("{pid}/{name}");

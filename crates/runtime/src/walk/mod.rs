@@ -43,6 +43,7 @@ pub(crate) mod paths {
 
 pub(crate) use channel::{Message, receive, send_go};
 pub(crate) use mounts::map_ids;
+pub(crate) use place::callers_procfs;
 
 /// Descriptors that the caller gave or opened for the walk.
 pub(crate) struct Supply<'a> {
@@ -239,7 +240,7 @@ impl Walk<'_> {
         if seen_by_others && !plan.unprivileged {
             self.hide_from_others()?;
         }
-        self.locks_attributes = plan.namespaces.user != NsMode::Host;
+        self.locks_attributes = plan.namespaces.user != NsMode::Host || plan.nested;
         // The rights to the groups' files are the caller's, and a cgroup namespace begins where the process is.
         self.enter_cgroups(&plan.cgroup)?;
         if self.supply.gated {
@@ -269,7 +270,7 @@ impl Walk<'_> {
         self.show_root(prepared)?;
         if plan.namespaces.user != NsMode::Host {
             // File systems and mount points are to belong to the container's root.
-            self.become_namespace_root(plan.unprivileged)?;
+            self.become_namespace_root(plan.unprivileged || plan.nested)?;
         }
         if !ahead {
             self.new_cgroup_namespace(&plan.namespaces)?;
@@ -307,7 +308,7 @@ impl Walk<'_> {
         self.enter_working_folder()?;
         self.finish_read_only(prepared)?;
         self.finish(
-            plan.unprivileged,
+            plan.unprivileged || plan.nested,
             Some(Beginning {
                 init: plan.init,
                 pid_namespace: plan.namespaces.pid == NsMode::New,

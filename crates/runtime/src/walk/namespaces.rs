@@ -87,8 +87,10 @@ impl Walk<'_> {
         plan: &ExecPlan,
     ) -> Result<(), Fault> {
         self.hide_from_others()?;
-        sys::process::setns(target, libc::CLONE_NEWUSER)
-            .at_index(Step::JoinNamespace, libc::CLONE_NEWUSER as usize)?;
+        if plan.user_namespace {
+            sys::process::setns(target, libc::CLONE_NEWUSER)
+                .at_index(Step::JoinNamespace, libc::CLONE_NEWUSER as usize)?;
+        }
         sys::process::setns(target, libc::CLONE_NEWPID).at(Step::PidNamespace)?;
         // Those that the container shares with the caller are the host's, over which it has no rights.
         for flag in [

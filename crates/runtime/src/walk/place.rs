@@ -19,7 +19,7 @@ pub(super) fn working_root() -> Result<OwnedFd, Errno> {
 }
 
 /// The caller's /proc, as long as it is in sight; where there is none, a procfs that is mounted nowhere.
-pub(super) fn callers_procfs() -> Result<OwnedFd, Errno> {
+pub(crate) fn callers_procfs() -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(CWD, c"/proc", flags, Mode::empty()) {
         Ok(found) if fstatfs(&found)?.f_type == PROC_SUPER_MAGIC => Ok(found),
