@@ -113,7 +113,7 @@ pub(crate) static ROUTES: &[Route] = &[
         refuse!("asking a registry about an image (docker manifest)"),
     )
     .since(30),
-    post("/commit", to!(absent::commit)),
+    post("/commit", to!(images::commit)),
     // The builder
     post("/build", refuse!("building images (docker build)")),
     post("/build/prune", to!(system::build_prune)).since(31),

@@ -40,10 +40,10 @@ pub use engine::Engine;
 pub use filters::Filters;
 pub use image::registry::Proxies;
 pub use options::{
-    AttachOptions, AttachTicket, CreateRequest, Created, EventStream, EventsOptions, ExecStart,
-    ExecStartOptions, ExtractOptions, ImageListOptions, ListOptions, LogChunk, LogStream,
-    LogsOptions, ProgressSender, RemoveOptions, StreamKind, WaitCondition, WaitHandle,
-    progress_channel,
+    AttachOptions, AttachTicket, CommitOptions, CreateRequest, Created, EventStream, EventsOptions,
+    ExecStart, ExecStartOptions, ExtractOptions, ImageListOptions, ImportOptions, ListOptions,
+    LogChunk, LogStream, LogsOptions, ProgressSender, RemoveOptions, StreamKind, WaitCondition,
+    WaitHandle, progress_channel,
 };
 pub use outcome::{Class, EngineError, Result};
 pub use paths::LOCK;

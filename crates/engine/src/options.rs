@@ -54,6 +54,42 @@ pub struct ExtractOptions {
     pub copy_uid_gid: bool,
 }
 
+/// How an image is made of a container.
+#[derive(Debug, Clone, Default)]
+pub struct CommitOptions {
+    /// Its name; empty for none.
+    pub repo: String,
+    /// Its tag, where the name has none.
+    pub tag: String,
+    /// Who made it.
+    pub author: String,
+    /// A remark.
+    pub comment: String,
+    /// Instructions of a Dockerfile that change the configuration.
+    pub changes: Vec<String>,
+    /// Freeze a running container meanwhile.
+    pub pause: bool,
+    /// A configuration in place of the container's.
+    pub config: Option<api_types::Config>,
+}
+
+/// How an image is made of an archive.
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    /// Where the archive comes from, for the image's history.
+    pub source: String,
+    /// Its name; empty for none.
+    pub repo: String,
+    /// Its tag, where the name has none.
+    pub tag: String,
+    /// A remark.
+    pub message: String,
+    /// Instructions of a Dockerfile that make the configuration.
+    pub changes: Vec<String>,
+    /// What it is for; empty for this host's.
+    pub platform: String,
+}
+
 /// What a waiter waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WaitCondition {

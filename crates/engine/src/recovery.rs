@@ -75,6 +75,7 @@ impl Engine {
                 self.follow_again(&container, rebooted).await;
             }
         }
+        self.unpause_after_crash().await;
         self.bury_unstarted().await;
         match self.note_start().await {
             Err(error) if error.class() == Class::Exhausted => {

@@ -5,6 +5,7 @@
 
 mod activation;
 mod census;
+mod commit;
 mod compare;
 mod contexts;
 mod copy;

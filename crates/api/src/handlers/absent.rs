@@ -1,6 +1,6 @@
 //! What is not built: it answers in form, so that clients see a sentence and not a broken pipe.
 
-use api_types::{Config, texts};
+use api_types::texts;
 use http::StatusCode;
 
 use super::Handled;
@@ -19,20 +19,6 @@ pub(crate) async fn not_built_for_container(mut call: Call, what: &str) -> Handl
     call.engine().inspect(call.name(), false).await?;
     call.drain().await;
     Err(Failure::not_built(what))
-}
-
-/// An image of a container: first, is the request one, and is there such a container?
-pub(crate) async fn commit(mut call: Call) -> Handled {
-    let _: Config = call.optional_json().await?;
-    let name = call.query.get("container").unwrap_or_default();
-    if name.is_empty() {
-        let sentence = "invalid name or ID supplied: \"\"";
-        return Err(Failure::bad_request(sentence));
-    }
-    call.engine().inspect(name, false).await?;
-    Err(Failure::not_built(
-        "making an image out of a container (docker commit)",
-    ))
 }
 
 /// A list of things of which there are none.

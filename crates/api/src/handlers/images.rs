@@ -1,15 +1,15 @@
 //! Images.
 
-use api_types::AuthConfig;
+use api_types::{AuthConfig, Config, Progress};
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use engine::ImageListOptions;
+use engine::{CommitOptions, ImageListOptions, ImportOptions};
 use http::StatusCode;
 use types::{Platform, Reference};
 
 use super::Handled;
-use crate::call::Call;
+use crate::call::{Call, parse_object};
 use crate::failure::Failure;
 use crate::reply;
 use crate::shape::{self, Kind};
@@ -40,13 +40,73 @@ pub(crate) async fn list(call: Call) -> Handled {
     shape::json(StatusCode::OK, Kind::ImageList, call.version, &images)
 }
 
-/// `POST /images/create`: a pull.
-pub(crate) async fn pull(mut call: Call) -> Handled {
-    let Some(name) = call.query.text("fromImage") else {
+/// `POST /commit`
+pub(crate) async fn commit(mut call: Call) -> Handled {
+    let text = call.json_bytes().await?;
+    let config: Option<Config> = match text.trim_ascii() {
+        b"" | b"null" => None,
+        text => Some(parse_object(text, |text| serde_json::from_slice(text))?),
+    };
+    let text = |name: &str| call.query.get(name).unwrap_or_default().to_owned();
+    let name = text("container");
+    if name.is_empty() {
+        let sentence = "invalid name or ID supplied: \"\"";
+        return Err(Failure::bad_request(sentence));
+    }
+    let options = CommitOptions {
+        repo: text("repo"),
+        tag: text("tag"),
+        author: text("author"),
+        comment: text("comment"),
+        changes: call.query.all("changes").map(str::to_owned).collect(),
+        pause: call.query.flag("pause"),
+        config,
+    };
+    let id = call.engine().image_commit(&name, options).await?;
+    reply::json(StatusCode::CREATED, &serde_json::json!({"Id": id}))
+}
+
+/// `POST /images/create` with `fromSrc`
+async fn import(mut call: Call) -> Handled {
+    let text = |name: &str| call.query.get(name).unwrap_or_default().to_owned();
+    let options = ImportOptions {
+        source: text("fromSrc"),
+        repo: text("repo"),
+        tag: text("tag"),
+        message: text("message"),
+        changes: call.query.all("changes").map(str::to_owned).collect(),
+        platform: match call.version >= Version(32) {
+            true => text("platform"),
+            false => String::new(),
+        },
+    };
+    if options.source != "-" {
         call.drain().await;
         return Err(Failure::not_built(
-            "importing a root file system (docker import)",
+            "importing from a URL (fetch it, and give it to docker import -)",
         ));
+    }
+    let engine = call.engine().clone();
+    let archive = Box::new(call.into_reader());
+    transfer::progress(|progress| {
+        Box::pin(async move {
+            let id = engine.image_import(options, archive).await?;
+            let line = Progress {
+                status: id,
+                ..Progress::default()
+            };
+            // Whoever does not wait for it has it all the same.
+            let _ = progress.send(line).await;
+            Ok(())
+        })
+    })
+    .await
+}
+
+/// `POST /images/create`: a pull or an import.
+pub(crate) async fn pull(call: Call) -> Handled {
+    let Some(name) = call.query.text("fromImage") else {
+        return import(call).await;
     };
     let reference = pull_reference(&name, call.query.get("tag").unwrap_or(""))?;
     let platform = call

@@ -63,9 +63,9 @@ fn load(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 }
 
 /// A file whose faults name it, since they are told as those of the request whose body it is.
-struct Named<'a> {
-    path: &'a str,
-    file: File,
+pub(super) struct Named<'a> {
+    pub(super) path: &'a str,
+    pub(super) file: File,
 }
 
 impl Read for Named<'_> {

@@ -12,6 +12,7 @@ use crate::template::{self, Template};
 use crate::verb::Verb;
 
 mod archive;
+mod commit;
 mod context;
 mod copy;
 mod df;
@@ -41,6 +42,8 @@ pub(crate) static ALL: &[&Verb] = &[
     &archive::EXPORT,
     &archive::LOAD,
     &archive::SAVE,
+    &commit::COMMIT,
+    &commit::IMPORT,
     &context::CREATE,
     &context::EXPORT,
     &context::IMPORT,
@@ -121,12 +124,8 @@ const UNBUILT: &[&str] = &[
     "build",
     "builder",
     "checkpoint",
-    "commit",
     "config",
-    "container commit",
     "image build",
-    "image import",
-    "import",
     "manifest",
     "node",
     "plugin",
@@ -320,8 +319,8 @@ mod tests {
             let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
             unbuilt(&words)
         };
-        assert_eq!(find("commit a b"), Some("commit"));
-        assert_eq!(find("container commit a"), Some("container commit"));
+        assert_eq!(find("build a b"), Some("build"));
+        assert_eq!(find("image build a"), Some("image build"));
         assert_eq!(find("swarm init"), Some("swarm"));
         assert_eq!(find("container nosuch"), None);
     }

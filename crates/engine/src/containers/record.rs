@@ -137,6 +137,9 @@ pub(crate) struct Run {
     pub(crate) restarts_before: u32,
     /// Somebody stopped it: `unless-stopped` leaves it alone at the next boot.
     pub(crate) stopped_by_user: bool,
+    /// It is frozen for as long as an image is made of it: the next daemon thaws it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) paused_for_commit: bool,
     /// The last record of the shim's journal that this row has in it.
     pub(crate) cursor: u64,
     /// The verdict on its health, when it has a check.

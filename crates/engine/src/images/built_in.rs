@@ -177,7 +177,7 @@ impl Engine {
 }
 
 /// A manifest for an image that came without one.
-fn manifest(image: &Image, layers: &[BlobDoc]) -> Manifest {
+pub(super) fn manifest(image: &Image, layers: &[BlobDoc]) -> Manifest {
     let descriptor = |media_type: &str, digest: Digest, size: u64| Descriptor {
         media_type: media_type.to_owned(),
         digest,

@@ -1,6 +1,7 @@
 //! Images: names, layers, and how they come and go.
 
 mod built_in;
+mod commit;
 mod history;
 pub(crate) mod index;
 pub(crate) mod layers;
@@ -11,6 +12,7 @@ mod progress;
 mod prune;
 pub(crate) mod pull;
 mod push;
+mod recipe;
 mod registries;
 mod remove;
 mod save;

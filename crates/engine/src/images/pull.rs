@@ -206,12 +206,12 @@ impl Engine {
             .iter()
             .map(|(name, _)| {
                 let familiar = familiar(name);
-                events::event(
-                    "image",
-                    action,
-                    &familiar,
-                    [("name".to_owned(), bare(&familiar))].into(),
-                )
+                // A name that is given here belongs to the image, as in `tag`.
+                let (actor, name) = match action {
+                    "tag" => (id.to_string(), familiar),
+                    _ => (familiar.clone(), bare(&familiar)),
+                };
+                events::event("image", action, actor, [("name".to_owned(), name)].into())
             })
             .collect();
         let rows = names.clone();
