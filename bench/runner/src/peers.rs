@@ -32,8 +32,9 @@ pub(crate) struct Peers {
     pub(crate) seccomp: bool,
 }
 
-/// Gives this thread, and those that it starts, mounts of their own without the unified tree.
-fn leave_unified() {
+/// Gives this thread, and those that it starts, mounts of their own: without the unified tree, and with a tmpfs at /run as
+/// hosts have it, where runtimes keep what they know of containers.
+fn set_apart() {
     // SAFETY: the thread gets its own working folder, root and mounts, and shares them with nobody else.
     let done = unsafe { libc::unshare(libc::CLONE_NEWNS) };
     assert_eq!(done, 0, "unshare: {}", std::io::Error::last_os_error());
@@ -44,6 +45,10 @@ fn leave_unified() {
     assert_eq!(done, 0, "mount: {}", std::io::Error::last_os_error());
     // SAFETY: as above. Where there is none, nothing has to go.
     unsafe { libc::umount2(c"/sys/fs/cgroup/unified".as_ptr(), 0) };
+    let (tmpfs, run) = (c"tmpfs".as_ptr(), c"/run".as_ptr());
+    // SAFETY: as above.
+    let done = unsafe { libc::mount(tmpfs, run, tmpfs, libc::MS_NOSUID, none.cast()) };
+    assert_eq!(done, 0, "mount: {}", std::io::Error::last_os_error());
 }
 
 impl Peers {
@@ -67,7 +72,7 @@ impl Peers {
             filtered["linux"]["seccomp"] = profile.clone();
             bundle(&folder.path().join("seccomp"), &filtered);
         }
-        leave_unified();
+        set_apart();
         let own = Engine::program().display().to_string();
         let mut peers = Peers {
             folder,

@@ -32,7 +32,7 @@ fn measure(bench: &Bench) {
     }
     execs(bench, &peers);
     let title = "runtimes: 200 × run, 4 at a time, each";
-    in_turns(title, bench.turns / 4, SPACED, &mut crowds(&peers));
+    in_turns(title, (bench.turns / 4).max(1), SPACED, &mut crowds(&peers));
     memory(&peers);
 }
 
