@@ -5,6 +5,7 @@
 
 pub mod beneath;
 pub mod bpf;
+pub mod datagram;
 pub mod fdpass;
 pub mod fork;
 pub mod inherited;
