@@ -24,7 +24,7 @@ const SOCKET: &str = "sock";
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
     /// A system call failed.
-    #[error("cannot {action} the helper for names: {source}")]
+    #[error("cannot {action} the helper for names and ports: {source}")]
     Io {
         /// What was being done.
         action: &'static str,
@@ -33,10 +33,10 @@ pub enum HelperError {
         source: io::Error,
     },
     /// It answered something that is no answer.
-    #[error("the helper for names answers what this release does not understand")]
+    #[error("the helper for names and ports answers what this release does not understand")]
     Strange,
     /// It refused.
-    #[error("the helper for names: {sentence}")]
+    #[error("the helper for names and ports: {sentence}")]
     Refused {
         /// Its words.
         sentence: String,
@@ -177,7 +177,19 @@ impl Helper {
             let _ = process.kill();
             let _ = process.wait();
         }
+        // Else the next one replaces what is in it.
+        let _ = self.clear();
         true
+    }
+
+    /// Removes the folder of a helper that has ended.
+    fn clear(&self) -> Result<(), HelperError> {
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("clean up after")(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends the helper, if one lives.
@@ -186,7 +198,7 @@ impl Helper {
     /// [`HelperError::Io`].
     pub fn quit(&self) -> Result<(), HelperError> {
         if !self.find()? {
-            return Ok(());
+            return self.clear();
         }
         let outcome = match self.ask(&Request::Quit, &[]) {
             // It was faster than its answer.
@@ -199,13 +211,7 @@ impl Helper {
             process.wait().map_err(failed("wait for"))?;
         }
         drop(state);
-        let removed = std::fs::remove_dir_all(&self.folder);
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("clean up after")(error))
-            }
-            _ => outcome,
-        }
+        self.clear().and(outcome)
     }
 
     fn connect(&self) -> Result<Option<OwnedFd>, HelperError> {

@@ -1,4 +1,5 @@
-//! The role `net`: one small process an engine that answers names on user networks, and goes on while no daemon lives.
+//! The role `net`: one small process an engine that answers names on user networks and carries what arrives at published
+//! ports of IPv6 addresses, and goes on while no daemon lives.
 //!
 //! The daemon makes the sockets at which containers ask, within their network namespaces, and hands them over with a table
 //! of who is where under which names ([`Helper`], [`protocol`]). The process ([`main`]) answers what the table has and
@@ -15,6 +16,7 @@ mod dns;
 pub mod fuzzing;
 mod helper;
 pub mod protocol;
+mod proxy;
 mod serve;
 
 pub use helper::{Helper, HelperError};

@@ -1,12 +1,12 @@
 //! What daemon and helper say to each other: one JSON document a message, on a SEQPACKET socket, with descriptors.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV6};
 
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol. A helper of another one is told to quit and made anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest message.
 pub const LONGEST: usize = 128 << 10;
@@ -31,13 +31,83 @@ pub enum Request {
         /// Its id.
         id: String,
     },
-    /// Containers that were not put in this generation are gone.
+    /// A container is reached at further ports. With it comes a socket for each, in their order.
+    Open {
+        /// Which listing of all containers this belongs to.
+        generation: u64,
+        /// The container's id.
+        id: String,
+        /// The container's address; without one nobody gets through.
+        target: Option<Ipv4Addr>,
+        /// The ports.
+        doors: Vec<Door>,
+    },
+    /// A container is reached at these ports, and they lead to this address from now on.
+    Lead {
+        /// Which listing of all containers this belongs to.
+        generation: u64,
+        /// The container's id.
+        id: String,
+        /// The container's address.
+        target: Option<Ipv4Addr>,
+        /// The [`fingerprint`] of its ports. Where the helper has others nothing changes.
+        print: u64,
+    },
+    /// A container is reached at no port any more: its sockets are closed before the answer.
+    Close {
+        /// Its id.
+        id: String,
+    },
+    /// Containers that were not named in this generation are gone.
     Sweep {
         /// The generation.
         generation: u64,
     },
     /// The helper is not needed any more.
     Quit,
+}
+
+/// How many doors one message opens: fewer than the kernel carries descriptors.
+pub const DOORS: usize = 200;
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A port of the host that leads to one of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// Of both.
+    pub protocol: Protocol,
+    /// The host's address and port.
+    pub host: SocketAddrV6,
+    /// The container's port.
+    pub port: u16,
+}
+
+/// A number that tells one set of doors from another, whatever their order (FNV-1a of each, joined by exclusive or).
+pub fn fingerprint<'a>(doors: impl IntoIterator<Item = &'a Door>) -> u64 {
+    let of = |door: &Door| {
+        let protocol = match door.protocol {
+            Protocol::Tcp => b't',
+            Protocol::Udp => b'u',
+        };
+        let address = door.host.ip().octets();
+        let ports = [door.host.port().to_be_bytes(), door.port.to_be_bytes()];
+        let bytes = [protocol]
+            .into_iter()
+            .chain(address)
+            .chain(ports.into_iter().flatten());
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    };
+    doors.into_iter().fold(0, |all, door| all ^ of(door))
 }
 
 /// A container as others find it, and what it may find.
@@ -78,7 +148,7 @@ pub enum Answer {
     },
     /// It is so.
     Done {
-        /// Whether the helper has sockets of the container.
+        /// To `Put`, whether the helper has the container's sockets for names; to `Lead`, whether it has those doors.
         listening: bool,
     },
     /// It can not be.
@@ -86,4 +156,32 @@ pub enum Answer {
         /// Why.
         sentence: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_of_doors_are_told_apart() {
+        let door = |protocol, host: &str, port| Door {
+            protocol,
+            host: host.parse().unwrap(),
+            port,
+        };
+        let one = door(Protocol::Tcp, "[::]:8080", 80);
+        let others = [
+            door(Protocol::Udp, "[::]:8080", 80),
+            door(Protocol::Tcp, "[::1]:8080", 80),
+            door(Protocol::Tcp, "[::]:8081", 80),
+            door(Protocol::Tcp, "[::]:8080", 81),
+        ];
+        assert_eq!(fingerprint([]), 0);
+        for other in &others {
+            assert_ne!(fingerprint([&one]), fingerprint([other]), "{other:?}");
+            let both = fingerprint([&one, other]);
+            assert_eq!(both, fingerprint([other, &one]));
+            assert_ne!(both, fingerprint([&one]));
+        }
+    }
 }

@@ -62,6 +62,11 @@ impl Table {
         }
     }
 
+    /// Whether it knows nobody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// Containers that were put in another generation.
     pub(crate) fn others(&self, generation: u64) -> Vec<String> {
         let others = self.members.iter().filter(|(_, (of, _))| *of != generation);
