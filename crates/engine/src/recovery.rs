@@ -379,14 +379,15 @@ impl Engine {
                 let _ = self.inner().networks.join(&joined.network, container.id());
             }
         }
-        for stranded in network.recover(&live)? {
+        let stranded = network.recover(&live)?;
+        for stranded in &stranded {
             tracing::warn!(
                 container = stranded.container.short(), why = %stranded.why,
                 "a running container is not in its network's subnet any more: it has no such network until it is restarted"
             );
         }
-        if let Err(error) = self.recover_names() {
-            tracing::error!(%error, "names on networks are not answered");
+        if let Err(error) = self.recover_names(&stranded) {
+            tracing::error!(%error, "names on networks are not answered, and ports of IPv6 addresses not read");
         }
         Ok(())
     }

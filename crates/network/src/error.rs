@@ -1,7 +1,7 @@
 //! Why the network could not do what was asked.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use types::ContainerId;
 
@@ -86,7 +86,8 @@ pub enum NetworkError {
     },
     /// The host refused the port: another program has it, or the address is not the host's.
     #[error(
-        "failed to bind host port {host_ip}:{port}/{protocol}: {}",
+        "failed to bind host port {}/{protocol}: {}",
+        SocketAddr::new(*host_ip, *port),
         words(source)
     )]
     PortRefused {
@@ -101,23 +102,18 @@ pub enum NetworkError {
     },
     /// No port of the range is free.
     #[error(
-        "all ports are allocated: {host_ip} has no free {protocol} port from {first} to {last}"
+        "all ports are allocated: {} has no free {protocol} port from {first} to {last}",
+        joined(host_ips)
     )]
     NoFreePort {
-        /// The address on the host.
-        host_ip: IpAddr,
+        /// The addresses on the host.
+        host_ips: Vec<IpAddr>,
         /// TCP or UDP.
         protocol: Protocol,
         /// First port of the range.
         first: u16,
         /// Last port of the range.
         last: u16,
-    },
-    /// An IPv6 address was asked for.
-    #[error("publishing on the IPv6 address {address} is not supported")]
-    Ipv6 {
-        /// What was asked for.
-        address: IpAddr,
     },
     /// The kernel lacks something that the bridge network needs.
     #[error("this kernel lacks {feature}, which the bridge network needs")]
@@ -213,6 +209,11 @@ impl From<DumpError> for NetworkError {
     }
 }
 
+fn joined(addresses: &[IpAddr]) -> String {
+    let all: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    all.join(" with ")
+}
+
 /// The system's words for an error as C programs say them: lower case, without the number.
 fn words(error: &io::Error) -> String {
     let text = error.to_string();
@@ -253,6 +254,26 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             "failed to bind host port 0.0.0.0:8080/udp: address already in use"
+        );
+        let host_ip = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
+        let allocated = NetworkError::PortAllocated {
+            host_ip,
+            port: 8080,
+            protocol: Protocol::Tcp,
+        };
+        assert_eq!(
+            allocated.to_string(),
+            "Bind for :::8080 failed: port is already allocated"
+        );
+        let refused = NetworkError::PortRefused {
+            host_ip,
+            port: 8080,
+            protocol: Protocol::Tcp,
+            source: io::Error::from_raw_os_error(libc::EADDRINUSE),
+        };
+        assert_eq!(
+            refused.to_string(),
+            "failed to bind host port [::]:8080/tcp: address already in use"
         );
     }
 

@@ -7,7 +7,8 @@
 //! are elements of maps (module `nft`), and tracked connections are forgotten where a port or an address
 //! changes its owner (module `conntrack`).
 //!
-//! IPv4 for now. Addresses of hosts are [`std::net::IpAddr`] in the interface, so IPv6 widens it.
+//! Containers have IPv4 addresses. Ports of the host's IPv6 addresses are reserved here and read by others
+//! ([`Binding::is_translated`]).
 
 #![warn(missing_docs)]
 

@@ -1,9 +1,9 @@
 //! The network of one engine: its bridge, its table, its addresses.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use types::{ContainerId, InstanceId};
 
@@ -67,6 +67,8 @@ pub struct Network {
     /// The one netfilter socket for the daemon's life: closing one after a deletion takes 11 ms.
     pub(crate) netfilter: Mutex<Socket>,
     pub(crate) ports: Mutex<Ports>,
+    /// Whether the host has IPv6.
+    pub(crate) ipv6: OnceLock<bool>,
     stock: Mutex<VecDeque<Sandbox>>,
     stock_size: usize,
     notes: Notes,
@@ -112,6 +114,7 @@ impl Network {
             home,
             others: Mutex::default(),
             ports: Mutex::default(),
+            ipv6: OnceLock::new(),
             veth_prefix: veth_prefix(&config.instance),
             route: Mutex::new(route),
             netfilter: Mutex::new(netfilter),
@@ -460,13 +463,5 @@ pub(crate) fn conntrack_refused(error: ForgetError) -> NetworkError {
         ForgetError::Refused(refused) => NetworkError::Conntrack {
             source: refused.source,
         },
-    }
-}
-
-/// The IPv4 address in `address`, or a refusal by name.
-pub(crate) fn ipv4(address: IpAddr) -> Result<Ipv4Addr, NetworkError> {
-    match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(NetworkError::Ipv6 { address }),
     }
 }

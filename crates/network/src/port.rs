@@ -71,12 +71,12 @@ pub enum HostPort {
 }
 
 /// A port that a container wants published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortMapping {
     /// The protocol.
     pub protocol: Protocol,
-    /// The host's address; unspecified (0.0.0.0) means all of them.
-    pub host_ip: IpAddr,
+    /// The host's addresses, on all of which it has the same port; an unspecified one (0.0.0.0, ::) means all of its family.
+    pub host_ips: Vec<IpAddr>,
     /// The host's port.
     pub host_port: HostPort,
     /// The container's port.
@@ -88,7 +88,7 @@ pub struct PortMapping {
 pub struct Binding {
     /// The protocol.
     pub protocol: Protocol,
-    /// The host's address; unspecified (0.0.0.0) means all of them.
+    /// The host's address; an unspecified one (0.0.0.0, ::) means all of its family.
     pub host_ip: IpAddr,
     /// The host's port.
     pub host_port: u16,
@@ -96,13 +96,22 @@ pub struct Binding {
     pub container_port: u16,
 }
 
+impl Binding {
+    /// Whether the firewall leads packets to the container. Those to IPv6 addresses are read by a process of the host's
+    /// and sent on: containers have IPv4 addresses alone.
+    pub fn is_translated(&self) -> bool {
+        self.host_ip.is_ipv4()
+    }
+}
+
 /// A published port and the socket that keeps other programs from taking it.
 #[derive(Debug)]
 pub struct Published {
     /// What was published.
     pub binding: Binding,
-    /// Bound, never listening; whoever lives as long as the container holds it. The last copy's end frees
-    /// the port for other programs.
+    /// Of a port that is translated: bound, never listening; whoever lives as long as the container holds it. Else a
+    /// socket at which packets are to be read, of TCP a listening one. The last copy's end frees the port for other
+    /// programs.
     pub reservation: OwnedFd,
 }
 
@@ -217,7 +226,7 @@ impl Ports {
             HostPort::FirstOf(first, last) => (first, last),
         };
         let from = match mapping.host_port {
-            HostPort::Any => self.next.get(&(mapping.host_ip, mapping.protocol)).copied(),
+            HostPort::Any => self.next.get(&search_of(mapping)).copied(),
             _ => None,
         };
         let from = from
@@ -229,10 +238,8 @@ impl Ports {
     /// Remembers where the next search for an ephemeral port begins.
     pub(crate) fn found(&mut self, mapping: &PortMapping, port: u16) {
         if mapping.host_port == HostPort::Any {
-            self.next.insert(
-                (mapping.host_ip, mapping.protocol),
-                port.checked_add(1).unwrap_or(1),
-            );
+            self.next
+                .insert(search_of(mapping), port.checked_add(1).unwrap_or(1));
         }
     }
 
@@ -244,9 +251,19 @@ impl Ports {
     }
 }
 
+/// Searches for ephemeral ports that go on where the last one of their kind ended.
+fn search_of(mapping: &PortMapping) -> (IpAddr, Protocol) {
+    let first = mapping.host_ips.first().copied();
+    (
+        first.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        mapping.protocol,
+    )
+}
+
 /// Whether two host addresses have packets in common.
 fn meet(one: IpAddr, other: IpAddr) -> bool {
-    one == other || one.is_unspecified() || other.is_unspecified()
+    let all = one.is_unspecified() || other.is_unspecified();
+    one == other || all && one.is_ipv4() == other.is_ipv4()
 }
 
 #[cfg(test)]
@@ -269,7 +286,7 @@ mod tests {
     fn mapping(host_port: HostPort) -> PortMapping {
         PortMapping {
             protocol: Protocol::Tcp,
-            host_ip: ANY,
+            host_ips: vec![ANY],
             host_port,
             container_port: 80,
         }
@@ -290,6 +307,18 @@ mod tests {
         assert!(!ports.is_taken(Protocol::Tcp, other, 80));
         ports.add(&id("bb"), CONTAINER, binding(ANY, 81));
         assert!(ports.is_taken(Protocol::Tcp, other, 81));
+    }
+
+    #[test]
+    fn the_families_do_not_meet() {
+        let mut ports = Ports::default();
+        let any: IpAddr = "::".parse().unwrap();
+        let loopback: IpAddr = "::1".parse().unwrap();
+        ports.add(&id("aa"), CONTAINER, binding(ANY, 80));
+        assert!(!ports.is_taken(Protocol::Tcp, any, 80));
+        ports.add(&id("aa"), CONTAINER, binding(any, 81));
+        assert!(ports.is_taken(Protocol::Tcp, loopback, 81));
+        assert!(!ports.is_taken(Protocol::Tcp, LOOPBACK, 81));
     }
 
     #[test]

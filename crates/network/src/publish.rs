@@ -1,5 +1,6 @@
 //! Ports of containers on the host's addresses.
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,10 +10,10 @@ use crate::endpoint::Endpoint;
 use crate::error::NetworkError;
 use crate::link;
 use crate::lock;
-use crate::network::{Network, conntrack_refused, ipv4};
+use crate::network::{Network, conntrack_refused};
 use crate::nft;
 use crate::port::{Binding, HostPort, PortMapping, Ports, Protocol, Published};
-use crate::reservation::reserve;
+use crate::reservation::{has_ipv6, reserve};
 use crate::setting::ephemeral_ports;
 use sys::netlink::{Batch, Socket};
 use types::ContainerId;
@@ -26,12 +27,13 @@ impl Network {
     ///
     /// They are reached on the host's address (each of them, loopback too, when none is named) from
     /// outside, from the host, from other containers and from the container itself. Flows that began
-    /// before are translated from now on as well.
+    /// before are translated from now on as well. Of a port on an IPv6 address the caller gets the socket at which it is
+    /// reached, and has it read.
     ///
     /// # Errors
     /// [`NetworkError::PortAllocated`] when a container of this engine has the port,
     /// [`NetworkError::PortRefused`] when somebody else does or the address is not the host's,
-    /// [`NetworkError::NoFreePort`] for a range, [`NetworkError::Ipv6`], [`NetworkError::Firewall`].
+    /// [`NetworkError::NoFreePort`] for a range, [`NetworkError::Firewall`].
     pub fn publish(
         &self,
         endpoint: &Endpoint,
@@ -46,7 +48,10 @@ impl Network {
             let mut published = Vec::with_capacity(mappings.len());
             let done = self
                 .choose_all(&mut ports, endpoint, mappings, &mut published)
-                .and_then(|()| self.translate(&ports, endpoint, &published));
+                .and_then(|()| {
+                    let bindings = published.iter().map(|one| &one.binding);
+                    self.translate(&ports, endpoint, bindings)
+                });
             let Err(error) = done else {
                 drop(ports);
                 self.forget_udp_flows(published.iter().map(|published| &published.binding))?;
@@ -75,10 +80,12 @@ impl Network {
         if removed.is_empty() {
             return Ok(());
         }
-        let elements = removed.iter().map(|(binding, address)| (binding, *address));
-        let mut batch = Batch::transaction();
-        nft::remove_ports(&mut batch, &self.table, elements);
-        self.change_table(&ports, batch)?;
+        if removed.iter().any(|(binding, _)| binding.is_translated()) {
+            let elements = removed.iter().map(|(binding, address)| (binding, *address));
+            let mut batch = Batch::transaction();
+            nft::remove_ports(&mut batch, &self.table, elements);
+            self.change_table(&ports, batch)?;
+        }
         drop(ports);
         self.forget_udp_flows(removed.iter().map(|(binding, _)| binding))
     }
@@ -90,7 +97,7 @@ impl Network {
     pub fn move_ports(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
         let mut ports = lock(&self.ports);
         let moved = ports.move_to(&endpoint.container, endpoint.address);
-        if moved.is_empty() {
+        if !moved.iter().any(|(binding, _)| binding.is_translated()) {
             return Ok(());
         }
         let mut batch = Batch::transaction();
@@ -125,13 +132,7 @@ impl Network {
         for binding in bindings {
             ports.add(&endpoint.container, endpoint.address, *binding);
         }
-        let mut batch = Batch::transaction();
-        let elements = bindings.iter().map(|binding| (binding, endpoint.address));
-        nft::add_ports(&mut batch, &self.table, elements);
-        let done = self
-            .reflect(endpoint)
-            .and_then(|()| self.change_table(&ports, batch));
-        if let Err(error) = done {
+        if let Err(error) = self.translate(&ports, endpoint, bindings.iter()) {
             ports.remove(&endpoint.container, |_| true);
             return Err(error);
         }
@@ -157,32 +158,59 @@ impl Network {
         published: &mut Vec<Published>,
     ) -> Result<(), NetworkError> {
         for mapping in mappings {
-            ipv4(mapping.host_ip)?;
-            let (host_port, reservation) = choose(ports, mapping)?;
-            let binding = Binding {
-                protocol: mapping.protocol,
-                host_ip: mapping.host_ip,
-                host_port,
-                container_port: mapping.container_port,
-            };
-            ports.add(&endpoint.container, endpoint.address, binding);
-            published.push(Published {
-                binding,
-                reservation,
-            });
+            let (host_port, reservations) = choose(ports, mapping)?;
+            for (host_ip, reservation) in mapping.host_ips.iter().zip(reservations) {
+                let binding = Binding {
+                    protocol: mapping.protocol,
+                    host_ip: *host_ip,
+                    host_port,
+                    container_port: mapping.container_port,
+                };
+                ports.add(&endpoint.container, endpoint.address, binding);
+                published.push(Published {
+                    binding,
+                    reservation,
+                });
+            }
         }
         Ok(())
     }
 
+    /// Whether ports can be published on IPv6 addresses: looked for once, as in Docker.
+    pub fn has_ipv6(&self) -> bool {
+        *self.ipv6.get_or_init(has_ipv6)
+    }
+
+    /// Opens a socket anew at which a port of an IPv6 address is read, since the former one ended with who read it.
+    ///
+    /// # Errors
+    /// [`NetworkError::PortRefused`].
+    pub fn open_again(&self, binding: &Binding) -> Result<OwnedFd, NetworkError> {
+        reserve(binding.protocol, binding.host_ip, binding.host_port).map_err(|source| {
+            NetworkError::PortRefused {
+                host_ip: binding.host_ip,
+                port: binding.host_port,
+                protocol: binding.protocol,
+                source,
+            }
+        })
+    }
+
     /// Makes the firewall translate the ports.
-    fn translate(
+    fn translate<'a>(
         &self,
         ports: &Ports,
         endpoint: &Endpoint,
-        published: &[Published],
+        bindings: impl Iterator<Item = &'a Binding>,
     ) -> Result<(), NetworkError> {
+        let mut elements = bindings
+            .filter(|binding| binding.is_translated())
+            .map(|binding| (binding, endpoint.address))
+            .peekable();
+        if elements.peek().is_none() {
+            return Ok(());
+        }
         self.reflect(endpoint)?;
-        let elements = published.iter().map(|p| (&p.binding, endpoint.address));
         let mut batch = Batch::transaction();
         nft::add_ports(&mut batch, &self.table, elements);
         self.change_table(ports, batch)
@@ -218,14 +246,19 @@ impl Network {
         &self,
         bindings: impl Iterator<Item = &'a Binding>,
     ) -> Result<(), NetworkError> {
-        let udp: Vec<_> = bindings.filter(|b| b.protocol == Protocol::Udp).collect();
+        let udp: Vec<_> = bindings
+            .filter(|b| b.protocol == Protocol::Udp && b.is_translated())
+            .collect();
         if udp.is_empty() {
             return Ok(());
         }
         let local = link::list_addresses(&mut lock(&self.route))?;
         let targets = udp.iter().flat_map(|binding| {
             let everywhere = binding.host_ip.is_unspecified();
-            let named = ipv4(binding.host_ip).ok().filter(|_| !everywhere);
+            let named = match binding.host_ip {
+                IpAddr::V4(address) => Some(address).filter(|_| !everywhere),
+                IpAddr::V6(_) => None,
+            };
             let all = local.iter().map(|(_, address, _)| *address);
             all.filter(move |_| everywhere)
                 .chain(named)
@@ -240,11 +273,9 @@ impl Network {
     }
 }
 
-/// The first port that suits the mapping and could be reserved.
-fn choose(ports: &mut Ports, mapping: &PortMapping) -> Result<(u16, OwnedFd), NetworkError> {
-    let PortMapping {
-        protocol, host_ip, ..
-    } = *mapping;
+/// The first port that suits the mapping and could be reserved on each of its addresses, with what reserves it.
+fn choose(ports: &mut Ports, mapping: &PortMapping) -> Result<(u16, Vec<OwnedFd>), NetworkError> {
+    let protocol = mapping.protocol;
     let range = match mapping.host_port {
         HostPort::Any => ephemeral_ports(),
         HostPort::Exactly(port) => (port, port),
@@ -252,7 +283,8 @@ fn choose(ports: &mut Ports, mapping: &PortMapping) -> Result<(u16, OwnedFd), Ne
     };
     let only = range.0 == range.1;
     for port in ports.candidates(mapping, range) {
-        if ports.is_taken(protocol, host_ip, port) {
+        let taken = |host_ip: &&IpAddr| ports.is_taken(protocol, **host_ip, port);
+        if let Some(&host_ip) = mapping.host_ips.iter().find(taken) {
             if only {
                 return Err(NetworkError::PortAllocated {
                     host_ip,
@@ -262,13 +294,17 @@ fn choose(ports: &mut Ports, mapping: &PortMapping) -> Result<(u16, OwnedFd), Ne
             }
             continue;
         }
-        match reserve(protocol, host_ip, port) {
-            Ok(reservation) => {
+        let reserved = mapping
+            .host_ips
+            .iter()
+            .map(|host_ip| reserve(protocol, *host_ip, port).map_err(|source| (*host_ip, source)));
+        match reserved.collect() {
+            Ok(reservations) => {
                 ports.found(mapping, port);
-                return Ok((port, reservation));
+                return Ok((port, reservations));
             }
-            Err(error) if !only && error.raw_os_error() == Some(libc::EADDRINUSE) => {}
-            Err(source) => {
+            Err((_, error)) if !only && error.raw_os_error() == Some(libc::EADDRINUSE) => {}
+            Err((host_ip, source)) => {
                 return Err(NetworkError::PortRefused {
                     host_ip,
                     port,
@@ -279,7 +315,7 @@ fn choose(ports: &mut Ports, mapping: &PortMapping) -> Result<(u16, OwnedFd), Ne
         }
     }
     Err(NetworkError::NoFreePort {
-        host_ip,
+        host_ips: mapping.host_ips.clone(),
         protocol,
         first: range.0,
         last: range.1,

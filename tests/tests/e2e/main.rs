@@ -24,6 +24,7 @@ mod guide;
 mod health;
 mod http;
 mod hung;
+mod ipv6;
 mod killed;
 mod lifecycle;
 mod lingering;

@@ -98,6 +98,11 @@ fn a_run_with_everything_on_executes_the_users_program_alone() {
     }
     Engine::run(|engine| {
         engine.load_busybox();
+        // The engine's helper for ports is executed once, ahead of the first start that needs it, and stays for this one.
+        let beside = ["run", "-d", "--name", "beside", "-p", "8081:80"];
+        engine
+            .d(&[&beside[..], &["busybox", "sleep", "1000"]].concat())
+            .ok();
         for extra in [
             &[][..],
             &["--init"],

@@ -1,6 +1,6 @@
 //! Exposed and published ports: `80/tcp`, `127.0.0.1:8000-8010:80-90/udp` after the client has split it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use api_types::{Config, HostConfig};
 
@@ -33,12 +33,34 @@ impl Protocol {
 pub(crate) struct Wanted {
     pub(crate) protocol: Protocol,
     pub(crate) container_port: u16,
-    /// Unspecified for all of the host's addresses.
-    pub(crate) host_ip: Ipv4Addr,
+    /// The host's address; an unspecified one is all of its family, none is all of both.
+    pub(crate) host_ip: Option<IpAddr>,
     /// The first port that may be taken; 0 for any free one.
     pub(crate) host_port: u16,
     /// The last one; equal to the first unless a range was given.
     pub(crate) host_port_last: u16,
+}
+
+impl Wanted {
+    /// Docker's order: ports that are named before those that are chosen, so that these do not take them; those that are
+    /// to be the same port of several addresses side by side.
+    fn order(&self) -> impl Ord + use<> {
+        let chosen = self.host_port == 0 || self.host_port != self.host_port_last;
+        (
+            chosen,
+            self.container_port,
+            self.protocol,
+            self.host_port,
+            self.host_port_last,
+            self.host_ip,
+        )
+    }
+
+    /// Whether the other one differs in nothing but the host's address: then it gets the same port.
+    pub(crate) fn shares_port_with(&self, other: &Wanted) -> bool {
+        let host_ip = self.host_ip;
+        Wanted { host_ip, ..*other } == *self
+    }
 }
 
 /// At most so many published ports a container: every port of a host in both protocols.
@@ -89,9 +111,7 @@ pub(crate) fn wanted(config: &Config, host: &HostConfig) -> Result<Vec<Wanted>> 
         let (container_port, protocol) = parse_port(port)?;
         for binding in bindings.iter().flatten() {
             let (host_port, host_port_last) = host_range(&binding.host_port)?;
-            let Some(host_ip) = host_address(&binding.host_ip)? else {
-                continue;
-            };
+            let host_ip = host_address(&binding.host_ip)?;
             all.push(Wanted {
                 protocol,
                 container_port,
@@ -117,7 +137,7 @@ pub(crate) fn wanted(config: &Config, host: &HostConfig) -> Result<Vec<Wanted>> 
                 all.push(Wanted {
                     protocol,
                     container_port,
-                    host_ip: Ipv4Addr::UNSPECIFIED,
+                    host_ip: None,
                     host_port: 0,
                     host_port_last: 0,
                 });
@@ -130,6 +150,7 @@ pub(crate) fn wanted(config: &Config, host: &HostConfig) -> Result<Vec<Wanted>> 
             all.len()
         )));
     }
+    all.sort_by_key(Wanted::order);
     Ok(all)
 }
 
@@ -150,17 +171,12 @@ fn host_range(text: &str) -> Result<(u16, u16)> {
     Ok((first, last))
 }
 
-/// `None` for the unspecified IPv6 address, which newer clients add beside the IPv4 one.
-fn host_address(text: &str) -> Result<Option<Ipv4Addr>> {
+fn host_address(text: &str) -> Result<Option<IpAddr>> {
     if text.is_empty() {
-        return Ok(Some(Ipv4Addr::UNSPECIFIED));
+        return Ok(None);
     }
-    match text.parse() {
-        Ok(IpAddr::V4(address)) => Ok(Some(address)),
-        Ok(IpAddr::V6(address)) if address.is_unspecified() => Ok(None),
-        Ok(IpAddr::V6(_)) => Err(EngineError::unsupported(
-            "publishing a port on an IPv6 address",
-        )),
+    match text.parse::<IpAddr>() {
+        Ok(address) => Ok(Some(address.to_canonical())),
         Err(_) => Err(EngineError::invalid(format!("invalid IP address: {text}"))),
     }
 }
@@ -192,7 +208,7 @@ mod tests {
         let expected = Wanted {
             protocol: Protocol::Udp,
             container_port: 80,
-            host_ip: Ipv4Addr::LOCALHOST,
+            host_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             host_port: 8080,
             host_port_last: 8090,
         };
@@ -218,6 +234,44 @@ mod tests {
             .map(|port| (port.container_port, port.host_port))
             .collect();
         assert_eq!(ports, [(80, 80), (81, 0)]);
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_read() {
+        for (text, address) in [
+            ("", None),
+            ("0.0.0.0", Some("0.0.0.0")),
+            ("::", Some("::")),
+            ("::1", Some("::1")),
+            ("::ffff:127.0.0.1", Some("127.0.0.1")),
+        ] {
+            let ports = wanted(&Config::default(), &host("80/tcp", text, "80")).unwrap();
+            let found = ports[0].host_ip.map(|ip| ip.to_string());
+            assert_eq!(found.as_deref(), address, "{text}");
+        }
+    }
+
+    #[test]
+    fn named_ports_go_first_and_those_of_one_port_side_by_side() {
+        let binding = |host_ip: &str, host_port: &str| PortBinding {
+            host_ip: host_ip.into(),
+            host_port: host_port.into(),
+        };
+        let bindings = vec![
+            binding("127.0.0.1", "80-90"),
+            binding("::1", "85"),
+            binding("::1", "80-90"),
+            binding("127.0.0.1", ""),
+        ];
+        let host = HostConfig {
+            port_bindings: Some([("80/tcp".to_owned(), Some(bindings))].into()),
+            ..Default::default()
+        };
+        let ports = wanted(&Config::default(), &host).unwrap();
+        let firsts: Vec<_> = ports.iter().map(|one| one.host_port).collect();
+        assert_eq!(firsts, [85, 0, 80, 80]);
+        assert!(ports[2].shares_port_with(&ports[3]));
+        assert!(!ports[1].shares_port_with(&ports[2]));
     }
 
     #[test]

@@ -67,6 +67,13 @@ impl Engine {
             let draft = self.draft(&id, request.clone(), &image)?;
             self.check_sources(&draft.mounts).await?;
         }
+        let published = request.host_config.port_bindings.as_ref();
+        if request.host_config.publish_all_ports || published.is_some_and(|ports| !ports.is_empty())
+        {
+            let engine = self.clone();
+            // Ends by itself. A start waits for it if it has to.
+            tokio::task::spawn_blocking(move || engine.expect_doors());
+        }
         let _gate = self.inner().gate.read().await;
         let image = self.find_image_for(&request, platform.as_deref())?;
         let mut draft = self.draft(&id, request, &image)?;

@@ -353,7 +353,7 @@ impl Engine {
             .map(|one| one.network.clone())
             .collect();
         told.extend(container.connection_events(self, false, before.endpoint.is_some(), &joined));
-        if before.is_connected() || before.asks {
+        if before.is_connected() || before.asks || before.doors().next().is_some() {
             // If this end has to be written down again, the address may be somebody else's by then.
             let writing = container.writing.lock().await;
             let mut run = (*container.run()).clone();
@@ -366,17 +366,23 @@ impl Engine {
 
     /// Closes published ports and frees addresses: before anybody hears that the container ended.
     pub(crate) async fn give_network_back(&self, container: &Arc<Container>, run: &Arc<Run>) {
-        if !run.is_connected() && !run.asks {
+        let doors = run.doors().next().is_some();
+        if !run.is_connected() && !run.asks && !doors {
             return;
         }
         let outcome = match &self.inner().network {
             // Not worth a thread: an address is put back into a list.
-            Some(_) if run.published.is_empty() => Ok(()),
+            Some(_) if run.published.is_empty() && !doors => Ok(()),
             Some(_) => {
                 let id = container.id().clone();
-                let unpublish = move |engine: &Engine| match &engine.inner().network {
-                    Some(network) => Ok(network.unpublish(&id)?),
-                    None => Ok(()),
+                let unpublish = move |engine: &Engine| {
+                    if doors {
+                        engine.close_doors(&id);
+                    }
+                    match &engine.inner().network {
+                        Some(network) => Ok(network.unpublish(&id)?),
+                        None => Ok(()),
+                    }
                 };
                 self.blocking("network", unpublish).await
             }

@@ -1,7 +1,7 @@
 //! What the store keeps of a container: a document that is fixed at create, and one that changes while it lives.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use api_types::{Config, EndpointSettings, HostConfig, NetworkingConfig};
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,8 @@ pub(crate) struct JoinedRecord {
 pub(crate) struct PublishedRecord {
     pub(crate) protocol: Protocol,
     pub(crate) container_port: u16,
-    pub(crate) host_ip: Ipv4Addr,
+    /// An unspecified one is all of its family. Records of releases before IPv6 have IPv4 addresses alone.
+    pub(crate) host_ip: IpAddr,
     pub(crate) host_port: u16,
 }
 
@@ -198,6 +199,12 @@ impl Run {
         self.asks = false;
         self.published.clear();
         self.parked.clear();
+    }
+
+    /// Its ports that the helper reads, whether they lead somewhere or not.
+    pub(crate) fn doors(&self) -> impl Iterator<Item = &PublishedRecord> {
+        let all = self.published.iter().chain(&self.parked);
+        all.filter(|port| port.host_ip.is_ipv6())
     }
 
     /// Whether it has a place on a network.
@@ -336,6 +343,29 @@ mod tests {
             (state.status, state.pid, state.cursor),
             (Status::Running, 7, 3)
         );
+    }
+
+    #[test]
+    fn ports_of_a_release_without_ipv6_are_read() {
+        let run = Run::new();
+        let old =
+            r#"[{"protocol":"tcp","container_port":80,"host_ip":"0.0.0.0","host_port":8080}]"#;
+        let mut row = spec().row("web", &run).unwrap();
+        row.run = row
+            .run
+            .replace(r#""published":[]"#, &format!(r#""published":{old}"#));
+        let (_, read) = Spec::read(&row).unwrap();
+        let [port] = read.published[..] else {
+            panic!("{:?}", read.published);
+        };
+        assert_eq!(
+            (port.host_ip.to_string().as_str(), port.host_port),
+            ("0.0.0.0", 8080)
+        );
+        assert_eq!(read.doors().count(), 0);
+        // And written as they were.
+        let (_, text) = read.columns().unwrap();
+        assert!(text.contains(old), "{text}");
     }
 
     #[test]

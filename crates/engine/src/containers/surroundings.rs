@@ -1,6 +1,6 @@
 //! What a container runs in besides its files: network, names, published ports, control group.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +48,9 @@ impl Drop for Surroundings {
             return;
         }
         self.engine.leave_places(&self.container, &self.taken);
+        if self.published.iter().any(|port| port.host_ip.is_ipv6()) {
+            self.engine.close_doors(self.container.id());
+        }
         if let Some(network) = &self.engine.inner().network
             && let Err(error) = network.unpublish(self.container.id())
         {
@@ -231,17 +234,27 @@ impl Surroundings {
         else {
             return Ok(());
         };
-        let mappings: Vec<PortMapping> = wanted.iter().map(|one| mapping(one, host_ip)).collect();
+        let mappings: Vec<PortMapping> = wanted
+            .chunk_by(ports::Wanted::shares_port_with)
+            .filter_map(|some| mapping(some, host_ip, network))
+            .collect();
         let published = network.publish(endpoint, &mappings).map_err(|error| {
             networking(EngineError::Ports {
                 sentence: error.at_endpoint(&self.container.name(), self.container.id()),
             })
         })?;
+        let target = endpoint.address;
+        let mut doors = Vec::new();
         for port in published {
             self.published.push(published_record(&port.binding));
-            self.reservations.push(port.reservation);
+            match port.binding.is_translated() {
+                true => self.reservations.push(port.reservation),
+                false => doors.push((port.binding, port.reservation)),
+            }
         }
-        Ok(())
+        engine
+            .open_doors(self.container.id(), Some(target), &doors)
+            .map_err(networking)
     }
 
     /// The network namespace, once.
@@ -360,22 +373,31 @@ impl Engine {
     }
 }
 
-/// `unnamed`: the host's address where none is named.
-fn mapping(wanted: &ports::Wanted, unnamed: Ipv4Addr) -> PortMapping {
-    let host_ip = match wanted.host_ip {
-        Ipv4Addr::UNSPECIFIED => unnamed,
-        named => named,
-    };
-    PortMapping {
-        protocol: protocol(wanted.protocol),
-        host_ip: IpAddr::V4(host_ip),
-        host_port: match (wanted.host_port, wanted.host_port_last) {
+/// One port on all the addresses that are wanted. `unnamed`: the host's address where none is named; if that is all of
+/// them, those of IPv6 are meant as well, where the host has any.
+fn mapping(
+    wanted: &[ports::Wanted],
+    unnamed: Ipv4Addr,
+    network: &network::Network,
+) -> Option<PortMapping> {
+    let first = wanted.first()?;
+    let mut host_ips = Vec::with_capacity(2);
+    for one in wanted {
+        host_ips.push(one.host_ip.unwrap_or(IpAddr::V4(unnamed)));
+        if one.host_ip.is_none() && unnamed.is_unspecified() && network.has_ipv6() {
+            host_ips.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        }
+    }
+    Some(PortMapping {
+        protocol: protocol(first.protocol),
+        host_ips,
+        host_port: match (first.host_port, first.host_port_last) {
             (0, _) => HostPort::Any,
             (first, last) if first == last => HostPort::Exactly(first),
             (first, last) => HostPort::FirstOf(first, last),
         },
-        container_port: wanted.container_port,
-    }
+        container_port: first.container_port,
+    })
 }
 
 pub(crate) fn protocol(protocol: ports::Protocol) -> network::Protocol {
@@ -389,7 +411,7 @@ pub(crate) fn protocol(protocol: ports::Protocol) -> network::Protocol {
 pub(crate) fn binding_of(port: &PublishedRecord) -> Binding {
     Binding {
         protocol: protocol(port.protocol),
-        host_ip: port.host_ip.into(),
+        host_ip: port.host_ip,
         host_port: port.host_port,
         container_port: port.container_port,
     }
@@ -402,10 +424,7 @@ fn published_record(binding: &Binding) -> PublishedRecord {
             network::Protocol::Udp => ports::Protocol::Udp,
         },
         container_port: binding.container_port,
-        host_ip: match binding.host_ip {
-            IpAddr::V4(address) => address,
-            IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-        },
+        host_ip: binding.host_ip,
         host_port: binding.host_port,
     }
 }

@@ -358,14 +358,17 @@ impl Engine {
         match way {
             Some((endpoint, _)) if after.parked.is_empty() => {
                 network.move_ports(&endpoint)?;
+                self.lead_doors(container.id(), Some(endpoint.address), after)?;
                 Ok((all, Vec::new()))
             }
             Some((endpoint, _)) => {
                 let bindings: Vec<Binding> = all.iter().map(binding_of).collect();
                 network.publish_again(&endpoint, &bindings)?;
+                self.lead_doors(container.id(), Some(endpoint.address), after)?;
                 Ok((all, Vec::new()))
             }
             None => {
+                self.lead_doors(container.id(), None, after)?;
                 network.unpublish(container.id())?;
                 Ok((Vec::new(), all))
             }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod create;
+mod doors;
 mod index;
 pub(crate) mod names;
 pub(crate) mod places;

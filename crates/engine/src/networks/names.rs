@@ -10,6 +10,7 @@ use std::time::Duration;
 use api_types::EndpointSettings;
 use net::Helper;
 use net::protocol::{Member, Place, Request};
+use network::Stranded;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -28,13 +29,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The helper, and how its table is kept.
 pub(crate) struct Names {
-    helper: Helper,
+    pub(super) helper: Helper,
     /// Which listing of all containers the present one is.
-    generation: AtomicU64,
+    pub(super) generation: AtomicU64,
     /// How many helpers have died: who was told of meanwhile has to be told of again.
     epoch: AtomicU64,
     /// Told when a helper was made or found.
-    made: Notify,
+    pub(super) made: Notify,
 }
 
 /// A place of a container under the names that it has there.
@@ -220,35 +221,48 @@ impl Engine {
         }
     }
 
-    /// Finds the helper of the daemon before, and brings its table up to date.
-    pub(crate) fn recover_names(&self) -> Result<()> {
+    /// Finds the helper of the daemon before, and brings what it serves up to date; nothing leads to containers that are
+    /// stranded.
+    pub(crate) fn recover_names(&self, stranded: &[Stranded]) -> Result<()> {
         let names = &self.inner().names;
         let generation = u64::try_from(crate::clock::now()).unwrap_or(1);
         names.generation.store(generation, Ordering::Relaxed);
-        let asking: Vec<_> = self
-            .registry()
-            .all()
-            .into_iter()
-            .filter(|container| container.run().asks && container.run().status.is_up())
-            .collect();
-        if !names.helper.find()? && asking.is_empty() {
-            return Ok(());
+        let served = self.served_by_helper();
+        if !names.helper.find()? && served.is_empty() {
+            // One that ended while no daemon lived left its folder.
+            return self.dismiss_names();
         }
-        for container in &asking {
+        for container in &served {
             if let Err(error) = self.refresh_names(container) {
                 // It ended, as will be heard; or it is between two runs, and is told of at the next.
                 tracing::debug!(%error, container = container.id().short(), "a container is not served with names");
             }
+            // The address of one that is stranded may be another one's.
+            if !stranded.iter().any(|one| one.container == *container.id()) {
+                self.keep_doors(container);
+            }
         }
-        if asking.is_empty() && self.inner().networks.all().is_empty() {
+        if served.is_empty() {
             return self.dismiss_names();
         }
-        names.helper.ask(&Request::Sweep { generation }, &[])?;
+        if names.helper.find()? {
+            names.helper.ask(&Request::Sweep { generation }, &[])?;
+        }
         names.made.notify_one();
         Ok(())
     }
 
-    /// Ends the helper.
+    /// The containers that run and ask for names or have ports that the helper reads.
+    fn served_by_helper(&self) -> Vec<Arc<Container>> {
+        let served = |container: &Arc<Container>| {
+            let run = container.run();
+            run.status.is_up() && (run.asks || run.doors().next().is_some())
+        };
+        let all = self.registry().all().into_iter();
+        all.filter(served).collect()
+    }
+
+    /// Ends the helper, when nobody is served.
     pub(crate) fn dismiss_names(&self) -> Result<()> {
         Ok(self.inner().names.helper.quit()?)
     }
@@ -307,25 +321,23 @@ impl Engine {
             return Ok(true);
         }
         names.epoch.fetch_add(1, Ordering::Relaxed);
-        let asking: Vec<_> = self
-            .registry()
-            .all()
-            .into_iter()
-            .filter(|container| container.run().asks)
-            .collect();
-        if asking.is_empty() {
+        let served = self.served_by_helper();
+        if served.is_empty() {
             return Ok(false);
         }
-        tracing::warn!("the helper for names had died; another one is made in its place");
+        tracing::warn!("the helper for names and ports had died; another one is made in its place");
         names.helper.ensure()?;
-        for container in asking {
+        for container in served {
             let engine = self.clone();
             // Ends once it is the container's turn; whoever has it may be ending the container.
             tokio::spawn(async move {
                 let _turn = container.turn.lock().await;
                 let target = Arc::clone(&container);
                 let told = engine
-                    .blocking("names", move |engine| engine.refresh_names(&target))
+                    .blocking("names", move |engine| {
+                        engine.keep_doors(&target);
+                        engine.refresh_names(&target)
+                    })
                     .await;
                 if let Err(error) = told {
                     tracing::warn!(%error, container = container.id().short(), "a container is not served with names");

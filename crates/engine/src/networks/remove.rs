@@ -117,11 +117,7 @@ impl Engine {
         if let (Some(network), Some((id, bridge))) = (&self.inner().network, key) {
             network.remove_segment(id, bridge)?;
         }
-        // None is made while this one is removed.
-        match self.inner().networks.all().is_empty() {
-            true => self.dismiss_names(),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// Removes networks that no container is on.

@@ -58,7 +58,7 @@ pub(super) fn of_network(error: &NetworkError) -> Class {
         | NetworkError::BridgeFull { .. }
         | NetworkError::SubnetExhausted { .. }
         | NetworkError::NoFreePort { .. } => Class::Exhausted,
-        NetworkError::Ipv6 { .. } | NetworkError::MissingFeature { .. } => Class::Unsupported,
+        NetworkError::MissingFeature { .. } => Class::Unsupported,
         NetworkError::Namespace { source, .. }
         | NetworkError::Link { source, .. }
         | NetworkError::Firewall { source, .. }

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("launcher") => shim::launcher::main(),
+        Some("net") => ExitCode::from(net::main()),
         Some("inside") | Some("isolation") => inside::main(&arguments[2..]),
         Some("first") => {
             recovery::first_daemon(&arguments[2]);

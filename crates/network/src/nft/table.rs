@@ -213,6 +213,7 @@ fn change_ports<'a>(
     ports: impl Iterator<Item = (&'a Binding, Ipv4Addr)>,
 ) {
     let (anywhere, at_one): (Vec<_>, Vec<_>) = ports
+        .filter(|(binding, _)| binding.is_translated())
         .map(|(binding, container)| (key_of(binding), data_of(container, binding)))
         .partition(|(key, _)| key.len() == 8);
     for (map, elements) in [(BY_PORT, anywhere), (BY_ADDRESS, at_one)] {

@@ -72,7 +72,7 @@ fn measure(host: &Host, network: &Network, first_port: u16) -> Medians {
 fn tcp(port: u16) -> PortMapping {
     PortMapping {
         protocol: Protocol::Tcp,
-        host_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        host_ips: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         host_port: HostPort::Exactly(port),
         container_port: 80,
     }

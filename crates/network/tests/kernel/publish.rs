@@ -17,7 +17,7 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 fn tcp(host_port: HostPort) -> PortMapping {
     PortMapping {
         protocol: Protocol::Tcp,
-        host_ip: ANY,
+        host_ips: vec![ANY],
         host_port,
         container_port: 80,
     }
@@ -96,10 +96,10 @@ fn a_port_on_loopback_is_the_host_s_alone() {
     let web = host.container(&network);
     serve(&web.netns, any(80), "web");
     let mapping = PortMapping {
-        host_ip: LOOPBACK,
+        host_ips: vec![LOOPBACK],
         ..tcp(HostPort::Exactly(8080))
     };
-    let _held = publish(&host, &network, &web, mapping).unwrap();
+    let _held = publish(&host, &network, &web, mapping.clone()).unwrap();
     ask(&host.netns, at(LOOPBACK, 8080)).unwrap();
     assert!(ask(&host.netns, at(HOST, 8080)).is_err());
     assert!(ask(&host.outside, at(HOST, 8080)).is_err());
@@ -135,9 +135,9 @@ fn ports_are_refused_to_everybody_else_and_free_at_once() {
     let network = host.open();
     let (one, two) = (host.container(&network), host.container(&network));
     let mapping = tcp(HostPort::Exactly(8080));
-    let held = publish(&host, &network, &one, mapping).unwrap();
+    let held = publish(&host, &network, &one, mapping.clone()).unwrap();
 
-    let allocated = publish(&host, &network, &two, mapping).unwrap_err();
+    let allocated = publish(&host, &network, &two, mapping.clone()).unwrap_err();
     assert_eq!(
         allocated.to_string(),
         "Bind for 0.0.0.0:8080 failed: port is already allocated"
@@ -151,7 +151,7 @@ fn ports_are_refused_to_everybody_else_and_free_at_once() {
         ..config()
     });
     let stranger = host.container(&other);
-    let refused = publish(&host, &other, &stranger, mapping).unwrap_err();
+    let refused = publish(&host, &other, &stranger, mapping.clone()).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "failed to bind host port 0.0.0.0:8080/tcp: address already in use"
@@ -160,7 +160,7 @@ fn ports_are_refused_to_everybody_else_and_free_at_once() {
     network.detach(&one.endpoint).unwrap();
     drop(held);
     serve(&two.netns, any(80), "two");
-    let _held = publish(&host, &network, &two, mapping).unwrap();
+    let _held = publish(&host, &network, &two, mapping.clone()).unwrap();
     assert!(
         ask(&host.outside, at(HOST, 8080))
             .unwrap()
@@ -200,7 +200,7 @@ fn old_connections_of_a_server_do_not_keep_its_port() {
     drop((server, client, listener)); // who closes first is left in TIME_WAIT: the server
     assert!(command(&host.netns, "ss -tan state time-wait").contains(":8080"));
     let mapping = tcp(HostPort::Exactly(8080));
-    let _held = eventually(|| publish(&host, &network, &one, mapping));
+    let _held = eventually(|| publish(&host, &network, &one, mapping.clone()));
     let taken = listen(&host.netns, any(8080)).unwrap_err();
     assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     serve(&one.netns, any(80), "one");
@@ -213,13 +213,13 @@ fn a_reservation_on_its_way_out_is_waited_for() {
     let network = host.open();
     let (one, two) = (host.container(&network), host.container(&network));
     let mapping = tcp(HostPort::Exactly(8080));
-    let held = publish(&host, &network, &one, mapping).unwrap();
+    let held = publish(&host, &network, &one, mapping.clone()).unwrap();
     network.detach(&one.endpoint).unwrap();
     let late = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(20));
         drop(held);
     });
-    publish(&host, &network, &two, mapping).unwrap();
+    publish(&host, &network, &two, mapping.clone()).unwrap();
     late.join().unwrap();
 }
 
@@ -253,25 +253,55 @@ fn ports_of_ranges_and_ephemeral_ones() {
 }
 
 #[test]
-fn ipv6_is_refused_by_name() {
+fn a_port_is_the_same_on_all_its_addresses() {
     let host = Host::new();
     let network = host.open();
-    let one = host.container(&network);
-    let mapping = PortMapping {
-        host_ip: "::1".parse().unwrap(),
-        ..tcp(HostPort::Exactly(8080))
+    let (one, two) = (host.container(&network), host.container(&network));
+    let any6: IpAddr = "::".parse().unwrap();
+    let on = |host_ips: &[IpAddr], host_port| PortMapping {
+        host_ips: host_ips.to_vec(),
+        ..tcp(host_port)
     };
-    let refused = publish(&host, &network, &one, mapping).unwrap_err();
-    assert!(
-        refused.to_string().contains("IPv6 address ::1"),
-        "{refused}"
+    assert!(host.run(|| network.has_ipv6()));
+    let both = on(&[ANY, any6], HostPort::Exactly(8080));
+    let held = publish(&host, &network, &one, both.clone()).unwrap();
+    let bindings: Vec<_> = held.iter().map(|one| one.binding.host_ip).collect();
+    assert_eq!(bindings, [ANY, any6]);
+    // What is not translated listens.
+    let loopback6: IpAddr = "::1".parse().unwrap();
+    with_netns(host.netns.as_fd(), || {
+        TcpStream::connect(at(loopback6, 8080))
+    })
+    .unwrap()
+    .unwrap();
+    let refused = publish(&host, &network, &two, on(&[any6], HostPort::Exactly(8080)));
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "Bind for :::8080 failed: port is already allocated"
     );
+    network.detach(&one.endpoint).unwrap();
+    drop(held);
+    publish(&host, &network, &two, both).unwrap();
+    network.detach(&two.endpoint).unwrap();
+
+    // Somebody has it on one of them.
+    let _foreign = listen(&host.netns, at(loopback6, 9000)).unwrap();
+    let both = on(&[ANY, any6], HostPort::Exactly(9000));
+    let refused = publish(&host, &network, &one, both).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "failed to bind host port [::]:9000/tcp: address already in use"
+    );
+    let both = on(&[ANY, any6], HostPort::FirstOf(9000, 9001));
+    let held = publish(&host, &network, &one, both).unwrap();
+    let ports: Vec<_> = held.iter().map(|one| one.binding.host_port).collect();
+    assert_eq!(ports, [9001, 9001]);
 }
 
 fn udp_port(host_port: u16) -> PortMapping {
     PortMapping {
         protocol: Protocol::Udp,
-        host_ip: ANY,
+        host_ips: vec![ANY],
         host_port: HostPort::Exactly(host_port),
         container_port: 53,
     }

@@ -11,7 +11,7 @@ use crate::host::{HOST, Host, any, ask, at, command, config, eventually, serve};
 fn publish(host: &Host, network: &Network, made: &Attached, port: u16) -> Vec<Published> {
     let mapping = PortMapping {
         protocol: Protocol::Tcp,
-        host_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        host_ips: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         host_port: HostPort::Exactly(port),
         container_port: 80,
     };
@@ -60,7 +60,7 @@ fn the_living_keep_everything_and_the_dead_nothing() {
     assert_ne!(third.endpoint.address, kept.endpoint.address);
     let mapping = PortMapping {
         protocol: Protocol::Tcp,
-        host_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        host_ips: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         host_port: HostPort::Exactly(8081),
         container_port: 80,
     };

@@ -189,7 +189,7 @@ fn published_ports_follow_a_container_to_another_network() {
     serve(&one.netns, any(80), "one");
     let mapping = PortMapping {
         protocol: Protocol::Tcp,
-        host_ip: Ipv4Addr::UNSPECIFIED.into(),
+        host_ips: vec![Ipv4Addr::UNSPECIFIED.into()],
         host_port: HostPort::Exactly(8080),
         container_port: 80,
     };
