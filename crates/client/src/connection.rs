@@ -9,12 +9,15 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::net::RecvFlags;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::host::Host;
+use crate::host::{Host, Secured};
+use crate::secure::{self, Fault};
+use crate::ssh::{self, Tunnel};
 
 /// Headers of an answer longer than this, all together, are not read.
 const HEAD_LIMIT: u64 = 1 << 20;
@@ -27,17 +30,59 @@ pub(crate) enum Stream {
     Unix(UnixStream),
     /// A TCP socket.
     Tcp(TcpStream),
+    /// The near end of a connection that something else carries.
+    Carried(UnixStream, Rc<Carrier>),
+}
+
+/// What carries a connection, and knows why it broke.
+pub(crate) enum Carrier {
+    /// ssh(1).
+    Ssh(Tunnel),
+    /// TLS.
+    Tls(Fault),
+}
+
+impl Carrier {
+    fn explain(&self) -> Option<String> {
+        match self {
+            Carrier::Ssh(tunnel) => tunnel.explain(),
+            Carrier::Tls(fault) => fault.told(),
+        }
+    }
 }
 
 impl Stream {
-    /// Connects.
+    /// Connects; `doing` is what for.
     ///
     /// # Errors
     /// [`Failure::NoDaemon`] when nobody listens, or the reason why not even that could be asked.
-    pub(crate) fn connect(host: &Host) -> Result<Self, Failure> {
+    pub(crate) fn connect(host: &Host, doing: &str) -> Result<Self, Failure> {
+        let broken = |source| Failure::Connection {
+            doing: doing.to_owned(),
+            source,
+        };
         let connected = match host {
             Host::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
             Host::Tcp(address) => TcpStream::connect(address.as_str()).map(Stream::Tcp),
+            Host::Tls(Secured { address, config }) => match TcpStream::connect(address.as_str()) {
+                Ok(tcp) => {
+                    let (near, fault) =
+                        secure::connect(tcp, address, Arc::clone(config)).map_err(broken)?;
+                    Ok(Stream::Carried(near, Rc::new(Carrier::Tls(fault))))
+                }
+                Err(error) => Err(error),
+            },
+            Host::Ssh(address) => {
+                let (near, tunnel) = ssh::open(address).map_err(|error| {
+                    broken(match error.kind() {
+                        io::ErrorKind::NotFound => {
+                            io::Error::other("exec: \"ssh\": executable file not found in $PATH")
+                        }
+                        _ => error,
+                    })
+                })?;
+                Ok(Stream::Carried(near, Rc::new(Carrier::Ssh(tunnel))))
+            }
         };
         connected.map_err(|source| match source.kind() {
             io::ErrorKind::PermissionDenied => Failure::Invalid(format!(
@@ -48,10 +93,20 @@ impl Stream {
         })
     }
 
+    /// What carries it, unless it goes by itself.
+    fn carrier(&self) -> Option<Rc<Carrier>> {
+        match self {
+            Stream::Carried(_, carrier) => Some(Rc::clone(carrier)),
+            Stream::Unix(_) | Stream::Tcp(_) => None,
+        }
+    }
+
     /// Tells the other side that nothing more comes.
     pub(crate) fn finish_writing(&self) -> io::Result<()> {
         match self {
-            Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write),
+            Stream::Unix(stream) | Stream::Carried(stream, _) => {
+                stream.shutdown(std::net::Shutdown::Write)
+            }
             Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
         }
     }
@@ -60,7 +115,7 @@ impl Stream {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Unix(stream) | Stream::Carried(stream, _) => stream.as_fd(),
             Stream::Tcp(stream) => stream.as_fd(),
         }
     }
@@ -69,7 +124,7 @@ impl AsFd for Stream {
 impl From<Stream> for OwnedFd {
     fn from(stream: Stream) -> Self {
         match stream {
-            Stream::Unix(stream) => stream.into(),
+            Stream::Unix(stream) | Stream::Carried(stream, _) => stream.into(),
             Stream::Tcp(stream) => stream.into(),
         }
     }
@@ -78,7 +133,7 @@ impl From<Stream> for OwnedFd {
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Unix(stream) => stream.read(buffer),
+            Stream::Unix(stream) | Stream::Carried(stream, _) => stream.read(buffer),
             Stream::Tcp(stream) => stream.read(buffer),
         }
     }
@@ -87,7 +142,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Unix(stream) => stream.write(buffer),
+            Stream::Unix(stream) | Stream::Carried(stream, _) => stream.write(buffer),
             Stream::Tcp(stream) => stream.write(buffer),
         }
     }
@@ -171,11 +226,15 @@ pub(crate) fn send(host: &Host, idle: &Idle, request: Request<'_>) -> Result<Ans
     let doing = doing(host, &request);
     let mut stream = match idle.take() {
         Some(stream) => stream,
-        None => Stream::connect(host)?,
+        None => Stream::connect(host, &doing)?,
     };
+    let carrier = stream.carrier();
     let broken = |source| Failure::Connection {
         doing: doing.clone(),
-        source,
+        source: carrier
+            .as_ref()
+            .and_then(|carrier| carrier.explain())
+            .map_or(source, io::Error::other),
     };
     let keep = (!request.upgrade).then(|| idle.clone());
     let bare = request.method == "HEAD";

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::plain;
 use crate::file;
 use crate::host::DEFAULT_CONTEXT;
+use crate::secure::Trust;
 
 pub(crate) use archive::{pack, unpack};
 
@@ -83,6 +84,23 @@ impl Context {
         endpoint.insert("SkipTLSVerify".to_owned(), skip_verification.into());
         self.object("Endpoints")
             .insert(DOCKER.to_owned(), endpoint.into());
+    }
+
+    /// Whom to trust at its engine, and who we are there; nothing when connections are not encrypted.
+    pub(crate) fn trust(&self, secrets: &Secrets) -> Option<Trust> {
+        let file = |wanted: &str| {
+            let found = secrets
+                .iter()
+                .find(|(endpoint, name, _)| endpoint == DOCKER && name == wanted);
+            found.map(|(_, _, content)| content.clone())
+        };
+        let anyone = self.0["Endpoints"][DOCKER]["SkipTLSVerify"] == true;
+        let has_some = secrets.iter().any(|(endpoint, _, _)| endpoint == DOCKER);
+        (anyone || has_some).then(|| Trust {
+            authorities: file("ca.pem"),
+            identity: file("cert.pem").zip(file("key.pem")),
+            anyone,
+        })
     }
 
     /// Name, metadata and endpoints.

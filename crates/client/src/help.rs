@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::commands;
 use crate::flag::{Flag, Kind, Support};
+use crate::plugins::Plugin;
 use crate::verb::Verb;
 
 /// Verbs that a newcomer needs first, in the order in which they are needed.
@@ -69,7 +70,7 @@ fn column(flag: &Flag) -> String {
 const DAEMON: (&str, &str) = ("daemon", "Run the engine that the other commands speak to");
 
 /// The text of `wharf` and `wharf --help`.
-pub(crate) fn of_program(program: &str) -> String {
+pub(crate) fn of_program(program: &str, plugins: &[Plugin]) -> String {
     let mut text = format!(
         "Usage:  {program} [OPTIONS] COMMAND\n\nContainers that start in milliseconds\n\nCommon Commands:\n"
     );
@@ -87,8 +88,19 @@ pub(crate) fn of_program(program: &str) -> String {
         }
     }
     text.push_str("\nManagement Commands:\n");
-    for group in commands::groups() {
-        let _ = writeln!(text, "  {:<11} {}", group, group_about(group));
+    // A star tells that it is another program's.
+    let (good, bad): (Vec<_>, Vec<_>) = plugins.iter().partition(|plugin| plugin.fault.is_none());
+    let starred = |plugin: &&Plugin| {
+        let about = plugin.text("ShortDescription").to_owned();
+        (format!("{}*", plugin.name), about)
+    };
+    let mut groups: Vec<_> = commands::groups()
+        .map(|group| (group.to_owned(), group_about(group).to_owned()))
+        .chain(good.iter().map(starred))
+        .collect();
+    groups.sort_unstable();
+    for (group, about) in groups {
+        let _ = writeln!(text, "  {group:<11} {about}");
     }
     text.push_str("\nCommands:\n");
     let mut rest: Vec<_> = single()
@@ -99,6 +111,13 @@ pub(crate) fn of_program(program: &str) -> String {
     rest.sort_unstable();
     for (path, about) in rest {
         let _ = writeln!(text, "  {path:<11} {about}");
+    }
+    if !bad.is_empty() {
+        text.push_str("\nInvalid Plugins:\n");
+    }
+    for plugin in bad {
+        let why = plugin.fault.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "  {:<11} {why}", plugin.name);
     }
     text.push_str("\nGlobal Options:\n");
     let flags: Vec<_> = crate::invoke::GLOBAL

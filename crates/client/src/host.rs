@@ -3,17 +3,23 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::ClientConfig;
 use serde_json::Value;
 
 use crate::contexts::Contexts;
 use crate::failure::Failure;
 use crate::file;
 use crate::query::encode;
+use crate::secure::{Trust, Wish};
+use crate::ssh;
 
 /// Wharf's own socket, and docker's: the first that is there is used when nothing is said.
 const SOCKETS: [&str; 2] = ["/run/wharf.sock", "/var/run/docker.sock"];
 
+/// The engine that is there by itself when TLS is asked for, as for docker's client.
+const ENCRYPTED: &str = "localhost:2376";
 /// The context that is what flags and variables say.
 pub(crate) const DEFAULT_CONTEXT: &str = "default";
 
@@ -24,7 +30,28 @@ pub(crate) enum Host {
     Unix(PathBuf),
     /// `host:port` of a TCP socket.
     Tcp(String),
+    /// The same, encrypted.
+    Tls(Secured),
+    /// Another host, by ssh(1).
+    Ssh(ssh::Address),
 }
+
+/// An address with whom to trust there.
+#[derive(Debug, Clone)]
+pub(crate) struct Secured {
+    /// `host:port`.
+    pub(crate) address: String,
+    /// How connections are encrypted.
+    pub(crate) config: Arc<ClientConfig>,
+}
+
+impl PartialEq for Secured {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address && Arc::ptr_eq(&self.config, &other.config)
+    }
+}
+
+impl Eq for Secured {}
 
 impl Host {
     /// Reads `unix://PATH`, `tcp://HOST:PORT` (port 2375 when none is named) or `HOST:PORT`.
@@ -45,9 +72,9 @@ impl Host {
                 "unable to parse docker host `{text}`"
             ))),
             "npipe" => Err(Failure::Endpoint("protocol not available".to_owned())),
-            "ssh" => Err(unresolved(
-                "wharf's client does not speak ssh:// yet: forward the engine's socket by ssh -L",
-            )),
+            "ssh" => ssh::Address::parse(text)
+                .map(Host::Ssh)
+                .map_err(Failure::Endpoint),
             _ => Err(unresolved(&format!("invalid bind address format: {text}"))),
         }
     }
@@ -56,7 +83,8 @@ impl Host {
     pub(crate) fn shown(&self) -> String {
         match self {
             Host::Unix(path) => format!("unix://{}", path.display()),
-            Host::Tcp(address) => format!("tcp://{address}"),
+            Host::Tcp(address) | Host::Tls(Secured { address, .. }) => format!("tcp://{address}"),
+            Host::Ssh(address) => address.shown().to_owned(),
         }
     }
 
@@ -65,6 +93,23 @@ impl Host {
         match self {
             Host::Unix(path) => format!("http://{}", encode(&path.to_string_lossy())),
             Host::Tcp(address) => format!("http://{address}"),
+            Host::Tls(Secured { address, .. }) => format!("https://{address}"),
+            // Docker's name for what no address leads to.
+            Host::Ssh(_) => "http://docker.example.com".to_owned(),
+        }
+    }
+
+    /// The same engine with connections that are encrypted, if they go over TCP.
+    ///
+    /// # Errors
+    /// Certificates that are none.
+    fn secured(self, trust: &Trust) -> Result<Self, Failure> {
+        match self {
+            Host::Tcp(address) => Ok(Host::Tls(Secured {
+                address,
+                config: trust.config().map_err(Failure::Endpoint)?,
+            })),
+            other => Ok(other),
         }
     }
 }
@@ -80,11 +125,6 @@ fn tcp(text: &str, address: &str) -> Result<String, Failure> {
         return Err(unresolved(&format!(
             "{text}: wharf's client takes no path behind a TCP address"
         )));
-    }
-    if env::var_os("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty()) {
-        return Err(unresolved(
-            "DOCKER_TLS_VERIFY is set, and wharf's client does not speak TLS yet",
-        ));
     }
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => match port.parse::<u16>() {
@@ -209,26 +249,46 @@ pub(crate) fn context<'a>(
 ///
 /// # Errors
 /// A context that does not exist, or a host that is not understood.
-pub(crate) fn of_context(name: &str, hosts: &[String], folder: &Path) -> Result<Host, Failure> {
+pub(crate) fn of_context(
+    name: &str,
+    hosts: &[String],
+    wish: &Wish,
+    folder: &Path,
+) -> Result<Host, Failure> {
     if name == DEFAULT_CONTEXT {
-        return by_itself(hosts);
+        return by_itself(hosts, wish);
     }
-    let context = Contexts::in_folder(folder)
-        .find(name)
-        .map_err(|fault| unresolved(&fault))?;
-    Host::parse(context.host())
+    let contexts = Contexts::in_folder(folder);
+    let failed = |fault: String| unresolved(&fault);
+    let context = contexts.find(name).map_err(failed)?;
+    let host = Host::parse(context.host())?;
+    let secrets = contexts.secrets(name).map_err(failed)?;
+    match context.trust(&secrets) {
+        Some(trust) => host.secured(&trust),
+        None => Ok(host),
+    }
 }
 
 /// The engine that `-H`, `DOCKER_HOST` or what is there says.
 ///
 /// # Errors
 /// A host that is not understood.
-pub(crate) fn by_itself(hosts: &[String]) -> Result<Host, Failure> {
-    match (hosts, variable("DOCKER_HOST")) {
-        ([], None) => Ok(default()),
-        ([], Some(host)) => Host::parse(&host),
-        ([host], _) => Host::parse(host),
-        _ => Err(unresolved("Specify only one -H")),
+pub(crate) fn by_itself(hosts: &[String], wish: &Wish) -> Result<Host, Failure> {
+    let trust = wish.trust().map_err(|why| unresolved(&why))?;
+    let host = match (hosts, variable("DOCKER_HOST")) {
+        ([], None) if trust.is_some() => Host::Tcp(ENCRYPTED.to_owned()),
+        ([], None) => default(),
+        ([], Some(host)) => Host::parse(&host)?,
+        ([host], _) => Host::parse(host)?,
+        _ => return Err(unresolved("Specify only one -H")),
+    };
+    match (trust, &host) {
+        (None, _) => Ok(host),
+        (Some(trust), Host::Tcp(_)) => host.secured(&trust),
+        (Some(_), _) => Err(unresolved(&format!(
+            "TLS is for tcp:// hosts, and {} is none: leave --tls, --tlsverify, DOCKER_TLS and DOCKER_TLS_VERIFY away",
+            host.shown()
+        ))),
     }
 }
 
@@ -238,7 +298,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// The socket that is there; Wharf's own when neither is.
-fn default() -> Host {
+pub(crate) fn default() -> Host {
     let there = SOCKETS.iter().find(|path| fs::metadata(path).is_ok());
     Host::Unix(there.unwrap_or(&SOCKETS[0]).into())
 }
@@ -270,7 +330,7 @@ mod tests {
             Host::Tcp("[::1]:2375".to_owned())
         );
         for text in [
-            "ssh://me@there",
+            "ssh://me:secret@there",
             "fd://",
             "http://x:1",
             "tcp://x:y",
@@ -295,12 +355,16 @@ mod tests {
         .unwrap();
         let none = || "";
         assert_eq!(context(&[], Some("far"), none), "far");
-        let host = of_context("far", &[], folder.path()).unwrap();
+        let wish = Wish::default();
+        let host = of_context("far", &[], &wish, folder.path()).unwrap();
         assert_eq!(host, Host::Tcp("127.0.0.1:9".to_owned()));
-        assert!(of_context("nowhere", &[], folder.path()).is_err());
+        assert!(of_context("nowhere", &[], &wish, folder.path()).is_err());
         let hosts = ["unix:///a".to_owned(), "unix:///b".to_owned()];
         assert_eq!(context(&hosts[..1], None, || "far"), DEFAULT_CONTEXT);
-        assert_eq!(by_itself(&hosts[..1]).unwrap(), Host::Unix("/a".into()));
-        assert!(by_itself(&hosts).is_err());
+        assert_eq!(
+            by_itself(&hosts[..1], &wish).unwrap(),
+            Host::Unix("/a".into())
+        );
+        assert!(by_itself(&hosts, &wish).is_err());
     }
 }

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::help;
 use crate::parse::Parsed;
+use crate::plugins;
 use crate::session::{Session, tell};
 use crate::verb::{Takes, Verb};
 
@@ -20,11 +21,11 @@ pub(crate) const GLOBAL: &[Flag] = &[
         "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")",
     )
     .letter('l'),
-    Flag::switch("tls", "Use TLS").refused(),
-    Flag::one("tlscacert", "string", "Trust certs signed only by this CA").refused(),
-    Flag::one("tlscert", "string", "Path to TLS certificate file").refused(),
-    Flag::one("tlskey", "string", "Path to TLS key file").refused(),
-    Flag::switch("tlsverify", "Use TLS and verify the remote").refused(),
+    Flag::switch("tls", "Use TLS; implied by --tlsverify"),
+    Flag::one("tlscacert", "string", "Trust certs signed only by this CA"),
+    Flag::one("tlscert", "string", "Path to TLS certificate file"),
+    Flag::one("tlskey", "string", "Path to TLS key file"),
+    Flag::switch("tlsverify", "Use TLS and verify the remote"),
     Flag::switch("version", "Print version information and quit").letter('v'),
 ];
 
@@ -49,7 +50,13 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
     };
     global.notes.iter().for_each(|note| tell(note));
     if global.wants_help() {
-        return help_about(&program, &global.args);
+        return match Session::new(&program, &global, build) {
+            Ok(session) => help_about(&session, &global.args),
+            Err(failure) => {
+                tell(&failure.to_string());
+                1
+            }
+        };
     }
     if global.switch("version") {
         println!("Wharf version {}", env!("CARGO_PKG_VERSION"));
@@ -61,7 +68,7 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
         return 1;
     }
     let Some(call) = find(&global.args) else {
-        return without_verb(&program, &global.args);
+        return without_verb(&program, &global, build);
     };
     let outcome = Parsed::read(call.verb.flags, call.verb.interspersed, call.args)
         .map_err(Failure::from)
@@ -82,7 +89,7 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
 }
 
 /// `docker` for a link of that name, so that messages name what was typed.
-fn program_name() -> String {
+pub(crate) fn program_name() -> String {
     let name = std::env::args_os().next().unwrap_or_default();
     match std::path::Path::new(&name)
         .file_name()
@@ -106,6 +113,7 @@ fn find(words: &[String]) -> Option<Call> {
         let path = words[..length].join(" ");
         if let Some(verb) = commands::ALL
             .iter()
+            .chain(commands::HIDDEN)
             .find(|verb| verb.paths.contains(&path.as_str()))
         {
             return Some(Call {
@@ -118,13 +126,24 @@ fn find(words: &[String]) -> Option<Call> {
     None
 }
 
-fn without_verb(program: &str, words: &[String]) -> u8 {
+fn without_verb(program: &str, global: &Parsed, build: types::Build) -> u8 {
+    let session = match Session::new(program, global, build) {
+        Ok(session) => session,
+        Err(failure) => {
+            tell(&failure.to_string());
+            return 1;
+        }
+    };
+    let words = &global.args[..];
     let Some((first, rest)) = words.split_first() else {
-        tell(help::of_program(program).trim_end_matches('\n'));
+        tell(help::of_program(program, &session.plugins().all()).trim_end_matches('\n'));
         return 0;
     };
     if first == "help" {
-        return help_about(program, rest);
+        return help_about(&session, rest);
+    }
+    if let Some(status) = by_plugin(&session, first) {
+        return status;
     }
     if let Some(path) = commands::unbuilt(words) {
         tell(&format!(
@@ -166,14 +185,36 @@ fn without_verb(program: &str, words: &[String]) -> u8 {
     }
 }
 
+/// Does a command that is a plugin's.
+fn by_plugin(session: &Session, name: &str) -> Option<u8> {
+    if commands::is_own(name) {
+        return None;
+    }
+    let plugin = session.plugins().find(name)?;
+    Some(match plugins::run(&plugin, session.unsaid_host()) {
+        Ok(status) => status,
+        Err(failure) => {
+            tell(&failure.to_string());
+            1
+        }
+    })
+}
+
 /// The help text of the command that the words name, all of them.
-fn help_about(program: &str, words: &[String]) -> u8 {
+fn help_about(session: &Session, words: &[String]) -> u8 {
+    let program = &session.program;
     let (text, rest) = match (find(words), words.split_first()) {
         (Some(call), _) => (help::of_verb(program, call.verb, call.name), call.args),
-        (None, None) => (help::of_program(program), Vec::new()),
+        (None, None) => (
+            help::of_program(program, &session.plugins().all()),
+            Vec::new(),
+        ),
         (None, Some((first, rest))) => match commands::groups().find(|group| group == first) {
             Some(group) => (help::of_group(program, group), rest.to_vec()),
-            None => (String::new(), words.to_vec()),
+            None => match by_plugin(session, first) {
+                Some(status) => return status,
+                None => (String::new(), words.to_vec()),
+            },
         },
     };
     if !rest.is_empty() {

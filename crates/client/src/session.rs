@@ -10,6 +10,8 @@ use crate::connection::{self, Answer, Body, Idle, Request};
 use crate::failure::Failure;
 use crate::host::{self, Host};
 use crate::parse::Parsed;
+use crate::plugins::Plugins;
+use crate::secure::Wish;
 
 /// The API version that this client speaks.
 pub(crate) const API_VERSION: &str = "1.55";
@@ -26,6 +28,8 @@ pub(crate) struct Session {
     /// What the program was built from.
     pub(crate) build: types::Build,
     hosts: Vec<String>,
+    /// Whether connections are to be encrypted.
+    wish: Wish,
     context_flag: Option<String>,
     config_folder: PathBuf,
     config: OnceCell<Value>,
@@ -45,6 +49,7 @@ impl Session {
         global: &Parsed,
         build: types::Build,
     ) -> Result<Self, Failure> {
+        let config_folder = host::config_folder(global.one("config"));
         let session = Session {
             program: program.to_owned(),
             debug: global.switch("debug"),
@@ -54,7 +59,8 @@ impl Session {
                 .one("context")
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned),
-            config_folder: host::config_folder(global.one("config")),
+            wish: Wish::read(global, &config_folder),
+            config_folder,
             config: OnceCell::new(),
             chosen: OnceCell::new(),
             idle: Idle::default(),
@@ -80,7 +86,7 @@ impl Session {
             return Ok(chosen);
         }
         let context = self.context();
-        let host = host::of_context(&context, &self.hosts, &self.config_folder)?;
+        let host = host::of_context(&context, &self.hosts, &self.wish, &self.config_folder)?;
         Ok(self.chosen.get_or_init(|| (host, context)))
     }
 
@@ -96,7 +102,22 @@ impl Session {
     /// # Errors
     /// A host that is not understood.
     pub(crate) fn default_host(&self) -> Result<Host, Failure> {
-        host::by_itself(&self.hosts)
+        host::by_itself(&self.hosts, &self.wish)
+    }
+
+    /// The engine that other clients are to speak to when nobody said which one is meant.
+    pub(crate) fn unsaid_host(&self) -> Option<String> {
+        let is_variable = std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty());
+        let is_said = is_variable
+            || !self.hosts.is_empty()
+            || self.wish.is_on()
+            || self.context() != host::DEFAULT_CONTEXT;
+        (!is_said).then(|| host::default().shown())
+    }
+
+    /// Docker's plugins, as this configuration knows them.
+    pub(crate) fn plugins(&self) -> Plugins {
+        Plugins::of(self.config(), &self.config_folder)
     }
 
     /// The client's `config.json`; null without one. One that can not be read is told of, once, and is none.

@@ -16,6 +16,7 @@ mod commit;
 mod context;
 mod copy;
 mod df;
+mod dial;
 mod diff;
 mod each;
 mod follow;
@@ -107,6 +108,15 @@ pub(crate) static ALL: &[&Verb] = &[
     &volumes::VOLUME_RM,
 ];
 
+/// Verbs that programs use, and that no list shows.
+pub(crate) static HIDDEN: &[&Verb] = &[&dial::DIAL];
+
+/// Whether a word is a command or a group of commands of the program's own.
+pub(crate) fn is_own(word: &str) -> bool {
+    let mut paths = ALL.iter().chain(HIDDEN).flat_map(|verb| verb.paths);
+    matches!(word, "help" | "daemon") || paths.any(|path| path.split(' ').next() == Some(word))
+}
+
 /// The first words of paths with two: `container`, `image`, ….
 pub(crate) fn groups() -> impl Iterator<Item = &'static str> {
     let mut found: Vec<_> = ALL
@@ -133,7 +143,6 @@ const UNBUILT: &[&str] = &[
     "service",
     "stack",
     "swarm",
-    "system dial-stdio",
     "trust",
     "volume update",
 ];

@@ -1,10 +1,11 @@
 //! `info`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::parse::Parsed;
+use crate::plugins::Plugin;
 use crate::session::{SHAPE_VERSION, Session, tell};
 use crate::template::{self, Template, schema};
 use crate::units;
@@ -26,7 +27,7 @@ fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let format = parsed.one("format").unwrap_or_default();
     let answer = match session.get_as(SHAPE_VERSION, "/info") {
         Err(failure @ Failure::NoDaemon { .. }) if format.is_empty() => {
-            println!("{}", client(session)?);
+            tell_client(session)?;
             return Err(failure);
         }
         answer => answer?,
@@ -44,7 +45,7 @@ fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         let whole = template::Value::read(&whole, &schema::system::DOCKER_INFO);
         return super::print_document(template.as_ref(), &whole);
     }
-    println!("{}", client(session)?);
+    tell_client(session)?;
     print!("{}", server(&answer));
     for warning in answer["Warnings"]
         .as_array()
@@ -61,18 +62,54 @@ fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
 fn client_info(session: &Session) -> Result<Value, Failure> {
     let mut info = super::version::client(session)?;
     info["Debug"] = session.debug.into();
-    info["Plugins"] = json!([]);
+    let plugins = session.plugins().all();
+    info["Plugins"] = plugins.iter().map(Plugin::document).collect();
     info["Warnings"] = Value::Null;
     Ok(info)
 }
 
 /// The client's part, and the heading of the server's.
-fn client(session: &Session) -> Result<String, Failure> {
-    Ok(format!(
-        "Client:\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:",
-        env!("CARGO_PKG_VERSION"),
-        session.engine()?.1
-    ))
+fn tell_client(session: &Session) -> Result<(), Failure> {
+    let context = &session.engine()?.1;
+    let plugins = session.plugins().all();
+    println!(
+        "Client:\n Version:    {}\n Context:    {context}\n Debug Mode: false",
+        env!("CARGO_PKG_VERSION")
+    );
+    print!("{}", list(&plugins));
+    println!("\nServer:");
+    for plugin in &plugins {
+        if let Some(fault) = &plugin.fault {
+            tell(&format!(
+                "WARNING: Plugin {:?} is not valid: {fault}",
+                plugin.path.to_string_lossy()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The plugins that can be used, as docker lists them.
+fn list(plugins: &[Plugin]) -> String {
+    let mut text = String::new();
+    for plugin in plugins.iter().filter(|plugin| plugin.fault.is_none()) {
+        if text.is_empty() {
+            text.push_str(" Plugins:\n");
+        }
+        text.push_str(&format!(
+            "  {}: {} ({})\n",
+            plugin.name,
+            plugin.text("ShortDescription"),
+            plugin.text("Vendor")
+        ));
+        let path = plugin.path.to_string_lossy();
+        for (name, value) in [("Version", plugin.text("Version")), ("Path", path.as_ref())] {
+            if !value.is_empty() {
+                text.push_str(&format!("    {:<10}{value}\n", format!("{name}:")));
+            }
+        }
+    }
+    text
 }
 
 /// The server's part, line by line as docker lays it out.

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::{DEFAULT_CONTEXT, all, named};
-use crate::contexts::{DOCKER, Secrets};
+use crate::contexts::{Context, DOCKER, Secrets};
 use crate::failure::{Failure, plain};
 use crate::file;
 use crate::number;
 use crate::session::Session;
+use crate::ssh;
 
 /// Files that may be given, by key, and the names under which they are kept.
 const FILES: [(&str, &str); 3] = [("ca", "ca.pem"), ("cert", "cert.pem"), ("key", "key.pem")];
@@ -70,11 +71,29 @@ impl Engine {
                 secrets.push((DOCKER.to_owned(), name.to_owned(), content));
             }
         }
-        Ok(Engine {
-            host: value("host").unwrap_or_default().to_owned(),
+        let host = value("host").unwrap_or_default();
+        let engine = Engine {
+            host: host.to_owned(),
             skip_verification,
             secrets,
-        })
+        };
+        engine
+            .check()
+            .map_err(|why| failed(format!("invalid docker endpoint options: {why}")))?;
+        Ok(engine)
+    }
+
+    /// Whether the engine could be spoken to, as far as that can be told from here.
+    fn check(&self) -> Result<(), String> {
+        if self.host.starts_with("ssh://") {
+            ssh::Address::parse(&self.host)?;
+        }
+        let mut context = Context::new("");
+        context.set_engine(&self.host, self.skip_verification);
+        match context.trust(&self.secrets) {
+            Some(trust) => trust.config().map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The engine of another context.
