@@ -8,6 +8,10 @@ ENGINE   ?= wharf
 TARGET   := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BIN      := target/$(TARGET)/$(PROFILE)/wharf
 
+# Each shell with the file below share/ in which it looks for completions.
+COMPLETIONS := bash:bash-completion/completions/wharf zsh:zsh/site-functions/_wharf \
+  fish:fish/vendor_completions.d/wharf.fish
+
 export ENGINE
 
 .PHONY: help build run test torture bench bench-full install uninstall trace deps deps-build deps-test toolchain clean
@@ -17,7 +21,7 @@ help:
 	@echo "make test        every check and test (ENGINE=dockerd runs the end-to-end cases on Docker's daemon)"
 	@echo "make torture     the long runs: a kill before every state-changing call, and 200 at random"
 	@echo "make bench       figures beside Docker, crun and the floor (make bench-full for the long rows)"
-	@echo "make install     binary, links, systemd units (PREFIX, DESTDIR)"
+	@echo "make install     binary, links, systemd units, manual pages, completions (PREFIX, DESTDIR)"
 	@echo "make uninstall   removes these again"
 	@echo "make trace       daemon, launcher, shim and first process of one run on one time line"
 	@echo "make build       the program alone"
@@ -65,10 +69,17 @@ install:
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' packaging/wharf.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/wharf.service
 	install -m 0644 packaging/wharf.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/wharf.socket
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(BIN) man $(DESTDIR)$(PREFIX)/share/man/man1
+	for at in $(COMPLETIONS); do \
+	  install -d $(DESTDIR)$(PREFIX)/share/$$(dirname $${at#*:}) && \
+	  $(BIN) completion $${at%%:*} > $(DESTDIR)$(PREFIX)/share/$${at#*:} || exit 1; done
 	@test -n "$(DESTDIR)" || echo "next: systemctl daemon-reload && systemctl enable --now wharf.socket wharf.service"
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/wharf $(DESTDIR)$(PREFIX)/bin/wharfd
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/wharf.1 $(DESTDIR)$(PREFIX)/share/man/man1/wharf-*.1
+	for at in $(COMPLETIONS); do rm -f $(DESTDIR)$(PREFIX)/share/$${at#*:}; done
 	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/wharf.service $(DESTDIR)$(PREFIX)/lib/systemd/system/wharf.socket
 
 clean:

@@ -85,10 +85,10 @@ impl Stream {
             }
         };
         connected.map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => Failure::Invalid(format!(
-                "permission denied while trying to connect to the Docker daemon socket at {}: {source}",
-                host.shown()
-            )),
+            io::ErrorKind::PermissionDenied => Failure::Forbidden {
+                host: host.shown(),
+                source,
+            },
             _ => Failure::NoDaemon { host: host.shown() },
         })
     }

@@ -34,6 +34,17 @@ pub(crate) enum Failure {
         /// The address, as docker writes it.
         host: String,
     },
+    /// Somebody listens there, but not to this user.
+    #[error(
+        "permission denied while trying to connect to the Docker daemon socket at {host}: {}",
+        plain(source)
+    )]
+    Forbidden {
+        /// The address, as docker writes it.
+        host: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The daemon answered with an error.
     #[error("Error response from daemon: {message}")]
     Daemon {

@@ -67,13 +67,27 @@ fn column(flag: &Flag) -> String {
 }
 
 /// The program's other role: no command of the client, but the first that a newcomer needs.
-const DAEMON: (&str, &str) = ("daemon", "Run the engine that the other commands speak to");
+pub(crate) const DAEMON: (&str, &str) =
+    ("daemon", "Run the engine that the other commands speak to");
+
+/// What somebody types who has never used the program.
+const FIRST_STEPS: &str = "
+First Steps:
+  systemctl start wharf            Start the engine (without systemd: wharf daemon, as root)
+  wharf run --rm wharf/isolation   Run a container from the image inside the program
+  wharf run -it --rm debian bash   Fetch an image and work in a container of it
+  wharf ps -a                      See what runs, and what has ended
+  wharf help run                   Read about a command
+";
 
 /// The text of `wharf` and `wharf --help`.
 pub(crate) fn of_program(program: &str, plugins: &[Plugin]) -> String {
-    let mut text = format!(
-        "Usage:  {program} [OPTIONS] COMMAND\n\nContainers that start in milliseconds\n\nCommon Commands:\n"
-    );
+    let mut text =
+        format!("Usage:  {program} [OPTIONS] COMMAND\n\nContainers that start in milliseconds\n");
+    if program != "docker" {
+        text.push_str(FIRST_STEPS);
+    }
+    text.push_str("\nCommon Commands:\n");
     let single = || {
         commands::ALL.iter().flat_map(|verb| {
             verb.paths
@@ -165,7 +179,7 @@ pub(crate) fn of_group(program: &str, group: &str) -> String {
     text
 }
 
-fn group_about(group: &str) -> &'static str {
+pub(crate) fn group_about(group: &str) -> &'static str {
     match group {
         "container" => "Manage containers",
         "image" => "Manage images",

@@ -1,6 +1,7 @@
 //! One invocation: global flags, the verb, and how its end is told.
 
 use crate::commands;
+use crate::complete;
 use crate::failure::Failure;
 use crate::flag::Flag;
 use crate::help;
@@ -30,10 +31,10 @@ pub(crate) const GLOBAL: &[Flag] = &[
 ];
 
 /// A verb, the path that messages name it by, and what stands behind it.
-struct Call {
-    verb: &'static Verb,
+pub(crate) struct Call {
+    pub(crate) verb: &'static Verb,
     name: &'static str,
-    args: Vec<String>,
+    pub(crate) args: Vec<String>,
 }
 
 /// Runs the program: finds the verb, runs it, tells its failure.
@@ -62,6 +63,9 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
         println!("Wharf version {}", env!("CARGO_PKG_VERSION"));
         return 0;
     }
+    if let Some((complete::WORD, words)) = split_first(&global.args) {
+        return complete::run(&program, words, build);
+    }
     let level = global.one("log-level").unwrap_or("info");
     if !is_level(level) {
         tell(&format!("Unable to parse logging level: {level}"));
@@ -88,6 +92,12 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
     }
 }
 
+fn split_first(words: &[String]) -> Option<(&str, &[String])> {
+    words
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+}
+
 /// `docker` for a link of that name, so that messages name what was typed.
 pub(crate) fn program_name() -> String {
     let name = std::env::args_os().next().unwrap_or_default();
@@ -108,7 +118,7 @@ fn is_level(text: &str) -> bool {
 }
 
 /// The verb with the longest path that the words begin with.
-fn find(words: &[String]) -> Option<Call> {
+pub(crate) fn find(words: &[String]) -> Option<Call> {
     for length in (1..=words.len().min(2)).rev() {
         let path = words[..length].join(" ");
         if let Some(verb) = commands::ALL
@@ -283,7 +293,7 @@ fn explain(program: &str, verb: &Verb, name: &str, failure: &Failure) -> u8 {
             1
         }
         // How to start one follows.
-        Failure::NoDaemon { .. } if like_run && program != "docker" => {
+        Failure::NoDaemon { .. } | Failure::Forbidden { .. } if like_run && program != "docker" => {
             tell(&format!("{program}: {failure}"));
             125
         }
@@ -301,6 +311,11 @@ fn explain(program: &str, verb: &Verb, name: &str, failure: &Failure) -> u8 {
     if matches!(failure, Failure::NoDaemon { .. }) && program != "docker" {
         tell(
             "\nStart one with 'wharf daemon' (as root) or 'systemctl start wharf', or name another with -H or DOCKER_HOST.",
+        );
+    }
+    if matches!(failure, Failure::Forbidden { .. }) && program != "docker" {
+        tell(
+            "\nThe engine listens to root, and to the group that its socket belongs to ('wharf daemon --group'): use sudo, or join that group.",
         );
     }
     status

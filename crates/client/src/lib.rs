@@ -8,6 +8,7 @@
 mod output;
 
 mod commands;
+mod complete;
 mod connection;
 mod container;
 mod contexts;
@@ -23,6 +24,7 @@ pub mod fuzzing;
 mod help;
 mod host;
 mod invoke;
+mod manual;
 mod moment;
 mod number;
 mod parse;

@@ -212,7 +212,7 @@ pub(crate) fn connect(
     tcp.set_nonblocking(true)?;
     there.set_nonblocking(true)?;
     let fault = Fault::default();
-    let carrier = Carrier {
+    let mut carrier = Carrier {
         tls,
         tcp,
         plain: there,
@@ -224,6 +224,7 @@ pub(crate) fn connect(
         let fault = fault.clone();
         move || {
             crate::signals::block_all();
+            // Told before the connection closes, which is when somebody asks.
             if let Err(error) = carrier.carry() {
                 fault.tell(describe(&error));
             }
@@ -264,7 +265,7 @@ fn ready<T>(done: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 impl Carrier {
-    fn carry(mut self) -> io::Result<()> {
+    fn carry(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; BUFFER];
         loop {
             // Tickets and what else came behind the handshake.
@@ -425,15 +426,37 @@ fn describe(error: &io::Error) -> String {
         Some(Error::InvalidMessage(_)) => {
             "http: server gave HTTP response to HTTPS client".to_owned()
         }
-        Some(Error::AlertReceived(alert)) => format!("remote error: tls: {alert:?}"),
+        Some(Error::AlertReceived(alert)) => {
+            format!("remote error: tls: {}", words(&format!("{alert:?}")))
+        }
         Some(other) => format!("tls: {other}"),
         None => plain(error),
     }
 }
 
+/// A name of several words, as in `CertificateRequired`, as a sentence has them.
+fn words(name: &str) -> String {
+    let mut text = String::new();
+    let mut last = ' ';
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && last.is_ascii_lowercase() {
+            text.push(' ');
+        }
+        text.push(letter.to_ascii_lowercase());
+        last = letter;
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn alerts_are_told_in_words() {
+        assert_eq!(words("CertificateRequired"), "certificate required");
+        assert_eq!(words("UnknownCA"), "unknown ca");
+    }
 
     #[test]
     fn texts_that_are_no_certificates_are_told_in_docker_s_words() {

@@ -83,6 +83,9 @@ fn serve(mut client: TcpStream, config: Arc<ServerConfig>, socket: &Path) -> io:
             while tls.wants_write() {
                 tls.write_tls(&mut client)?;
             }
+            // What it has sent meanwhile is read: a reset would take the reason with it.
+            client.shutdown(std::net::Shutdown::Write)?;
+            io::copy(&mut client, &mut io::sink())?;
             return Err(error);
         }
     }

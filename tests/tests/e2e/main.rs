@@ -40,6 +40,7 @@ mod resize;
 mod router;
 mod run;
 mod severed;
+mod shell;
 mod shims;
 mod stalled;
 mod stats;

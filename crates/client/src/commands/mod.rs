@@ -30,6 +30,7 @@ pub(crate) mod pull;
 mod push;
 mod registry;
 mod run;
+mod shell;
 mod start;
 mod stats;
 mod system;
@@ -109,7 +110,7 @@ pub(crate) static ALL: &[&Verb] = &[
 ];
 
 /// Verbs that programs use, and that no list shows.
-pub(crate) static HIDDEN: &[&Verb] = &[&dial::DIAL];
+pub(crate) static HIDDEN: &[&Verb] = &[&dial::DIAL, &shell::COMPLETION, &shell::MAN];
 
 /// Whether a word is a command or a group of commands of the program's own.
 pub(crate) fn is_own(word: &str) -> bool {
