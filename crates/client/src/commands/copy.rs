@@ -73,7 +73,7 @@ fn copy(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     match (of_container(source), of_container(destination)) {
         (Some(_), Some(_)) => Err(refused("copying between containers is not supported")),
         (None, None) => Err(refused("must specify at least one container source")),
-        (Some((container, path)), None) => how.from_container(container, path, destination),
+        (Some((container, path)), None) => how.out_of_container(container, path, destination),
         (None, Some((container, path))) => how.to_container(source, container, path),
     }
 }
@@ -110,7 +110,7 @@ impl How<'_> {
         Ok(stat)
     }
 
-    fn from_container(
+    fn out_of_container(
         &self,
         container: &str,
         path: &str,
