@@ -53,9 +53,8 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         return Err(Error::State(text.to_owned()));
     }
     place.set(container.group()?, &limits)?;
-    match class {
-        Some(class) => class.write(&shares)?,
-        None => {}
+    if let Some(class) = class {
+        class.write(&shares)?;
     }
     Ok(0)
 }
