@@ -84,7 +84,7 @@ fn wanted(words: &[String], typed: &str) -> (Parsed, Wanted) {
             [group] => Wanted::Words(group_verbs(group)),
             _ => Wanted::Nothing,
         },
-        (None, Some((first, rest))) if rest.is_empty() => Wanted::Words(group_verbs(first)),
+        (None, Some((first, []))) => Wanted::Words(group_verbs(first)),
         _ => Wanted::Nothing,
     };
     (global, wanted)
