@@ -278,7 +278,6 @@ fn an_engine_is_reached_over_tls() {
         docker.env("DOCKER_HOST", &host).envs(verify);
         run(docker, b"").ok();
         client(&[], &["ps"], b"").fails_with(1);
-        drop(front);
     });
 }
 
