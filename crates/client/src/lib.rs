@@ -33,7 +33,6 @@ mod progress;
 mod query;
 mod secure;
 mod session;
-mod signals;
 mod ssh;
 mod stream;
 mod table;

@@ -223,7 +223,7 @@ pub(crate) fn connect(
     std::thread::Builder::new().spawn({
         let fault = fault.clone();
         move || {
-            crate::signals::block_all();
+            sys::signals::block_all();
             // Told before the connection closes, which is when somebody asks.
             if let Err(error) = carrier.carry() {
                 fault.tell(describe(&error));

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -159,18 +158,10 @@ pub(crate) fn open(address: &Address) -> io::Result<(UnixStream, Tunnel)> {
         .stdin(OwnedFd::from(there.try_clone()?))
         .stdout(OwnedFd::from(there))
         .stderr(said.try_clone()?);
-    // SAFETY: these are system calls that touch no memory of the parent's (signal-safety(7), prctl(2)).
-    unsafe {
-        command.pre_exec(|| {
-            crate::signals::unblock_all();
-            // Ctrl-C is for the container, to which the client passes it on over this connection.
-            libc::signal(libc::SIGINT, libc::SIG_IGN);
-            libc::signal(libc::SIGQUIT, libc::SIG_IGN);
-            // Who else would end one that has not reached its host yet?
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-            Ok(())
-        });
-    }
+    sys::child::takes_signals(&mut command);
+    // Ctrl-C is for the container, to which the client passes it on over this connection; and who else would end one that
+    // has not reached its host yet?
+    sys::child::serves_its_parent(&mut command);
     let child = command.spawn()?;
     let running = RefCell::new(Running { child, said });
     let shown = format!("ssh {}", args.join(" "));

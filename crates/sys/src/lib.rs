@@ -5,6 +5,7 @@
 
 pub mod beneath;
 pub mod bpf;
+pub mod child;
 pub mod datagram;
 pub mod fdpass;
 pub mod fork;

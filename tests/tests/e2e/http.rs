@@ -203,7 +203,7 @@ const NOT_BUILT: &[(&str, &str, u16, &str)] = &[
         400,
         "repository name (library/Nothing) must be lowercase",
     ),
-    ("POST", "/images/create?fromSrc=-", 501, "docker import"),
+    ("POST", "/images/create?fromSrc=http://x/y.tar", 501, "URL"),
     (
         "GET",
         "/containers/nothing/top",

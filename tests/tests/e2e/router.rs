@@ -29,7 +29,7 @@ fn the_body_is_looked_at_before_what_it_is_for() {
         assert_eq!(ask(engine, "POST", path, r#"{"Memory": "a"}"#).0, 400);
         assert_eq!(ask(engine, "POST", path, r#"{"Memory": 1}"#).0, 400);
         assert_eq!(ask(engine, "POST", path, r#"{"Memory": 9000000}"#).0, 409);
-        assert_eq!(ask(engine, "POST", "/commit?container=made", "").0, 501);
+        assert_eq!(ask(engine, "POST", "/commit?container=made", "").0, 201);
     });
 }
 

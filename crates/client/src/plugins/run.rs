@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -52,13 +51,7 @@ pub(crate) fn run(plugin: &Plugin, host: Option<String>) -> Result<u8, Failure> 
     if let Some(host) = host {
         command.env("DOCKER_HOST", host);
     }
-    // SAFETY: it may be called there, as it says.
-    unsafe {
-        command.pre_exec(|| {
-            crate::signals::unblock_all();
-            Ok(())
-        });
-    }
+    sys::child::takes_signals(&mut command);
     let child = command.spawn().map_err(failed())?;
     let mut running = Running {
         child,
