@@ -4,7 +4,6 @@
 //! of sockets, so that whoever waits for output, input and signals waits for plain descriptors.
 
 use std::env;
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -12,26 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{self, CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, Error, RootCertStore};
 
 use crate::failure::plain;
 use crate::file;
 use crate::parse::Parsed;
-
-/// Where distributions keep the certificates that everyone trusts; the first that is there counts.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// Whom to trust, and who we are: PEM texts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,17 +53,19 @@ impl Trust {
             }
             None if self.anyone => {}
             None => {
-                let bundle = BUNDLES.iter().find_map(|path| std::fs::read(path).ok());
+                let bundle = tls::BUNDLES
+                    .iter()
+                    .find_map(|path| std::fs::read(path).ok());
                 roots.add_parsable_certificates(certificates(&bundle.unwrap_or_default()));
             }
         }
-        let builder = if self.anyone {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        } else {
-            builder.with_root_certificates(roots)
+        let verifier = match self.anyone {
+            true => tls::anyone(provider),
+            false => tls::known(provider, roots),
         };
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let Some((chain, key)) = &self.identity else {
             return Ok(Arc::new(builder.with_no_client_auth()));
         };
@@ -365,98 +354,14 @@ impl Carrier {
     }
 }
 
-/// Takes any certificate: for `--tls` without `--tlsverify`, and contexts that say so.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// A failure in the words that docker's users search for.
 fn describe(error: &io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match inner {
-        Some(Error::InvalidCertificate(fault)) => {
-            let reason: &dyn fmt::Display = match fault {
-                CertificateError::UnknownIssuer => &"certificate signed by unknown authority",
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => {
-                    &"certificate has expired or is not yet valid"
-                }
-                other => other,
-            };
-            format!("tls: failed to verify certificate: x509: {reason}")
-        }
-        Some(Error::InvalidMessage(_)) => {
-            "http: server gave HTTP response to HTTPS client".to_owned()
-        }
-        Some(Error::AlertReceived(alert)) => {
-            format!("remote error: tls: {}", words(&format!("{alert:?}")))
-        }
-        Some(other) => format!("tls: {other}"),
-        None => plain(error),
-    }
-}
-
-/// A name of several words, as in `CertificateRequired`, as a sentence has them.
-fn words(name: &str) -> String {
-    let mut text = String::new();
-    let mut last = ' ';
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && last.is_ascii_lowercase() {
-            text.push(' ');
-        }
-        text.push(letter.to_ascii_lowercase());
-        last = letter;
-    }
-    text
+    tls::describe(error).unwrap_or_else(|| plain(error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn alerts_are_told_in_words() {
-        assert_eq!(words("CertificateRequired"), "certificate required");
-        assert_eq!(words("UnknownCA"), "unknown ca");
-    }
 
     #[test]
     fn texts_that_are_no_certificates_are_told_in_docker_s_words() {

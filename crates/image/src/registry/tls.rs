@@ -11,26 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::{self, CryptoProvider, ring};
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError,
-    RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 
-/// Where distributions keep the certificates that everyone trusts; the first that is there
-/// counts.
-const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 /// The most certificates of one registry's folder.
 const MAX_FILES: usize = 64;
 
@@ -45,7 +30,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     connector
         .connect(name, stream)
         .await
-        .map_err(|error| describe(&error))
+        .map_err(|error| tls::describe(&error).unwrap_or_else(|| format!("tls: {error}")))
 }
 
 /// What is particular to a registry.
@@ -141,13 +126,13 @@ pub(super) fn config(folders: &[PathBuf], verify: bool) -> Result<Arc<ClientConf
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(text)?;
-    let builder = if verify {
-        builder.with_root_certificates(roots(own.authorities))
-    } else {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    let verifier = match verify {
+        true => tls::known(provider, roots(own.authorities)),
+        false => tls::anyone(provider),
     };
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let mut config = match own.identity {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(text)?,
         None => builder.with_no_client_auth(),
@@ -160,7 +145,7 @@ pub(super) fn config(folders: &[PathBuf], verify: bool) -> Result<Arc<ClientConf
 /// is nobody's concern here.
 fn roots(own: Vec<CertificateDer<'static>>) -> RootCertStore {
     let given = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let mut bundles = given.into_iter().chain(BUNDLES.map(PathBuf::from));
+    let mut bundles = given.into_iter().chain(tls::BUNDLES.map(PathBuf::from));
     let found = bundles.find_map(|path| Some((fs::metadata(&path).ok()?, path)));
     let mut roots = found.map_or_else(RootCertStore::empty, |(file, path)| {
         bundle(&LAST, path, &file)
@@ -202,109 +187,6 @@ fn bundle(last: &Remembered, path: PathBuf, file: &fs::Metadata) -> RootCertStor
     roots.add_parsable_certificates(certificates(&version.path).unwrap_or_default());
     *last = Some((version, roots.clone()));
     roots
-}
-
-/// Takes any certificate: for registries that the administrator calls insecure.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// What the peer said when it refused what was sent: `None` when `error` is nothing of that kind.
-pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let error: &io::Error = error.downcast_ref()?;
-    let inner: &TlsError = error.get_ref()?.downcast_ref()?;
-    matches!(inner, TlsError::AlertReceived(_)).then(|| describe(error))
-}
-
-/// An alert of RFC 8446 section 6 in the words of Go's library, for which people search.
-fn alert_words(alert: AlertDescription) -> String {
-    let words = match alert {
-        AlertDescription::UnexpectedMessage => "unexpected message",
-        AlertDescription::BadRecordMac => "bad record MAC",
-        AlertDescription::RecordOverflow => "record overflow",
-        AlertDescription::HandshakeFailure => "handshake failure",
-        AlertDescription::BadCertificate => "bad certificate",
-        AlertDescription::UnsupportedCertificate => "unsupported certificate",
-        AlertDescription::CertificateRevoked => "revoked certificate",
-        AlertDescription::CertificateExpired => "expired certificate",
-        AlertDescription::CertificateUnknown => "unknown certificate",
-        AlertDescription::CertificateRequired => "certificate required",
-        AlertDescription::UnknownCA => "unknown certificate authority",
-        AlertDescription::AccessDenied => "access denied",
-        AlertDescription::ProtocolVersion => "protocol version not supported",
-        AlertDescription::InsufficientSecurity => "insufficient security level",
-        AlertDescription::InternalError => "internal error",
-        AlertDescription::UnrecognisedName => "unrecognized name",
-        AlertDescription::NoApplicationProtocol => "no application protocol",
-        other => return format!("{other:?}"),
-    };
-    words.to_owned()
-}
-
-/// The usual failures in the words that docker's users search for.
-fn describe(error: &io::Error) -> String {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<TlsError>());
-    match inner {
-        Some(TlsError::InvalidCertificate(fault)) => {
-            let reason = match fault {
-                CertificateError::UnknownIssuer => "certificate signed by unknown authority".into(),
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => {
-                    "certificate has expired or is not yet valid".into()
-                }
-                other => format!("{other}"),
-            };
-            format!("tls: failed to verify certificate: x509: {reason}")
-        }
-        Some(TlsError::InvalidMessage(_)) => {
-            "http: server gave HTTP response to HTTPS client".into()
-        }
-        Some(TlsError::AlertReceived(alert)) => {
-            format!("remote error: tls: {}", alert_words(*alert))
-        }
-        Some(other) => format!("tls: {other}"),
-        None => format!("tls: {error}"),
-    }
 }
 
 #[cfg(test)]

@@ -442,7 +442,9 @@ pub(super) fn broken(error: &hyper::Error) -> TransportFault {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        if let Some(refusal) = tls::refusal(error) {
+        if ::tls::is_refusal(error)
+            && let Some(refusal) = error.downcast_ref().and_then(::tls::describe)
+        {
             return TransportFault::Tls(refusal);
         }
         text.push_str(": ");
