@@ -132,6 +132,9 @@ fn memory(peers: &Peers) {
         // A process counts what the one had that it was forked from: a small one stands between.
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("--peak").arg(inner.get_program());
+        if let Some(folder) = inner.get_current_dir() {
+            command.current_dir(folder);
+        }
         let output = command.args(inner.get_args()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let kib: f64 = text.trim().parse().unwrap();
