@@ -27,6 +27,7 @@ const GET_TABLE: u16 = SUBSYSTEM | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
+const DELETE_CHAIN: u16 = SUBSYSTEM | 5;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
 const GET_RULE: u16 = SUBSYSTEM | 7;
 const DELETE_RULE: u16 = SUBSYSTEM | 8;
@@ -45,9 +46,14 @@ const FORWARD: u32 = 2;
 const OUTPUT: u32 = 3;
 const POSTROUTING: u32 = 4;
 
-/// Verdicts (`NF_DROP`, `NF_ACCEPT`).
+/// Verdicts (`NF_DROP`, `NF_ACCEPT`, `NFT_JUMP`, `NFT_RETURN`).
 const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
+const JUMP: u32 = -3_i32 as u32;
+const RETURN: u32 = -5_i32 as u32;
+
+/// A rule goes behind the others of its chain.
+const APPEND: u16 = libc::NLM_F_APPEND as u16;
 
 /// `struct nfgenmsg` of a family.
 fn header(writer: &mut Writer, family: u8) {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{ACCEPT, DROP, IPV4};
+use super::{ACCEPT, DROP, IPV4, JUMP};
 use crate::subnet::Subnet;
 use sys::netlink::Writer;
 
@@ -33,6 +33,12 @@ const PORT_OFFSET: u32 = 2;
 /// Connection states established and related; status of a connection whose destination was translated.
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 const DESTINATION_TRANSLATED: u32 = 1 << 5;
+/// `struct xt_conntrack_mtinfo3` (linux/netfilter/xt_conntrack.h), padded as the kernel demands: its size, and where in it
+/// the flags and the states are; the flag that states are looked at.
+const CONNTRACK_MATCH: usize = 168;
+const CONNTRACK_FLAGS: usize = 146;
+const CONNTRACK_STATES: usize = 150;
+const CONNTRACK_STATE: u16 = 1;
 /// `RTN_LOCAL`: the address is one of the host's.
 const LOCAL: u32 = 2;
 
@@ -104,6 +110,19 @@ impl Rule<'_> {
     pub(super) fn leaves_by_as_iptables(&mut self, link: &str) -> &mut Self {
         self.meta(META_OUT_NAME, FIRST)
             .compare(EQUAL, &[link.as_bytes(), &[0]].concat())
+    }
+
+    /// As [`Rule::is_established`], as iptables writes it: it reads no other form, and then none of the table's rules.
+    pub(super) fn is_established_as_iptables(&mut self) -> &mut Self {
+        let mut wanted = [0; CONNTRACK_MATCH];
+        wanted[CONNTRACK_FLAGS..][..2].copy_from_slice(&CONNTRACK_STATE.to_ne_bytes());
+        wanted[CONNTRACK_STATES..][..2]
+            .copy_from_slice(&(ESTABLISHED_OR_RELATED as u16).to_ne_bytes());
+        self.expression("match", |w| {
+            w.text(1, "conntrack");
+            w.network_u32(2, 3); // revision
+            w.attribute(3, &wanted);
+        })
     }
 
     /// Counts packets; iptables expects it.
@@ -272,6 +291,19 @@ impl Rule<'_> {
 
     pub(super) fn discard(&mut self) {
         self.verdict(DROP);
+    }
+
+    /// Goes on in another chain, and comes back if that decides nothing.
+    pub(super) fn jump(&mut self, chain: &str) {
+        self.expression("immediate", |w| {
+            w.network_u32(1, VERDICT);
+            w.nested(2, |w| {
+                w.nested(2, |w| {
+                    w.network_u32(1, JUMP);
+                    w.text(2, chain);
+                });
+            });
+        });
     }
 
     fn verdict(&mut self, code: u32) {

@@ -4,15 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::rule::{Rule, link_name};
 use super::{
-    ACCEPT, DELETE_ELEMENT, DELETE_TABLE, FORWARD, INET, NEW_CHAIN, NEW_ELEMENT, NEW_RULE, NEW_SET,
-    NEW_TABLE, OUTPUT, POSTROUTING, PREROUTING, header,
+    ACCEPT, APPEND, DELETE_ELEMENT, DELETE_TABLE, FORWARD, INET, NEW_CHAIN, NEW_ELEMENT, NEW_RULE,
+    NEW_SET, NEW_TABLE, OUTPUT, POSTROUTING, PREROUTING, header,
 };
 use crate::port::Binding;
 use crate::subnet::Subnet;
 use sys::netlink::{Batch, Writer};
 
 const CREATE: u16 = libc::NLM_F_CREATE as u16;
-const APPEND: u16 = libc::NLM_F_APPEND as u16;
 
 /// Map of ports published on all of the host's addresses: protocol . port : address . port.
 const BY_PORT: &str = "published";
