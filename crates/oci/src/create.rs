@@ -126,17 +126,11 @@ pub(crate) fn make(request: &Request<'_>, program: guard::Program) -> Result<Mad
     }
 }
 
-/// The hooks after a container's end, of which none keeps another from running.
+/// The hooks after the end of a container that nobody deletes by hand: none keeps another from running.
 pub(crate) fn run_poststop(hooks: &Hooks, record: &Record, log: &crate::log::Log) {
-    for hook in hooks.poststop.iter().flatten() {
-        let one = vec![hook.clone()];
-        if let Err(error) = hooks::run(
-            "poststop",
-            Some(&one),
-            record,
-            Status::Stopped,
-            Place::Runtime,
-        ) {
+    let hooks = hooks.poststop.as_ref();
+    for outcome in hooks::each("poststop", hooks, record, Status::Stopped, Place::Runtime) {
+        if let Err(error) = outcome {
             log.warning(&error.to_string());
         }
     }

@@ -93,6 +93,17 @@ pub(crate) fn run(
     status: Status,
     place: Place<'_>,
 ) -> Result<()> {
+    each(kind, hooks, record, status, place).collect()
+}
+
+/// Runs a hook whenever the next one's outcome is asked for.
+pub(crate) fn each<'a>(
+    kind: &'static str,
+    hooks: Option<&'a Vec<Hook>>,
+    record: &'a Record,
+    status: Status,
+    place: Place<'a>,
+) -> impl Iterator<Item = Result<()>> + use<'a> {
     let pid = match place {
         _ if status == Status::Stopped => 0,
         Place::Runtime => record.pid,
@@ -100,10 +111,10 @@ pub(crate) fn run(
         Place::Container(_) => process::innermost(record.pid).unwrap_or(record.pid),
     };
     let state = state(record, status, pid).to_string().into_bytes();
-    for (index, hook) in hooks.into_iter().flatten().enumerate() {
-        run_one(hook, &state, record, place).map_err(|why| Error::Hook { kind, index, why })?;
-    }
-    Ok(())
+    let hooks = hooks.into_iter().flatten().enumerate();
+    hooks.map(move |(index, hook)| {
+        run_one(hook, &state, record, place).map_err(|why| Error::Hook { kind, index, why })
+    })
 }
 
 /// The state as the specification has it.

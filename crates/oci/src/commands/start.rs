@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use runtime::plan::Plan;
 use runtime::spawn::{GateError, pass_gate};
 
+use super::delete;
 use crate::cli::{Given, Global};
 use crate::create::sentence;
 use crate::error::{Error, Result};
@@ -55,20 +56,27 @@ pub(super) fn start(container: &Container) -> Result<OwnedFd> {
         cwd: "/",
         filtered: true,
     };
-    let done = hooks::run(
+    let begun = hooks::run(
         "startContainer",
         hooks.start_container.as_ref(),
         record,
         Status::Created,
         Place::Container(within),
-    )
-    .and_then(|()| open_gate(container))
-    .and_then(|()| {
+    );
+    let poststart = |status| {
         let hooks = hooks.poststart.as_ref();
-        hooks::run("poststart", hooks, record, Status::Running, Place::Runtime)
-    });
-    if matches!(done, Err(Error::Hook { .. })) {
-        // The hook's failure is the one to tell.
+        hooks::run("poststart", hooks, record, status, Place::Runtime)
+    };
+    if begun.is_err() {
+        // The first failure is the one to tell. The hooks after a start hear of this one, too, and of what came of it, as
+        // runc's do: whoever keeps account by them would else miss it.
+        let _ = delete::end(container);
+        let _ = poststart(container.status());
+        begun?;
+    }
+    open_gate(container)?;
+    let done = poststart(Status::Running);
+    if done.is_err() {
         let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     }
     done.map(|()| pidfd)

@@ -105,6 +105,66 @@ fn a_hook_that_fails_or_takes_too_long_ends_the_container() {
 }
 
 #[test]
+fn a_start_that_a_hook_prevents_is_told_to_the_hooks_after_it() {
+    let mut bundle = Bundle::new("sleep 1000");
+    let hooks = json!({
+        "startContainer": [{"path": "/bin/busybox", "args": ["sh", "-c", "exit 3"]}],
+        "poststart": [hook(&bundle, "poststart"), hook(&bundle, "poststart")],
+        "poststop": [hook(&bundle, "poststop")],
+    });
+    bundle.config["hooks"] = hooks;
+    bundle.create(&[]);
+    let sentence = bundle.run(&["start", "ID"]).sentence();
+    assert!(
+        sentence.contains("error running startContainer hook #0"),
+        "{sentence}"
+    );
+    assert_eq!(bundle.status(), "stopped");
+    bundle.run(&["delete", "ID"]).good();
+    let told = fs::read_to_string(bundle.path("hooks")).unwrap();
+    let seen: Vec<&str> = told.split_inclusive(" stopped ").collect();
+    assert_eq!(seen.len(), 4, "{told}");
+    let kinds: Vec<&str> = told
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(kinds, ["poststart", "poststart", "poststop"]);
+}
+
+#[test]
+fn a_hook_after_the_end_that_fails_is_told_by_delete() {
+    let mut bundle = Bundle::new("true");
+    let failing = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo because >&2; exit 3"]});
+    let log = bundle.path("hooks");
+    let log = log.display();
+    let hooks = json!({"poststop": [
+        line(&format!("echo first >>{log}")),
+        failing,
+        line(&format!("echo third >>{log}")),
+    ]});
+    bundle.config["hooks"] = hooks;
+    bundle.create(&[]);
+    bundle.run(&["start", "ID"]).good();
+    bundle.await_status("stopped");
+    let sentence = bundle.run(&["delete", "ID"]).sentence();
+    let words = "error running poststop hook #1: error running hook: exit status 3, stdout: , stderr: because";
+    assert!(sentence.contains(words), "{sentence}");
+    let seen = || fs::read_to_string(bundle.path("hooks")).unwrap();
+    assert_eq!(seen(), "first\n");
+    // It is gone all the same.
+    let again = bundle.run(&["delete", "ID"]).sentence();
+    assert!(again.ends_with("container does not exist"), "{again}");
+    // Whoever ran it has the program's status, and a warning.
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(
+        ended.err.contains("level=warning") && ended.err.contains("poststop hook #1"),
+        "{ended:?}"
+    );
+    assert_eq!(seen(), "first\nfirst\nthird\n");
+}
+
+#[test]
 fn a_hook_that_starts_the_container_is_under_its_filter() {
     for privileged in [true, false] {
         let mut bundle = Bundle::new("true");

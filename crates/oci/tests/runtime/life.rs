@@ -68,6 +68,23 @@ fn a_container_is_created_started_and_deleted() {
 }
 
 #[test]
+fn a_program_that_is_about_to_end_can_be_deleted() {
+    let bundle = Bundle::new("exec busybox usleep 20000");
+    // However slow the machine is, not all of them have ended by then.
+    let mut at_once = 0;
+    for _ in 0..10 {
+        bundle.create(&[]);
+        bundle.run(&["start", "ID"]).good();
+        if bundle.run(&["delete", "ID"]).status == Some(0) {
+            at_once += 1;
+        } else {
+            bundle.run(&["delete", "--force", "ID"]).good();
+        }
+    }
+    assert!(at_once > 0);
+}
+
+#[test]
 fn what_keeps_a_program_from_running_is_told_by_create() {
     for (program, words) in [
         ("nope", "exec: \"nope\": executable file not found in $PATH"),
