@@ -82,10 +82,6 @@ fn make(work: &Work<'_>, id: &str) -> Result<Made> {
         let text = "a container without a mount namespace cannot be restored";
         return Err(Error::State(text.to_owned()));
     }
-    if compiled.rdt.is_some() {
-        let text = "a container with linux.intelRdt cannot be restored";
-        return Err(Error::State(text.to_owned()));
-    }
     let folder = Folder::claim(&global.root, id)?;
     let mut record = record(id, &bundle, &spec, &compiled)?;
     let made = folder.write(&record).and_then(|()| {
@@ -97,7 +93,7 @@ fn make(work: &Work<'_>, id: &str) -> Result<Made> {
             (Ok(spawned), group) => Ok((spawned, group)),
             (Err(error), Some(group)) => {
                 // The first failure is the one to tell.
-                let _ = record.place.end(&group);
+                let _ = record.end(Some(&group));
                 Err(error)
             }
             (Err(error), None) => Err(error),
@@ -143,6 +139,16 @@ impl Work<'_> {
         let criu = Criu::start(self.global)?;
         if let Some(group) = group {
             enter(group, criu.pid())?;
+        }
+        if let (Some(rdt), Some(assigned)) = (&compiled.rdt, &record.resctrl) {
+            if let Err(error) = assigned.make(&rdt.service) {
+                // Nothing of it is the container's.
+                record.resctrl = None;
+                return Err(error.into());
+            }
+            // What criu makes is in its class.
+            let failed = Error::call("moving criu into the container's class of service");
+            write_all(assigned.entry_fds()?, criu.pid()).map_err(failed)?;
         }
         let Outcome { pid, console } =
             criu.ask(Request::Restore, &options, &self.image.log(LOG))?;
@@ -257,15 +263,21 @@ fn prepare_places(compiled: &Compiled) -> Result<()> {
 /// Moves criu into the container's groups, in which what it makes begins.
 fn enter(group: &Group, pid: u32) -> Result<()> {
     let (tasks, unified) = group.entry_fds()?;
-    let text = pid.to_string();
-    let failed = Error::call("moving criu into the container's groups");
     let unified = unified.map(|folder| {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         rustix::fs::openat(folder, "cgroup.procs", flags, Mode::empty())
     });
-    let mut all = tasks.into_iter().map(Ok).chain(unified);
-    all.try_for_each(|file| rustix::io::write(file?, text.as_bytes()).map(drop))
-        .map_err(failed)
+    unified
+        .transpose()
+        .and_then(|unified| write_all(tasks.into_iter().chain(unified), pid))
+        .map_err(Error::call("moving criu into the container's groups"))
+}
+
+/// Writes a process's number to each file.
+fn write_all(files: impl IntoIterator<Item = OwnedFd>, pid: u32) -> rustix::io::Result<()> {
+    let text = pid.to_string();
+    let mut files = files.into_iter();
+    files.try_for_each(|file| rustix::io::write(file, text.as_bytes()).map(drop))
 }
 
 /// The root, mounted where criu finds it; not any more when this is gone.

@@ -33,7 +33,7 @@ const CLAMPED: [u32; 4] = [
 /// The first process of a container.
 pub(super) fn compile(process: &Process, spec: &Spec, log: &Log) -> Result<ProcessPlan> {
     let seccomp = spec.linux().seccomp.as_ref().map(|seccomp| seccomp.get());
-    let personality = personality(spec)?;
+    let personality = personality(spec, log)?;
     let memory_policy = numa::policy(spec.linux().memory_policy.as_ref())?;
     Ok(ProcessPlan {
         personality,
@@ -338,21 +338,46 @@ fn io_priority(asked: &spec::IoPriority) -> Result<u32> {
     }
 }
 
-fn personality(spec: &Spec) -> Result<Option<u32>> {
+/// What personality(2) can add to an execution domain, by its names there (`linux/personality.h`).
+const PERSONALITY_FLAGS: [(&str, u32); 11] = [
+    ("UNAME26", 0x002_0000),
+    ("ADDR_NO_RANDOMIZE", 0x004_0000),
+    ("FDPIC_FUNCPTRS", 0x008_0000),
+    ("MMAP_PAGE_ZERO", 0x010_0000),
+    ("ADDR_COMPAT_LAYOUT", 0x020_0000),
+    ("READ_IMPLIES_EXEC", 0x040_0000),
+    ("ADDR_LIMIT_32BIT", 0x080_0000),
+    ("SHORT_INODE", 0x100_0000),
+    ("WHOLE_SECONDS", 0x200_0000),
+    ("STICKY_TIMEOUTS", 0x400_0000),
+    ("ADDR_LIMIT_3GB", 0x800_0000),
+];
+
+/// The specification knows of no flags yet, and runc passes over all; the kernel's own names are taken here.
+fn personality(spec: &Spec, log: &Log) -> Result<Option<u32>> {
     let Some(asked) = &spec.linux().personality else {
         return Ok(None);
     };
-    if asked.flags.as_ref().is_some_and(|flags| !flags.is_empty()) {
-        return Err(Error::unsupported("linux.personality.flags"));
-    }
-    match asked.domain.as_deref().unwrap_or_default() {
-        "LINUX" => Ok(Some(0)),
-        "LINUX32" => Ok(Some(8)),
-        other => Err(Error::field(
-            "linux.personality.domain",
-            format!("{other:?} is no execution domain"),
-        )),
-    }
+    let domain = match asked.domain.as_deref().unwrap_or_default() {
+        "LINUX" => 0,
+        "LINUX32" => 8,
+        other => {
+            return Err(Error::field(
+                "linux.personality.domain",
+                format!("{other:?} is no execution domain"),
+            ));
+        }
+    };
+    let flags = asked.flags.iter().flatten();
+    Ok(Some(flags.fold(domain, |all, flag| {
+        match PERSONALITY_FLAGS.iter().find(|(name, _)| name == flag) {
+            Some((_, bit)) => all | bit,
+            None => {
+                log.warning(&format!("ignoring unknown personality flag {flag:?}"));
+                all
+            }
+        }
+    })))
 }
 
 /// Adds HOME by the container's passwd where the environment has none.

@@ -279,21 +279,6 @@ pub(crate) fn set(config: &mut Value, pointer: &str, value: Value) {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    let cases = [(
-        "/linux/personality",
-        json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}),
-        "linux.personality.flags is not supported",
-    )];
-    for (pointer, value, words) in cases {
-        let mut bundle = Bundle::new("true");
-        set(&mut bundle.config, pointer, value);
-        let sentence = bundle.run(&["run", "ID"]).sentence();
-        assert!(sentence.contains(words), "{sentence}");
-    }
-}
-
-#[test]
 fn bad_configurations_give_one_clear_line() {
     let cases = [
         ("/ociVersion", json!("2.0.0"), "ociVersion"),

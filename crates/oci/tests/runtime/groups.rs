@@ -224,6 +224,37 @@ fn an_update_that_is_refused_changes_nothing() {
 }
 
 #[test]
+fn real_time_is_given_by_an_update() {
+    let bundle = Bundle::new("sleep 1000");
+    bundle.quietly(&["run", "-d", "ID"]);
+    let update = |period: &str, runtime: &str| {
+        let words = ["--cpu-rt-period", period, "--cpu-rt-runtime", runtime];
+        bundle.run(&[&["update"], &words[..], &["ID"]].concat())
+    };
+    if !Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+        let refused = update("500000", "10000").sentence();
+        assert!(refused.contains("real-time"), "{refused}");
+        bundle.run(&["delete", "--force", "ID"]).good();
+        return;
+    }
+    let mut process = bundle.config["process"].clone();
+    process["args"] = json!(["busybox", "cut", "-d ", "-f40,41", "/proc/self/stat"]);
+    process["scheduler"] = json!({"policy": "SCHED_FIFO", "priority": 7});
+    fs::write(bundle.path("process"), process.to_string()).unwrap();
+    let exec = || bundle.run(&["exec", "--process", "process", "ID"]);
+    let told = exec().sentence();
+    assert!(told.contains("operation not permitted"), "{told}");
+    update("500000", "10000").good();
+    // Priority and policy of a process that may run so now.
+    assert_eq!(exec().good(), "7 1\n");
+    // Of more than the group above has nothing comes, and what was there stays.
+    let refused = update("1000000", "999999").sentence();
+    assert!(refused.contains("real time"), "{refused}");
+    assert_eq!(exec().good(), "7 1\n");
+    bundle.run(&["delete", "--force", "ID"]).good();
+}
+
+#[test]
 fn resources_of_every_kind_are_read() {
     // A wrong value of each is refused by the kernel, or by what knows it, in a sentence with its name.
     let cases = [

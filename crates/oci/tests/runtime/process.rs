@@ -180,6 +180,23 @@ fn further_processes_run_where_they_are_told() {
 }
 
 #[test]
+fn an_execution_domain_has_its_flags() {
+    let mut bundle = Bundle::new("cat /proc/self/personality; grep stack /proc/self/maps");
+    let personality = json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE", "STICKY_TIMEOUTS"]});
+    bundle.config["linux"]["personality"] = personality;
+    let first = bundle.run(&["run", "ID"]).good();
+    assert!(first.starts_with("04040000\n"), "{first}");
+    assert!(first.contains("[stack]"), "{first}");
+    // Nothing is put elsewhere the next time.
+    assert_eq!(bundle.run(&["run", "ID"]).good(), first);
+    bundle.config["linux"]["personality"]["flags"] = json!(["NO_SUCH"]);
+    let ended = bundle.run(&["run", "ID"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.err.contains("unknown personality flag"), "{ended:?}");
+    assert!(ended.out.starts_with("00000000\n"), "{ended:?}");
+}
+
+#[test]
 fn scheduling_and_priorities_are_set() {
     let mut bundle = Bundle::new("busybox ionice -p $$; busybox cut -d' ' -f19,41 /proc/self/stat");
     bundle.config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 6});
