@@ -266,6 +266,11 @@ fn default_root() -> PathBuf {
     }
 }
 
+/// Whether groups that systemd makes are for the user's own manager, and not for the system's.
+pub(crate) fn has_own_manager() -> bool {
+    is_unprivileged() || is_users_root()
+}
+
 fn is_users_root() -> bool {
     is_nested() && std::env::var_os("USER").is_none_or(|name| name != "root")
 }

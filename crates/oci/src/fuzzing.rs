@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Global;
 use crate::compile;
 use crate::log::{Format, Log};
+use crate::place;
 use crate::spec::{self, FILE, Resources, Spec};
 
 /// Reads a bundle's configuration and compiles it as far as that only looks at the host. Whatever is refused is told in a
@@ -25,6 +26,10 @@ pub fn configuration(text: &str) {
     match spec::parse::<Spec>(FILE, &once) {
         Ok(again) => assert_eq!(written(&again), once),
         Err(error) => panic!("{error}: {once}"),
+    }
+    if let Err(error) = place::properties(spec.annotations.as_ref()) {
+        let told = error.to_string();
+        assert!(told.contains("org.systemd.property."), "{told}");
     }
     match compile::container(&harmless(spec), Path::new("/no/bundle"), "box", &silent()) {
         Ok(compiled) => drop(runtime::Prepared::new(compiled.plan)),

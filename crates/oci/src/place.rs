@@ -1,13 +1,18 @@
 //! Where a container's group is, and who makes it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use runtime::cgroup::{CgroupError, Group, Layout, Parent, Resources};
-use runtime::systemd::{Keeper, Scope};
+use runtime::systemd::{Keeper, Property, Scope};
 use serde::{Deserialize, Serialize};
 
+use crate::cli;
 use crate::compile::clean;
 use crate::error::{Error, Result};
+
+/// Annotations that begin so are properties of the scope.
+const PROPERTY: &str = "org.systemd.property.";
 
 /// A group by its path, and what that path begins at.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,27 +34,48 @@ pub(crate) struct GroupPlace {
         skip_serializing_if = "Option::is_none"
     )]
     scope: Option<Scope>,
+    /// What the unit gets beside its limits. Whoever comes later asks systemd.
+    #[serde(skip)]
+    properties: Vec<Property>,
 }
 
 impl GroupPlace {
     /// Reads `linux.cgroupsPath`. A relative path, and none, begins at this command's own groups; systemd has names of
-    /// its own.
-    pub(crate) fn compile(path: Option<&str>, id: &str, systemd: bool) -> Result<Self> {
+    /// its own, and takes properties from the annotations.
+    pub(crate) fn compile(
+        path: Option<&str>,
+        id: &str,
+        systemd: bool,
+        annotations: Option<&BTreeMap<String, String>>,
+    ) -> Result<Self> {
         let path = path.unwrap_or_default();
         if systemd {
-            let scope = Scope::parse(path, id)?;
+            let properties = properties(annotations)?;
+            let scope = match cli::has_own_manager() {
+                false => Scope::parse(path, id)?,
+                true => Scope::parse_for_user(path, id, &Layout::detect()?)?,
+            };
+            let manager = scope.below.as_deref();
             return Ok(Self {
                 path: scope.path(),
-                base: None,
+                // Where the manager itself is.
+                base: manager
+                    .map(|group| format!("0::{}/init.scope\n", group.trim_end_matches('/'))),
                 scope: Some(scope),
+                properties,
             });
         }
         let relative = !path.starts_with('/');
         Ok(Self {
             path: path_or_id(path, id)?,
             base: relative.then(own_groups).transpose()?,
-            scope: None,
+            ..Self::default()
         })
+    }
+
+    /// Brings this command to where it may put processes into the group.
+    pub(crate) fn approach(&self) -> Result<()> {
+        Ok(self.scope.as_ref().map_or(Ok(()), Scope::approach)?)
     }
 
     /// Makes the group with its limits. The answer's second part stands in it until the container's process does. With
@@ -74,7 +100,9 @@ impl GroupPlace {
     fn made(&self, id: &str, resources: &Resources) -> Result<(Group, Option<Keeper>)> {
         let layout = self.layout()?;
         if let Some(scope) = &self.scope {
-            let keeper = scope.start(&format!("container {id}"), resources, &layout)?;
+            scope.approach()?;
+            let description = format!("container {id}");
+            let keeper = scope.start(&description, resources, &self.properties, &layout)?;
             return match scope.group(&layout, resources) {
                 Ok(group) => Ok((group, Some(keeper))),
                 Err(error) => {
@@ -122,6 +150,22 @@ impl GroupPlace {
     }
 }
 
+/// Reads the annotations that are properties of a unit, as for runc.
+///
+/// # Errors
+/// One whose name or value is none.
+pub(crate) fn properties(annotations: Option<&BTreeMap<String, String>>) -> Result<Vec<Property>> {
+    let mut all = Vec::new();
+    for (key, text) in annotations.into_iter().flatten() {
+        let Some(name) = key.strip_prefix(PROPERTY) else {
+            continue;
+        };
+        let field = || format!("annotations.{key}");
+        all.push(Property::parse(name, text).map_err(|why| Error::field(field(), why))?);
+    }
+    Ok(all)
+}
+
 fn path_or_id(path: &str, id: &str) -> Result<String> {
     if path.contains(':') {
         return Err(Error::field(
@@ -147,7 +191,7 @@ mod tests {
     #[test]
     fn paths_of_groups_begin_at_the_top_or_at_the_callers() {
         let place = |path| {
-            let place = GroupPlace::compile(path, "box", false).unwrap();
+            let place = GroupPlace::compile(path, "box", false, None).unwrap();
             (place.path, place.base.is_some())
         };
         let told = |path: &str, relative| (path.to_owned(), relative);
@@ -158,14 +202,14 @@ mod tests {
         assert_eq!(place(Some("a/b/")), told("a/b", true));
         assert_eq!(place(Some("../b")), told("b", true));
         assert_eq!(place(Some("/a/../../b")), told("b", false));
-        assert!(GroupPlace::compile(Some("system.slice:wharf:x"), "box", false).is_err());
+        assert!(GroupPlace::compile(Some("system.slice:wharf:x"), "box", false, None).is_err());
     }
 
     #[test]
     fn systemds_paths_name_scopes() {
-        let place = GroupPlace::compile(Some("a-b.slice:wharf:x"), "box", true).unwrap();
+        let place = GroupPlace::compile(Some("a-b.slice:wharf:x"), "box", true, None).unwrap();
         assert_eq!(place.path, "a.slice/a-b.slice/wharf-x.scope");
-        assert!(GroupPlace::compile(Some("/docker/x"), "box", true).is_err());
+        assert!(GroupPlace::compile(Some("/docker/x"), "box", true, None).is_err());
         // What is written down is read again.
         let text = serde_json::to_string(&place).unwrap();
         let again: GroupPlace = serde_json::from_str(&text).unwrap();

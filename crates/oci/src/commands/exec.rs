@@ -118,6 +118,7 @@ fn start(
     let terminal = process.terminal == Some(true);
     let socket = given.path("console-socket");
     check_console(terminal, socket.is_some(), given.is_on("detach"))?;
+    record.place.approach()?;
     let mut entry = match given.values("cgroup").collect::<Vec<_>>().as_slice() {
         [] | [""] => entry(container.own_group()?)?,
         asked => subgroup::entry(container, asked)?,

@@ -50,6 +50,9 @@ pub(super) fn start(container: &Container) -> Result<OwnedFd> {
         .pidfd()?
         .ok_or_else(|| Error::State("cannot start a container that has stopped".to_owned()))?;
     let group = container.own_group()?;
+    if hooks.start_container.is_some() {
+        record.place.approach()?;
+    }
     let within = Within {
         process: pidfd.as_fd(),
         group,

@@ -113,7 +113,12 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -
     };
     plan.uid_map = users;
     plan.gid_map = groups;
-    let place = GroupPlace::compile(linux.cgroups_path.as_deref(), id, global.systemd_cgroup)?;
+    let place = GroupPlace::compile(
+        linux.cgroups_path.as_deref(),
+        id,
+        global.systemd_cgroup,
+        spec.annotations.as_ref(),
+    )?;
     plan.time_offsets = namespaces::time_offsets(linux.time_offsets.as_ref())?;
     plan.process = process::compile(process, spec, log)?;
     process::add_home(&mut plan, &rootfs);

@@ -8,22 +8,25 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 /// Debian's user without files, who has a name as newuidmap(1) wants it.
-const USER: u32 = 65534;
+pub(crate) const USER: u32 = 65534;
 /// The first of the ids that /etc/subuid gives that user while a test runs.
 const FIRST: u32 = 700_000;
 
 /// A folder of that user's with a root folder, the command, and a name for a container.
-struct Home {
+pub(crate) struct Home {
     folder: tempfile::TempDir,
+    /// Variables of the command's environment.
+    pub(crate) env: Vec<(&'static str, PathBuf)>,
     /// Groups that the user has, in each hierarchy.
     groups: Vec<PathBuf>,
 }
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir_in("/var/tmp").unwrap();
         let home = Self {
             folder,
+            env: Vec::new(),
             groups: Vec::new(),
         };
         for name in ["", "root", "bundle", "bundle/rootfs"] {
@@ -44,7 +47,7 @@ impl Home {
         home
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -100,12 +103,13 @@ impl Home {
     }
 
     /// Runs the command as the user, in a mount namespace where /etc/subuid and /etc/subgid give it more ids.
-    fn run(&self, words: &[&str]) -> Output {
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
         let line = "for g in $GROUPS; do echo $$ >$g; done; mount --bind \"$0/subid\" /etc/subuid; mount --bind \"$0/subid\" /etc/subgid; cd \"$0/bundle\";
-            exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\"";
+            exec /usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\"";
         Command::new("unshare")
             .args(["-m", "--propagation", "private", "sh", "-ec", line])
             .env("GROUPS", self.entries())
+            .envs(self.env.iter().cloned())
             .arg(self.folder.path())
             .args(words)
             .output()
@@ -113,7 +117,7 @@ impl Home {
     }
 
     #[track_caller]
-    fn good(&self, words: &[&str]) -> String {
+    pub(crate) fn good(&self, words: &[&str]) -> String {
         let done = self.run(words);
         assert!(done.status.success(), "{words:?}: {done:?}");
         String::from_utf8(done.stdout).unwrap()
@@ -121,12 +125,13 @@ impl Home {
 
     /// Runs a command whose container outlives it, and so must not hold a pipe of ours: it writes to `out`.
     #[track_caller]
-    fn quiet(&self, words: &[&str]) {
+    pub(crate) fn quiet(&self, words: &[&str]) {
         let line = "for g in $GROUPS; do echo $$ >$g; done; mount --bind \"$0/subid\" /etc/subuid; cd \"$0/bundle\";
-            exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\" >\"$0/out\" 2>&1";
+            exec /usr/bin/setpriv --reuid 65534 --regid 65534 --clear-groups \"$0/wharf-runtime\" --root \"$0/root\" \"$@\" >\"$0/out\" 2>&1";
         let status = Command::new("unshare")
             .args(["-m", "--propagation", "private", "sh", "-ec", line])
             .env("GROUPS", self.entries())
+            .envs(self.env.iter().cloned())
             .arg(self.folder.path())
             .args(words)
             .status()
@@ -136,7 +141,7 @@ impl Home {
     }
 
     /// Writes the sample configuration, changed, for a line of the shell.
-    fn configure(&self, script: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn configure(&self, script: &str, change: impl FnOnce(&mut Value)) {
         let path = self.at("bundle/config.json");
         let _ = fs::remove_file(&path);
         self.good(&["spec", "--rootless"]);

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::bundles::set;
+use crate::rootless::{Home, USER};
 use crate::support::Bundle;
 
 /// Whether systemd is there, which it has to be where the tests are run for it.
@@ -55,6 +56,136 @@ fn paths_of_other_forms_and_a_host_without_systemd_are_told() {
         let refused = bundle.run(&["--systemd-cgroup", "run", "ID"]).sentence();
         assert!(refused.contains("systemd: cannot connect"), "{refused}");
     }
+}
+
+#[test]
+fn annotations_that_are_no_properties_are_told() {
+    let (mut bundle, _) = scoped("true");
+    for (name, text, told) in [
+        ("TimeoutStopSec", "soon", "\"soon\" is not understood"),
+        ("TimeoutStopSec", "'5'", "not a number"),
+        ("Timeout-Stop", "5", "\"Timeout-Stop\" is no name"),
+    ] {
+        let name = format!("org.systemd.property.{name}");
+        bundle.config["annotations"] = json!({ &name: text });
+        let refused = bundle.run(&["--systemd-cgroup", "run", "ID"]).sentence();
+        let field = format!("annotations.{name}: ");
+        assert!(
+            refused.contains(&field) && refused.contains(told),
+            "{refused}"
+        );
+    }
+    // They are of no meaning where systemd makes no groups.
+    bundle.config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id));
+    bundle.run(&["run", "ID"]).good();
+}
+
+#[test]
+fn annotations_are_properties_of_the_scope() {
+    if !is_running() {
+        testkit::skip("systemd does not run here");
+        return;
+    }
+    let (mut bundle, unit) = scoped("sleep 1000");
+    bundle.config["annotations"] = json!({
+        "org.systemd.property.TimeoutStopSec": "7",
+        "org.systemd.property.CollectMode": "'inactive-or-failed'",
+        "org.systemd.property.SendSIGHUP": "true",
+        "org.systemd.property.Documentation": "['man:wharf(1)', \"man:wharf(8)\"]",
+        "org.systemd.property.CPUShares": "uint64 512",
+        // The configuration's own limits win.
+        "org.systemd.property.TasksMax": "uint64 7",
+        "another": "one",
+    });
+    set(
+        &mut bundle.config,
+        "/linux/resources/pids",
+        json!({"limit": 33}),
+    );
+    bundle.quietly(&["--systemd-cgroup", "run", "-d", "ID"]);
+    for (name, value) in [
+        ("TimeoutStopUSec", "7s"),
+        ("CollectMode", "inactive-or-failed"),
+        ("SendSIGHUP", "yes"),
+        ("Documentation", "\"man:wharf(1)\" \"man:wharf(8)\""),
+        ("CPUShares", "512"),
+        ("TasksMax", "33"),
+    ] {
+        assert_eq!(property(&unit, name), value, "{name}");
+    }
+    bundle.run(&["delete", "--force", "ID"]).good();
+    bundle.config["annotations"] = json!({"org.systemd.property.NoSuchThing": "1"});
+    let refused = bundle.run(&["--systemd-cgroup", "run", "ID"]).sentence();
+    assert!(refused.contains("NoSuchThing"), "{refused}");
+    assert_eq!(property(&unit, "LoadState"), "not-found");
+}
+
+/// Whether there is a manager of the user that tests run as, in whose session the environment is.
+fn has_user() -> bool {
+    let there = Path::new(&format!("/run/user/{USER}/systemd/private")).exists();
+    assert!(there || std::env::var_os("WHARF_SYSTEMD_USER").is_none());
+    there
+}
+
+fn is_unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+#[test]
+fn a_users_own_manager_holds_the_container() {
+    if !has_user() {
+        testkit::skip("systemd does not run here");
+        return;
+    }
+    let mut home = Home::new();
+    home.configure("exec busybox sleep 1000", |config| {
+        config["annotations"] = json!({"org.systemd.property.TimeoutStopSec": "7"});
+        config["linux"]["resources"] = json!({"pids": {"limit": 33}});
+    });
+    if !is_unified() {
+        let refused = home.run(&["--systemd-cgroup", "run", "box"]);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains("groups of version 2 only"), "{told}");
+        return;
+    }
+    // By the bus of the session, and where there is none by the manager's own socket.
+    let private = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(private.path(), open).unwrap();
+    let socket = format!("/run/user/{USER}/systemd");
+    std::os::unix::fs::symlink(socket, private.path().join("systemd")).unwrap();
+    for folder in [Path::new(&format!("/run/user/{USER}")), private.path()] {
+        home.env = vec![("XDG_RUNTIME_DIR", folder.to_owned())];
+        holds_a_users_container(&home);
+    }
+}
+
+fn holds_a_users_container(home: &Home) {
+    let place =
+        format!("/user.slice/user-{USER}.slice/user@{USER}.service/user.slice/wharf-box.scope");
+    home.quiet(&["--systemd-cgroup", "run", "-d", "box"]);
+    let state: Value = serde_json::from_str(&home.good(&["state", "box"])).unwrap();
+    let group = std::fs::read_to_string(format!("/proc/{}/cgroup", state["pid"])).unwrap();
+    assert_eq!(group.trim_end(), format!("0::{place}"));
+    let folder = Path::new("/sys/fs/cgroup").join(&place[1..]);
+    let limit = || std::fs::read_to_string(folder.join("pids.max")).unwrap();
+    assert_eq!(limit(), "33\n");
+    // Who stood in for it is gone, and the command is not in there.
+    let pids = home.good(&["ps", "-f", "json", "box"]);
+    assert_eq!(pids.trim(), format!("[{}]", state["pid"]));
+    let exec = home.good(&["exec", "box", "busybox", "cat", "/proc/self/cgroup"]);
+    assert!(
+        exec.trim_end().ends_with("/wharf-box.scope") || exec == "0::/\n",
+        "{exec}"
+    );
+    home.good(&["pause", "box"]);
+    let frozen = std::fs::read_to_string(folder.join("cgroup.events")).unwrap();
+    assert!(frozen.contains("frozen 1"), "{frozen}");
+    home.good(&["resume", "box"]);
+    home.good(&["update", "--pids-limit", "44", "box"]);
+    assert_eq!(limit(), "44\n");
+    home.good(&["delete", "--force", "box"]);
+    assert!(!folder.exists());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::SystemdError;
+use super::address;
 use super::wire::{self, Call, FIXED, Incoming, Reader, Writer};
 
 /// How long the manager may take for an answer or a job.
@@ -53,6 +54,27 @@ impl Bus {
         }
     }
 
+    /// Connects to the manager of the user that this process belongs to.
+    pub(super) fn user() -> Result<Self, SystemdError> {
+        let variable = |name| std::env::var_os(name);
+        let addresses = address::of_user(
+            variable("DBUS_SESSION_BUS_ADDRESS").as_deref(),
+            variable("XDG_RUNTIME_DIR").as_deref(),
+        );
+        let mut first = None;
+        for address in addresses {
+            match address.connect() {
+                Ok(stream) if address.is_bus => return Self::over_bus(stream),
+                Ok(stream) => return Self::greet(stream, false),
+                Err(source) => {
+                    let path = address.path();
+                    first.get_or_insert(SystemdError::Connect { path, source });
+                }
+            }
+        }
+        Err(first.unwrap_or(SystemdError::NoSession))
+    }
+
     fn over_bus(stream: UnixStream) -> Result<Self, SystemdError> {
         let mut bus = Self::greet(stream, true)?;
         let to_bus = |member, signature, body| Call {
@@ -71,28 +93,21 @@ impl Bus {
         Ok(bus)
     }
 
-    /// Says who we are by our user id, which the other side reads from the socket.
+    /// The other side reads from the socket who we are. Nothing is claimed: within a user namespace our own idea of our
+    /// user id is not that of others.
     fn greet(mut stream: UnixStream, is_bus: bool) -> Result<Self, SystemdError> {
         let talk = |source| SystemdError::Talk { source };
         stream.set_read_timeout(Some(PATIENCE)).map_err(talk)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(talk)?;
-        let uid = rustix::process::geteuid().as_raw().to_string();
-        let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
         // With the end of the greeting at once, as systemd's own clients send it: its private socket can overlook a
         // message that comes in one piece with that.
-        let hello = format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n");
-        stream.write_all(hello.as_bytes()).map_err(talk)?;
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while !line.ends_with(b"\r\n") {
-            stream.read_exact(&mut byte).map_err(talk)?;
-            line.push(byte[0]);
-            if line.len() > LONGEST_LINE {
-                return Err(talk(io::ErrorKind::InvalidData.into()));
+        stream
+            .write_all(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
+            .map_err(talk)?;
+        for expected in [&b"DATA"[..], b"OK "] {
+            if !line(&mut stream).map_err(talk)?.starts_with(expected) {
+                return Err(talk(io::ErrorKind::PermissionDenied.into()));
             }
-        }
-        if !line.starts_with(b"OK ") {
-            return Err(talk(io::ErrorKind::PermissionDenied.into()));
         }
         Ok(Self {
             stream,
@@ -101,6 +116,23 @@ impl Bus {
             deadline: Instant::now() + PATIENCE,
             early: VecDeque::new(),
         })
+    }
+
+    /// A property of the manager's that is a text.
+    pub(super) fn property(&mut self, name: &str) -> Result<String, SystemdError> {
+        let mut body = Writer::default();
+        body.text(MANAGER_INTERFACE);
+        body.text(name);
+        let destination = if self.is_bus { MANAGER } else { "" };
+        let value = self.call(&Call {
+            destination,
+            path: MANAGER_PATH,
+            interface: "org.freedesktop.DBus.Properties",
+            member: "Get",
+            signature: "ss",
+            body,
+        })?;
+        value.ok_or_else(garbled)
     }
 
     /// Calls a method of the manager. Returns the text or path that the answer begins with.
@@ -192,6 +224,20 @@ impl Bus {
             .map_err(talk)?;
         wire::decode(&message).ok_or_else(garbled)
     }
+}
+
+/// A line of the greeting, with its end.
+fn line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !line.ends_with(b"\r\n") {
+        stream.read_exact(&mut byte)?;
+        line.push(byte[0]);
+        if line.len() > LONGEST_LINE {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    Ok(line)
 }
 
 fn garbled() -> SystemdError {

@@ -3,13 +3,15 @@
 //! systemd puts a process into a new scope and forgets a scope without processes, so a [`Keeper`] stands in it until the
 //! container's own is there. Within the scope, which is delegated, everything is done as elsewhere.
 
+mod address;
 mod bus;
 mod properties;
+mod variant;
 mod wire;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cgroup::{CgroupError, Group, Layout, Parent, Resources};
 use bus::Bus;
@@ -37,6 +39,22 @@ pub enum SystemdError {
     Connect {
         /// The socket.
         path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// An ordinary user's environment does not tell of a session.
+    #[error(
+        "systemd: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR tells where the user's own manager is"
+    )]
+    NoSession,
+    /// Users' managers have no groups of version 1.
+    #[error(
+        "systemd: a user's own manager makes groups of version 2 only, and this host's are of version 1"
+    )]
+    Version1,
+    /// In which group this process is cannot be read.
+    #[error("systemd: reading /proc/self/cgroup: {source}")]
+    Own {
         /// What the kernel says.
         source: io::Error,
     },
@@ -79,6 +97,42 @@ pub struct Scope {
     pub slice: String,
     /// Its own name, such as `docker-ID.scope`.
     pub unit: String,
+    /// Where a user's own manager makes it: that manager's group, below which its slices are, with a leading slash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<String>,
+}
+
+/// A property of a scope that somebody asks for, beside those of its limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Property {
+    name: String,
+    value: Value,
+}
+
+impl Property {
+    /// Reads a value in the text form of GVariant, such as `'text'`, `true`, `uint64 5` or `['a', 'b']`. systemd has all
+    /// times in microseconds: `TimeoutStopSec` becomes `TimeoutStopUSec`.
+    ///
+    /// # Errors
+    /// A part of a sentence: the name is none, or the text is no value.
+    pub fn parse(name: &str, text: &str) -> Result<Self, String> {
+        if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            return Err(format!("{name:?} is no name of a property"));
+        }
+        let value = variant::parse(text)?;
+        let stem = name.strip_suffix("Sec");
+        let stem = stem.filter(|stem| stem.ends_with(|last: char| last.is_ascii_lowercase()));
+        Ok(match stem {
+            None => Self {
+                name: name.to_owned(),
+                value,
+            },
+            Some(stem) => Self {
+                name: format!("{stem}USec"),
+                value: variant::microseconds(&value)?,
+            },
+        })
+    }
 }
 
 impl Scope {
@@ -87,6 +141,27 @@ impl Scope {
     /// # Errors
     /// Other forms, and slices that cannot be.
     pub fn parse(path: &str, id: &str) -> Result<Self, SystemdError> {
+        Self::of_parts(path, id, "system.slice")
+    }
+
+    /// The same for the manager of the user that this process belongs to, whose usual slice is `user.slice`. It is asked
+    /// for its group.
+    ///
+    /// # Errors
+    /// As for [`Scope::parse`]; there is no such manager, or the host's groups are of version 1.
+    pub fn parse_for_user(path: &str, id: &str, layout: &Layout) -> Result<Self, SystemdError> {
+        let scope = Self::of_parts(path, id, "user.slice")?;
+        if layout.version() != 2 {
+            return Err(SystemdError::Version1);
+        }
+        let group = Bus::user()?.property("ControlGroup")?;
+        Ok(Self {
+            below: Some(group),
+            ..scope
+        })
+    }
+
+    fn of_parts(path: &str, id: &str, usual: &str) -> Result<Self, SystemdError> {
         let bad = || SystemdError::Path {
             path: path.to_owned(),
         };
@@ -98,11 +173,7 @@ impl Scope {
         if prefix.contains('/') || name.contains('/') {
             return Err(bad());
         }
-        let slice = if slice.is_empty() {
-            "system.slice"
-        } else {
-            slice
-        };
+        let slice = if slice.is_empty() { usual } else { slice };
         let unit = match prefix {
             "" => format!("{name}.scope"),
             prefix => format!("{prefix}-{name}.scope"),
@@ -110,9 +181,48 @@ impl Scope {
         let scope = Self {
             slice: slice.to_owned(),
             unit,
+            below: None,
         };
         scope.slice_path()?;
         Ok(scope)
+    }
+
+    fn bus(&self) -> Result<Bus, SystemdError> {
+        match self.below {
+            None => Bus::system(),
+            Some(_) => Bus::user(),
+        }
+    }
+
+    /// Brings this process to where it may put others into the scope: an ordinary user moves processes within their
+    /// manager's groups only, and those of a session begin elsewhere. It is done by a scope of its own, which systemd
+    /// forgets when the process has ended.
+    ///
+    /// # Errors
+    /// As for [`Scope::start`].
+    pub fn approach(&self) -> Result<(), SystemdError> {
+        let Some(below) = &self.below else {
+            return Ok(());
+        };
+        let path = Path::new("/proc/self/cgroup");
+        let own = sys::procfs::read_text(path).map_err(|source| SystemdError::Own { source })?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::"));
+        if own.is_some_and(|own| Path::new(own).starts_with(below)) {
+            return Ok(());
+        }
+        let pid = std::process::id();
+        let mut body = Writer::default();
+        body.text(&format!("wharf-runtime-{pid}.scope"));
+        body.text("fail");
+        body.properties(&[
+            ("Description", Value::Text("wharf-runtime".to_owned())),
+            ("Slice", Value::Text("user.slice".to_owned())),
+            ("PIDs", Value::Numbers(vec![pid])),
+            ("DefaultDependencies", Value::Bool(false)),
+        ]);
+        // No further units.
+        body.array(8, |_| {});
+        Bus::user()?.job("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
     }
 
     /// The slice's path below the top: `a-b.slice` lies in `a.slice`. Empty for `-.slice`.
@@ -133,7 +243,7 @@ impl Scope {
         Ok(folders.join("/"))
     }
 
-    /// The group's path in each hierarchy, without a leading slash.
+    /// The group's path in each hierarchy, below its manager's and without a leading slash.
     pub fn path(&self) -> String {
         // It was looked at when the scope was read.
         match self.slice_path().unwrap_or_default().as_str() {
@@ -142,7 +252,8 @@ impl Scope {
         }
     }
 
-    /// Makes the scope with a process in it, which stays until the answer is dropped.
+    /// Makes the scope with a process in it, which stays until the answer is dropped. It has the `properties`, too, but for
+    /// those that `resources` say otherwise.
     ///
     /// # Errors
     /// systemd is not there, or refuses; an existing unit of the name is a refusal too.
@@ -150,9 +261,10 @@ impl Scope {
         &self,
         description: &str,
         resources: &Resources,
+        properties: &[Property],
         layout: &Layout,
     ) -> Result<Keeper, SystemdError> {
-        let mut bus = Bus::system()?;
+        let mut bus = self.bus()?;
         let keeper = Keeper::new()?;
         let v2 = layout.version() == 2;
         let mut all = vec![
@@ -173,6 +285,11 @@ impl Scope {
                 Value::Bool(true),
             ),
         ];
+        all.extend(
+            properties
+                .iter()
+                .map(|one| (one.name.as_str(), one.value.clone())),
+        );
         all.extend(properties::of(resources, v2));
         let mut body = Writer::default();
         body.text(&self.unit);
@@ -207,7 +324,7 @@ impl Scope {
         // Until the unit ends, not longer.
         body.boolean(true);
         body.properties(&all);
-        Bus::system()?.manager("SetUnitProperties", "sba(sv)", body)?;
+        self.bus()?.manager("SetUnitProperties", "sba(sv)", body)?;
         Ok(())
     }
 
@@ -216,7 +333,7 @@ impl Scope {
     /// # Errors
     /// As for [`Scope::start`].
     pub fn stop(&self) -> Result<(), SystemdError> {
-        let mut bus = Bus::system()?;
+        let mut bus = self.bus()?;
         let mut body = Writer::default();
         body.text(&self.unit);
         body.text("replace");
@@ -276,8 +393,6 @@ impl Drop for Keeper {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -305,6 +420,37 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("\"slice:prefix:name\"")
+        );
+    }
+
+    #[test]
+    fn properties_have_names_and_values() {
+        let read = |name, text| Property::parse(name, text);
+        assert_eq!(
+            read("TimeoutStopSec", "5").unwrap(),
+            Property {
+                name: "TimeoutStopUSec".to_owned(),
+                value: Value::Number(5_000_000),
+            }
+        );
+        // No time, but a name that ends so.
+        assert_eq!(read("ASec", "5").unwrap().name, "ASec");
+        assert_eq!(
+            read("TimeoutStopUSec", "uint64 5").unwrap().name,
+            "TimeoutStopUSec"
+        );
+        for name in ["", "ab", "Collect-Mode", "Größe", "A.b"] {
+            assert!(read(name, "1").unwrap_err().contains("no name"), "{name}");
+        }
+        assert!(
+            read("TimeoutStopSec", "'5'")
+                .unwrap_err()
+                .contains("not a number")
+        );
+        assert!(
+            read("CollectMode", "inactive")
+                .unwrap_err()
+                .contains("not understood")
         );
     }
 

@@ -1,6 +1,8 @@
 //! Messages of D-Bus, as far as they are needed: little-endian, without descriptors
 //! (<https://dbus.freedesktop.org/doc/dbus-specification.html>).
 
+use super::variant::Kind;
+
 /// The largest message that is read; the bus's own limit is 128 MiB, and answers here are short.
 pub(super) const MOST: usize = 1 << 20;
 /// Every message begins with so many bytes, of which the last four tell the length of the fields behind them.
@@ -20,25 +22,46 @@ const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
 /// A value of a unit's property.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Bool(bool),
+    Byte(u8),
+    Int16(i16),
+    Uint16(u16),
+    Int32(i32),
+    Uint32(u32),
+    Int64(i64),
+    /// What systemd has most of: 64 bits without a sign.
     Number(u64),
+    Double(f64),
     Text(String),
     Numbers(Vec<u32>),
     Bytes(Vec<u8>),
     Pairs(Vec<(String, String)>),
+    /// Values that have all this one type.
+    Array(Kind, Vec<Value>),
+    Tuple(Vec<Value>),
 }
 
 impl Value {
-    fn signature(&self) -> &'static str {
+    pub(super) fn kind(&self) -> Kind {
+        let array = |element| Kind::Array(Box::new(element));
         match self {
-            Value::Bool(_) => "b",
-            Value::Number(_) => "t",
-            Value::Text(_) => "s",
-            Value::Numbers(_) => "au",
-            Value::Bytes(_) => "ay",
-            Value::Pairs(_) => "a(ss)",
+            Value::Bool(_) => Kind::Bool,
+            Value::Byte(_) => Kind::Byte,
+            Value::Int16(_) => Kind::Int16,
+            Value::Uint16(_) => Kind::Uint16,
+            Value::Int32(_) => Kind::Int32,
+            Value::Uint32(_) => Kind::Uint32,
+            Value::Int64(_) => Kind::Int64,
+            Value::Number(_) => Kind::Uint64,
+            Value::Double(_) => Kind::Double,
+            Value::Text(_) => Kind::Text,
+            Value::Numbers(_) => array(Kind::Uint32),
+            Value::Bytes(_) => array(Kind::Byte),
+            Value::Pairs(_) => array(Kind::Tuple(vec![Kind::Text, Kind::Text])),
+            Value::Array(element, _) => array(element.clone()),
+            Value::Tuple(parts) => Kind::Tuple(parts.iter().map(Value::kind).collect()),
         }
     }
 }
@@ -84,15 +107,39 @@ impl Writer {
         self.0[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
     }
 
+    /// A number of as many bytes as it is aligned to.
+    fn bytes<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.align(N);
+        self.0.extend(bytes);
+    }
+
+    /// A value that tells its type.
     fn value(&mut self, value: &Value) {
-        self.signature(value.signature());
+        self.signature(&value.kind().signature());
+        self.bare(value);
+    }
+
+    fn bare(&mut self, value: &Value) {
         match value {
-            Value::Bool(value) => self.number((*value).into()),
-            Value::Number(value) => {
-                self.align(8);
-                self.0.extend(value.to_le_bytes());
-            }
+            Value::Bool(value) => self.boolean(*value),
+            Value::Byte(value) => self.bytes(value.to_le_bytes()),
+            Value::Int16(value) => self.bytes(value.to_le_bytes()),
+            Value::Uint16(value) => self.bytes(value.to_le_bytes()),
+            Value::Int32(value) => self.bytes(value.to_le_bytes()),
+            Value::Uint32(value) => self.bytes(value.to_le_bytes()),
+            Value::Int64(value) => self.bytes(value.to_le_bytes()),
+            Value::Number(value) => self.bytes(value.to_le_bytes()),
+            Value::Double(value) => self.bytes(value.to_le_bytes()),
             Value::Text(value) => self.text(value),
+            Value::Array(element, values) => {
+                self.array(element.alignment(), |w| {
+                    values.iter().for_each(|v| w.bare(v))
+                });
+            }
+            Value::Tuple(parts) => {
+                self.align(8);
+                parts.iter().for_each(|part| self.bare(part));
+            }
             Value::Numbers(values) => self.array(4, |w| values.iter().for_each(|v| w.number(*v))),
             Value::Bytes(values) => self.array(1, |w| w.0.extend(values)),
             Value::Pairs(values) => self.array(8, |w| {
@@ -169,7 +216,7 @@ impl Call<'_> {
 /// What came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Incoming {
-    /// The answer to the call with this serial number, and the text or path that it begins with.
+    /// The answer to the call with this serial number, and the text or path that it begins with, as such or as a variant.
     Return(u32, Option<String>),
     /// Its refusal: a name such as `org.freedesktop.systemd1.NoSuchUnit`, and a sentence.
     Refusal(u32, String, String),
@@ -264,8 +311,14 @@ pub(super) fn decode(message: &[u8]) -> Option<Incoming> {
     }
     let body = message.get(fields_end.next_multiple_of(8)..)?;
     let first = || {
-        let begins_with_text = signature.starts_with(['s', 'o']);
-        begins_with_text.then(|| Reader::new(body).text()).flatten()
+        let mut reader = Reader::new(body);
+        let kind = match signature.starts_with('v') {
+            true => reader.signature()?,
+            false => signature,
+        };
+        kind.starts_with(['s', 'o'])
+            .then(|| reader.text())
+            .flatten()
     };
     Some(match *message.get(1)? {
         RETURN => Incoming::Return(serial?, first()),
@@ -307,6 +360,27 @@ mod tests {
         assert_eq!(&body[40..46], b"\x01\0\0\0B\0");
     }
 
+    #[test]
+    fn values_are_laid_out_as_the_specification_has_it() {
+        let laid = |value: &Value| {
+            let mut writer = Writer::default();
+            writer.value(value);
+            writer.0
+        };
+        assert_eq!(laid(&Value::Byte(7)), b"\x01y\0\x07");
+        assert_eq!(laid(&Value::Int16(-2)), b"\x01n\0\0\xfe\xff");
+        assert_eq!(laid(&Value::Int32(-2)), b"\x01i\0\0\xfe\xff\xff\xff");
+        assert_eq!(laid(&Value::Double(1.0))[8..], 1f64.to_le_bytes());
+        let pairs = Value::Pairs(vec![("a".to_owned(), "b".to_owned())]);
+        let text = |text: &str| Value::Text(text.to_owned());
+        let tuple = Value::Tuple(vec![text("a"), text("b")]);
+        assert_eq!(laid(&Value::Array(tuple.kind(), vec![tuple])), laid(&pairs));
+        let list = Value::Array(Kind::Uint64, vec![Value::Number(5)]);
+        assert_eq!(laid(&list)[..4], *b"\x02at\0");
+        // The length does not count what lies before the first element.
+        assert_eq!(laid(&list)[4..], *b"\x08\0\0\0\x05\0\0\0\0\0\0\0");
+    }
+
     fn answer(kind: u8, fields: &[(u8, &str, &str)], serial: u32, body: &Writer) -> Vec<u8> {
         let mut message = Writer(vec![b'l', kind, 1, 1]);
         message.number(body.0.len() as u32);
@@ -339,6 +413,13 @@ mod tests {
         assert_eq!(
             decode(&message),
             Some(Incoming::Return(7, Some("/job/1".to_owned())))
+        );
+        let mut variant = Writer::default();
+        variant.value(&Value::Text("/group".to_owned()));
+        let message = answer(RETURN, &[(SIGNATURE, "g", "v")], 8, &variant);
+        assert_eq!(
+            decode(&message),
+            Some(Incoming::Return(8, Some("/group".to_owned())))
         );
         let fields = [(ERROR_NAME, "s", "a.b"), (SIGNATURE, "g", "s")];
         let message = answer(ERROR, &fields, 7, &body);
