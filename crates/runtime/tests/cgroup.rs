@@ -383,6 +383,7 @@ fn the_container_is_in_its_groups_and_their_removal_takes_nested_ones() {
     assert!(folders(&group.path()).is_empty());
     group.remove().unwrap();
     assert!(group.is_empty().unwrap() && tree.0.children().unwrap().is_empty());
+    assert!(group.wait_empty(Duration::ZERO).unwrap());
 }
 
 #[test]

@@ -120,12 +120,10 @@ impl<'a> Folder<'a> {
         })
     }
 
-    /// Reads `file`, which may not exist.
+    /// Reads `file`, which may not exist, or go with its group while it is read.
     pub(super) fn read_if_exists(&self, file: &str) -> Result<Option<String>, CgroupError> {
         match self.read(file) {
-            Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(None)
-            }
+            Err(error) if error.is_of_gone() => Ok(None),
             other => other.map(Some),
         }
     }

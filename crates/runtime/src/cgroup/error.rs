@@ -201,8 +201,37 @@ pub enum CgroupError {
 }
 
 impl CgroupError {
+    /// Whether a file was not read because it, or its group, is gone: before it was opened, or after.
+    pub(super) fn is_of_gone(&self) -> bool {
+        match self {
+            CgroupError::Open { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            CgroupError::Read { source, .. } => source.raw_os_error() == Some(libc::ENODEV),
+            _ => false,
+        }
+    }
+
     /// Whether the kernel refused a value for this reason.
     pub(super) fn refused_with(&self, errno: i32) -> bool {
         matches!(self, CgroupError::Write { source, .. } if source.raw_os_error() == Some(errno))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_can_go_before_and_after_its_file_is_opened() {
+        let (path, source) = (PathBuf::new(), io::Error::from_raw_os_error);
+        let open = |errno| CgroupError::Open {
+            path: path.clone(),
+            source: source(errno),
+        };
+        let read = |errno| CgroupError::Read {
+            path: path.clone(),
+            source: source(errno),
+        };
+        assert!(open(libc::ENOENT).is_of_gone() && read(libc::ENODEV).is_of_gone());
+        assert!(!open(libc::EACCES).is_of_gone() && !read(libc::EIO).is_of_gone());
     }
 }

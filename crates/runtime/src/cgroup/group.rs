@@ -308,10 +308,13 @@ impl Group {
         }
     }
 
-    /// Waits until no process is left; `false` when `patience` ended first.
+    /// Waits until no process is left; `false` when `patience` ended first. A group that is gone, or goes meanwhile, is empty.
     pub fn wait_empty(&self, patience: Duration) -> Result<bool, CgroupError> {
         if let Some(folder) = self.unified() {
-            return freezer::wait_v2(&folder, "populated", "0", patience);
+            return match freezer::wait_v2(&folder, "populated", "0", patience) {
+                Err(error) if error.is_of_gone() => Ok(true),
+                other => other,
+            };
         }
         let deadline = Instant::now() + patience;
         let mut pause = Duration::from_micros(200);

@@ -37,11 +37,7 @@ pub fn kill_by_descriptor(dir: BorrowedFd<'_>) -> Result<(), CgroupError> {
         path: Path::new(""),
     };
     let gone = |source: &io::Error| source.raw_os_error() == Some(libc::ENODEV);
-    let events = match folder.read_if_exists(EVENTS) {
-        // The group was removed meanwhile, and so had no processes.
-        Err(CgroupError::Read { source, .. }) if gone(&source) => return Ok(()),
-        other => other?,
-    };
+    let events = folder.read_if_exists(EVENTS)?;
     if events.is_some_and(|text| keyed(&text, "populated") == Some("0")) {
         return Ok(());
     }
@@ -49,6 +45,7 @@ pub fn kill_by_descriptor(dir: BorrowedFd<'_>) -> Result<(), CgroupError> {
         Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             one_by_one(&folder)
         }
+        // The group was removed meanwhile, and so had no processes.
         Err(CgroupError::Write { source, .. }) if gone(&source) => Ok(()),
         other => other,
     }
