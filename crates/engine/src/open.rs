@@ -114,10 +114,11 @@ impl Engine {
         }))
     }
 
-    /// Closes gracefully: long answers end, what is queued is done, containers live on unless `live_restore` is off.
+    /// Closes gracefully: long answers end, what is queued is done, containers live on unless `live_restore` is off or the
+    /// host goes down: nobody would end them by their own signals later.
     /// When no container lives, the engine's bridge, firewall table and control groups go too.
     pub async fn close(&self) -> Result<()> {
-        if !self.config().live_restore {
+        if !self.config().live_restore || self.is_host_going_down().await {
             self.stop_all().await;
         }
         if self.inner().closing.send_replace(true) {
@@ -146,6 +147,23 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+
+    async fn is_host_going_down(&self) -> bool {
+        let asked = self
+            .blocking("close", |_| Ok(runtime::systemd::is_host_going_down()))
+            .await;
+        match asked {
+            Ok(Ok(true)) => {
+                tracing::info!("the host goes down: containers are stopped");
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "whether the host goes down is not known; containers go on");
+                false
+            }
+            Ok(Ok(false)) | Err(_) => false,
+        }
     }
 
     async fn stop_all(&self) {

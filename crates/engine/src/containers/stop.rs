@@ -49,10 +49,6 @@ impl Engine {
         timeout: Option<i64>,
         signal: Option<i32>,
     ) -> Result<()> {
-        let grace = container.grace(timeout);
-        if container.run().status == Status::Paused {
-            self.thaw(container).await?;
-        }
         self.change(
             container,
             Vec::new(),
@@ -60,6 +56,20 @@ impl Engine {
             |_| Ok(()),
         )
         .await?;
+        self.halt(container, timeout, signal).await
+    }
+
+    /// As [`Engine::stop_in_turn`], without a word of who wants it.
+    async fn halt(
+        &self,
+        container: &Arc<Container>,
+        timeout: Option<i64>,
+        signal: Option<i32>,
+    ) -> Result<()> {
+        let grace = container.grace(timeout);
+        if container.run().status == Status::Paused {
+            self.thaw(container).await?;
+        }
         let number = signal.and_then(|signal| u8::try_from(signal).ok());
         let shown = match (signal, container.spec.config.stop_signal.as_str()) {
             (Some(signal), _) => signal,
@@ -127,11 +137,16 @@ impl Engine {
 
     /// Stops a container because its engine closes: the next engine starts it again if its policy says so.
     pub(crate) async fn stop_for_closing(&self, container: &Arc<Container>) -> Result<()> {
-        self.stop_in_turn(container, None, None).await?;
+        self.halt(container, None, None).await?;
         self.change(
             container,
             Vec::new(),
-            |run| run.stopped_by_user = false,
+            |run| {
+                // As docker: what did not end well is due by `on-failure`.
+                if run.exit_code != 0 && run.error.is_empty() {
+                    run.error = "the engine was closed".to_owned();
+                }
+            },
             |_| Ok(()),
         )
         .await

@@ -47,9 +47,9 @@ impl Bus {
         };
         match UnixStream::connect(SYSTEM_BUS) {
             Ok(stream) => Self::over_bus(stream),
-            Err(error) => match UnixStream::connect(PRIVATE) {
-                Ok(stream) => Self::greet(stream, false),
-                Err(_) => Err(failed(error)),
+            Err(error) => match Self::private() {
+                Err(SystemdError::Connect { .. }) => Err(failed(error)),
+                other => other,
             },
         }
     }
@@ -73,6 +73,15 @@ impl Bus {
             }
         }
         Err(first.unwrap_or(SystemdError::NoSession))
+    }
+
+    /// Connects to the manager's own socket, which answers root alone, and as long as the manager does.
+    pub(super) fn private() -> Result<Self, SystemdError> {
+        let stream = UnixStream::connect(PRIVATE).map_err(|source| SystemdError::Connect {
+            path: PRIVATE.into(),
+            source,
+        })?;
+        Self::greet(stream, false)
     }
 
     fn over_bus(stream: UnixStream) -> Result<Self, SystemdError> {

@@ -344,6 +344,20 @@ impl Scope {
     }
 }
 
+/// Whether systemd takes the host down: it stops, restarts, or is switched off. False where systemd is not the host's first
+/// process.
+///
+/// # Errors
+/// systemd is there and does not answer, or its answer is not understood.
+pub fn is_host_going_down() -> Result<bool, SystemdError> {
+    match Bus::private() {
+        // The word of `systemctl is-system-running`.
+        Ok(mut bus) => Ok(bus.property("SystemState")? == "stopping"),
+        Err(SystemdError::Connect { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn unless_gone(result: Result<(), SystemdError>) -> Result<(), SystemdError> {
     match result {
         Err(SystemdError::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
