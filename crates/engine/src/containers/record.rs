@@ -216,6 +216,20 @@ impl Run {
     pub(crate) fn host<'a>(&'a self, spec: &'a Spec) -> &'a HostConfig {
         self.changed_host.as_deref().unwrap_or(&spec.host)
     }
+
+    /// Whether the next start of the host may treat the container otherwise than before a change: only those with a restart
+    /// policy have anything to lose by a power cut that takes the change back.
+    pub(crate) fn has_another_fate(&self, before: &Run, spec: &Spec) -> bool {
+        let policy = |run: &Run| match run.host(spec).restart_policy.name.as_str() {
+            "" | "no" => None,
+            name => Some(name.to_owned()),
+        };
+        let (then, now) = (policy(before), policy(self));
+        then != now
+            || now.is_some()
+                && (before.status.is_up() != self.status.is_up()
+                    || before.stopped_by_user != self.stopped_by_user)
+    }
 }
 
 impl Spec {
@@ -323,6 +337,32 @@ mod tests {
             vec![2, 1],
             vec![],
         )
+    }
+
+    #[test]
+    fn what_a_restart_of_the_host_decides_by_is_another_fate() {
+        let run = |status, stopped_by_user| Run {
+            status,
+            stopped_by_user,
+            ..Run::new()
+        };
+        let (made, up) = (run(Status::Created, false), run(Status::Running, false));
+        let mut spec = spec();
+        assert!(!up.has_another_fate(&made, &spec));
+        let mut host = spec.host.clone();
+        host.restart_policy.name = "always".to_owned();
+        let changed = Run {
+            changed_host: Some(Box::new(host.clone())),
+            ..up.clone()
+        };
+        assert!(changed.has_another_fate(&up, &spec));
+        spec.host = host;
+        assert!(up.has_another_fate(&made, &spec));
+        assert!(run(Status::Exited, false).has_another_fate(&up, &spec));
+        assert!(run(Status::Running, true).has_another_fate(&up, &spec));
+        // As often as it crashes.
+        assert!(!run(Status::Restarting, false).has_another_fate(&up, &spec));
+        assert!(!up.has_another_fate(&up, &spec));
     }
 
     #[test]

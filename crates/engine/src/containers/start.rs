@@ -245,11 +245,16 @@ impl Engine {
                 name: container.id().to_string(),
             });
         }
-        let mut run = (*container.run()).clone();
+        let before = container.run();
+        let mut run = (*before).clone();
         edit(&mut run);
         let (state, doc) = run.columns()?;
         let id = container.id().to_string();
-        self.commit(Durability::Kill, events, move |connection| {
+        let durability = match run.has_another_fate(&before, &container.spec) {
+            true => Durability::PowerCut,
+            false => Durability::Kill,
+        };
+        self.commit(durability, events, move |connection| {
             ContainerRow::set_run(connection, &id, state, &doc)?;
             more(connection)
         })
