@@ -16,6 +16,7 @@ use crate::cleaner::Cleaner;
 use crate::compile::security::Filters;
 use crate::config::EngineConfig;
 use crate::containers::exec::Execs;
+use crate::containers::host_time::HostTime;
 use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
 use crate::containers::spares::Spares;
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     /// Told when the network has something to do that nobody waits for.
     pub(crate) tending: Arc<Notify>,
     pub(crate) follow: Follow,
+    /// Time of the host's processors.
+    pub(crate) host_time: HostTime,
     /// When this engine was opened, nanoseconds since 1970.
     pub(crate) opened: i64,
     /// Layers that are being unpacked.

@@ -46,7 +46,9 @@ impl Neighbour {
     /// The process has ended.
     pub(crate) fn devices(self) -> Result<String> {
         let file = std::fs::File::from(self.open("net/dev", OFlags::RDONLY)?);
-        std::io::read_to_string(file).map_err(EngineError::io("read network interfaces"))
+        let text = sys::procfs::read_open(file);
+        let text = text.map_err(EngineError::io("read network interfaces"))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     fn open(self, name: &str, flags: OFlags) -> Result<OwnedFd> {

@@ -14,6 +14,7 @@ use volume::VolumeStore;
 
 use crate::cleaner::Cleaner;
 use crate::config::EngineConfig;
+use crate::containers::host_time::HostTime;
 use crate::containers::logs::Follow;
 use crate::containers::registry::Registry;
 use crate::containers::stop::GRACE;
@@ -105,6 +106,7 @@ impl Engine {
             execs: Default::default(),
             filters: Default::default(),
             follow,
+            host_time: HostTime::default(),
             opened: crate::clock::now(),
             unpacking: Default::default(),
             tending: Arc::new(Notify::new()),

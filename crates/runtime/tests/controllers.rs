@@ -156,6 +156,16 @@ fn a_limit_below_use_changes_nothing() {
     assert!(text.contains("memory"), "{text}");
     let report = group.report().unwrap();
     assert_eq!(report.memory.memory.limit, 200 << 20);
+    // The shorter reading is the same in what it has.
+    let usage = group.usage().unwrap();
+    assert!(usage.memory.memory.usage > 40 << 20, "{usage:?}");
+    assert_eq!(usage.memory.memory.limit, 200 << 20);
+    assert!(usage.memory.raw.keys().eq(report.memory.raw.keys()));
+    assert_eq!(usage.pids_limit, report.pids_limit);
+    // How many processes there are changes while the shell starts its pipeline.
+    assert!(usage.pids > 0 && report.pids > 0);
+    assert!(usage.cpu.total >= report.cpu.total && report.cpu.total > 0);
+    assert_eq!(usage.cpu.per_cpu.len(), report.cpu.per_cpu.len());
     assert_eq!(group.oom_kills().unwrap(), 0);
     assert!(!group.is_empty().unwrap());
     group.set(&limit(150, true)).unwrap();

@@ -15,7 +15,14 @@ const PIECE: usize = 4096;
 /// # Errors
 /// As open(2) and read(2).
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    read_open(File::open(path)?)
+}
+
+/// As [`read`], of a file that is open.
+///
+/// # Errors
+/// As read(2).
+pub fn read_open(mut file: File) -> io::Result<Vec<u8>> {
     let mut text = vec![0; PIECE];
     let mut length = 0;
     loop {

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Engine, Kind};
+use testkit::{Engine, Kind, eventually};
 
 fn asked(engine: &Engine, query: &str) -> Value {
     let path = format!("/v1.41/containers/cc/stats?{query}");
@@ -86,6 +86,50 @@ fn both_clients_show_a_table() {
             assert_eq!(client(engine, &args).ok().stdout, "cc 1 cc\nidle 0 idle\n");
         }
         engine.d(&["rm", "-f", "cc", "idle"]).ok();
+    });
+}
+
+#[test]
+fn who_works_and_who_does_not_is_seen_at_once() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let start = |name: &str, script: &str| {
+            engine
+                .d(&["run", "-d", "--name", name, "busybox", "sh", "-c", script])
+                .ok();
+        };
+        start("works", "while :; do :; done");
+        start("waits", "sleep 1000");
+        for client in [Engine::d, Engine::w] {
+            // On a host that does much else, the one that works may not be given a tick in between.
+            eventually("who works is seen", Duration::from_secs(30), || {
+                let format = "{{.Name}} {{.CPUPerc}}";
+                let table = client(engine, &["stats", "--no-stream", "--format", format]).ok();
+                let share = |name: &str| -> f64 {
+                    let line = table.stdout.lines().find(|line| line.starts_with(name));
+                    let (_, share) = line.unwrap().split_once(' ').unwrap();
+                    share.trim_end_matches('%').parse().unwrap()
+                };
+                (share("works") > 5.0 && share("waits") == 0.0).then_some(())
+            });
+        }
+        // By the clock, not by ticks: the share of a tenth of a second is exact.
+        if engine.kind() == Kind::Wharf {
+            let body = engine
+                .ask("GET", "/containers/works/stats?stream=0", "text/plain", b"")
+                .unwrap()
+                .1;
+            let stats: Value = serde_json::from_str(&body).unwrap();
+            let of = |part: &str| stats[part]["system_cpu_usage"].as_u64().unwrap();
+            let passed = of("cpu_stats") - of("precpu_stats");
+            let processors = stats["cpu_stats"]["online_cpus"].as_u64().unwrap();
+            assert!(
+                passed >= processors * 100_000_000,
+                "{passed} of {processors}"
+            );
+            assert_ne!(passed % 10_000_000, 0);
+        }
+        engine.d(&["rm", "-f", "works", "waits"]).ok();
     });
 }
 

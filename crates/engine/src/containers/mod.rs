@@ -7,6 +7,7 @@ mod create;
 pub(crate) mod exec;
 pub(crate) mod files;
 mod follow;
+pub(crate) mod host_time;
 mod inspect;
 pub(crate) mod launch;
 pub(crate) mod link;

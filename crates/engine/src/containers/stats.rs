@@ -1,13 +1,12 @@
 //! What containers use, read from their control groups and network namespaces when somebody asks.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use api_types::{
     BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, MemoryStats, NetworkStats,
     PidsStats, ThrottlingData,
 };
-use runtime::cgroup::{IoEntry, Report};
+use runtime::cgroup::{CpuReport, IoEntry, Report};
 
 use super::registry::Container;
 use crate::clock;
@@ -18,10 +17,6 @@ use crate::outcome::Result;
 
 /// The moment of a reading that was not made.
 const NEVER: &str = "0001-01-01T00:00:00Z";
-/// Nanoseconds of a tick of /proc/stat, of which there are 100 a second on every Linux.
-const TICK: u64 = 10_000_000;
-/// Numbers of a line of /proc/stat that together are all time: user, nice, system, idle, iowait, irq, softirq.
-const KINDS_OF_TIME: usize = 7;
 
 /// A container whose statistics are read again and again.
 #[derive(Clone)]
@@ -51,6 +46,32 @@ impl Usage {
         !self.container.progress.borrow().removed
     }
 
+    /// Reads processor time alone, for the next reading to tell what was used since. False when nothing runs.
+    pub async fn begin(&mut self) -> Result<bool> {
+        if !self.runs() {
+            return Ok(false);
+        }
+        let container = std::sync::Arc::clone(&self.container);
+        let read = self
+            .engine
+            .blocking("stats", move |engine| {
+                engine.read_processor_time(&container)
+            })
+            .await;
+        match read {
+            Ok(last) => self.last = last,
+            // It ended meanwhile.
+            Err(_) if !self.runs() => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    fn runs(&self) -> bool {
+        let run = self.container.run();
+        run.status.is_up() && run.pid != 0
+    }
+
     /// Reads what the container uses. Of one that does not run all is 0.
     pub async fn read(&mut self) -> Result<ContainerStats> {
         let empty = ContainerStats {
@@ -61,7 +82,7 @@ impl Usage {
             preread: NEVER.to_owned(),
             ..ContainerStats::default()
         };
-        if !self.container.run().status.is_up() || self.container.run().pid == 0 {
+        if !self.runs() {
             return Ok(empty);
         }
         let container = std::sync::Arc::clone(&self.container);
@@ -72,7 +93,7 @@ impl Usage {
         let now = match read {
             Ok(now) => now,
             // It ended meanwhile.
-            Err(_) if !self.container.run().status.is_up() => return Ok(empty),
+            Err(_) if !self.runs() => return Ok(empty),
             Err(error) => return Err(error),
         };
         let (preread, precpu_stats) =
@@ -89,12 +110,37 @@ impl Usage {
 }
 
 impl Engine {
+    fn read_processor_time(&self, container: &Container) -> Result<(String, CpuStats)> {
+        let group = self.inner().groups.group(container.id().as_str())?;
+        let cpu = self.processor_time(group.processor_time()?);
+        Ok((clock::rfc3339(clock::now()), cpu))
+    }
+
+    /// What was read just now, beside the host's time.
+    fn processor_time(&self, read: CpuReport) -> CpuStats {
+        let (system_cpu_usage, online_cpus) = self.inner().host_time.read();
+        CpuStats {
+            cpu_usage: CpuUsage {
+                total_usage: read.total,
+                percpu_usage: read.per_cpu,
+                usage_in_kernelmode: read.system,
+                usage_in_usermode: read.user,
+            },
+            system_cpu_usage,
+            online_cpus,
+            throttling_data: ThrottlingData {
+                periods: read.periods,
+                throttled_periods: read.throttled_periods,
+                throttled_time: read.throttled,
+            },
+        }
+    }
+
     fn read_usage(&self, container: &Container) -> Result<ContainerStats> {
         let groups = &self.inner().groups;
-        let report = groups.group(container.id().as_str())?.report()?;
+        let mut report = groups.group(container.id().as_str())?.usage()?;
+        let cpu_stats = self.processor_time(std::mem::take(&mut report.cpu));
         let is_v2 = groups.layout().version() == 2;
-        let (system_cpu_usage, online_cpus) =
-            host_time(&fs::read_to_string("/proc/stat").unwrap_or_default());
         let mode = Modes::parse(&container.spec.host)?.network;
         let has_network = !matches!(mode, NetworkMode::Host | NetworkMode::None);
         let networks = match has_network {
@@ -120,21 +166,7 @@ impl Engine {
                 },
                 ..BlkioStats::default()
             },
-            cpu_stats: CpuStats {
-                cpu_usage: CpuUsage {
-                    total_usage: report.cpu.total,
-                    percpu_usage: report.cpu.per_cpu.clone(),
-                    usage_in_kernelmode: report.cpu.system,
-                    usage_in_usermode: report.cpu.user,
-                },
-                system_cpu_usage,
-                online_cpus,
-                throttling_data: ThrottlingData {
-                    periods: report.cpu.periods,
-                    throttled_periods: report.cpu.throttled_periods,
-                    throttled_time: report.cpu.throttled,
-                },
-            },
+            cpu_stats,
             memory_stats: self.memory(report),
             networks,
             ..ContainerStats::default()
@@ -169,23 +201,6 @@ fn entries(entries: &[IoEntry], is_v2: bool) -> Option<Vec<BlkioEntry>> {
     Some(entries.collect())
 }
 
-/// Time of all processors together in nanoseconds, and their number.
-fn host_time(stat: &str) -> (u64, u32) {
-    let (mut total, mut processors) = (0u64, 0);
-    for line in stat.lines() {
-        let mut words = line.split_ascii_whitespace();
-        match words.next() {
-            Some("cpu") => {
-                let numbers = words.take(KINDS_OF_TIME);
-                total = numbers.filter_map(|word| word.parse::<u64>().ok()).sum();
-            }
-            Some(word) if word.starts_with("cpu") => processors += 1,
-            _ => {}
-        }
-    }
-    (total.saturating_mul(TICK), processors)
-}
-
 /// The interfaces of proc_net_dev(5) but for the loopback.
 fn interfaces(table: &str) -> BTreeMap<String, NetworkStats> {
     let interface = |line: &str| {
@@ -218,13 +233,6 @@ fn interfaces(table: &str) -> BTreeMap<String, NetworkStats> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_host_s_time_is_that_of_all_processors() {
-        let stat = "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 1 1 1\ncpu1 0 1 2 3\nintr 5 6\n";
-        assert_eq!(host_time(stat), (28 * TICK, 2));
-        assert_eq!(host_time(""), (0, 0));
-    }
 
     #[test]
     fn interfaces_are_read_from_the_namespace_s_table() {

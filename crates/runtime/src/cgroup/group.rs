@@ -350,8 +350,13 @@ impl Group {
 
     /// What the group counts.
     pub fn stats(&self) -> Result<Stats, CgroupError> {
+        self.stats_of(|_| true)
+    }
+
+    /// What those controllers count that are `wanted`.
+    pub(super) fn stats_of(&self, wanted: fn(Controller) -> bool) -> Result<Stats, CgroupError> {
         let mut stats = Stats::default();
-        for driver in &DRIVERS {
+        for driver in DRIVERS.iter().filter(|one| wanted(one.controller)) {
             match self.place(driver.controller)? {
                 Some((folder, true)) => (driver.read_v1)(&folder, &mut stats)?,
                 Some((folder, false)) => (driver.read_v2)(&folder, &mut stats)?,

@@ -37,6 +37,11 @@ pub(super) fn by_processor(folder: &Folder<'_>, cpu: &mut CpuReport) -> Result<(
         .filter_map(|word| word.parse().ok())
         .take(MOST)
         .collect();
+    Ok(())
+}
+
+/// The same in user mode and in the kernel.
+pub(super) fn by_mode(folder: &Folder<'_>, cpu: &mut CpuReport) -> Result<(), CgroupError> {
     let Some(table) = folder.read_if_exists("cpuacct.usage_all")? else {
         return Ok(());
     };

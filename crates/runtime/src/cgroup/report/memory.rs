@@ -11,57 +11,72 @@ use crate::cgroup::memory::{STAT, V2_EVENTS};
 const MOST_LINES: usize = 512;
 
 pub(super) fn read_v1(folder: &Folder<'_>) -> Result<MemoryReport, CgroupError> {
-    let gauge = |name: &str| {
-        let number = |file: &str| number_if_there(folder, &format!("memory.{name}{file}"));
-        Ok::<_, CgroupError>(Gauge {
-            usage: number("usage_in_bytes")?,
-            max: number("max_usage_in_bytes")?,
-            limit: number("limit_in_bytes")?,
-            failures: number("failcnt")?,
-        })
-    };
+    Ok(MemoryReport {
+        swap: gauge_v1(folder, "memsw.")?,
+        kernel: gauge_v1(folder, "kmem.")?,
+        kernel_tcp: gauge_v1(folder, "kmem.tcp.")?,
+        ..usage_v1(folder)?
+    })
+}
+
+/// Memory without swap and the kernel's.
+pub(super) fn usage_v1(folder: &Folder<'_>) -> Result<MemoryReport, CgroupError> {
     let raw = stat(folder)?;
     Ok(MemoryReport {
         cache: raw.get("cache").copied().unwrap_or(0),
-        memory: gauge("")?,
-        swap: gauge("memsw.")?,
-        kernel: gauge("kmem.")?,
-        kernel_tcp: gauge("kmem.tcp.")?,
+        memory: gauge_v1(folder, "")?,
         raw,
-        oom_kills: 0,
+        ..MemoryReport::default()
+    })
+}
+
+/// The gauge whose files begin with `name` after `memory.`.
+fn gauge_v1(folder: &Folder<'_>, name: &str) -> Result<Gauge, CgroupError> {
+    let number = |file: &str| number_if_there(folder, &format!("memory.{name}{file}"));
+    Ok(Gauge {
+        usage: number("usage_in_bytes")?,
+        max: number("max_usage_in_bytes")?,
+        limit: number("limit_in_bytes")?,
+        failures: number("failcnt")?,
     })
 }
 
 /// Version 2 has swap alone; memory is added to it, as version 1 counts.
 pub(super) fn read_v2(folder: &Folder<'_>) -> Result<MemoryReport, CgroupError> {
-    let number = |file: &str| number_if_there(folder, file);
-    let failures = |file: &str| {
-        let text = folder.read_if_exists(file)?;
-        let max = text.as_deref().and_then(|text| keyed(text, "max"));
-        Ok::<_, CgroupError>(max.and_then(|value| value.parse().ok()).unwrap_or(0))
-    };
+    let usage = usage_v2(folder)?;
+    let memory = usage.memory;
+    Ok(MemoryReport {
+        swap: Gauge {
+            usage: number_if_there(folder, "memory.swap.current")?.saturating_add(memory.usage),
+            max: 0,
+            limit: number_if_there(folder, "memory.swap.max")?.saturating_add(memory.limit),
+            failures: failures_v2(folder, "memory.swap.events")?,
+        },
+        ..usage
+    })
+}
+
+/// Memory without swap.
+pub(super) fn usage_v2(folder: &Folder<'_>) -> Result<MemoryReport, CgroupError> {
     let raw = stat(folder)?;
-    let memory = Gauge {
-        usage: number("memory.current")?,
-        max: number("memory.peak")?,
-        limit: number("memory.max")?,
-        failures: failures(V2_EVENTS)?,
-    };
-    let swap = Gauge {
-        usage: number("memory.swap.current")?.saturating_add(memory.usage),
-        max: 0,
-        limit: number("memory.swap.max")?.saturating_add(memory.limit),
-        failures: failures("memory.swap.events")?,
-    };
     Ok(MemoryReport {
         cache: raw.get("file").copied().unwrap_or(0),
-        memory,
-        swap,
-        kernel: Gauge::default(),
-        kernel_tcp: Gauge::default(),
+        memory: Gauge {
+            usage: number_if_there(folder, "memory.current")?,
+            max: number_if_there(folder, "memory.peak")?,
+            limit: number_if_there(folder, "memory.max")?,
+            failures: failures_v2(folder, V2_EVENTS)?,
+        },
         raw,
-        oom_kills: 0,
+        ..MemoryReport::default()
     })
+}
+
+/// How often a limit was hit, by a file of events.
+fn failures_v2(folder: &Folder<'_>, file: &str) -> Result<u64, CgroupError> {
+    let text = folder.read_if_exists(file)?;
+    let max = text.as_deref().and_then(|text| keyed(text, "max"));
+    Ok(max.and_then(|value| value.parse().ok()).unwrap_or(0))
 }
 
 fn stat(folder: &Folder<'_>) -> Result<BTreeMap<String, u64>, CgroupError> {

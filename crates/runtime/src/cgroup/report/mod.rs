@@ -9,7 +9,7 @@ mod memory;
 use std::collections::BTreeMap;
 
 use super::directory::Folder;
-use super::{CgroupError, Controller, Group};
+use super::{CgroupError, Controller, Group, Stats};
 
 /// All that a group counts, by the controllers that the host has. What is not counted is 0 or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,6 +133,20 @@ pub struct HugetlbReport {
     pub failures: u64,
 }
 
+impl CpuReport {
+    fn of(stats: &Stats) -> Self {
+        CpuReport {
+            total: stats.cpu_total,
+            user: stats.cpu_user,
+            system: stats.cpu_system,
+            periods: stats.cpu_periods,
+            throttled_periods: stats.cpu_throttled_periods,
+            throttled: stats.cpu_throttled,
+            ..CpuReport::default()
+        }
+    }
+}
+
 impl Group {
     /// Reads everything that the group counts.
     ///
@@ -144,20 +158,13 @@ impl Group {
         let stats = self.stats()?;
         report.pids = stats.pids;
         report.pids_limit = stats.pids_limit;
-        report.cpu = CpuReport {
-            total: stats.cpu_total,
-            user: stats.cpu_user,
-            system: stats.cpu_system,
-            periods: stats.cpu_periods,
-            throttled_periods: stats.cpu_throttled_periods,
-            throttled: stats.cpu_throttled,
-            ..CpuReport::default()
-        };
+        report.cpu = CpuReport::of(&stats);
         if let Some((folder, v1)) = self.place(Controller::Cpu)? {
             cpu::bursts(&folder, v1, &mut report.cpu)?;
         }
         if let Some(folder) = self.in_v1(Controller::Cpuacct)? {
             cpu::by_processor(&folder, &mut report.cpu)?;
+            cpu::by_mode(&folder, &mut report.cpu)?;
         }
         if let Some(folder) = self.in_v1(Controller::Cpuset)? {
             report.cpuset = cpuset::read(&folder)?;
@@ -168,15 +175,55 @@ impl Group {
             None => {}
         }
         report.memory.oom_kills = stats.oom_kills;
-        match self.place(Controller::Blkio)? {
-            Some((folder, true)) => report.io = io::read_v1(&folder)?,
-            Some((folder, false)) => report.io = io::read_v2(&folder)?,
-            None => {}
-        }
+        report.io = self.blocks()?;
         if let Some((folder, v1)) = self.place(Controller::Hugetlb)? {
             report.hugetlb = hugetlb::read(&folder, v1)?;
         }
         Ok(report)
+    }
+
+    /// Reads what an engine tells of a container, by a third of the files that [`Group::report`] opens: processor time
+    /// without modes by processor and bursts, memory without swap and the kernel's, processes and blocks. The rest stays
+    /// empty.
+    ///
+    /// # Errors
+    /// As [`Group::report`].
+    pub fn usage(&self) -> Result<Report, CgroupError> {
+        self.recognise()?;
+        let stats = self.stats_of(|one| one == Controller::Pids)?;
+        Ok(Report {
+            cpu: self.processor_time()?,
+            memory: match self.place(Controller::Memory)? {
+                Some((folder, true)) => memory::usage_v1(&folder)?,
+                Some((folder, false)) => memory::usage_v2(&folder)?,
+                None => MemoryReport::default(),
+            },
+            pids: stats.pids,
+            pids_limit: stats.pids_limit,
+            io: self.blocks()?,
+            ..Report::default()
+        })
+    }
+
+    /// Of [`Group::usage`] the processor time alone.
+    ///
+    /// # Errors
+    /// As [`Group::report`].
+    pub fn processor_time(&self) -> Result<CpuReport, CgroupError> {
+        let stats = self.stats_of(|one| matches!(one, Controller::Cpu | Controller::Cpuacct))?;
+        let mut cpu = CpuReport::of(&stats);
+        if let Some(folder) = self.in_v1(Controller::Cpuacct)? {
+            cpu::by_processor(&folder, &mut cpu)?;
+        }
+        Ok(cpu)
+    }
+
+    fn blocks(&self) -> Result<IoReport, CgroupError> {
+        match self.place(Controller::Blkio)? {
+            Some((folder, true)) => io::read_v1(&folder),
+            Some((folder, false)) => io::read_v2(&folder),
+            None => Ok(IoReport::default()),
+        }
     }
 
     /// The group's folder in the version 1 hierarchy of `controller`, also where another place counts first.
