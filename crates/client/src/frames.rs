@@ -68,12 +68,68 @@ impl Frames {
         out: &mut dyn Write,
         err: &mut dyn Write,
     ) -> io::Result<()> {
-        while let Some(piece) = self.next(&mut bytes)? {
-            let to: &mut dyn Write = if piece.stream >= 2 { err } else { out };
-            to.write_all(piece.content)?;
+        let mut woven = Woven::new(out, err);
+        let whole = loop {
+            match self.next(&mut bytes) {
+                Ok(Some(piece)) => woven.push(piece.stream >= 2, piece.content)?,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        woven.finish()?;
+        whole
+    }
+}
+
+/// Two streams, written in the order in which they came: what follows in the same stream goes out with what is before it, so
+/// that a million lines are not as many calls.
+pub(crate) struct Woven<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    /// Not written yet; no longer than what was pushed.
+    text: Vec<u8>,
+    /// The stream that it belongs to.
+    is_error: bool,
+}
+
+impl<'a> Woven<'a> {
+    pub(crate) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        Woven {
+            out,
+            err,
+            text: Vec::new(),
+            is_error: false,
         }
-        out.flush()?;
-        err.flush()
+    }
+
+    /// Adds to one of the streams.
+    ///
+    /// # Errors
+    /// What writing the other one gave.
+    pub(crate) fn push(&mut self, is_error: bool, content: &[u8]) -> io::Result<()> {
+        if self.is_error != is_error {
+            self.write()?;
+            self.is_error = is_error;
+        }
+        self.text.extend_from_slice(content);
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let to: &mut dyn Write = if self.is_error { self.err } else { self.out };
+        to.write_all(&self.text)?;
+        self.text.clear();
+        Ok(())
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// What writing gave.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.write()?;
+        self.out.flush()?;
+        self.err.flush()
     }
 }
 
@@ -100,6 +156,43 @@ mod tests {
                 (b"out!".as_slice(), b"err".as_slice())
             );
         }
+    }
+
+    /// Keeps what is written, each call by itself, beside the name of the stream.
+    struct Calls<'a>(char, &'a std::cell::RefCell<Vec<(char, Vec<u8>)>>);
+
+    impl Write for Calls<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.borrow_mut().push((self.0, bytes.to_vec()));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn neighbours_are_written_at_once_and_in_order() {
+        let frame = |stream: u8, text: &str| {
+            let mut frame = vec![stream, 0, 0, 0, 0, 0, 0, text.len() as u8];
+            frame.extend_from_slice(text.as_bytes());
+            frame
+        };
+        let mut whole: Vec<u8> = (0..1000).flat_map(|_| frame(1, "a\n")).collect();
+        whole.extend([frame(2, "b\n"), frame(2, "c\n"), frame(1, "d\n")].concat());
+        // What comes before bytes that are no frame is not lost.
+        whole.extend(b"HTTP/1.1");
+        let calls = std::cell::RefCell::default();
+        let (mut out, mut err) = (Calls('o', &calls), Calls('e', &calls));
+        let written = Frames::default().write(&whole, &mut out, &mut err);
+        assert!(written.is_err());
+        let expected = [
+            ('o', "a\n".repeat(1000).into_bytes()),
+            ('e', b"b\nc\n".to_vec()),
+            ('o', b"d\n".to_vec()),
+        ];
+        assert_eq!(calls.into_inner(), expected);
     }
 
     #[test]

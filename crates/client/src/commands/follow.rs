@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 
-use crate::frames::Frames;
+use crate::frames::{Frames, Woven};
 use crate::time;
 
 /// The form of a time in front of a message; `0` stands for any digit.
@@ -103,7 +103,13 @@ impl Follower {
             self.places[0].take(bytes, true, self.shown, &mut text);
             out.write_all(&text)?;
         } else {
-            while let Some(piece) = self.frames.next(&mut bytes)? {
+            let mut woven = Woven::new(out, err);
+            let whole = loop {
+                let piece = match self.frames.next(&mut bytes) {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                };
                 text.clear();
                 let is_error = piece.stream >= 2;
                 let place = &mut self.places[usize::from(is_error)];
@@ -111,15 +117,12 @@ impl Follower {
                     place.begin(&mut text);
                 }
                 place.take(piece.content, false, self.shown, &mut text);
-                if is_error {
-                    err.write_all(&text)?;
-                } else {
-                    out.write_all(&text)?;
-                }
-            }
+                woven.push(is_error, &text)?;
+            };
+            woven.finish()?;
+            return whole;
         }
-        out.flush()?;
-        err.flush()
+        out.flush()
     }
 
     /// Writes what was held back, at the end of the log.
