@@ -19,6 +19,10 @@ use crate::host::{Host, Secured};
 use crate::secure::{self, Fault};
 use crate::ssh::{self, Tunnel};
 
+mod ahead;
+
+pub(crate) use ahead::get_each;
+
 /// Headers of an answer longer than this, all together, are not read.
 const HEAD_LIMIT: u64 = 1 << 20;
 /// A JSON answer longer than this is not read.
@@ -192,6 +196,9 @@ pub(crate) struct Request<'a> {
     pub(crate) upgrade: bool,
 }
 
+/// What is read of an answer at once.
+const READ_AT_ONCE: usize = 16 << 10;
+
 /// The head of an answer, and the stream from which its body comes.
 pub(crate) struct Answer {
     /// The HTTP status.
@@ -239,7 +246,8 @@ pub(crate) fn send(host: &Host, idle: &Idle, request: Request<'_>) -> Result<Ans
     let keep = (!request.upgrade).then(|| idle.clone());
     let bare = request.method == "HEAD";
     write_request(&mut stream, request).map_err(broken)?;
-    let mut answer = read_head(stream, keep).map_err(broken)?;
+    let reader = BufReader::with_capacity(READ_AT_ONCE, stream);
+    let mut answer = read_head(reader, keep).map_err(broken)?;
     if bare {
         answer.framing = Framing::Done;
     }
@@ -253,7 +261,8 @@ fn doing(host: &Host, request: &Request<'_>) -> String {
     format!("{method} \"{}{}\"", host.url(), request.path)
 }
 
-fn write_request(stream: &mut Stream, request: Request<'_>) -> io::Result<()> {
+/// Request line and headers, without the empty line at their end.
+fn head(request: &Request<'_>) -> String {
     let mut head = format!(
         "{} {} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: Wharf-Client/{}\r\n",
         request.method,
@@ -263,6 +272,11 @@ fn write_request(stream: &mut Stream, request: Request<'_>) -> io::Result<()> {
     for (name, value) in &request.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
+    head
+}
+
+fn write_request(stream: &mut Stream, request: Request<'_>) -> io::Result<()> {
+    let mut head = head(&request);
     if request.upgrade {
         head.push_str("Connection: Upgrade\r\nUpgrade: tcp\r\n");
     }
@@ -378,8 +392,7 @@ impl Write for Chunks<'_> {
     }
 }
 
-fn read_head(stream: Stream, idle: Option<Idle>) -> io::Result<Answer> {
-    let mut reader = BufReader::with_capacity(16 << 10, stream);
+fn read_head(mut reader: BufReader<Stream>, idle: Option<Idle>) -> io::Result<Answer> {
     let mut left = HEAD_LIMIT;
     let first = read_line(&mut reader, &mut left)?;
     let status = first
@@ -458,6 +471,11 @@ impl Answer {
         if self.status < 400 {
             return Ok(self);
         }
+        Err(self.refusal())
+    }
+
+    /// The daemon's sentence.
+    fn refusal(&mut self) -> Failure {
         let mut body = Vec::new();
         // What came of a sentence is better than nothing.
         let _ = self.by_ref().take(1 << 20).read_to_end(&mut body);
@@ -465,10 +483,10 @@ impl Answer {
             .ok()
             .and_then(|body| body["message"].as_str().map(str::to_owned));
         let message = message.unwrap_or_else(|| String::from_utf8_lossy(&body).trim().to_owned());
-        Err(Failure::Daemon {
+        Failure::Daemon {
             status: self.status,
             message,
-        })
+        }
     }
 
     /// The whole body as JSON; null for an empty one.
@@ -476,13 +494,18 @@ impl Answer {
     /// # Errors
     /// [`Failure::Connection`] when it breaks off or is no JSON.
     pub(crate) fn json(mut self) -> Result<Value, Failure> {
+        let value = self.read_json()?;
+        self.keep();
+        Ok(value)
+    }
+
+    fn read_json(&mut self) -> Result<Value, Failure> {
         let mut body = Vec::new();
         let read = self.by_ref().take(BODY_LIMIT).read_to_end(&mut body);
         read.map_err(|source| Failure::Connection {
             doing: "read the answer".to_owned(),
             source,
         })?;
-        self.keep();
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
@@ -508,12 +531,17 @@ impl Answer {
 
     /// Leaves the connection to the next request, if this one's answer was read to its end.
     pub(crate) fn keep(self) {
-        if let Some(idle) = self.idle
-            && self.framing == Framing::Done
+        if let Some(idle) = &self.idle
+            && self.is_read()
             && self.reader.buffer().is_empty()
         {
             idle.0.replace(Some(self.reader.into_inner()));
         }
+    }
+
+    /// Whether nothing of the body is left.
+    fn is_read(&self) -> bool {
+        self.framing == Framing::Done
     }
 
     /// The head of the next chunk.

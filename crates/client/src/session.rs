@@ -251,6 +251,34 @@ impl Session {
             .json()
     }
 
+    /// As [`Session::get`], of many paths whose answers are small: each one's answer, in order.
+    ///
+    /// # Errors
+    /// No daemon answers, or it breaks off.
+    pub(crate) fn get_each(
+        &self,
+        paths: &[String],
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        let ask = || {
+            let headers = self.headers(Vec::new());
+            let request = |path: &String| Request {
+                method: "GET",
+                path: format!("/v{}{path}", self.version()),
+                headers: headers.clone(),
+                body: Body::Empty,
+                upgrade: false,
+            };
+            let requests: Vec<_> = paths.iter().map(request).collect();
+            connection::get_each(&self.engine()?.0, &self.idle, &requests)
+        };
+        let answers = ask()?;
+        let is_refused = |answer: &Result<_, Failure>| matches!(answer, Err(failure) if failure.status() == Some(400));
+        if answers.iter().any(is_refused) && self.settle_version()? {
+            return ask();
+        }
+        Ok(answers)
+    }
+
     /// The same by another version of the API.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `stats`.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -17,9 +17,9 @@ use crate::verb::{Takes, Verb};
 
 /// Between two readings of a live table.
 const ROUND: Duration = Duration::from_secs(1);
-/// Between the two readings of a table that is printed once: long enough for the host's clock, which ticks a hundred
-/// times a second.
-const ONCE: Duration = Duration::from_millis(300);
+/// Between the two readings of a table that is printed once: long enough for the ticks, four milliseconds or ten, by which
+/// the kernel counts what runs on and on.
+const ONCE: Duration = Duration::from_millis(100);
 /// What stands where nothing is known.
 const NO_VALUE: &str = "--";
 
@@ -59,14 +59,25 @@ fn stats(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let format = super::format(session, parsed, "statsFormat")?;
     let mut entries = Vec::new();
     refresh(session, parsed, &mut entries)?;
+    let begin = Instant::now();
     let failures: Vec<_> = read(session, &mut entries)?;
     if !parsed.args.is_empty() && !failures.is_empty() {
         return Err(Failure::Invalid(failures.join("\n")));
     }
+    if !live {
+        // The time that the first round took has passed for each when it is read again.
+        std::thread::sleep(ONCE.saturating_sub(begin.elapsed()));
+    }
     loop {
-        std::thread::sleep(if live { ROUND } else { ONCE });
-        refresh(session, parsed, &mut entries)?;
+        if live {
+            std::thread::sleep(ROUND);
+            refresh(session, parsed, &mut entries)?;
+        }
         read(session, &mut entries)?;
+        if parsed.args.is_empty() {
+            // What is gone meanwhile was not asked for by name.
+            entries.retain(|entry| entry.now.is_some());
+        }
         let truncate = !parsed.switch("no-trunc");
         let rows: Vec<_> = entries.iter().map(|entry| row(entry, truncate)).collect();
         let text = LIST.text(&rows, &format, false)?;
@@ -125,13 +136,17 @@ fn refresh(session: &Session, parsed: &Parsed, entries: &mut Vec<Entry>) -> Resu
 
 /// Reads all of them, and gives the sentences of those that could not be read.
 fn read(session: &Session, entries: &mut [Entry]) -> Result<Vec<String>, Failure> {
-    let mut failures = Vec::new();
-    for entry in entries {
+    let path = |entry: &Entry| {
         let query = Query::new(format!("/containers/{}/stats", encode(&entry.container)))
             .with("stream", "0")
             .with("one-shot", "1");
+        query.text().to_owned()
+    };
+    let paths: Vec<String> = entries.iter().map(path).collect();
+    let mut failures = Vec::new();
+    for (entry, answer) in entries.iter_mut().zip(session.get_each(&paths)?) {
         entry.before = entry.now.take();
-        match session.get(query.text()) {
+        match answer {
             Ok(stats) => entry.now = Some(stats),
             Err(failure) if failure.status().is_some() => failures.push(failure.to_string()),
             Err(failure) => return Err(failure),

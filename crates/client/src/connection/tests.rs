@@ -79,6 +79,63 @@ fn a_connection_that_the_engine_gave_up_is_not_used_again() {
 }
 
 #[test]
+fn many_questions_are_sent_before_the_first_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        for _ in 0..3 {
+            assert!(read_request(&mut reader));
+        }
+        for number in 0..3 {
+            let status = if number == 1 {
+                "404 Not Found"
+            } else {
+                "200 OK"
+            };
+            let body = format!("{{\"message\":\"{number}\"}}");
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        // The connection goes on.
+        assert!(read_request(&mut reader));
+        stream.write_all(ANSWERS[0]).unwrap();
+    });
+    let (host, idle) = (Host::Unix(path), Idle::default());
+    let answers = get_each(&host, &idle, &[request(), request(), request()]).unwrap();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0].as_ref().unwrap()["message"], "0");
+    assert_eq!(
+        answers[1].as_ref().unwrap_err().to_string(),
+        "Error response from daemon: 1"
+    );
+    assert_eq!(answers[2].as_ref().unwrap()["message"], "2");
+    send(&host, &idle, request()).unwrap().json().unwrap();
+    server.join().unwrap();
+}
+
+#[test]
+fn questions_go_on_over_another_connection() {
+    // More than are on their way at once, and each connection ends when it likes.
+    let (_folder, host, server) = serve(&[1, 250, 49]);
+    let requests: Vec<_> = (0..300).map(|_| request()).collect();
+    let answers = get_each(&host, &Idle::default(), &requests).unwrap();
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 300);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_connection_without_any_answer_is_told_of() {
+    let (_folder, host, server) = serve(&[0]);
+    let failure = get_each(&host, &Idle::default(), &[request()]).unwrap_err();
+    assert!(matches!(failure, Failure::Connection { .. }), "{failure}");
+    server.join().unwrap();
+}
+
+#[test]
 fn an_answer_that_was_not_read_to_its_end_leaves_no_connection() {
     let (_folder, host, server) = serve(&[1]);
     let idle = Idle::default();
