@@ -5,36 +5,60 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use testkit::Engine;
+use testkit::{Engine, eventually};
 
 use crate::measure::{SPACED, Variant, in_turns, time};
 use crate::rows::{Bench, must};
-use crate::setup::{IMAGE, PROGRAM, own};
+use crate::setup::{IMAGE, PROGRAM, docker, own};
 
 const GIGABYTE: usize = 1_000_000_000;
 const FILES: usize = 50_000;
 const CHANGED: &str = "10000";
 const RUNNING: usize = 100;
+/// How long an engine may take to remove what nobody has any more.
+const REMOVAL: Duration = Duration::from_secs(300);
 
 /// Takes turns with what `work` does on each engine, and says how long it took.
-fn compare(bench: &Bench, title: &str, work: impl Fn(&Engine) -> Duration) {
+fn compare(bench: &Bench, title: &str, turns: usize, work: impl Fn(&Engine) -> Duration) {
     let work = &work;
     let mut variants: Vec<_> = bench
         .engines()
         .map(|(name, engine)| Variant::new(name, 1, move |_, _| vec![work(engine)]))
         .collect();
-    in_turns(title, bench.turns.min(3), SPACED, &mut variants);
+    in_turns(title, turns, SPACED, &mut variants);
+}
+
+/// Waits until the disk has nothing left to do of a removal, whoever does it: nobody pays for what another one left behind.
+fn settle(engine: &Engine) {
+    let tombstones = engine.data_root().join("v1/tombstones");
+    eventually("what was removed is gone", REMOVAL, || {
+        let entries = fs::read_dir(&tombstones);
+        entries
+            .map_or(true, |mut entries| entries.next().is_none())
+            .then_some(())
+    });
+    let written = Command::new("sync").status();
+    assert!(written.unwrap().success());
+}
+
+/// Removes a container, and waits until nothing of it is left.
+fn remove(engine: &Engine, container: &str) {
+    must(engine, &["rm", container]);
+    settle(engine);
 }
 
 /// `cp` of 1 GB and of 50,000 files, into a container that is made for it and out of it.
 pub(crate) fn copy(bench: &Bench) {
     let folder = bench.wharf.folder();
-    let (big, many) = (big_file(&folder), many_files(&folder));
-    for (what, source) in [("1 GB", &big), ("50,000 files", &many)] {
-        compare(bench, &format!("cp of {what} into a container"), |engine| {
+    let (bytes, files) = (bench.share(GIGABYTE), bench.share(FILES));
+    let (big, many) = (big_file(&folder, bytes), many_files(&folder, files));
+    let whats = [(megabytes(bytes), &big), (format!("{files} files"), &many)];
+    for (what, source) in whats {
+        let title = format!("cp of {what} into a container");
+        compare(bench, &title, bench.few(), |engine| {
             let id = must(engine, &["create", IMAGE, PROGRAM]);
             let took = time(own(engine, &["cp", text(source), &format!("{id}:/copied")]));
-            must(engine, &["rm", &id]);
+            remove(engine, &id);
             took
         });
         let title = format!("cp of {what} out of a container");
@@ -46,7 +70,7 @@ pub(crate) fn copy(bench: &Bench) {
                 (engine.socket(), id)
             })
             .collect();
-        compare(bench, &title, |engine| {
+        compare(bench, &title, bench.few(), |engine| {
             let of =
                 |(socket, id): &(PathBuf, String)| (*socket == engine.socket()).then(|| id.clone());
             let from = format!("{}:/copied", holders.iter().find_map(of).unwrap());
@@ -54,20 +78,23 @@ pub(crate) fn copy(bench: &Bench) {
             let took = time(own(engine, &["cp", &from, text(&target)]));
             let removed = Command::new("rm").arg("-rf").arg(&target).status();
             assert!(removed.unwrap().success());
+            settle(engine);
             took
         });
         for ((_, engine), (_, id)) in bench.engines().zip(&holders) {
-            must(engine, &["rm", id]);
+            remove(engine, id);
         }
     }
 }
 
 /// `logs` of a container that printed 1 GB.
 pub(crate) fn logs(bench: &Bench) {
-    let bytes = GIGABYTE.to_string();
-    for (_, engine) in bench.engines() {
+    let bytes = bench.share(GIGABYTE);
+    let said = bytes.to_string();
+    for (name, engine) in bench.engines() {
         let args = [
             "run",
+            "-d",
             "--name",
             "said",
             "--log-opt",
@@ -75,15 +102,18 @@ pub(crate) fn logs(bench: &Bench) {
             IMAGE,
             PROGRAM,
             "say",
-            &bytes,
+            &said,
         ];
-        time(own(engine, &args));
+        must(engine, &args);
+        let written = time(own(engine, &["wait", "said"]));
+        println!("{name} wrote the log in {:.1} s", written.as_secs_f64());
     }
-    compare(bench, "logs of 1 GB", |engine| {
+    let title = format!("logs of {}", megabytes(bytes));
+    compare(bench, &title, bench.few(), |engine| {
         time(own(engine, &["logs", "said"]))
     });
     for (_, engine) in bench.engines() {
-        must(engine, &["rm", "said"]);
+        remove(engine, "said");
     }
 }
 
@@ -94,9 +124,18 @@ pub(crate) fn stats(bench: &Bench) {
             must(engine, &["run", "-d", IMAGE, PROGRAM, "sleep"]);
         }
     }
-    compare(bench, "stats --no-stream of 100 containers", |engine| {
-        time(own(engine, &["stats", "--no-stream"]))
-    });
+    let mut variants: Vec<_> = bench
+        .engines()
+        .map(|(name, engine)| {
+            Variant::command(name, 2, move || own(engine, &["stats", "--no-stream"]))
+        })
+        .collect();
+    variants.push(Variant::command("docker's client on wharf", 2, || {
+        docker(&bench.wharf, &["stats", "--no-stream"])
+    }));
+    let title = "stats --no-stream of 100 containers";
+    in_turns(title, bench.turns, SPACED, &mut variants);
+    drop(variants);
     for (_, engine) in bench.engines() {
         let ids = must(engine, &["ps", "-aq"]);
         let mut args = vec!["rm", "-f"];
@@ -115,16 +154,17 @@ pub(crate) fn changes(bench: &Bench) {
             ],
         );
     }
-    compare(bench, "diff of 10,000 files", |engine| {
+    compare(bench, "diff of 10,000 files", 3, |engine| {
         time(own(engine, &["diff", "changed"]))
     });
-    compare(bench, "commit of 10,000 files", |engine| {
+    compare(bench, "commit of 10,000 files", 3, |engine| {
         let took = time(own(engine, &["commit", "changed", "committed"]));
         must(engine, &["rmi", "committed"]);
+        settle(engine);
         took
     });
     for (_, engine) in bench.engines() {
-        must(engine, &["rm", "changed"]);
+        remove(engine, "changed");
     }
 }
 
@@ -132,19 +172,23 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A file of 1 GB that is no hole.
-fn big_file(folder: &Path) -> PathBuf {
+fn megabytes(bytes: usize) -> String {
+    format!("{} MB", bytes / 1_000_000)
+}
+
+/// A file of so many bytes that is no hole.
+fn big_file(folder: &Path, bytes: usize) -> PathBuf {
     let path = folder.join("big");
     if !path.exists() {
-        fs::write(&path, vec![b'x'; GIGABYTE]).unwrap();
+        fs::write(&path, vec![b'x'; bytes]).unwrap();
     }
     path
 }
 
 /// Files of 1 KiB, 100 to a folder.
-fn many_files(folder: &Path) -> PathBuf {
+fn many_files(folder: &Path, files: usize) -> PathBuf {
     let top = folder.join("many");
-    for file in 0..if top.exists() { 0 } else { FILES } {
+    for file in 0..if top.exists() { 0 } else { files } {
         let folder = top.join((file / 100).to_string());
         if file % 100 == 0 {
             fs::create_dir_all(&folder).unwrap();

@@ -12,6 +12,7 @@ use crate::rows::{Bench, must};
 use crate::setup::own;
 
 const LAYERS: usize = 8;
+/// In each.
 const FILES: usize = 7_500;
 const NAME: &str = "manyfiles:latest";
 
@@ -54,9 +55,10 @@ fn compare(bench: &Bench, verb: &str, args: &[&str], image: &str) {
             })
         })
         .collect();
+    let files = LAYERS * bench.share(FILES);
     in_turns(
-        &format!("{verb} of 8 layers, 60,000 files"),
-        bench.turns.min(3),
+        &format!("{verb} of {LAYERS} layers, {files} files"),
+        bench.few(),
         crate::measure::SPACED,
         &mut variants,
     );
@@ -66,7 +68,7 @@ fn compare(bench: &Bench, verb: &str, args: &[&str], image: &str) {
 fn archive(bench: &Bench) -> PathBuf {
     let path = bench.wharf.folder().join("manyfiles.tar");
     if !path.exists() {
-        write_archive(&path);
+        write_archive(&path, bench.share(FILES));
     }
     path
 }
@@ -77,10 +79,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// One layer: files of 0 to 8 KiB whose bytes differ, 75 to a folder.
-fn layer(number: usize) -> Vec<u8> {
+fn layer(number: usize, files: usize) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut state = number as u32 + 1;
-    for file in 0..FILES {
+    for file in 0..files {
         let size = (file * 37) % 8192;
         let content: Vec<u8> = (0..size)
             .map(|_| {
@@ -98,7 +100,7 @@ fn layer(number: usize) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-fn write_archive(path: &Path) {
+fn write_archive(path: &Path, files: usize) {
     let mut archive = tar::Builder::new(BufWriter::new(File::create(path).unwrap()));
     let mut add = |name: &str, content: &[u8]| {
         let mut header = tar::Header::new_gnu();
@@ -109,7 +111,7 @@ fn write_archive(path: &Path) {
     let mut names = Vec::new();
     let mut digests = Vec::new();
     for number in 0..LAYERS {
-        let layer = layer(number);
+        let layer = layer(number, files);
         names.push(format!("{number}.tar"));
         digests.push(format!("sha256:{}", hex(&layer)));
         add(&names[number], &layer);

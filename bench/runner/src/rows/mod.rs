@@ -25,6 +25,16 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// How much of something dear is done: all of it, or a tenth at a glance.
+    pub(crate) fn share(&self, number: usize) -> usize {
+        if self.quick { number / 10 } else { number }
+    }
+
+    /// How many turns are counted where each takes long.
+    pub(crate) fn few(&self) -> usize {
+        if self.quick { 1 } else { 2 }
+    }
+
     /// The engines, Wharf first.
     pub(crate) fn engines(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
         let docker = self.docker.as_ref().map(|engine| ("docker", engine));
@@ -48,6 +58,7 @@ const fn row(name: &'static str, long: bool, run: fn(&Bench)) -> Row {
 pub(crate) const ALL: &[Row] = &[
     row("rest", false, memory::at_rest),
     row("run", false, starts::run),
+    row("published", false, starts::published),
     row("exec", false, starts::exec),
     row("version", false, starts::version),
     row("beside-writer", false, beside::writer),

@@ -44,6 +44,35 @@ fn variants(bench: &Bench) -> Vec<Variant<'_>> {
     variants
 }
 
+/// `run --rm` that publishes a port at all of the host's addresses, IPv4 and IPv6, beside one that publishes nothing and one
+/// that publishes at an IPv4 address alone.
+pub(crate) fn published(bench: &Bench) {
+    let ways = [
+        ("nothing", None),
+        ("0.0.0.0", Some("0.0.0.0::80")),
+        ("0.0.0.0 and [::]", Some("80")),
+    ];
+    let mut variants = Vec::new();
+    for (name, engine) in bench.engines() {
+        let runs = if name == "wharf" { 8 } else { 3 };
+        for (what, port) in ways {
+            let mut words = vec!["run", "--rm"];
+            words.extend(port.into_iter().flat_map(|port| ["-p", port]));
+            words.extend([IMAGE, PROGRAM]);
+            let title = format!("{name}, at {what}");
+            variants.push((title, runs, engine, words));
+        }
+    }
+    let mut variants: Vec<_> = variants
+        .iter()
+        .map(|(title, runs, engine, words)| {
+            Variant::command(title, *runs, move || own(engine, words))
+        })
+        .collect();
+    let title = "run --rm -p, spaced, of ports published";
+    in_turns(title, bench.turns, SPACED, &mut variants);
+}
+
 /// `exec` of true in a running container.
 pub(crate) fn exec(bench: &Bench) {
     let mut variants = Vec::new();
