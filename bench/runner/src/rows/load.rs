@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use testkit::Registry;
 
 use crate::measure::{Variant, in_turns};
+use crate::rows::files::settle;
 use crate::rows::{Bench, must};
 use crate::setup::own;
 
@@ -51,6 +52,7 @@ fn compare(bench: &Bench, verb: &str, args: &[&str], image: &str) {
             Variant::new(name, 1, move |_, _| {
                 let took = crate::measure::time(own(engine, args));
                 must(engine, &["rmi", "-f", image]);
+                settle(engine);
                 vec![took]
             })
         })
