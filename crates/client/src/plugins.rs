@@ -2,23 +2,20 @@
 //! when they are called with `docker-cli-plugin-metadata`, and do the command `NAME` when they are called with the whole
 //! command line.
 
+mod metadata;
 mod run;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::commands;
-use crate::failure::plain;
 
 pub(crate) use run::run;
 
-/// What a plugin is asked to tell about itself.
-const METADATA: &str = "docker-cli-plugin-metadata";
 const PREFIX: &str = "docker-";
 /// Where plugins are besides the folder of the configuration and those that the configuration names.
 const FOLDERS: [&str; 4] = [
@@ -27,10 +24,10 @@ const FOLDERS: [&str; 4] = [
     "/usr/lib/docker/cli-plugins",
     "/usr/libexec/docker/cli-plugins",
 ];
-/// More than this is not read of what a plugin tells.
-const LIMIT: u64 = 1 << 20;
 /// More files than this are not looked at in a folder.
 const MOST: usize = 4096;
+/// So many plugins are asked at the same time.
+const AT_ONCE: usize = 16;
 
 /// A program that may be a plugin.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,21 +91,7 @@ fn metadata(name: &str, path: &Path) -> Result<Value, String> {
         return Err(format!("plugin {name:?} duplicates builtin command"));
     }
     let failed = |why: String| format!("failed to fetch metadata: {why}");
-    let mut child = Command::new(path)
-        .arg(METADATA)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| failed(format!("fork/exec {}: {}", path.display(), plain(&error))))?;
-    let mut text = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        let _ = stdout.take(LIMIT).read_to_end(&mut text);
-    }
-    let status = child.wait().map_err(|error| failed(plain(&error)))?;
-    if !status.success() {
-        return Err(failed(status.to_string().replace(": ", " ")));
-    }
+    let text = metadata::ask(path).map_err(failed)?;
     serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))
 }
 
@@ -183,9 +166,22 @@ impl Plugins {
                 }
             }
         }
+        let found: Vec<_> = found.into_iter().collect();
+        let ask = |(name, path): &(String, PathBuf)| Plugin::ask(name, path.clone());
         found
-            .into_iter()
-            .map(|(name, path)| Plugin::ask(&name, path))
+            .chunks(AT_ONCE)
+            .flat_map(|some| {
+                thread::scope(|scope| {
+                    let asked: Vec<_> = some
+                        .iter()
+                        .map(|one| scope.spawn(move || ask(one)))
+                        .collect();
+                    asked
+                        .into_iter()
+                        .filter_map(|plugin| plugin.join().ok())
+                        .collect::<Vec<_>>()
+                })
+            })
             .collect()
     }
 }

@@ -124,6 +124,33 @@ fn a_plugin_tells_nobody_its_commands_twice_and_a_bad_one_is_none() {
 }
 
 #[test]
+fn a_plugin_that_hangs_or_floods_holds_up_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let folder = home.join(".docker/cli-plugins");
+    plugin(&folder, "hello", "exit 1");
+    for (name, text) in [
+        ("docker-hangs", "#!/bin/sh\nsleep 100000 & wait\n"),
+        ("docker-stops", "#!/bin/sh\nkill -STOP $$\n"),
+        ("docker-floods", "#!/bin/sh\nexec cat /dev/zero\n"),
+    ] {
+        fs::write(folder.join(name), text).unwrap();
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let help = wharf(home, &["help"]).ok().stdout;
+    assert!(help.contains("\n  hello*      Say hello\n"), "{help}");
+    let (_, invalid) = help.split_once("\nInvalid Plugins:\n").unwrap();
+    for line in [
+        "  floods      failed to fetch metadata: it told more than 1024 kB\n",
+        "  hangs       failed to fetch metadata: it did not answer in time\n",
+        "  stops       failed to fetch metadata: it did not answer in time\n",
+    ] {
+        assert!(invalid.contains(line), "{invalid}");
+    }
+    wharf(home, &["hangs"]).fails_with(1);
+}
+
+#[test]
 fn info_lists_plugins_as_docker_s_does() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
