@@ -114,6 +114,14 @@ const LINES: &str = "
     context inspect -f {{.Endpoints.docker.Host}}:{{.Storage.TLSPath}}:{{.TLSMaterial}} tls default
     context inspect -f json far
     context inspect -f {{json} far
+    context inspect -f {{.}} far default copy skip
+    context inspect -f {{.|json}} far default copy skip tls
+    context inspect -f {{.Metadata}}:{{.Metadata.Metadata}}:{{.Metadata.Metadata.Description}} far default
+    context inspect -f {{.Metadata|json}}:{{.Storage|json}}:{{.Endpoints|json}} far skip
+    context inspect -f {{.Metadata.Description}} far
+    context inspect -f {{.Endpoints.docker}}:{{.Endpoints.kubernetes}}:{{.Storage}} far skip
+    context inspect -f {{.Endpoints.docker.Nope}} far
+    context inspect -f {{.Nope}} far
     context inspect -f {{.Name}} nowhere
     context use nowhere
     context use a

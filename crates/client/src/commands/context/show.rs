@@ -110,8 +110,7 @@ fn inspect(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         Some(template) => {
             let mut text = String::new();
             for document in &found {
-                let document = template::Value::read(document, &template::ANY_MAP);
-                match template.render(&document, false) {
+                match template.render(&template::schema::context::read(document), false) {
                     Ok(line) => text.push_str(&format!("{line}\n")),
                     Err(fault) => faults.push(format!("template parsing error: {fault}")),
                 }

@@ -6,6 +6,7 @@
 use super::value::{Field, Type, Unsaid};
 
 pub(crate) mod container;
+pub(crate) mod context;
 pub(crate) mod events;
 pub(crate) mod host;
 pub(crate) mod image;
