@@ -226,7 +226,7 @@ pub enum ExecStart {
 /// What `images` shows.
 #[derive(Debug, Clone, Default)]
 pub struct ImageListOptions {
-    /// Intermediate images too (there are none).
+    /// Intermediate images too (there are none), and the one that is in the program.
     pub all: bool,
     /// Digests in `RepoDigests`.
     pub digests: bool,

@@ -317,6 +317,7 @@ impl Engine {
     pub async fn df(&self) -> Result<DiskUsage> {
         let mut images = self
             .image_list(ImageListOptions {
+                all: true,
                 shared_size: true,
                 ..Default::default()
             })

@@ -180,6 +180,38 @@ fn binds_show_the_hosts_files() {
 }
 
 #[test]
+fn the_image_inside_the_program_is_listed_when_it_is_asked_for() {
+    Engine::run(|engine| {
+        if engine.kind() == testkit::Kind::Dockerd {
+            return;
+        }
+        const NAME: &str = "wharf/isolation";
+        for client in [Engine::d, Engine::w] {
+            // `docker rmi $(docker images -q)` is about what somebody brought.
+            assert_eq!(client(engine, &["images", "-q"]).ok().stdout, "");
+            assert_eq!(
+                client(engine, &["images", "-aq"])
+                    .ok()
+                    .stdout
+                    .lines()
+                    .count(),
+                2
+            );
+            let named = client(engine, &["images", "--format", "{{.Repository}}", NAME]).ok();
+            assert_eq!(named.text(), NAME);
+            let pattern = ["images", "-q", "--filter", "reference=wharf/*"];
+            assert_eq!(client(engine, &pattern).ok().stdout.lines().count(), 1);
+            client(engine, &["tag", NAME, "mine:1"]).ok();
+            let all = client(engine, &["images", "--format", "{{.Repository}}"]).ok();
+            assert!(all.stdout.contains("mine\n"), "{}", all.stdout);
+            client(engine, &["rmi", "mine:1"]).ok();
+            let image = ["image", "inspect", "-f", "{{.Os}}", NAME];
+            assert_eq!(client(engine, &image).ok().text(), "linux");
+        }
+    });
+}
+
+#[test]
 fn images_are_tagged_listed_saved_loaded_and_removed() {
     Engine::run(|engine| {
         engine.load_busybox();

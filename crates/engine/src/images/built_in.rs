@@ -20,7 +20,7 @@ use crate::outcome::{EngineError, Result};
 use crate::store::{Durability, ImageRow, rows, schema};
 
 /// Its names.
-const NAMES: [&str; 2] = [
+pub(super) const NAMES: [&str; 2] = [
     "docker.io/wharf/isolation:latest",
     "docker.io/library/wharf:latest",
 ];

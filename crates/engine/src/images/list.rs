@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use api_types::{GraphDriver, ImageInspect, ImageMetadata, ImageSummary, RootFs};
 use types::{Digest, Platform, Reference};
 
+use super::built_in::NAMES;
 use super::index::{Image, State, Target, repository_of};
 use super::pattern::Pattern;
 use super::pull::familiar;
@@ -41,8 +42,14 @@ fn digests<'a>(names: impl IntoIterator<Item = Named<'a>>) -> Vec<String> {
     all.into_iter().collect()
 }
 
+/// Whether an image is the program's own and nobody gave it a name: who lists images, to remove them all for example,
+/// means what was pulled, loaded or made.
+fn nobody_brought(image: &Image, names: &[Named<'_>]) -> bool {
+    image.doc.built_in && names.iter().all(|(name, _)| NAMES.contains(name))
+}
+
 impl Engine {
-    /// Lists images, the newest first.
+    /// Lists images, the newest first. The one that is in the program is left out as intermediate images are.
     pub async fn image_list(&self, options: ImageListOptions) -> Result<Vec<ImageSummary>> {
         let filters = &options.filters;
         filters.check(&[
@@ -90,7 +97,9 @@ impl Engine {
                 let names = names.get(&image.id).map_or(&[][..], Vec::as_slice);
                 let mut tags = tags(names.iter().copied());
                 let labels = image.config.labels.clone().unwrap_or_default();
-                let shown = dangling.is_none_or(|wanted| wanted == tags.is_empty())
+                let listed = options.all || !patterns.is_empty() || !nobody_brought(image, names);
+                let shown = listed
+                    && dangling.is_none_or(|wanted| wanted == tags.is_empty())
                     && filters.labels_match(&labels)
                     && (patterns.is_empty() || tags.iter().any(named))
                     && before.is_none_or(|bound| image.created < bound)
