@@ -1,6 +1,7 @@
 //! Completion: a shell gives the words so far, and gets what may come next, from the tables that the parser reads and from
 //! the engine, which knows the names.
 
+mod inside;
 pub(crate) mod names;
 
 use std::time::Duration;
@@ -31,6 +32,10 @@ enum Wanted {
     Words(Candidates),
     /// The name of something that the engine has.
     Names(Names),
+    /// The name of a file here, or that of a container in front of a path in it.
+    FileOrContainer,
+    /// The name of a file in a container.
+    Inside,
     /// The name of a file.
     File,
     /// Something that nobody can guess.
@@ -38,27 +43,43 @@ enum Wanted {
 }
 
 /// Tells what may follow `words`, the last of which is being typed: a candidate on each line, a tab and what it means
-/// behind it. The status is 3 where the name of a file is meant.
+/// behind it. The status is 3 where the name of a file may stand, too.
 pub(crate) fn run(program: &str, words: &[String], build: types::Build) -> u8 {
     let (typed, words) = match words.split_last() {
         Some((typed, words)) => (typed.as_str(), words),
         None => ("", words),
     };
     let (global, wanted) = wanted(words, typed);
+    let status = match wanted {
+        Wanted::File | Wanted::FileOrContainer => FILE,
+        _ => 0,
+    };
+    let of_engine = |ask: fn(&Session, Names, &str) -> Candidates, names: Names| {
+        std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE);
+            std::process::exit(status.into());
+        });
+        // What the engine does not tell is not known; there is nobody to tell why.
+        Session::new(program, &global, build)
+            .map(|session| ask(&session, names, typed))
+            .unwrap_or_default()
+    };
     let candidates = match wanted {
         Wanted::File => return FILE,
         Wanted::Nothing => return 0,
         Wanted::Words(candidates) => candidates,
-        Wanted::Names(names) => {
-            std::thread::spawn(|| {
-                std::thread::sleep(PATIENCE);
-                std::process::exit(0);
-            });
-            // What the engine does not tell is not known; there is nobody to tell why.
-            Session::new(program, &global, build)
-                .map(|session| names.ask(&session))
-                .unwrap_or_default()
+        Wanted::Names(names) => of_engine(|session, names, _| names.ask(session), names),
+        Wanted::FileOrContainer => {
+            let with_colon = |session: &Session, names: Names, _: &str| {
+                let names = names.ask(session).into_iter();
+                names.map(|(name, about)| (name + ":", about)).collect()
+            };
+            of_engine(with_colon, Names::Containers)
         }
+        Wanted::Inside => of_engine(
+            |session, _, typed| inside::ask(session, typed),
+            Names::Containers,
+        ),
     };
     for (word, about) in candidates {
         let is_whole = !word.contains(['\n', '\t']);
@@ -66,7 +87,7 @@ pub(crate) fn run(program: &str, words: &[String], build: types::Build) -> u8 {
             println!("{word}\t{}", about.lines().next().unwrap_or_default());
         }
     }
-    0
+    status
 }
 
 fn wanted(words: &[String], typed: &str) -> (Parsed, Wanted) {
@@ -126,6 +147,14 @@ fn of_verb(verb: &'static Verb, words: &[String], typed: &str) -> Wanted {
     };
     let at = parsed.args.len();
     let is_inside = !verb.interspersed && at > 0;
+    if verb.paths.contains(&"cp") && !typed.starts_with('-') {
+        return match inside::split(typed) {
+            _ if at > 1 => Wanted::Nothing,
+            Some(_) => Wanted::Inside,
+            None if typed.starts_with(['/', '.']) => Wanted::File,
+            None => Wanted::FileOrContainer,
+        };
+    }
     if typed.starts_with('-') && !is_inside && !words.iter().any(|word| word == "--") {
         return flags(verb.flags);
     }
@@ -135,9 +164,6 @@ fn of_verb(verb: &'static Verb, words: &[String], typed: &str) -> Wanted {
 /// What an argument of a verb is, by the words of its usage line.
 fn argument(verb: &Verb, at: usize) -> Wanted {
     let name = verb.paths[0];
-    if verb.paths.contains(&"cp") {
-        return Wanted::File;
-    }
     let words: Vec<_> = verb
         .usage
         .split_whitespace()
@@ -306,6 +332,18 @@ mod tests {
             "run -v ",
         ] {
             assert_eq!(ask(line), Wanted::File, "{line}");
+        }
+        for (line, wanted) in [
+            ("cp ", Wanted::FileOrContainer),
+            ("cp -a we", Wanted::FileOrContainer),
+            ("cp web:", Wanted::Inside),
+            ("container cp web:/etc/pa", Wanted::Inside),
+            ("cp here web:/", Wanted::Inside),
+            ("cp ./a:b", Wanted::File),
+            ("cp /etc/pa", Wanted::File),
+            ("cp a b ", Wanted::Nothing),
+        ] {
+            assert_eq!(ask(line), wanted, "{line}");
         }
         for line in [
             "network create ",

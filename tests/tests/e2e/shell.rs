@@ -3,25 +3,21 @@
 use std::fs;
 use std::process::Command;
 
-use testkit::{Engine, Finished, run};
+use testkit::{Engine, Finished, Program, Terminal, run};
 
-/// What bash offers behind a line.
-fn offered(engine: &Engine, line: &str) -> Vec<String> {
+/// A shell with the client's environment, that finds the client by its name.
+fn shell(engine: &Engine, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let folder = engine.folder();
     let link = folder.join("wharf");
     if !link.exists() {
         std::os::unix::fs::symlink(Engine::program(), &link).unwrap();
     }
-    let script = "set -e; source <(wharf completion bash)\n\
-        complete -p wharf >/dev/null\n\
-        COMP_LINE=$1 COMP_POINT=${#1}; set +e; _wharf; printf '%s\\n' \"${COMPREPLY[@]}\"";
-    let mut command = engine.wharf(&[]);
-    // The client's environment, with a shell in its place.
-    let environment: Vec<_> = command
+    let environment: Vec<_> = engine
+        .wharf(&[])
         .get_envs()
         .map(|(name, value)| (name.to_owned(), value.map(std::ffi::OsStr::to_owned)))
         .collect();
-    command = engine.sandbox().network_command("bash");
+    let mut command = engine.sandbox().network_command(program);
     for (name, value) in environment {
         match value {
             Some(value) => command.env(name, value),
@@ -30,8 +26,19 @@ fn offered(engine: &Engine, line: &str) -> Vec<String> {
     }
     let path = std::env::var("PATH").unwrap();
     command
-        .args(["--norc", "-c", script, "bash", line])
-        .env("PATH", format!("{}:{path}", folder.display()));
+        .env("PATH", format!("{}:{path}", folder.display()))
+        .env("HOME", &folder)
+        .current_dir(&folder);
+    command
+}
+
+/// What bash offers behind a line.
+fn offered(engine: &Engine, line: &str) -> Vec<String> {
+    let script = "set -e; source <(wharf completion bash)\n\
+        complete -p wharf >/dev/null\n\
+        COMP_LINE=$1 COMP_POINT=${#1}; set +e; _wharf; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let mut command = shell(engine, "bash");
+    command.args(["--norc", "-c", script, "bash", line]);
     let done = run(command, b"").ok();
     done.stdout
         .lines()
@@ -72,10 +79,114 @@ fn bash_completes_names_that_the_engine_knows() {
         is("wharf run --restart un", &["unless-stopped"]);
         is("wharf completion", &[]);
         is("wharf context use d", &["default"]);
+        // Files in a container, and here.
+        std::fs::create_dir(engine.folder().join("rum")).unwrap();
+        std::fs::write(engine.folder().join("rural"), "").unwrap();
+        let mut found = offered(engine, "wharf cp ru");
+        found.sort();
+        assert_eq!(found, ["rum/", "runs:", "rural"]);
+        is("wharf cp runs:/et", &["/etc/"]);
+        is("wharf cp rests:/etc/pa", &["/etc/passwd"]);
+        is("wharf cp rural runs:etc/g", &["etc/group"]);
+        is("wharf cp nosuch:/", &[]);
         // Nobody answers there: nothing is offered, and nothing is said.
         is("wharf -H unix:///nonexistent stop ", &[]);
         // The name of a file.
         assert_eq!(engine.w(&["__complete", "load", "-i", ""]).status, 3);
+    });
+}
+
+/// What there is to complete in zsh and fish: a line's end, and what it becomes where that is the only thing.
+const LINES: [(&str, &str); 12] = [
+    ("wharf imag", "wharf image"),
+    ("wharf volume pru", "wharf volume prune"),
+    ("wharf run --priv", "wharf run --privileged"),
+    (
+        "wharf run --restart unl",
+        "wharf run --restart unless-stopped",
+    ),
+    ("wharf stop ru", "wharf stop runs"),
+    ("wharf start re", "wharf start rests"),
+    ("wharf rmi busy", "wharf rmi busybox:latest"),
+    ("wharf run --network mi", "wharf run --network mine"),
+    ("wharf volume rm da", "wharf volume rm data"),
+    ("wharf cp runs:/et", "wharf cp runs:/etc/"),
+    ("wharf cp rests:/etc/pa", "wharf cp rests:/etc/passwd"),
+    ("wharf cp rest", "wharf cp rests:"),
+];
+
+fn prepare(engine: &Engine) {
+    engine.load_busybox();
+    let run = ["run", "-d", "--name", "runs", "busybox", "sleep", "1000"];
+    engine.w(&run).ok();
+    engine
+        .w(&["create", "--name", "rests", "busybox", "true"])
+        .ok();
+    engine.w(&["network", "create", "mine"]).ok();
+    engine.w(&["volume", "create", "data"]).ok();
+}
+
+#[test]
+fn zsh_completes_names_that_the_engine_knows() {
+    let Some(zsh) = Program::find("zsh", "usr/bin/zsh") else {
+        return testkit::skip("zsh");
+    };
+    Engine::run(|engine| {
+        prepare(engine);
+        let mut command = shell(engine, &zsh.path);
+        command.args(["-f", "-i"]).env("TERM", "dumb");
+        let mut terminal = Terminal::start(command, 40, 200);
+        let setup = "PS1= RPS1=; unsetopt prompt_cr prompt_sp zle_bracketed_paste 2>/dev/null; \
+            autoload -Uz compinit; compinit -u -d dump; source <(wharf completion zsh); \
+            shown() { zle complete-word; print -r -- \"<$BUFFER|END\"; zle kill-buffer; }; \
+            zle -N shown; bindkey '^T' shown; print -r -- re''ady\n";
+        terminal.send(setup);
+        terminal.expect("ready");
+        for (line, whole) in LINES {
+            terminal.send(&format!("{line}\u{14}"));
+            let shown = terminal.expect("|END");
+            let (_, shown) = shown.rsplit_once('<').unwrap();
+            assert_eq!(shown.trim_end_matches("|END").trim_end(), whole, "{line}");
+        }
+        // Where more follows, no blank does.
+        terminal.send("wharf cp rest\u{14}");
+        terminal.expect("<wharf cp rests:|END");
+        terminal.send("exit\n");
+        terminal.finish();
+    });
+}
+
+#[test]
+fn fish_completes_names_that_the_engine_knows() {
+    let Some(fish) = Program::find("fish", "usr/bin/fish") else {
+        return testkit::skip("fish");
+    };
+    Engine::run(|engine| {
+        prepare(engine);
+        let functions = fish.root.join("usr/share/fish/functions");
+        for (line, whole) in LINES {
+            let mut command = shell(engine, &fish.path);
+            fish.with_libraries(&mut command);
+            let script = format!(
+                "set -p fish_function_path {}; wharf completion fish >script; source script; complete -C '{line}'",
+                functions.display()
+            );
+            command.args(["--no-config", "-c", &script]);
+            let done = run(command, b"").ok();
+            let before = &line[..line.rfind(' ').unwrap() + 1];
+            let found: Vec<_> = done
+                .stdout
+                .lines()
+                .map(|line| format!("{before}{}", line.split('\t').next().unwrap()))
+                .collect();
+            assert!(
+                found.contains(&whole.to_owned()),
+                "{line}: {found:?} {}",
+                done.stderr
+            );
+            let is_like = |found: &String| found.starts_with(line);
+            assert!(found.iter().all(is_like), "{line}: {found:?}");
+        }
     });
 }
 

@@ -4,7 +4,8 @@ function __wharf_complete
     set -l told ($words[1] __complete $words[2..-1] 2>/dev/null)
     if test $status -eq 3
         __fish_complete_path (commandline -ct)
-    else if test (count $told) -gt 0
+    end
+    if test (count $told) -gt 0
         printf '%s\n' $told
     end
 end
