@@ -42,6 +42,7 @@ mod run;
 mod severed;
 mod shell;
 mod shims;
+mod sshd;
 mod stalled;
 mod stats;
 mod storage;
