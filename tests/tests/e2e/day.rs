@@ -33,7 +33,7 @@ fn a_day_of_use_is_the_same_by_either_client_and_on_either_engine() {
         .map(|line| line.text.matches("docker ").count())
         .sum();
     assert!(
-        lines.len() >= 330 && calls >= 350,
+        lines.len() >= 700 && calls >= 800,
         "{} lines, {calls} calls",
         lines.len()
     );
