@@ -12,6 +12,8 @@ pub(crate) struct Progress {
     layers: Vec<String>,
     /// Columns of the terminal; `None` when output is not one.
     columns: Option<usize>,
+    /// Whether a line without a layer stands there that the next one takes the place of.
+    is_open: bool,
 }
 
 impl Progress {
@@ -20,6 +22,7 @@ impl Progress {
         Progress {
             layers: Vec::new(),
             columns,
+            is_open: false,
         }
     }
 
@@ -44,6 +47,18 @@ impl Progress {
                 (false, stream) => write!(out, "{stream}"),
             };
         };
+        if id.is_empty() && numbers(message).is_some() {
+            // One thing alone is on its way: its line is written over until something else is said.
+            self.layers.clear();
+            self.is_open = true;
+            let line = format!("{line} {}", bar(message, columns));
+            let line: String = line.chars().take(columns).collect();
+            write!(out, "\x1b[2K\r{line}\r")?;
+            return out.flush();
+        }
+        if std::mem::take(&mut self.is_open) {
+            write!(out, "\x1b[2K")?;
+        }
         if id.is_empty() || !detail {
             // What stands above can not be reached any more.
             self.layers.clear();

@@ -1237,3 +1237,48 @@ async fn a_full_disk_is_told_and_given_back() {
     // The space of the layer that did not fit is free again.
     fs::write(format!("{root}/file"), vec![1; 500_000]).unwrap();
 }
+
+/// A list of tags comes in pages; one that leads elsewhere, or has no end, is not followed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_come_in_pages_of_the_same_registry() {
+    let server = Fake::start(|seen| match seen.path.as_str() {
+        "/v2/" => http("200 OK", &[], b"{}"),
+        "/v2/pages/tags/list" => http(
+            "200 OK",
+            &[("Link", "</v2/pages/tags/list?last=b>; rel=\"next\"")],
+            br#"{"name": "pages", "tags": ["a", "b"]}"#,
+        ),
+        "/v2/pages/tags/list?last=b" => http("200 OK", &[], br#"{"tags": ["c"]}"#),
+        "/v2/empty/tags/list" => http("200 OK", &[], br#"{"name": "empty", "tags": null}"#),
+        "/v2/away/tags/list" => http(
+            "200 OK",
+            &[("Link", "<http://192.0.2.1/v2/x>; rel=\"next\"")],
+            br#"{"tags": ["a"]}"#,
+        ),
+        "/v2/bad/tags/list" => http("200 OK", &[], br#"{"tags": ["a b"]}"#),
+        _ => {
+            let tags: Vec<String> = (0..2000).map(|number| format!("\"{number}\"")).collect();
+            let link = [("Link", "</v2/endless/tags/list>; rel=\"next\"")];
+            let body = format!("{{\"tags\": [{}]}}", tags.join(","));
+            http("200 OK", &link, body.as_bytes())
+        }
+    });
+    let tags = async |name: &str| {
+        let repository = server.reference(name);
+        let found = client().tags(&repository, None).await;
+        found.map(|all| {
+            let tags = all.iter().map(|one| one.tag().unwrap().to_owned());
+            tags.collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(tags("pages").await.unwrap(), ["a", "b", "c"]);
+    assert_eq!(tags("empty").await.unwrap(), [""; 0]);
+    for (name, words) in [
+        ("away", "invalid location \"http://192.0.2.1/v2/x\""),
+        ("bad", "sent no list of tags"),
+        ("endless", "has more than 10000 tags"),
+    ] {
+        let error = tags(name).await.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}

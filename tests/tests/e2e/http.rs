@@ -203,7 +203,12 @@ const NOT_BUILT: &[(&str, &str, u16, &str)] = &[
         400,
         "repository name (library/Nothing) must be lowercase",
     ),
-    ("POST", "/images/create?fromSrc=http://x/y.tar", 501, "URL"),
+    (
+        "POST",
+        "/images/create?fromSrc=http://127.0.0.1:9/y.tar",
+        500,
+        "connection refused",
+    ),
     (
         "GET",
         "/containers/nothing/top",

@@ -80,17 +80,20 @@ async fn import(mut call: Call) -> Handled {
             false => String::new(),
         },
     };
-    if options.source != "-" {
-        call.drain().await;
-        return Err(Failure::not_built(
-            "importing from a URL (fetch it, and give it to docker import -)",
-        ));
-    }
     let engine = call.engine().clone();
-    let archive = Box::new(call.into_reader());
+    let archive = match options.source.as_str() {
+        "-" => Some(Box::new(call.into_reader())),
+        _ => {
+            call.drain().await;
+            None
+        }
+    };
     transfer::progress(|progress| {
         Box::pin(async move {
-            let id = engine.image_import(options, archive).await?;
+            let id = match archive {
+                Some(archive) => engine.image_import(options, archive).await?,
+                None => engine.image_import_from(options, progress.clone()).await?,
+            };
             let line = Progress {
                 status: id,
                 ..Progress::default()
@@ -121,7 +124,7 @@ pub(crate) async fn pull(call: Call) -> Handled {
     .await
 }
 
-/// The one image to pull. Name and tag (or digest) come apart or together.
+/// What to pull, all tags where there is none. Name and tag (or digest) come apart or together.
 fn pull_reference(name: &str, tag: &str) -> Result<String, Failure> {
     let joined = match tag {
         "" => name.to_owned(),
@@ -132,11 +135,6 @@ fn pull_reference(name: &str, tag: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::bad_request(error.to_string()))?;
     if reference.familiar_name() == "scratch" {
         return Err(Failure::bad_request("'scratch' is a reserved name"));
-    }
-    if reference.tag().is_none() && reference.digest().is_none() {
-        return Err(Failure::not_built(&format!(
-            "pulling every tag of {name} at once (name one, such as {name}:latest)"
-        )));
     }
     Ok(joined)
 }
@@ -410,15 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn all_tags_at_once_are_refused_by_name() {
-        assert_eq!(
-            pull_reference("debian", "").unwrap_err().status(),
-            StatusCode::NOT_IMPLEMENTED
-        );
-        assert_eq!(
-            pull_reference("localhost:5000/a", "").unwrap_err().status(),
-            StatusCode::NOT_IMPLEMENTED
-        );
+    fn names_that_can_not_be_pulled_are_refused() {
         assert_eq!(
             pull_reference("docker.io/library/scratch", "latest")
                 .unwrap_err()

@@ -16,9 +16,7 @@ use crate::terminal;
 use crate::verb::{Takes, Verb};
 
 const FLAGS: &[Flag] = &[
-    Flag::switch("all-tags", "Download all tagged images in the repository")
-        .letter('a')
-        .refused(),
+    Flag::switch("all-tags", "Download all tagged images in the repository").letter('a'),
     Flag::switch(
         "disable-content-trust",
         "Skip image verification: there is none",
@@ -42,16 +40,24 @@ pub(super) static PULL: Verb = Verb {
 };
 
 fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
-    let quiet = parsed.switch("quiet");
-    let name = &parsed.args[0];
-    let reference = types::Reference::parse_normalized(name)
+    let (all, quiet) = (parsed.switch("all-tags"), parsed.switch("quiet"));
+    let mut reference = types::Reference::parse_normalized(&parsed.args[0])
         .map_err(|error| Failure::Invalid(error.to_string()))?;
-    if !quiet && reference.tag().is_none() && reference.digest().is_none() {
-        println!("Using default tag: latest");
+    let bare = reference.tag().is_none() && reference.digest().is_none();
+    if all && !bare {
+        return Err(Failure::Plain(
+            "tag can't be used with --all-tags/-a".to_owned(),
+        ));
     }
-    pull(
+    if !all && bare {
+        reference = reference.with_default_tag();
+        if !quiet {
+            println!("Using default tag: {}", types::DEFAULT_TAG);
+        }
+    }
+    fetch(
         session,
-        name,
+        &reference,
         &crate::container::create::platform(parsed),
         quiet,
         (
@@ -59,7 +65,7 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
             terminal::columns(rustix::stdio::stdout()),
         ),
     )?;
-    println!("{}", reference.with_default_tag());
+    println!("{reference}");
     Ok(0)
 }
 
@@ -79,15 +85,24 @@ pub(crate) fn pull(
 ) -> Result<(), Failure> {
     let reference = types::Reference::parse_normalized(name)
         .map_err(|error| Failure::Invalid(error.to_string()))?;
-    let reference = reference.with_default_tag();
+    fetch(session, &reference.with_default_tag(), platform, quiet, out)
+}
+
+/// Pulls what a reference names; without tag and digest, all tags.
+fn fetch(
+    session: &Session,
+    reference: &types::Reference,
+    platform: &str,
+    quiet: bool,
+    out: Screen<'_>,
+) -> Result<(), Failure> {
     let tag = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
-        (None, Some(tag)) => tag.to_owned(),
-        (None, None) => "latest".to_owned(),
+        (None, tag) => tag.unwrap_or_default().to_owned(),
     };
     let query = Query::new("/images/create")
         .with("fromImage", &reference.without_tag().to_string())
-        .with("tag", &tag)
+        .with_some("tag", &tag)
         .with_some("platform", platform);
     let headers = credentials::header(session.config(), reference.domain())
         .map(|value| ("X-Registry-Auth".to_owned(), value))

@@ -148,15 +148,7 @@ impl Engine {
         options: ImportOptions,
         archive: Box<dyn Read + Send>,
     ) -> Result<String> {
-        let name = reference(&options.repo, &options.tag)?;
-        let platform = match options.platform.as_str() {
-            "" => Platform::host(),
-            text => text
-                .parse()
-                .map_err(|error: types::PlatformError| EngineError::invalid(error.to_string()))?,
-        };
-        let mut config = Config::default();
-        recipe::apply(&mut config, &options.changes)?;
+        let (name, platform, config) = import_request(&options)?;
         let engine = self.clone();
         self.to_the_end("import", async move {
             let made = engine
@@ -168,6 +160,11 @@ impl Engine {
             made
         })
         .await
+    }
+
+    /// Whether an import is asked for as it can be.
+    pub(super) fn check_import(&self, options: &ImportOptions) -> Result<()> {
+        import_request(options).map(drop)
     }
 
     async fn import(
@@ -319,6 +316,20 @@ impl Engine {
         };
         self.keep(arrived, action).await
     }
+}
+
+/// Name, platform and configuration of an image that is imported.
+fn import_request(options: &ImportOptions) -> Result<(Option<Reference>, Platform, Config)> {
+    let name = reference(&options.repo, &options.tag)?;
+    let platform = match options.platform.as_str() {
+        "" => Platform::host(),
+        text => text
+            .parse()
+            .map_err(|error: types::PlatformError| EngineError::invalid(error.to_string()))?,
+    };
+    let mut config = Config::default();
+    recipe::apply(&mut config, &options.changes)?;
+    Ok((name, platform, config))
 }
 
 /// The name that a new image gets, if any.

@@ -2,6 +2,7 @@
 
 mod built_in;
 mod commit;
+mod fetch;
 mod history;
 pub(crate) mod index;
 pub(crate) mod layers;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use api_types::AuthConfig;
 use image::compression::PacedBy;
-use image::registry::{LayerReady, PullObserver, PullRequest, Pulled};
+use image::registry::{Credentials, LayerReady, PullObserver, PullRequest, Pulled};
 use image::words;
 use tokio::sync::mpsc;
 use types::{Digest, Platform, Reference};
@@ -27,6 +27,17 @@ pub(crate) struct Arrived {
     pub(crate) blobs: Vec<BlobDoc>,
     /// Full references with what each pointed to in its registry.
     pub(crate) names: Vec<(String, Option<Digest>)>,
+}
+
+/// What is to be pulled: without tag and digest, all tags.
+struct Wanted {
+    reference: Reference,
+    platform: Option<Platform>,
+    credentials: Option<Credentials>,
+}
+
+fn given_up() -> EngineError {
+    EngineError::conflict("the pull was given up")
 }
 
 /// Hears from the registry's client.
@@ -82,8 +93,9 @@ impl PullObserver for Observer {
 }
 
 impl Engine {
-    /// Pulls an image and gives it its name. Progress goes to `progress` in docker's words; when nobody takes it any
-    /// more, the pull is given up: what came of its blobs waits for the next one, nothing else stays.
+    /// Pulls an image and gives it its name; of a repository without a tag all that it has. Progress goes to `progress` in
+    /// docker's words; when nobody takes it any more, the pull is given up: what came of its blobs waits for the next one,
+    /// nothing else stays but the images before it.
     pub async fn pull(
         &self,
         reference: &str,
@@ -91,17 +103,15 @@ impl Engine {
         auth: Option<AuthConfig>,
         progress: ProgressSender,
     ) -> Result<()> {
-        let reference = Reference::parse_normalized(reference)
-            .map_err(|error| EngineError::invalid(error.to_string()))?
-            .with_default_tag();
-        let request = PullRequest {
-            reference,
+        let wanted = Wanted {
+            reference: Reference::parse_normalized(reference)
+                .map_err(|error| EngineError::invalid(error.to_string()))?,
             platform: parse_platform(platform)?,
             credentials: auth.and_then(credentials),
         };
         let engine = self.clone();
         self.to_the_end("pull", async move {
-            let pulled = engine.pull_checked(request, progress).await;
+            let pulled = engine.pull_wanted(wanted, progress).await;
             // After the last of its leases has ended.
             engine.collect_quietly().await;
             pulled
@@ -109,13 +119,33 @@ impl Engine {
         .await
     }
 
-    async fn pull_checked(&self, request: PullRequest, progress: ProgressSender) -> Result<()> {
+    async fn pull_wanted(&self, wanted: Wanted, progress: ProgressSender) -> Result<()> {
         let reporter = Arc::new(Reporter::new(progress));
-        let lease: SharedLease = Arc::new(Mutex::new(Lease::new(self.images())));
-        let reference = request.reference.clone();
-        let pulled = self.transfer(request, &reporter, &lease).await?;
-        let (target, fresh) = self.keep_pulled(&reference, pulled).await?;
-        reporter.line("", format!("Digest: {target}"));
+        let Wanted {
+            reference,
+            platform,
+            credentials,
+        } = wanted;
+        let all = reference.tag().is_none() && reference.digest().is_none();
+        let tagged = match all {
+            false => vec![reference.clone()],
+            true => {
+                let client = self.registry_client();
+                tokio::select! {
+                    tags = client.tags(&reference, credentials.clone()) => tags?,
+                    () = reporter.gone() => return Err(given_up()),
+                }
+            }
+        };
+        let mut fresh = false;
+        for reference in tagged {
+            let request = PullRequest {
+                reference,
+                platform: platform.clone(),
+                credentials: credentials.clone(),
+            };
+            fresh |= self.pull_one(request, &reporter).await?;
+        }
         let familiar = reference.familiar();
         let sentence = if fresh {
             "Downloaded newer image for"
@@ -124,6 +154,16 @@ impl Engine {
         };
         reporter.line("", format!("Status: {sentence} {familiar}"));
         Ok(())
+    }
+
+    /// Pulls one image; whether its name meant something else before.
+    async fn pull_one(&self, request: PullRequest, reporter: &Arc<Reporter>) -> Result<bool> {
+        let lease: SharedLease = Arc::new(Mutex::new(Lease::new(self.images())));
+        let reference = request.reference.clone();
+        let pulled = self.transfer(request, reporter, &lease).await?;
+        let (target, fresh) = self.keep_pulled(&reference, pulled).await?;
+        reporter.line("", format!("Digest: {target}"));
+        Ok(fresh)
     }
 
     /// Fetches and unpacks an image. Its blobs and layers stay as long as the lease.
@@ -161,7 +201,7 @@ impl Engine {
                 reporter.give_up();
                 // Nothing half-unpacked stays.
                 let _ = unpacker.await.map_err(panicked)?;
-                Err(EngineError::conflict("the pull was given up"))
+                Err(given_up())
             }
         }
     }

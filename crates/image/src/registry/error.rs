@@ -95,6 +95,24 @@ pub enum RegistryError {
         /// What it answered.
         status: StatusCode,
     },
+    /// More tags than are listed.
+    #[error("{repository} has more than {most} tags: name those that are wanted")]
+    TooManyTags {
+        /// The repository.
+        repository: String,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A web server does not give a file.
+    #[error("failed to GET {url} with status {status}: {body}")]
+    Download {
+        /// What was asked for.
+        url: String,
+        /// Its answer.
+        status: StatusCode,
+        /// Its words.
+        body: String,
+    },
     /// Another answer in the registry's form.
     #[error("{answer}")]
     Answer {
@@ -221,6 +239,9 @@ pub enum TransportFault {
     /// An address that cannot be used.
     #[error("invalid location {0:?}")]
     Location(String),
+    /// A way to speak that is none of http and https.
+    #[error("unsupported protocol scheme {0:?}")]
+    Scheme(String),
 }
 
 /// An I/O error without Rust's "(os error N)", and in lowercase as Go writes it.
@@ -235,6 +256,7 @@ impl TransportFault {
         match self {
             TransportFault::Redirects(_)
             | TransportFault::Location(_)
+            | TransportFault::Scheme(_)
             | TransportFault::Long(_)
             | TransportFault::Slow { .. }
             | TransportFault::Tls(_)

@@ -9,10 +9,12 @@ mod payload;
 mod proxy;
 mod pull;
 mod push;
+mod remote;
 mod resolve;
 mod search;
 mod session;
 mod sources;
+mod tags;
 mod tls;
 mod transport;
 mod tunnel;
@@ -27,6 +29,7 @@ use types::{Digest, Platform, Reference};
 
 pub use error::{RegistryError, TransportFault};
 pub use proxy::{Proxies, masked};
+pub use remote::Remote;
 pub use search::SearchResult;
 pub use transport::Timeouts;
 
@@ -276,6 +279,26 @@ impl Client {
         credentials: Option<Credentials>,
     ) -> Result<Vec<SearchResult>, ImageError> {
         Ok(search::search(self, registry, term, limit, credentials).await?)
+    }
+
+    /// The tags of a repository, as full references, from a mirror or the registry.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`], for more than 10,000 tags too.
+    pub async fn tags(
+        &self,
+        repository: &Reference,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<Reference>, ImageError> {
+        tags::tags(self, repository, credentials).await
+    }
+
+    /// Begins to fetch a file from a web server, `http://` where the address has no scheme. Redirections are followed.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`], in the words of docker's daemon.
+    pub async fn open(&self, address: &str) -> Result<Remote, ImageError> {
+        remote::open(self, address).await
     }
 
     /// Asks what a reference names without fetching it.

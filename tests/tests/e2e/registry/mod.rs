@@ -16,6 +16,7 @@ mod resume;
 mod searches;
 mod server;
 mod shared;
+mod tags;
 mod words;
 
 use server::Registry;
