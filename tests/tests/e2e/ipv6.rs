@@ -321,3 +321,44 @@ fn a_host_without_ipv6_has_ports_of_ipv4_alone() {
         run(on, b"").ok();
     });
 }
+
+/// A helper that is stopped serves nobody: it goes, and starts and ends wait for it no longer than it takes to see that.
+#[test]
+fn a_stopped_helper_holds_up_neither_starts_nor_ends() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for restarted in [false, true] {
+            serve(engine, "first", &["-p", "8080:80"]);
+            answers(engine, V6, 8080);
+            if restarted {
+                // Its maker is another daemon.
+                engine.kill_daemon();
+                engine.start_daemon();
+            }
+            let stop = |engine: &Engine| {
+                let before = helpers(engine);
+                assert_eq!(before.len(), 1);
+                engine.sandbox().kill(before[0], "STOP");
+                before[0]
+            };
+            let quickly = |what: &str, work: &dyn Fn()| {
+                let begun = std::time::Instant::now();
+                work();
+                let took = begun.elapsed();
+                assert!(took < Duration::from_secs(8), "{what} took {took:?}");
+            };
+            let stopped = stop(engine);
+            quickly("a start", &|| serve(engine, "second", &["-p", "8081:80"]));
+            assert!(!helpers(engine).contains(&stopped));
+            answers(engine, V6, 8081);
+            answers(engine, V6, 8080);
+            stop(engine);
+            quickly("an end", &|| {
+                engine.d(&["rm", "-f", "first"]).ok();
+            });
+            refuses(engine, V6, 8080);
+            answers(engine, V6, 8081);
+            engine.d(&["rm", "-f", "second"]).ok();
+        }
+    });
+}

@@ -34,6 +34,8 @@ pub(crate) struct Names {
     pub(super) generation: AtomicU64,
     /// How many helpers have died: who was told of meanwhile has to be told of again.
     epoch: AtomicU64,
+    /// How many helpers had been made when the last one was told of all containers.
+    told: AtomicU64,
     /// Told when a helper was made or found.
     pub(super) made: Notify,
 }
@@ -62,6 +64,7 @@ impl Names {
             helper: Helper::new(folder),
             generation: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             made: Notify::new(),
         }
     }
@@ -316,8 +319,10 @@ impl Engine {
     /// Makes another helper where one is needed; false where none is.
     fn remake_names(&self) -> Result<bool> {
         let names = &self.inner().names;
-        if !names.helper.ended() {
-            // There was no need of one for a moment.
+        let ended = names.helper.ended();
+        let made = names.helper.made();
+        if names.told.swap(made, Ordering::AcqRel) == made && !ended {
+            // It is the one that was told everything.
             return Ok(true);
         }
         names.epoch.fetch_add(1, Ordering::Relaxed);
@@ -326,7 +331,9 @@ impl Engine {
             return Ok(false);
         }
         tracing::warn!("the helper for names and ports had died; another one is made in its place");
-        names.helper.ensure()?;
+        if names.helper.ensure()? {
+            names.told.store(names.helper.made(), Ordering::Release);
+        }
         for container in served {
             let engine = self.clone();
             // Ends once it is the container's turn; whoever has it may be ending the container.
