@@ -12,7 +12,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE};
 use serde_json::Value;
 
-pub(crate) use keep::{erase, store, use_context};
+pub(crate) use keep::{entry, erase, store, use_context};
 
 /// The name by which `docker login` without a registry keeps credentials.
 pub(crate) const DOCKER_HUB: &str = "https://index.docker.io/v1/";

@@ -103,6 +103,7 @@ struct File {
     debug: Option<bool>,
     bridge: Option<String>,
     bip: Option<String>,
+    cgroup_parent: Option<String>,
     insecure_registries: Option<Vec<String>>,
     registry_mirrors: Option<Vec<String>>,
     /// Mirrors of any registry, by its name: wharf's own key.
@@ -123,7 +124,7 @@ struct FileProxies {
 type InFile = fn(&File) -> bool;
 
 /// The settings by flag and by key.
-const SETTINGS: [(&str, &str, InFile); 10] = [
+const SETTINGS: [(&str, &str, InFile); 11] = [
     ("host", "hosts", |file| file.hosts.is_some()),
     ("data-root", "data-root", |file| file.data_root.is_some()),
     ("exec-root", "exec-root", |file| file.exec_root.is_some()),
@@ -132,6 +133,9 @@ const SETTINGS: [(&str, &str, InFile); 10] = [
     ("debug", "debug", |file| file.debug.is_some()),
     ("bridge", "bridge", |file| file.bridge.is_some()),
     ("bip", "bip", |file| file.bip.is_some()),
+    ("cgroup-parent", "cgroup-parent", |file| {
+        file.cgroup_parent.is_some()
+    }),
     ("insecure-registry", "insecure-registries", |file| {
         file.insecure_registries.is_some()
     }),
@@ -163,6 +167,8 @@ pub struct Config {
     pub bridge: Option<String>,
     /// Address and prefix length of the own bridge.
     pub bip: Option<(std::net::Ipv4Addr, u8)>,
+    /// Control group below which containers' groups are made that name none; nothing: the engine's own.
+    pub cgroup_parent: Option<String>,
     /// Registries that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
     /// Addresses that are asked before a registry, by its name.
@@ -226,6 +232,8 @@ impl Config {
             log_level: log_level(level)?,
             bridge,
             bip,
+            cgroup_parent: text("cgroup-parent", file.cgroup_parent)
+                .filter(|path| !path.trim_matches('/').is_empty()),
             insecure_registries: list("insecure-registry", file.insecure_registries)
                 .iter()
                 .map(|entry| registries::insecure(entry))

@@ -39,6 +39,12 @@ const FLAGS: &[Flag] = &[
         "Address and prefix of the default bridge",
     ),
     flag(
+        "cgroup-parent",
+        None,
+        Takes::Value,
+        "Control group below which containers' groups are made (default the engine's own)",
+    ),
+    flag(
         "bridge",
         Some('b'),
         Takes::Value,
@@ -123,7 +129,6 @@ const REFUSED: &[&str] = &[
     "bip6",
     "bridge-accept-fwmark",
     "cdi-spec-dir",
-    "cgroup-parent",
     "containerd",
     "containerd-namespace",
     "containerd-plugins-namespace",

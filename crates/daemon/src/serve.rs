@@ -201,6 +201,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 fn engine_config(config: &Config, found: Found) -> EngineConfig {
     EngineConfig {
         bridge: config.bridge.clone(),
+        cgroup_parent: config.cgroup_parent.clone(),
         bip: config
             .bip
             .map(|(address, prefix)| format!("{address}/{prefix}")),

@@ -24,7 +24,7 @@ pub struct EngineConfig {
     pub proxies: Proxies,
     /// Whether containers go on when the engine closes gracefully.
     pub live_restore: bool,
-    /// Cgroup below which containers' groups are made; the engine's own tree when `None`.
+    /// Cgroup below which containers' groups are made that name none themselves; the engine's own when `None`.
     pub cgroup_parent: Option<String>,
     /// Default log driver (`json-file` or `none`) and its options.
     pub log_driver: String,

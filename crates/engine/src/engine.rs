@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     /// Names on them.
     pub(crate) names: Names,
     pub(crate) groups: cgroup::Parent,
+    /// The turn to make or remove other groups' parents.
+    pub(crate) parents: std::sync::Mutex<()>,
     /// Mounted hierarchies of version 1, for containers to see their groups in.
     pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) launcher: Launcher,

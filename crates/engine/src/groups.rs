@@ -107,7 +107,10 @@ impl Engine {
             links: Vec::new(),
         };
         for hierarchy in &self.inner().hierarchies {
-            let parent = hierarchy.path.join(self.inner().groups.path());
+            let parent = match self.group_parent(container).as_str() {
+                "" => hierarchy.path.join(self.inner().groups.path()),
+                parent => hierarchy.path.join(parent),
+            };
             let own = parent.join(container.id().as_str());
             let group = if own.is_dir() {
                 own

@@ -17,6 +17,7 @@ mod events;
 mod filters;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod group_parents;
 mod groups;
 mod host;
 mod images;

@@ -75,11 +75,8 @@ impl Engine {
         let layers = LayerStore::open(&paths.data)?;
         let volume_store = VolumeStore::open(&paths.data)?;
         let network = open_network(&config, &instance)?;
-        let parent = config
-            .cgroup_parent
-            .clone()
-            .unwrap_or_else(|| format!("wharf-{instance}"));
-        let groups = cgroup::Parent::open(&cgroup::Layout::detect()?, parent.trim_matches('/'))?;
+        let parent = format!("wharf-{instance}");
+        let groups = cgroup::Parent::open(&cgroup::Layout::detect()?, &parent)?;
         let launcher = Launcher::spawn(config.open_files)?;
         Ok(Engine::from_inner(Inner {
             instance,
@@ -98,6 +95,7 @@ impl Engine {
             names: Names::new(paths.names()),
             paths,
             groups,
+            parents: Default::default(),
             hierarchies: crate::groups::hierarchies(),
             launcher,
             places: Places::new(),
@@ -267,16 +265,6 @@ impl Engine {
                 }
             }
         });
-    }
-
-    /// Removes a container's control group with everything in it.
-    pub(crate) fn remove_group(&self, id: &str) -> Result<()> {
-        let group = self.inner().groups.group(id)?;
-        if !group.is_empty()? {
-            group.kill()?;
-            group.wait_empty(Duration::from_secs(5))?;
-        }
-        Ok(group.remove()?)
     }
 
     /// Jobs of the cleaner that are not done.

@@ -85,6 +85,11 @@ impl Paths {
         self.data.join("tmp")
     }
 
+    /// What was made of other groups' parents.
+    pub(crate) fn groups(&self) -> PathBuf {
+        self.exec.join("groups")
+    }
+
     pub(crate) fn shims(&self) -> PathBuf {
         self.exec.join("shims")
     }

@@ -285,6 +285,7 @@ impl Engine {
         let mut orphans = self.inner().groups.children()?;
         orphans.retain(|name| !live(name) && !buried.contains(name));
         self.remove_groups(&orphans);
+        self.remove_left_groups(|name| known(name) && !live(name))?;
         for error in self.inner().volume_store.left() {
             tracing::warn!(%error, "something that a crash left stays");
         }

@@ -19,6 +19,34 @@ impl MacAddr {
     }
 }
 
+impl std::str::FromStr for MacAddr {
+    type Err = NoMacAddr;
+
+    /// Reads `02:42:ac:11:00:02`, with dashes, or as `0242.ac11.0002`.
+    fn from_str(text: &str) -> Result<Self, NoMacAddr> {
+        let separator = text.chars().find(|letter| !letter.is_ascii_hexdigit());
+        let (parts, digits) = match separator {
+            Some('.') => (3, 4),
+            Some(':' | '-') => (6, 2),
+            _ => return Err(NoMacAddr),
+        };
+        let all: Vec<&str> = text.split(separator.unwrap_or(':')).collect();
+        let fits = |part: &&str| {
+            part.len() == digits && part.bytes().all(|letter| letter.is_ascii_hexdigit())
+        };
+        if all.len() != parts || !all.iter().all(fits) {
+            return Err(NoMacAddr);
+        }
+        let bits = u64::from_str_radix(&all.concat(), 16).map_err(|_| NoMacAddr)?;
+        let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
+        Ok(MacAddr([a, b, c, d, e, f]))
+    }
+}
+
+/// A text is no Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMacAddr;
+
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
@@ -56,5 +84,23 @@ mod tests {
     fn the_mac_follows_from_the_address() {
         let mac = MacAddr::of_ipv4(Ipv4Addr::new(172, 17, 0, 2));
         assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
+    }
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        let mac = MacAddr([0x92, 0xd0, 0xc6, 0x0a, 0x29, 0x33]);
+        for text in ["92:d0:c6:0a:29:33", "92-D0-c6-0a-29-33", "92d0.c60a.2933"] {
+            assert_eq!(text.parse(), Ok(mac), "{text}");
+        }
+        for text in [
+            "",
+            "92:d0:c6:0a:29",
+            "92:d0-c6:0a:29:33",
+            "92d0c60a2933",
+            "9:2d:0c:60:a2:933",
+            "zz:d0:c6:0a:29:33",
+        ] {
+            assert_eq!(text.parse::<MacAddr>(), Err(NoMacAddr), "{text}");
+        }
     }
 }

@@ -34,7 +34,7 @@ mod subnet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use bridge::BridgeInfo;
-pub use endpoint::{Endpoint, HOME, MacAddr};
+pub use endpoint::{Endpoint, HOME, MacAddr, NoMacAddr};
 pub use error::{BRIDGE_PORTS, NetworkError};
 pub use names::{RESOLVER, listen_for_names};
 pub use network::{Attached, NetConfig, Network, Notes};

@@ -435,7 +435,43 @@ impl Network {
             done => done.map_err(|refused| NetworkError::link("a container", refused)),
         }
     }
+
+    /// Gives a link inside another Ethernet address than that which follows from its address, and further addresses
+    /// that count on the link alone.
+    ///
+    /// # Errors
+    /// [`NetworkError::Namespace`], [`NetworkError::Link`].
+    pub fn adorn(
+        &self,
+        netns: BorrowedFd<'_>,
+        interface: &str,
+        mac: Option<MacAddr>,
+        link_local: &[Ipv4Addr],
+    ) -> Result<(), NetworkError> {
+        let mut inside = inside(netns)?;
+        let index = index_inside(&inside, interface)?;
+        let mut batch = Batch::new();
+        if mac.is_some() {
+            let change = Change {
+                up: true,
+                mac,
+                ..Change::default()
+            };
+            link::change(&mut batch, "set the Ethernet address", index, &change);
+        }
+        for address in link_local {
+            if let Some(subnet) = Subnet::containing(*address, LINK_LOCAL_PREFIX) {
+                link::add_address(&mut batch, index, *address, subnet);
+            }
+        }
+        inside
+            .perform(batch)
+            .map_err(|refused| NetworkError::link(interface, refused))
+    }
 }
+
+/// Length of the prefix of link-local addresses, in bits (RFC 3927).
+const LINK_LOCAL_PREFIX: u8 = 16;
 
 /// Speaks about links in a namespace.
 fn inside(netns: BorrowedFd<'_>) -> Result<Socket, NetworkError> {

@@ -409,29 +409,32 @@ fn names_and_resolver() {
 fn what_is_not_built_is_refused_by_name() {
     Engine::run(|engine| {
         engine.load_busybox();
-        for (flag, value, name) in [
-            ("--cgroup-parent", "/x", "cgroupparent"),
-            ("--gpus", "all", "evice"),
-        ] {
-            let done = engine
-                .d(&["run", "--rm", flag, value, "busybox", "true"])
-                .fails_with(125);
-            assert!(
-                done.stderr.to_lowercase().contains(&name.to_lowercase()),
-                "{flag}: {}",
-                done.stderr
-            );
-            let own = engine
-                .w(&["run", "--rm", flag, value, "busybox", "true"])
-                .fails_with(125);
-            assert!(
-                own.stderr.starts_with(&format!(
-                    "{flag} is a flag of docker that wharf does not support yet"
-                )),
-                "{}",
-                own.stderr
-            );
-        }
+        engine.d(&["network", "create", "mine"]).ok();
+        let args = [
+            "run",
+            "--rm",
+            "--network",
+            "mine",
+            "--ip6",
+            "fd00::9",
+            "busybox",
+            "true",
+        ];
+        let done = engine.d(&args).fails_with(125);
+        assert!(
+            done.stderr
+                .contains("IPAMConfig.IPv6Address is not supported"),
+            "{}",
+            done.stderr
+        );
+        let own = engine.w(&args).fails_with(125);
+        assert!(
+            own.stderr
+                .starts_with("--ip6 is a flag of docker that wharf does not support yet"),
+            "{}",
+            own.stderr
+        );
+        engine.d(&["network", "rm", "mine"]).ok();
     });
 }
 

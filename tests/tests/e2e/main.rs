@@ -18,6 +18,7 @@ mod dropin;
 mod duplex;
 mod early;
 mod flags;
+mod flags_host;
 mod flags_rare;
 mod followers;
 mod guide;

@@ -489,7 +489,7 @@ fn what_networks_can_not_do_is_refused_in_docker_s_words() {
             );
             refused(
                 &["run", "--rm", "--link", "a:b", "busybox", "true"],
-                "HostConfig.Links is not supported by wharf",
+                "could not get container for a: No such container: a",
             );
             refused(
                 &["network", "connect", "host", "box"],

@@ -156,6 +156,7 @@ fn sample(flag: &str) -> &'static str {
         | "--device-read-iops"
         | "--device-write-bps"
         | "--device-write-iops" => "/dev/a:1",
+        "--device-cgroup-rule" => "c 1:1 r",
         "--dns" => "1.2.3.4",
         "--dns-search" => "example.org",
         "--health-interval"

@@ -274,8 +274,7 @@ const CONNECT_FLAGS: &[Flag] = &[
         "link-local-ip",
         "strings",
         "Add a link-local address for the container",
-    )
-    .refused(),
+    ),
 ];
 
 pub(super) static CONNECT: Verb = Verb {
@@ -301,6 +300,7 @@ fn connect(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         endpoint_config: Some(EndpointSettings {
             ipam_config: Some(EndpointIpamConfig {
                 ipv4_address: address.to_owned(),
+                link_local_ips: several(parsed, "link-local-ip"),
                 ..EndpointIpamConfig::default()
             }),
             links: some(parsed.list("link")),

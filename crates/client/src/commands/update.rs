@@ -88,11 +88,14 @@ fn body(parsed: &Parsed) -> Result<Value, Failure> {
     set("BlkioWeight", weight.map(Value::from));
     set("CpuPeriod", integer("cpu-period")?);
     set("CpuQuota", integer("cpu-quota")?);
+    set("CpuRealtimePeriod", integer("cpu-rt-period")?);
+    set("CpuRealtimeRuntime", integer("cpu-rt-runtime")?);
     set("CpuShares", integer("cpu-shares")?);
     let cpus = parsed.value("cpus", values::nano_cpus)?;
     set("NanoCpus", cpus.map(Value::from));
     set("CpusetCpus", text("cpuset-cpus"));
     set("CpusetMems", text("cpuset-mems"));
+    set("KernelMemory", bytes("kernel-memory")?);
     set("Memory", bytes("memory")?);
     set("MemoryReservation", bytes("memory-reservation")?);
     let swap = parsed.value("memory-swap", values::bytes_or_unlimited)?;

@@ -9,7 +9,7 @@ use api_types::{
 
 use super::environment::{self, pairs};
 use super::security::Security;
-use super::{disks, mounts, networks, ports, security, values};
+use super::{disks, gpus, mounts, networks, ports, security, values};
 use crate::duration::nanoseconds;
 use crate::failure::Failure;
 use crate::number;
@@ -175,6 +175,14 @@ fn host_config(
         parsed.list("device").into_iter().partition(of_driver);
     let devices: Result<Vec<_>, _> = devices.iter().map(|one| security::device(one)).collect();
     let devices = devices.map_err(Failure::Invalid)?;
+    let mut requests = parsed.values("gpus", gpus::request)?;
+    if !requested.is_empty() {
+        requests.push(DeviceRequest {
+            driver: "cdi".to_owned(),
+            device_ids: Some(requested),
+            ..DeviceRequest::default()
+        });
+    }
     let restart_policy = restart_policy(parsed)?;
     let log_config = log_config(parsed)?;
     let Security {
@@ -190,6 +198,7 @@ fn host_config(
     let common = HostConfig {
         binds: (!binds.is_empty()).then_some(binds),
         container_id_file: text(parsed, "cidfile"),
+        annotations: pairs(&parsed.list("annotation")),
         log_config,
         port_bindings: Some(bindings),
         links: some("link"),
@@ -219,10 +228,13 @@ fn host_config(
         uts_mode: text(parsed, "uts"),
         userns_mode: text(parsed, "userns"),
         shm_size: parsed.value("shm-size", values::bytes)?.unwrap_or(0),
+        storage_opt: storage_options(parsed)?,
+        runtime: text(parsed, "runtime"),
+        isolation: text(parsed, "isolation"),
         sysctls: pairs(&parsed.list("sysctl")),
         ..HostConfig::default()
     };
-    let mut host = limits(parsed, devices, requested, common)?;
+    let mut host = limits(parsed, devices, requests, common)?;
     host.mounts = parsed.values("mount", mounts::mount)?;
     host.init = parsed.one("init").map(|value| value == "true");
     Ok(host)
@@ -232,7 +244,7 @@ fn host_config(
 fn limits(
     parsed: &Parsed,
     devices: Vec<api_types::Device>,
-    requested: Vec<String>,
+    requests: Vec<DeviceRequest>,
     host: HostConfig,
 ) -> Result<HostConfig, Failure> {
     Ok(HostConfig {
@@ -244,13 +256,13 @@ fn limits(
         cpuset_cpus: text(parsed, "cpuset-cpus"),
         cpuset_mems: text(parsed, "cpuset-mems"),
         devices: Some(devices),
-        device_requests: (!requested.is_empty()).then(|| {
-            vec![DeviceRequest {
-                driver: "cdi".to_owned(),
-                device_ids: Some(requested),
-                ..DeviceRequest::default()
-            }]
-        }),
+        device_requests: (!requests.is_empty()).then_some(requests),
+        device_cgroup_rules: Some(parsed.list("device-cgroup-rule"))
+            .filter(|rules| !rules.is_empty()),
+        cgroup_parent: text(parsed, "cgroup-parent"),
+        cpu_realtime_period: number(parsed, "cpu-rt-period")?,
+        cpu_realtime_runtime: number(parsed, "cpu-rt-runtime")?,
+        kernel_memory: parsed.value("kernel-memory", values::bytes)?.unwrap_or(0),
         blkio_weight: parsed.value("blkio-weight", disks::weight)?.unwrap_or(0),
         blkio_weight_device: Some(parsed.values("blkio-weight-device", disks::device_weight)?),
         blkio_device_read_bps: Some(parsed.values("device-read-bps", disks::bytes)?),
@@ -269,6 +281,15 @@ fn limits(
         ulimits: Some(ulimits(parsed)?),
         ..host
     })
+}
+
+/// `--storage-opt`, each with a value.
+fn storage_options(parsed: &Parsed) -> Result<BTreeMap<String, String>, Failure> {
+    let given = parsed.list("storage-opt");
+    match given.iter().all(|option| option.contains('=')) {
+        true => Ok(pairs(&given)),
+        false => Err(Failure::Invalid("invalid storage option".to_owned())),
+    }
 }
 
 fn text(parsed: &Parsed, name: &str) -> String {

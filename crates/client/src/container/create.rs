@@ -6,12 +6,26 @@ use std::io::{self, Write};
 use api_types::ContainerCreate;
 use serde_json::{Value, json};
 
-use super::{environment, networks};
+use super::{environment, networks, socket};
 use crate::commands::pull;
 use crate::failure::{Failure, plain};
 use crate::parse::Parsed;
 use crate::query::Query;
 use crate::session::{Session, tell};
+
+/// Flags that engines on Windows alone have, in docker's words.
+///
+/// # Errors
+/// The first of them that is there.
+fn refuse_windows(parsed: &Parsed) -> Result<(), Failure> {
+    const WINDOWS: [&str; 4] = ["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"];
+    match WINDOWS.iter().find(|name| parsed.one(name).is_some()) {
+        None => Ok(()),
+        Some(name) => Err(Failure::Plain(format!(
+            "\"--{name}\" is only supported on a Docker daemon running on windows, but the Docker daemon is running on linux"
+        ))),
+    }
+}
 
 /// Makes a container from the flags and arguments of `run` or `create`, and returns its id.
 ///
@@ -21,6 +35,7 @@ pub(crate) fn create(session: &Session, parsed: &Parsed) -> Result<String, Failu
     let [image, command @ ..] = parsed.args.as_slice() else {
         return Err(Failure::Usage("an image is expected".to_owned()));
     };
+    refuse_windows(parsed)?;
     let policy = parsed.one("pull").unwrap_or("missing");
     if !["", "always", "missing", "never"].contains(&policy) {
         return Err(Failure::Invalid(format!(
@@ -28,7 +43,11 @@ pub(crate) fn create(session: &Session, parsed: &Parsed) -> Result<String, Failu
         )));
     }
     let proxies = environment::proxies(session.config(), &session.engine()?.0.shown());
-    let body = super::request(parsed, image, command, &proxies)?;
+    let mut body = super::request(parsed, image, command, &proxies)?;
+    let credentials = match parsed.switch("use-api-socket") {
+        true => socket::add(session, &mut body)?,
+        false => None,
+    };
     let id_file = IdFile::create(parsed.one("cidfile").unwrap_or_default())?;
     let reference = reference(image)?;
     let platform = platform(parsed);
@@ -57,6 +76,9 @@ pub(crate) fn create(session: &Session, parsed: &Parsed) -> Result<String, Failu
         .for_each(|warning| tell(&format!("WARNING: {warning}")));
     let id = answer["Id"].as_str().unwrap_or_default().to_owned();
     id_file.write(&id)?;
+    if let Some(credentials) = credentials {
+        socket::inject(session, &id, &credentials)?;
+    }
     Ok(id)
 }
 

@@ -4,7 +4,7 @@
 //! one.
 
 use super::config::Attachments;
-use super::{disks, environment, mounts, networks, resources, values};
+use super::{disks, environment, gpus, mounts, networks, resources, security, values};
 use crate::flag::Flag;
 
 /// Flags that `run` and `create` share.
@@ -15,7 +15,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Add a custom host-to-IP mapping (host:ip)",
     )
     .checked(networks::host),
-    Flag::list("annotation", "map", "Add an annotation to the container").refused(),
+    Flag::list("annotation", "map", "Add an annotation to the container"),
     Flag::list("attach", "list", "Attach to STDIN, STDOUT or STDERR")
         .checked(Attachments::stream)
         .letter('a'),
@@ -28,16 +28,15 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "cgroup-parent",
         "string",
         "Parent cgroup of the container's",
-    )
-    .refused(),
+    ),
     Flag::one(
         "cgroupns",
         "string",
         "Cgroup namespace to use (host|private)",
     ),
     Flag::one("cidfile", "string", "Write the container ID to the file"),
-    Flag::one("cpu-count", "int", "CPU count (Windows only)").refused(),
-    Flag::one("cpu-percent", "int", "CPU percent (Windows only)").refused(),
+    Flag::one("cpu-count", "int", "CPU count (Windows only)"),
+    Flag::one("cpu-percent", "int", "CPU percent (Windows only)"),
     resources::CPU_PERIOD,
     resources::CPU_QUOTA,
     resources::CPU_RT_PERIOD,
@@ -52,7 +51,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "list",
         "Add a rule to the allowed devices",
     )
-    .refused(),
+    .checked(security::device_rule),
     Flag::list("device-read-bps", "list", "Limit read rate from a device")
         .checked(disks::bytes_checked),
     Flag::list(
@@ -91,7 +90,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Read in a file of environment variables",
     ),
     Flag::list("expose", "list", "Expose a port or a range of ports"),
-    Flag::list("gpus", "gpu-request", "GPU devices to add to the container").refused(),
+    Flag::list("gpus", "gpu-request", "GPU devices to add to the container").checked(gpus::checked),
     Flag::list("group-add", "list", "Add additional groups to join"),
     Flag::one("health-cmd", "string", "Command to run to check health"),
     Flag::one(
@@ -134,13 +133,12 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "bytes",
         "Maximum IO bandwidth of the system drive (Windows only)",
     )
-    .refused(),
+    .checked(values::bytes_checked),
     Flag::one(
         "io-maxiops",
         "uint",
         "Maximum IOps of the system drive (Windows only)",
-    )
-    .refused(),
+    ),
     Flag::one("ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
     Flag::one("ip6", "string", "IPv6 address (e.g., 2001:db8::33)").refused(),
     Flag::one("ipc", "string", "IPC mode to use"),
@@ -148,8 +146,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "isolation",
         "string",
         "Container isolation technology (Windows only)",
-    )
-    .refused(),
+    ),
     resources::KERNEL_MEMORY,
     Flag::list("label", "list", "Set meta data on a container")
         .checked(environment::label)
@@ -164,16 +161,14 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "link-local-ip",
         "list",
         "Container IPv4/IPv6 link-local addresses",
-    )
-    .refused(),
+    ),
     Flag::one("log-driver", "string", "Logging driver for the container"),
     Flag::list("log-opt", "list", "Log driver options"),
     Flag::one(
         "mac-address",
         "string",
         "Container MAC address (e.g., 92:d0:c6:0a:29:33)",
-    )
-    .refused(),
+    ),
     resources::MEMORY,
     resources::MEMORY_RESERVATION,
     resources::MEMORY_SWAP,
@@ -238,7 +233,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "rm",
         "Remove the container and its anonymous volumes when it exits",
     ),
-    Flag::one("runtime", "string", "Runtime to use for this container").refused(),
+    Flag::one("runtime", "string", "Runtime to use for this container"),
     Flag::list("security-opt", "list", "Security Options"),
     Flag::one("shm-size", "bytes", "Size of /dev/shm").checked(values::bytes_checked),
     Flag::one("stop-signal", "string", "Signal to stop the container"),
@@ -251,8 +246,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "storage-opt",
         "list",
         "Storage driver options for the container",
-    )
-    .refused(),
+    ),
     Flag::list("sysctl", "map", "Sysctl options").checked(networks::sysctl),
     Flag::list("tmpfs", "list", "Mount a tmpfs directory"),
     Flag::switch("tty", "Allocate a pseudo-TTY").letter('t'),
@@ -260,8 +254,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
     Flag::switch(
         "use-api-socket",
         "Bind mount the engine's API socket and credentials",
-    )
-    .refused(),
+    ),
     Flag::one(
         "user",
         "string",

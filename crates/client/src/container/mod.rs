@@ -6,11 +6,13 @@ pub(crate) mod create;
 pub(crate) mod disks;
 mod environment;
 pub(crate) mod flags;
+mod gpus;
 pub(crate) mod mounts;
 mod networks;
 pub(crate) mod ports;
 pub(crate) mod resources;
 mod security;
+mod socket;
 pub(crate) mod values;
 
 pub(crate) use config::{Attachments, request, restart_policy};

@@ -91,6 +91,16 @@ pub(super) fn connections(parsed: &Parsed) -> Result<Vec<Connection>, Failure> {
     if let Some((name, settings)) = given.first_mut() {
         apply(parsed, name, settings)?;
     }
+    let macs = given
+        .iter()
+        .map(|(_, settings)| settings.mac_address.trim());
+    for mac in macs.filter(|mac| !mac.is_empty()) {
+        if !is_mac(mac) {
+            return Err(Failure::Invalid(format!(
+                "{mac} is not a valid mac address"
+            )));
+        }
+    }
     let mut names = Vec::new();
     for (name, settings) in &given {
         let refused = |why: &str| Err(Failure::Invalid(why.to_owned()));
@@ -137,6 +147,20 @@ fn apply(parsed: &Parsed, name: &str, settings: &mut EndpointSettings) -> Result
     if is_of_user(name) && !links.is_empty() {
         settings.links = Some(links);
     }
+    if let Some(mac) = parsed.one("mac-address").filter(|mac| !mac.is_empty()) {
+        if !settings.mac_address.is_empty() {
+            return conflict("mac-address", "MAC address");
+        }
+        settings.mac_address = mac.to_owned();
+    }
+    let link_local = parsed.list("link-local-ip");
+    if !link_local.is_empty() {
+        let asked = settings.ipam_config.get_or_insert_default();
+        if !asked.link_local_ips.is_empty() {
+            return conflict("link-local-ip", "link-local IP addresses");
+        }
+        asked.link_local_ips = link_local;
+    }
     if let Some(address) = parsed.one("ip").filter(|address| !address.is_empty()) {
         let asked = settings.ipam_config.get_or_insert_default();
         if !asked.ipv4_address.is_empty() {
@@ -145,6 +169,19 @@ fn apply(parsed: &Parsed, name: &str, settings: &mut EndpointSettings) -> Result
         asked.ipv4_address = address.to_owned();
     }
     Ok(())
+}
+
+/// Whether a text is an Ethernet address as Go reads one: six, eight or twenty bytes.
+pub(super) fn is_mac(text: &str) -> bool {
+    let separator = text.chars().find(|letter| !letter.is_ascii_hexdigit());
+    let (digits, counts) = match separator {
+        Some(':' | '-') => (2, [6, 8, 20]),
+        Some('.') => (4, [3, 4, 10]),
+        _ => return false,
+    };
+    let parts: Vec<&str> = text.split(separator.unwrap_or(':')).collect();
+    let is_part = |part: &&str| part.len() == digits && part.bytes().all(|b| b.is_ascii_hexdigit());
+    counts.contains(&parts.len()) && parts.iter().all(is_part)
 }
 
 /// Reads one `--link` value: `NAME` or `NAME:ALIAS`.

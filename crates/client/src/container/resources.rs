@@ -26,15 +26,13 @@ pub(crate) const CPU_RT_PERIOD: Flag = Flag::one(
     "cpu-rt-period",
     "int",
     "CPU real-time period, in microseconds",
-)
-.refused();
+);
 
 pub(crate) const CPU_RT_RUNTIME: Flag = Flag::one(
     "cpu-rt-runtime",
     "int",
     "CPU real-time runtime, in microseconds",
-)
-.refused();
+);
 
 pub(crate) const CPU_SHARES: Flag =
     Flag::one("cpu-shares", "int", "CPU shares (relative weight)").letter('c');
@@ -55,7 +53,7 @@ pub(crate) const CPUSET_MEMS: Flag = Flag::one(
 );
 
 pub(crate) const KERNEL_MEMORY: Flag =
-    Flag::one("kernel-memory", "bytes", "Kernel memory limit").refused();
+    Flag::one("kernel-memory", "bytes", "Kernel memory limit").checked(values::bytes_checked);
 
 pub(crate) const MEMORY: Flag = Flag::one("memory", "bytes", "Memory limit")
     .checked(values::bytes_checked)

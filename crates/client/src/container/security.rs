@@ -117,6 +117,30 @@ pub(super) fn device(value: &str) -> Result<Device, String> {
     })
 }
 
+/// Reads one `--device-cgroup-rule` value: `c 13:* rwm`.
+///
+/// # Errors
+/// Docker's words.
+pub(super) fn device_rule(text: &str) -> Result<String, String> {
+    let is_number = |text: &str| {
+        text == "*" || !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    let parts: Vec<&str> = text.split(' ').collect();
+    let is_rule = match parts.as_slice() {
+        ["a" | "c" | "b", numbers, access] => {
+            let numbers = numbers.split_once(':');
+            numbers.is_some_and(|(major, minor)| is_number(major) && is_number(minor))
+                && (1..=3).contains(&access.len())
+                && access.chars().all(|letter| "rwm".contains(letter))
+        }
+        _ => false,
+    };
+    match is_rule {
+        true => Ok(text.to_owned()),
+        false => Err(format!("invalid device cgroup format '{text}'")),
+    }
+}
+
 /// Some of `rwm`, each at most once.
 fn is_mode(text: &str) -> bool {
     let once = |letter: char| text.matches(letter).count() <= 1;
@@ -163,6 +187,27 @@ mod tests {
             assert_eq!(device(text).unwrap_err(), why, "{text}");
         }
         assert!(is_of_driver("vendor.com/class=dev") && !is_of_driver("/dev/a=b"));
+    }
+
+    #[test]
+    fn rules_for_devices() {
+        for rule in ["c 13:* rwm", "a *:* m", "b 8:1 rw"] {
+            assert_eq!(device_rule(rule).unwrap(), rule);
+        }
+        for rule in [
+            "",
+            "c 13",
+            "x 1:1 r",
+            "c 1:1 rwmr",
+            "c 1:1 x",
+            "c a:1 r",
+            "c  1:1 r",
+        ] {
+            assert_eq!(
+                device_rule(rule).unwrap_err(),
+                format!("invalid device cgroup format '{rule}'")
+            );
+        }
     }
 
     #[test]

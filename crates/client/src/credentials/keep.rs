@@ -40,16 +40,7 @@ pub(crate) fn store(folder: &Path, auth: &AuthConfig) -> Result<(), String> {
             write(folder, &config)
         }
         None => {
-            let mut entry = Map::new();
-            let pair = format!("{}:{}", auth.username, auth.password);
-            entry.insert("auth".to_owned(), STANDARD.encode(pair).into());
-            if !auth.identity_token.is_empty() {
-                entry.insert(
-                    "identitytoken".to_owned(),
-                    auth.identity_token.clone().into(),
-                );
-            }
-            let entry = Value::Object(entry);
+            let entry = entry(auth);
             let auths = object(&mut config, "auths");
             if auths.get(key) == Some(&entry) {
                 return Ok(());
@@ -60,6 +51,20 @@ pub(crate) fn store(folder: &Path, auth: &AuthConfig) -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+/// Credentials as the file keeps them.
+pub(crate) fn entry(auth: &AuthConfig) -> Value {
+    let mut entry = Map::new();
+    let pair = format!("{}:{}", auth.username, auth.password);
+    entry.insert("auth".to_owned(), STANDARD.encode(pair).into());
+    if !auth.identity_token.is_empty() {
+        entry.insert(
+            "identitytoken".to_owned(),
+            auth.identity_token.clone().into(),
+        );
+    }
+    Value::Object(entry)
 }
 
 /// Gives up the credentials for an address.

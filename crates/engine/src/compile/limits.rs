@@ -48,6 +48,11 @@ pub(crate) fn check(host: &mut HostConfig, processors: usize, online: &str) -> R
             )));
         }
     }
+    if host.io_maximum_iops != 0 || host.io_maximum_bandwidth != 0 {
+        return Err(EngineError::invalid(
+            "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps",
+        ));
+    }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(EngineError::invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",
@@ -72,6 +77,10 @@ pub(crate) fn asks_what_is_rare(host: &HostConfig) -> bool {
         list.as_ref().is_some_and(|list| !list.is_empty())
     };
     host.memory_swappiness.is_some()
+        || host.kernel_memory != 0
+        || host.kernel_memory_tcp != 0
+        || host.cpu_count != 0
+        || host.cpu_percent != 0
         || host.oom_kill_disable == Some(true)
         || host.blkio_weight != 0
         || host
@@ -99,6 +108,19 @@ pub(crate) fn step_back(host: &mut HostConfig, support: &Support) -> Vec<String>
             );
         } else if host.memory == 0 {
             told.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".to_owned());
+        }
+    }
+    // No kernel that this engine runs on limits it by itself any more.
+    let kernel = std::mem::take(&mut host.kernel_memory) > 0;
+    if std::mem::take(&mut host.kernel_memory_tcp) > 0 || kernel {
+        told.push("Your kernel does not support kernel memory limit capabilities or the cgroup is not mounted. Limitation discarded.".to_owned());
+    }
+    for (field, what, short) in [
+        (&mut host.cpu_count, "CPU count", "Count"),
+        (&mut host.cpu_percent, "CPU percent", "Percent"),
+    ] {
+        if std::mem::take(field) > 0 {
+            told.push(format!("linux does not support {what}. {short} discarded."));
         }
     }
     told.extend(super::block_io::step_back(

@@ -14,29 +14,15 @@ pub(crate) fn check(
     networking: &NetworkingConfig,
 ) -> Result<()> {
     runtime_and_isolation(host)?;
+    drivers(host)?;
+    annotations(host)?;
     endpoints(host, networking)?;
-    let container = [
-        ("Config.MacAddress", !config.mac_address.is_empty()),
-        ("Config.NetworkDisabled", config.network_disabled),
-    ];
+    let container = [("Config.NetworkDisabled", config.network_disabled)];
     let asked = container
         .into_iter()
         .chain(host_fields(host))
-        .chain(resource_fields(host))
         .find(|(_, asked)| *asked);
     match asked {
-        Some((name, _)) => Err(EngineError::unsupported(name)),
-        None => Ok(()),
-    }
-}
-
-/// The same of limits alone.
-///
-/// # Errors
-/// [`EngineError::Unsupported`] with the field's name in the API.
-pub(crate) fn check_resources(host: &HostConfig) -> Result<()> {
-    let mut fields = resource_fields(host).into_iter();
-    match fields.find(|(_, asked)| *asked) {
         Some((name, _)) => Err(EngineError::unsupported(name)),
         None => Ok(()),
     }
@@ -45,44 +31,51 @@ pub(crate) fn check_resources(host: &HostConfig) -> Result<()> {
 /// A field's name in the API, and whether it is asked for.
 type Asked = (&'static str, bool);
 
-fn given<T>(list: &Option<Vec<T>>) -> bool {
-    list.as_ref().is_some_and(|list| !list.is_empty())
-}
-
-fn host_fields(host: &HostConfig) -> [Asked; 6] {
+fn host_fields(host: &HostConfig) -> [Asked; 2] {
     [
         (
             "HostConfig.VolumeDriver",
             !matches!(host.volume_driver.as_str(), "" | "local"),
         ),
-        ("HostConfig.Annotations", !host.annotations.is_empty()),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-        ("HostConfig.StorageOpt", !host.storage_opt.is_empty()),
-        ("HostConfig.CgroupParent", !host.cgroup_parent.is_empty()),
-        ("HostConfig.DeviceRequests", given(&host.device_requests)),
     ]
 }
 
-fn resource_fields(host: &HostConfig) -> [Asked; 8] {
-    [
-        (
-            "HostConfig.CpuRealtimePeriod",
-            host.cpu_realtime_period != 0,
-        ),
-        (
-            "HostConfig.CpuRealtimeRuntime",
-            host.cpu_realtime_runtime != 0,
-        ),
-        ("HostConfig.KernelMemory", host.kernel_memory != 0),
-        ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
-        ("HostConfig.CpuCount", host.cpu_count != 0),
-        ("HostConfig.CpuPercent", host.cpu_percent != 0),
-        ("HostConfig.IOMaximumIOps", host.io_maximum_iops != 0),
-        (
-            "HostConfig.IOMaximumBandwidth",
-            host.io_maximum_bandwidth != 0,
-        ),
-    ]
+/// What Docker's daemon refuses on Linux as well, in its words: quotas of overlay's upper folders without a file system
+/// that has them, and devices of drivers that nobody has.
+fn drivers(host: &HostConfig) -> Result<()> {
+    if host.storage_opt.contains_key("size") {
+        return Err(EngineError::invalid(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ));
+    }
+    if let Some(name) = host.storage_opt.keys().next() {
+        return Err(EngineError::invalid(format!("Unknown option {name}")));
+    }
+    if let Some(request) = host.device_requests.iter().flatten().next() {
+        let any: Vec<String> = request
+            .capabilities
+            .iter()
+            .flatten()
+            .map(|all| format!("[{}]", all.join(" ")))
+            .collect();
+        return Err(EngineError::invalid(format!(
+            "could not select device driver {:?} with capabilities: [{}]",
+            request.driver,
+            any.join(" ")
+        )));
+    }
+    Ok(())
+}
+
+/// What an annotation must have.
+fn annotations(host: &HostConfig) -> Result<()> {
+    match host.annotations.contains_key("") {
+        true => Err(EngineError::invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Runtimes and isolations that nobody has, in docker's words.
@@ -123,16 +116,16 @@ fn endpoints(host: &HostConfig, networking: &NetworkingConfig) -> Result<()> {
             name => name,
         };
         let alone = |name: &str| matches!(name, "host" | "none") || name.starts_with("container:");
+        if alone(name) && !settings.mac_address.is_empty() {
+            return Err(EngineError::invalid(
+                "conflicting options: mac-address and the network mode",
+            ));
+        }
         if name != mode && (alone(mode) || alone(name)) {
             return Err(EngineError::invalid(format!(
                 "conflicting options: the network {name} beside the network mode {mode}"
             )));
         }
-    }
-    let of_user = !matches!(mode, "bridge" | "host" | "none") && !mode.starts_with("container:");
-    // On networks of users the endpoint says the same.
-    if given(&host.links) && !of_user {
-        return Err(EngineError::unsupported("HostConfig.Links"));
     }
     Ok(())
 }
@@ -185,24 +178,36 @@ mod tests {
         let base = HostConfig::default;
         assert_eq!(
             refused(HostConfig {
-                cpu_count: 1,
+                cgroup: "container:x".into(),
                 ..base()
             }),
-            "HostConfig.CpuCount is not supported by wharf"
+            "HostConfig.Cgroup is not supported by wharf"
+        );
+        let all = api_types::DeviceRequest {
+            count: -1,
+            capabilities: Some(vec![vec!["gpu".into()]]),
+            ..Default::default()
+        };
+        assert_eq!(
+            refused(HostConfig {
+                device_requests: Some(vec![all]),
+                ..base()
+            }),
+            "could not select device driver \"\" with capabilities: [[gpu]]"
         );
         assert_eq!(
             refused(HostConfig {
-                kernel_memory: 10,
+                storage_opt: [("size".to_owned(), "1G".to_owned())].into(),
                 ..base()
             }),
-            "HostConfig.KernelMemory is not supported by wharf"
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
         );
         assert_eq!(
             refused(HostConfig {
-                links: Some(vec!["a".into()]),
+                annotations: [(String::new(), "x".to_owned())].into(),
                 ..base()
             }),
-            "HostConfig.Links is not supported by wharf"
+            "invalid Annotations: the empty string is not permitted as an annotation key"
         );
         assert_eq!(
             refused(HostConfig {

@@ -204,11 +204,17 @@ impl Engine {
         }
         let modes = compile::check(&mut config, &mut host, &networking, self)?;
         self.check_neighbours(&modes, &mut config, &mut host)?;
+        self.resolve_links(&mut host)?;
         let warnings = self.step_back(&modes, &mut host);
         modes::normalise(&mut host);
         // Docker writes it down where the kernel could switch its killer off, which version 2 can not.
         let killer = self.inner().groups.layout().version() == 1;
         host.oom_kill_disable = killer.then(|| host.oom_kill_disable == Some(true));
+        let parent = self.config().cgroup_parent.as_deref();
+        if let Some(parent) = parent.filter(|_| host.cgroup_parent.is_empty()) {
+            host.cgroup_parent = parent.to_owned();
+        }
+        crate::group_parents::checked(&host.cgroup_parent, self.inner().groups.path())?;
         if host.runtime.is_empty() {
             host.runtime = "runc".to_owned();
         }

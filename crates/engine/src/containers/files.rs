@@ -78,7 +78,8 @@ impl Engine {
             .network
             .as_ref()
             .map(|network| network.bridge_info().gateway);
-        let extra = extra_hosts(host.extra_hosts.as_deref().unwrap_or_default(), gateway)?;
+        let mut extra = extra_hosts(host.extra_hosts.as_deref().unwrap_or_default(), gateway)?;
+        extra.extend(self.link_hosts(container)?);
         let settings = dns_settings(host)?;
         let resolver = host_resolv_conf(Path::new("/"))
             .map_err(EngineError::io("read the host's resolv.conf"))?;

@@ -66,6 +66,7 @@ impl Engine {
             host.readonly_paths
                 .get_or_insert_with(runtime::defaults::readonly_paths);
         }
+        self.show_links(container, &mut host);
         if host.cgroupns_mode.is_empty() {
             let private = self.inner().groups.layout().version() == 2;
             host.cgroupns_mode = if private { "private" } else { "host" }.to_owned();

@@ -1,10 +1,12 @@
 //! Everything between "start this" and a running process: two halves side by side, one plan, one message.
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
+use api_types::Config;
 use shim::ShimConn;
 use shim::protocol::{
     Health, Launch, LogConfig, Message, Refusal, Reply, RestartKind, RestartPolicy, Slot,
@@ -241,8 +243,14 @@ impl Engine {
                 .map(|(ipc, shm)| (Some(ipc), Some(shm)))?,
             _ => (None, None),
         };
+        let linked = self.link_environment(container)?;
+        let config = match linked.is_empty() {
+            true => Cow::Borrowed(&spec.config),
+            // What the container says itself comes later, and counts.
+            false => Cow::Owned(with_environment(&spec.config, linked)),
+        };
         let parts = Parts {
-            config: &spec.config,
+            config: &config,
             host: &spec.host,
             id: container.id(),
             root,
@@ -437,6 +445,15 @@ fn start_failure(error: shim::ShimError) -> EngineError {
 
 /// What docker says that a start tried.
 const CREATE_FAILED: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed";
+
+/// A configuration with variables before its own.
+pub(super) fn with_environment(config: &Config, mut before: Vec<String>) -> Config {
+    before.extend(config.env.iter().flatten().cloned());
+    Config {
+        env: Some(before),
+        ..config.clone()
+    }
+}
 
 /// A value that a control group did not take, in runc's words.
 pub(super) fn group_failure(error: runtime::cgroup::CgroupError) -> EngineError {

@@ -121,9 +121,9 @@ impl Engine {
         {
             link.tell(&Request::SuspendHealth(frozen));
         }
-        let id = container.id().to_string();
+        let group = self.group_place(container);
         self.blocking("pause", move |engine| {
-            Ok(engine.inner().groups.group(&id)?.freeze(frozen)?)
+            Ok(engine.group_at(&group)?.freeze(frozen)?)
         })
         .await
     }

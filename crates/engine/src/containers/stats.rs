@@ -111,7 +111,7 @@ impl Usage {
 
 impl Engine {
     fn read_processor_time(&self, container: &Container) -> Result<(String, CpuStats)> {
-        let group = self.inner().groups.group(container.id().as_str())?;
+        let group = self.group_of(container)?;
         let cpu = self.processor_time(group.processor_time()?);
         Ok((clock::rfc3339(clock::now()), cpu))
     }
@@ -138,7 +138,7 @@ impl Engine {
 
     fn read_usage(&self, container: &Container) -> Result<ContainerStats> {
         let groups = &self.inner().groups;
-        let mut report = groups.group(container.id().as_str())?.usage()?;
+        let mut report = self.group_of(container)?.usage()?;
         let cpu_stats = self.processor_time(std::mem::take(&mut report.cpu));
         let is_v2 = groups.layout().version() == 2;
         let mode = Modes::parse(&container.spec.host)?.network;

@@ -170,11 +170,9 @@ impl Engine {
     }
 
     async fn kill_group(&self, container: &Container) -> Result<()> {
-        let id = container.id().to_string();
-        self.blocking("kill", move |engine| {
-            Ok(engine.inner().groups.group(&id)?.kill()?)
-        })
-        .await
+        let group = self.group_place(container);
+        self.blocking("kill", move |engine| Ok(engine.group_at(&group)?.kill()?))
+            .await
     }
 
     /// Sends a signal, SIGKILL by default; after SIGKILL it waits for the end.

@@ -59,8 +59,8 @@ impl Drop for Surroundings {
         if let (Some(network), Some(endpoint)) = (&self.engine.inner().network, &self.endpoint) {
             network.release(endpoint);
         }
-        if let Some(group) = &self.group
-            && let Err(error) = group.kill().and_then(|()| group.remove())
+        if self.group.is_some()
+            && let Err(error) = self.engine.remove_group(self.container.id().as_str())
         {
             tracing::warn!(%error, "a failed start could not remove its control group");
         }
@@ -94,9 +94,7 @@ impl Surroundings {
         made.publish()?;
         let resources = engine.resources_of(container.run().host(&container.spec))?;
         let group = engine
-            .inner()
-            .groups
-            .create(container.id().as_str(), &resources)
+            .create_group(container, &resources)?
             .map_err(group_failure)?;
         let group = made.group.insert(group);
         (made.tasks, made.unified) = group.entry_fds()?;
@@ -131,7 +129,12 @@ impl Surroundings {
             (NetworkMode::Bridge, None) if alone => Ok(network::loopback_only()?),
             (NetworkMode::Bridge, Some(network)) if alone => {
                 let attached = network.attach(network.take_sandbox()?, container.id(), None)?;
-                self.endpoint = Some(attached.endpoint);
+                let endpoint = self.endpoint.insert(attached.endpoint);
+                let asked = container.spec.networking.endpoints_config.as_ref();
+                let asked = asked.and_then(|all| all.get("bridge").or_else(|| all.get("default")));
+                if let Some(asked) = asked {
+                    places::adorn(network, attached.netns.as_fd(), "eth0", asked, endpoint)?;
+                }
                 Ok(attached.netns)
             }
             _ => {
@@ -363,6 +366,8 @@ impl Engine {
             cpu_shares: set(host.cpu_shares).map(i64::unsigned_abs),
             cpu_quota: quota,
             cpu_period: period.or_else(|| quota.map(|_| limits::CFS_PERIOD.unsigned_abs())),
+            cpu_rt_runtime: set(host.cpu_realtime_runtime),
+            cpu_rt_period: set(host.cpu_realtime_period).map(i64::unsigned_abs),
             cpuset_cpus: (!host.cpuset_cpus.is_empty()).then(|| host.cpuset_cpus.clone()),
             cpuset_mems: (!host.cpuset_mems.is_empty()).then(|| host.cpuset_mems.clone()),
             pids_max: host.pids_limit,

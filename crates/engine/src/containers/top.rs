@@ -32,11 +32,11 @@ impl Engine {
         let container = self.registry().find(id)?;
         container.settled_within(START).await;
         container.must_run()?;
-        let name = container.id().to_string();
+        let group = self.group_place(&container);
         let places = &self.inner().places.tops;
         let listed = self
             .blocking_of(places, "top", move |engine| {
-                let pids = engine.inner().groups.group(&name)?.pids()?;
+                let pids = engine.group_at(&group)?.pids()?;
                 read(&list(&options, &pids)?, &pids)
             })
             .await?;

@@ -6,7 +6,7 @@ use shim::protocol::Request;
 
 use super::launch::restart_policy;
 use super::registry::Container;
-use crate::compile::{block_io, limits, policy, refuse};
+use crate::compile::{block_io, limits, policy};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
@@ -71,7 +71,6 @@ impl Engine {
 
     /// Checks what is asked for without a look at what was there. A limit of swap may come alone.
     fn check_alone(&self, asked: &HostConfig) -> Result<()> {
-        refuse::check_resources(asked)?;
         let mut alone = asked.clone();
         if alone.memory == 0 {
             alone.memory_swap = 0;
@@ -135,15 +134,14 @@ impl Engine {
 
     async fn set_limits(&self, container: &Container, resources: Resources) -> Result<()> {
         let id = container.id().to_string();
+        let group = self.group_place(container);
         self.blocking("update", move |engine| {
             let set = engine
-                .inner()
-                .groups
-                .group(&id)
-                .and_then(|group| group.set(&resources));
+                .group_at(&group)
+                .and_then(|group| Ok(group.set(&resources)?));
             set.map_err(|error| EngineError::Update {
                 id,
-                why: EngineError::from(error).to_string(),
+                why: error.to_string(),
             })
         })
         .await
@@ -180,6 +178,7 @@ fn former_limits(before: &HostConfig, asked: &HostConfig) -> Resources {
         cpu_shares: unsigned(limit(asked.cpu_shares != 0, before.cpu_shares, CPU_SHARES)),
         cpu_quota: quota,
         cpu_period: period,
+        cpu_rt_runtime: (asked.cpu_realtime_runtime != 0).then_some(before.cpu_realtime_runtime),
         cpuset_cpus: list(&asked.cpuset_cpus, &before.cpuset_cpus),
         cpuset_mems: list(&asked.cpuset_mems, &before.cpuset_mems),
         pids_max: asked
@@ -242,6 +241,8 @@ fn merge(before: &HostConfig, asked: &HostConfig) -> HostConfig {
         nano_cpus: number(asked.nano_cpus, before.nano_cpus),
         cpu_period: number(asked.cpu_period, before.cpu_period),
         cpu_quota: number(asked.cpu_quota, before.cpu_quota),
+        cpu_realtime_period: number(asked.cpu_realtime_period, before.cpu_realtime_period),
+        cpu_realtime_runtime: number(asked.cpu_realtime_runtime, before.cpu_realtime_runtime),
         cpuset_cpus: text(&asked.cpuset_cpus, &before.cpuset_cpus),
         cpuset_mems: text(&asked.cpuset_mems, &before.cpuset_mems),
         memory: number(asked.memory, before.memory),

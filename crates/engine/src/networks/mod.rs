@@ -4,6 +4,7 @@ mod connect;
 mod create;
 mod doors;
 mod index;
+mod links;
 pub(crate) mod names;
 pub(crate) mod places;
 mod remove;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use api_types::EndpointSettings;
@@ -124,6 +124,16 @@ pub(crate) fn check_settings(name: &str, settings: &EndpointSettings) -> Result<
     if !ipam.ipv4_address.is_empty() && ipam.ipv4_address.parse::<Ipv4Addr>().is_err() {
         wrong.push(format!("invalid IPv4 address: {}", ipam.ipv4_address));
     }
+    let mac = settings.mac_address.trim();
+    if !mac.is_empty() && mac.parse::<network::MacAddr>().is_err() {
+        wrong.push(format!("invalid MAC address: {mac}"));
+    }
+    for address in &ipam.link_local_ips {
+        let parsed = address.parse::<std::net::IpAddr>();
+        if !parsed.is_ok_and(|address| !address.is_unspecified()) {
+            wrong.push(format!("invalid link-local IP address: {address}"));
+        }
+    }
     if !wrong.is_empty() {
         let wrong = wrong.join("\n");
         return Err(EngineError::invalid(format!(
@@ -133,22 +143,16 @@ pub(crate) fn check_settings(name: &str, settings: &EndpointSettings) -> Result<
     let field = |name: &str| format!("NetworkingConfig.EndpointsConfig.{name}");
     for (name, asked) in [
         ("IPAMConfig.IPv6Address", !ipam.ipv6_address.is_empty()),
-        ("IPAMConfig.LinkLocalIPs", !ipam.link_local_ips.is_empty()),
-        ("MacAddress", !settings.mac_address.is_empty()),
+        (
+            "IPAMConfig.LinkLocalIPs of IPv6",
+            ipam.link_local_ips.iter().any(|one| one.contains(':')),
+        ),
         (
             "DriverOpts",
             settings
                 .driver_opts
                 .as_ref()
                 .is_some_and(|options| !options.is_empty()),
-        ),
-        (
-            "Links",
-            !of_user
-                && settings
-                    .links
-                    .as_ref()
-                    .is_some_and(|links| !links.is_empty()),
         ),
     ] {
         if asked {
@@ -240,7 +244,23 @@ impl Engine {
             interface: &interface,
             address,
         };
-        match network.plug(netns.as_fd(), plug) {
+        let plugged = network.plug(netns.as_fd(), plug);
+        let plugged = plugged.and_then(|mut endpoint| {
+            match adorn(
+                network,
+                netns.as_fd(),
+                &interface,
+                &place.settings,
+                &mut endpoint,
+            ) {
+                Ok(()) => Ok(endpoint),
+                Err(error) => {
+                    network.release(&endpoint);
+                    Err(error)
+                }
+            }
+        });
+        match plugged {
             Ok(endpoint) => Ok(Taken {
                 place,
                 interface,
@@ -290,6 +310,31 @@ impl Engine {
     }
 }
 
+/// Gives a link inside what was asked for beside its address.
+///
+/// # Errors
+/// Those of the network; the link stays as it is then.
+pub(crate) fn adorn(
+    network: &network::Network,
+    netns: BorrowedFd<'_>,
+    interface: &str,
+    settings: &EndpointSettings,
+    endpoint: &mut Endpoint,
+) -> std::result::Result<(), network::NetworkError> {
+    let mac: Option<network::MacAddr> = settings.mac_address.trim().parse().ok();
+    let asked = settings.ipam_config.iter();
+    let link_local: Vec<Ipv4Addr> = asked
+        .flat_map(|asked| &asked.link_local_ips)
+        .filter_map(|address| address.parse().ok())
+        .collect();
+    if mac.is_none() && link_local.is_empty() {
+        return Ok(());
+    }
+    network.adorn(netns, interface, mac, &link_local)?;
+    endpoint.mac = mac.unwrap_or(endpoint.mac);
+    Ok(())
+}
+
 const HOST_OR_NONE: &str = "container cannot be connected to multiple networks with one of the networks in private (none) mode";
 
 /// The network's own form of a stored place.
@@ -337,11 +382,15 @@ mod tests {
             refused("bridge", &settings),
             format!("invalid endpoint settings:\n{IP_ON_BUILT_IN}\n{ALIAS_ON_BUILT_IN}")
         );
-        let mac = EndpointSettings {
-            mac_address: "02:00:00:00:00:01".into(),
+        let mac = |text: &str| EndpointSettings {
+            mac_address: text.into(),
             ..Default::default()
         };
-        assert!(refused("mine", &mac).contains("EndpointsConfig.MacAddress is not supported"));
+        check_settings("bridge", &mac("02:00:00:00:00:01")).unwrap();
+        assert_eq!(
+            refused("mine", &mac("02:00")),
+            "invalid endpoint settings:\ninvalid MAC address: 02:00"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::CgroupError;
 use super::directory::Folder;
+use super::parent::prefixes;
 
 /// What a group can limit or count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -271,6 +272,22 @@ impl Layout {
             return Err(CgroupError::NotMounted);
         }
         Ok(Layout(Arc::new(Hierarchies { v1, unified })))
+    }
+
+    /// Whether any hierarchy has a group at `path`, which has no slashes at its ends.
+    pub fn has(&self, path: &str) -> bool {
+        let mut all = self.0.v1.iter().chain(&self.0.unified);
+        all.any(|hierarchy| hierarchy.folder().has(path))
+    }
+
+    /// The folders that a group at `path` needs, in whatever hierarchies, and that are not there: the shortest first.
+    pub fn missing(&self, path: &str) -> Vec<PathBuf> {
+        let hierarchies = self.0.v1.iter().chain(&self.0.unified);
+        let folders = hierarchies.flat_map(|hierarchy| {
+            let missing = prefixes(path).filter(move |prefix| !hierarchy.folder().has(prefix));
+            missing.map(move |prefix| hierarchy.path.join(prefix))
+        });
+        folders.collect()
     }
 
     pub(super) fn hierarchies(&self) -> &Hierarchies {

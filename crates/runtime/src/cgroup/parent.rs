@@ -92,6 +92,27 @@ impl Parent {
         })))
     }
 
+    /// A path without slashes at its ends whose parts lead downwards only.
+    ///
+    /// # Errors
+    /// [`CgroupError::BadPath`].
+    pub fn checked(path: &str) -> Result<String, CgroupError> {
+        checked(path)
+    }
+
+    /// Names of the groups below the one at `path`, in any hierarchy; nothing is made.
+    pub fn names_below(layout: &Layout, path: &str) -> Result<Vec<String>, CgroupError> {
+        let v1 = layout.hierarchies().v1.iter().map(|_| OnceLock::new());
+        let parent = Parent(Arc::new(Folders {
+            layout: layout.clone(),
+            path: checked(path)?,
+            v1: v1.collect(),
+            unified: None,
+            enabled: AtomicU32::new(0),
+        }));
+        parent.children()
+    }
+
     /// The host's hierarchies.
     pub fn layout(&self) -> &Layout {
         &self.0.layout
@@ -244,7 +265,7 @@ pub(super) fn check_name(name: &str) -> Result<(), CgroupError> {
 }
 
 /// Each prefix of `path` that ends at a slash or at its end, shortest first. The top has none.
-fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/')
         .map(|(at, _)| &path[..at])
         .chain([path])

@@ -15,7 +15,7 @@ use types::ContainerId;
 use super::Exec;
 use crate::compile::{keys, plan};
 use crate::containers::attach::{self, Client, ClientWriter};
-use crate::containers::launch::start_failed;
+use crate::containers::launch::{start_failed, with_environment};
 use crate::containers::record::Status;
 use crate::containers::registry::Container;
 use crate::containers::underway::START;
@@ -299,7 +299,8 @@ impl Engine {
         console_size: Option<(u16, u16)>,
     ) -> Result<Vec<u8>> {
         let request = &exec.request;
-        let mut config = container.spec.config.clone();
+        let linked = self.link_environment(container)?;
+        let mut config = with_environment(&container.spec.config, linked);
         let mut host: HostConfig = container.spec.host.clone();
         if !request.user.is_empty() {
             config.user.clone_from(&request.user);
