@@ -4,7 +4,10 @@
 pub const MIN_API_VERSION: &str = "1.24";
 
 /// Newest version of the API.
-pub const API_VERSION: &str = "1.55";
+pub const API_VERSION: &str = "1.50";
+
+/// The newest version of the API that is spoken with who asks for it by name.
+pub const NEWEST_API_VERSION: &str = "1.55";
 
 /// Answer to a path that nothing serves.
 pub const PAGE_NOT_FOUND: &str = "page not found";
@@ -101,5 +104,7 @@ pub fn version_too_old(version: &str) -> String {
 
 /// A version of the API newer than the newest.
 pub fn version_too_new(version: &str) -> String {
-    format!("client version {version} is too new. Maximum supported API version is {API_VERSION}")
+    format!(
+        "client version {version} is too new. Maximum supported API version is {NEWEST_API_VERSION}"
+    )
 }

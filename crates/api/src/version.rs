@@ -11,8 +11,12 @@ pub(crate) struct Version(pub(crate) u16);
 /// The oldest version that is spoken.
 pub(crate) const OLDEST: Version = Version(24);
 
-/// The newest version that is spoken, which is also that of requests without a prefix.
+/// The newest version that is spoken.
 pub(crate) const NEWEST: Version = Version(55);
+
+/// The version that is offered, and that of requests without a prefix: the last one of the engine that this one says it is.
+/// Clients that take the highest they are offered look for members that later versions lost.
+pub(crate) const OFFERED: Version = Version(50);
 
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
@@ -31,7 +35,7 @@ pub(crate) enum Prefix<'a> {
 
 /// Splits `/vMAJOR.MINOR` off a path.
 pub(crate) fn split_prefix(path: &str) -> Prefix<'_> {
-    let unversioned = Prefix::Spoken(NEWEST, path);
+    let unversioned = Prefix::Spoken(OFFERED, path);
     let Some(after) = path.strip_prefix("/v") else {
         return unversioned;
     };
@@ -100,13 +104,21 @@ mod tests {
             split_prefix("/v1.55/containers/a/json"),
             Prefix::Spoken(NEWEST, "/containers/a/json")
         );
-        assert_eq!(split_prefix("/info"), Prefix::Spoken(NEWEST, "/info"));
-        assert_eq!(split_prefix("/version"), Prefix::Spoken(NEWEST, "/version"));
+        assert_eq!(split_prefix("/info"), Prefix::Spoken(OFFERED, "/info"));
+        assert_eq!(
+            split_prefix("/version"),
+            Prefix::Spoken(OFFERED, "/version")
+        );
+        assert_eq!(OFFERED.to_string(), texts::API_VERSION);
+        assert_eq!(NEWEST.to_string(), texts::NEWEST_API_VERSION);
         assert_eq!(
             split_prefix("/volumes/v1.24/x"),
-            Prefix::Spoken(NEWEST, "/volumes/v1.24/x")
+            Prefix::Spoken(OFFERED, "/volumes/v1.24/x")
         );
-        assert_eq!(split_prefix("/vx/info"), Prefix::Spoken(NEWEST, "/vx/info"));
+        assert_eq!(
+            split_prefix("/vx/info"),
+            Prefix::Spoken(OFFERED, "/vx/info")
+        );
     }
 
     #[test]

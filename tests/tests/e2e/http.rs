@@ -54,7 +54,7 @@ fn versions_outside_the_range_are_refused_and_all_others_spoken() {
         for minor in 24..=55 {
             let (status, head, body) = ask(engine, "GET", &format!("/v1.{minor}/version"), "");
             assert_eq!(status, 200, "1.{minor}: {body}");
-            assert!(head.contains("Api-Version: 1.55"), "{head}");
+            assert!(head.contains("Api-Version: 1.50"), "{head}");
             for path in [
                 "info",
                 "containers/json",
