@@ -155,6 +155,11 @@ pub(super) fn rows(image: &Value, truncate: bool, digests: bool) -> Vec<Value> {
         ));
     }
     let created = image["Created"].as_i64().unwrap_or(0);
+    let since = match created {
+        // Go's way to write that there is no time.
+        ..=-62_135_596_800 => "N/A".to_owned(),
+        created => format!("{} ago", units::duration(time::now() - created)),
+    };
     let size = image["Size"].as_f64().unwrap_or(0.0);
     let known_number = |name: &str| image[name].as_i64().filter(|number| *number >= 0);
     let id = image["Id"].as_str().unwrap_or_default();
@@ -166,7 +171,7 @@ pub(super) fn rows(image: &Value, truncate: bool, digests: bool) -> Vec<Value> {
                 "Repository": repository,
                 "Tag": tag,
                 "Digest": digest,
-                "CreatedSince": format!("{} ago", units::duration(time::now() - created)),
+                "CreatedSince": since,
                 "CreatedAt": time::go(created),
                 "Size": units::size_with(size, 3),
                 "VirtualSize": units::size(size),

@@ -14,6 +14,9 @@ use crate::engine::Engine;
 use crate::options::ImageListOptions;
 use crate::outcome::Result;
 
+/// The seconds that Go makes of no time: an image may have none.
+const NO_TIME: i64 = -62_135_596_800;
+
 /// A name, and what it means.
 type Named<'a> = (&'a str, &'a Target);
 
@@ -96,27 +99,32 @@ impl Engine {
                 let id = image.id.to_string();
                 let names = names.get(&image.id).map_or(&[][..], Vec::as_slice);
                 let mut tags = tags(names.iter().copied());
+                let mut digests = digests(names.iter().copied());
                 let labels = image.config.labels.clone().unwrap_or_default();
                 let listed = options.all || !patterns.is_empty() || !nobody_brought(image, names);
                 let shown = listed
                     && dangling.is_none_or(|wanted| wanted == tags.is_empty())
                     && filters.labels_match(&labels)
-                    && (patterns.is_empty() || tags.iter().any(named))
+                    && (patterns.is_empty() || tags.iter().chain(&digests).any(named))
                     && before.is_none_or(|bound| image.created < bound)
                     && since.is_none_or(|bound| image.created > bound)
                     && until.is_none_or(|bound| image.created < bound);
                 if shown && !patterns.is_empty() {
                     tags.retain(named);
+                    digests.retain(named);
                 }
                 shown.then(|| ImageSummary {
                     containers: match options.shared_size {
                         true => users.get(&id).copied().unwrap_or(0),
                         false => -1,
                     },
-                    created: image.created / 1_000_000_000,
+                    created: match image.created {
+                        0 => NO_TIME,
+                        created => created / 1_000_000_000,
+                    },
                     id,
                     labels: image.config.labels.clone(),
-                    repo_digests: digests(names.iter().copied()),
+                    repo_digests: digests,
                     repo_tags: tags,
                     shared_size: sharing.as_ref().map_or(-1, |sharing| sharing.size(image)),
                     size: state.shown_size(image) as i64,

@@ -65,6 +65,13 @@ fn what_is_pushed_is_read_by_other_tools() {
                 "the image is the same"
             );
         }
+        // What is asked for by a name is listed under no other.
+        for client in [Engine::d, Engine::w] {
+            let listed = ["images", "--format", "{{.Repository}}:{{.Tag}}", "busybox"];
+            assert_eq!(client(engine, &listed).ok().text(), "busybox:latest");
+            let ids = client(engine, &["images", "-q", "busybox"]).ok();
+            assert_eq!(ids.text().lines().count(), 1, "{}", ids.text());
+        }
         // An image that was packed to be sent is the same one, and runs, is saved and loaded.
         super::prints(engine, "busybox", &["echo", "fine"], "fine\n");
         let archive = registry.scratch("saved").join("saved.tar");
