@@ -90,3 +90,36 @@ fn the_check_of_a_container_can_be_left_out() {
         }
     });
 }
+
+#[test]
+fn a_container_that_has_ended_is_not_healthy() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for client in [Engine::d, Engine::w] {
+            let mut args = vec!["run", "-d", "--name", "cc", "--health-cmd", "true"];
+            args.extend(["--health-interval", "50ms", "busybox", "sleep", "1000"]);
+            client(engine, &args).ok();
+            becomes(engine, "cc", "healthy");
+            client(engine, &["kill", "cc"]).ok();
+            client(engine, &["wait", "cc"]).ok();
+            let format = "{{.State.Status}} {{.State.Health.Status}}";
+            let ended = client(engine, &["inspect", "-f", format, "cc"]).ok();
+            assert_eq!(ended.text(), "exited unhealthy");
+            let listed = client(engine, &["ps", "-aqf", "health=healthy"]).ok();
+            assert_eq!(listed.text(), "");
+            // The first look is far away: it is killed while it starts.
+            client(engine, &["rm", "cc"]).ok();
+            let interval = args.iter().position(|one| *one == "50ms").unwrap();
+            args[interval] = "1h";
+            client(engine, &args).ok();
+            client(engine, &["kill", "cc"]).ok();
+            client(engine, &["wait", "cc"]).ok();
+            let ended = client(engine, &["inspect", "-f", format, "cc"]).ok();
+            assert_eq!(ended.text(), "exited unhealthy");
+            client(engine, &["start", "cc"]).ok();
+            let begun = client(engine, &["inspect", "-f", format, "cc"]).ok();
+            assert_eq!(begun.text(), "running starting");
+            client(engine, &["rm", "-f", "cc"]).ok();
+        }
+    });
+}

@@ -176,6 +176,7 @@ impl Engine {
                 run.restarts = run.restarts_before.saturating_add(restarts);
                 run.error.clear();
                 run.cursor = sequence;
+                run.begin_health();
             },
             |_| Ok(()),
         )
@@ -262,6 +263,7 @@ impl Engine {
                 run.finished_at = exit.time;
                 run.error = exit.error;
                 run.cursor = exit.sequence.max(run.cursor);
+                run.end_health();
             },
             move |connection| {
                 if is_over {
@@ -319,6 +321,7 @@ impl Engine {
                     run.error = exit.error;
                 }
                 run.cursor = exit.sequence.max(run.cursor);
+                run.end_health();
                 run.leave_all();
             },
             move |connection| {

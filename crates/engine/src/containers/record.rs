@@ -170,6 +170,23 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Nothing looks after its health any more: as in docker it is unhealthy then, whatever it was before.
+    pub(crate) fn end_health(&mut self) {
+        if let Some(health) = &mut self.health {
+            "unhealthy".clone_into(&mut health.state);
+        }
+    }
+
+    /// Its health is looked after from here on, in another run.
+    pub(crate) fn begin_health(&mut self) {
+        if let Some(health) = &mut self.health {
+            *health = HealthRecord {
+                state: "starting".to_owned(),
+                failing_streak: 0,
+            };
+        }
+    }
+
     /// Its place on this network.
     pub(crate) fn place_on(&self, network: &str) -> Option<&EndpointRecord> {
         match network {
