@@ -65,6 +65,12 @@ pub(crate) fn event(
     at(now, kind, action, id, attributes)
 }
 
+/// The event of a prune that is over, with the bytes that it won.
+pub(crate) fn pruned(kind: &str, reclaimed: u64) -> Event {
+    let attributes = [("reclaimed".to_owned(), reclaimed.to_string())];
+    event(kind, "prune", "", attributes.into())
+}
+
 /// Makes an event of a given time, nanoseconds since 1970.
 pub(crate) fn at(
     time: i64,

@@ -467,8 +467,10 @@ impl Engine {
             let mut names = engine.to_prune(&filters, all);
             names.retain(|name| sizes.contains_key(name));
             engine.bury_volumes(names.clone()).await?;
+            let reclaimed = names.iter().filter_map(|name| sizes.get(name)).sum();
+            engine.tell_later(events::pruned("volume", reclaimed));
             Ok(VolumesPruneReport {
-                space_reclaimed: names.iter().filter_map(|name| sizes.get(name)).sum(),
+                space_reclaimed: reclaimed,
                 volumes_deleted: names,
             })
         })

@@ -253,6 +253,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        self.tell_later(events::pruned("container", report.space_reclaimed));
         Ok(report)
     }
 }

@@ -3,6 +3,7 @@
 use api_types::ImagesPruneReport;
 
 use crate::engine::Engine;
+use crate::events;
 use crate::filters::Filters;
 use crate::outcome::{EngineError, Result};
 
@@ -57,6 +58,7 @@ impl Engine {
         {
             report.space_reclaimed += self.prune_partials().await?;
         }
+        self.tell_later(events::pruned("image", report.space_reclaimed));
         Ok(report)
     }
 

@@ -7,6 +7,7 @@ use api_types::NetworksPruneReport;
 use super::{Found, NetworkDoc};
 use crate::cleaner::{self, Job};
 use crate::engine::Engine;
+use crate::events;
 use crate::filters::Filters;
 use crate::outcome::{EngineError, Result};
 use crate::store::rows::NetworkRow;
@@ -149,6 +150,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        self.tell_later(events::pruned("network", 0));
         Ok(report)
     }
 }
