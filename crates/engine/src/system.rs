@@ -441,7 +441,7 @@ fn plugins() -> Plugins {
             "null".to_owned(),
         ]),
         authorization: None,
-        log: Some(vec!["json-file".to_owned()]),
+        log: Some(vec!["json-file".to_owned(), "local".to_owned()]),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn check_restart(host: &mut HostConfig) -> Result<()> {
 /// How a container's output is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Logging {
-    /// Kept in docker's json-file format, or not at all.
+    /// Kept in docker's json-file format, whatever the driver is called, or not at all.
     pub(crate) kept: bool,
     /// Bytes of one file.
     pub(crate) max_size: u64,
@@ -60,6 +60,9 @@ pub(crate) struct Logging {
 /// Bounded by default, unlike docker: three files of 10 MiB.
 const MAX_SIZE: u64 = 10 << 20;
 const MAX_FILE: u32 = 3;
+/// Those of docker's driver `local`.
+const LOCAL_SIZE: u64 = 20 << 20;
+const LOCAL_FILE: u32 = 5;
 
 /// Fills the default driver in and reads its options.
 pub(crate) fn logging(
@@ -91,8 +94,8 @@ const INITIALIZING: &str =
 /// An unknown driver or option, in docker's words; a driver that is not built, by name.
 pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> Result<Logging> {
     match driver {
-        "json-file" | "none" => {}
-        "local" | "syslog" | "journald" | "gelf" | "fluentd" | "awslogs" | "splunk" | "etwlogs"
+        "json-file" | "local" | "none" => {}
+        "syslog" | "journald" | "gelf" | "fluentd" | "awslogs" | "splunk" | "etwlogs"
         | "gcplogs" => {
             return Err(EngineError::unsupported(format!(
                 "the log driver \"{driver}\""
@@ -104,10 +107,14 @@ pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> 
             )));
         }
     }
+    let (max_size, max_file) = match driver {
+        "local" => (LOCAL_SIZE, LOCAL_FILE),
+        _ => (MAX_SIZE, MAX_FILE),
+    };
     let mut logging = Logging {
-        kept: driver == "json-file",
-        max_size: MAX_SIZE,
-        max_file: MAX_FILE,
+        kept: driver != "none",
+        max_size,
+        max_file,
     };
     for (name, value) in options {
         match name.as_str() {
@@ -153,8 +160,17 @@ pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> 
                 ));
             }
             "compress" if value == "false" => {}
-            "compress" | "mode" | "max-buffer-size" | "labels" | "labels-regex" | "env"
-            | "env-regex" | "tag" => {
+            "compress" | "mode" | "max-buffer-size" => {
+                return Err(EngineError::unsupported(format!(
+                    "the log option \"{name}\""
+                )));
+            }
+            _ if driver == "local" => {
+                return Err(EngineError::invalid(format!(
+                    "unknown log opt '{name}' for log driver local"
+                )));
+            }
+            "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {
                 return Err(EngineError::unsupported(format!(
                     "the log option \"{name}\""
                 )));
@@ -311,6 +327,11 @@ mod tests {
         assert_eq!(host.log_config.kind, "json-file");
         let options = BTreeMap::from([("max-size".to_owned(), "64k".to_owned())]);
         assert_eq!(read_logging("json-file", &options).unwrap().max_size, 65536);
+        let local = read_logging("local", &BTreeMap::new()).unwrap();
+        assert!(local.kept);
+        assert_eq!((local.max_size, local.max_file), (20 << 20, 5));
+        let tag = [("tag".to_owned(), "x".to_owned())].into();
+        assert!(read_logging("local", &tag).is_err());
         assert!(read_logging("none", &BTreeMap::new()).is_ok_and(|logging| !logging.kept));
         assert_eq!(
             read_logging("bogus", &BTreeMap::new())

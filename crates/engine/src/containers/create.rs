@@ -362,8 +362,11 @@ impl Engine {
         container.swap_prepared_root(prepared_root);
         let told = told_of(&container, &volume_rows);
         let place = self.paths().container(container.id());
-        let log = (container.spec.host.log_config.kind == "json-file")
-            .then(|| self.paths().log(container.id()));
+        let log = matches!(
+            container.spec.host.log_config.kind.as_str(),
+            "json-file" | "local"
+        )
+        .then(|| self.paths().log(container.id()));
         let committed = match created {
             Ok(()) => {
                 self.commit(durability, told, move |connection| {
