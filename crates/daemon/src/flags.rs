@@ -118,6 +118,12 @@ const FLAGS: &[Flag] = &[
         Takes::List,
         "Mirror of docker.io that is asked first: http[s]://HOST[:PORT]",
     ),
+    flag(
+        "validate",
+        None,
+        Takes::Switch,
+        "Read flags and the configuration file, tell what is wrong with them, and end",
+    ),
     flag("version", Some('v'), Takes::Switch, "Print the version"),
 ];
 
@@ -195,7 +201,6 @@ const REFUSED: &[&str] = &[
     "userland-proxy",
     "userland-proxy-path",
     "userns-remap",
-    "validate",
 ];
 
 /// Whether dockerd has a setting of this name that this engine has not: what may be given several times as a flag is a

@@ -73,6 +73,10 @@ fn run(args: Vec<String>, build: engine::Build) -> Result<u8, DaemonError> {
         return Ok(0);
     }
     let config = Config::load(&typed)?;
+    if typed.switch("validate") {
+        eprintln!("configuration OK");
+        return Ok(0);
+    }
     let manager = ServiceManager::from_environment()
         .map_err(process("read what the service manager passed"))?;
     let log = Log::to_stderr(&config.log_level).map_err(process("begin the log"))?;

@@ -101,3 +101,25 @@ fn beside_a_passed_socket_dockers_is_served_if_it_is_nobodys() {
         engine.start_daemon();
     });
 }
+
+#[test]
+fn a_configuration_is_validated_without_a_start() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        let file = engine.folder().join("daemon.json");
+        let validate = |content: &str| {
+            std::fs::write(&file, content).unwrap();
+            let mut command = std::process::Command::new(Engine::program());
+            command.args(["daemon", "--validate", "--config-file"]);
+            command.arg(&file);
+            run(command, b"")
+        };
+        let good = validate(r#"{"debug": true}"#).ok();
+        assert_eq!(good.stderr, "configuration OK\n");
+        let bad = validate(r#"{"debug": 7}"#);
+        assert_eq!(bad.status, 1);
+        assert!(bad.stderr.contains("a boolean"), "{}", bad.stderr);
+    });
+}
