@@ -93,6 +93,13 @@ impl Stream {
                 host: host.shown(),
                 source,
             },
+            // The system's resolver tells no number of the kernel's.
+            _ if source.raw_os_error().is_none() && host.name().is_some() => {
+                let name = host.name().unwrap_or_default();
+                broken(io::Error::other(format!(
+                    "dial tcp: lookup {name}: no such host"
+                )))
+            }
             _ => Failure::NoDaemon { host: host.shown() },
         })
     }

@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
 use api_types::AuthConfig;
-use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE};
+use base64::{DecodeError, Engine as _};
 use serde_json::Value;
 
 pub(crate) use keep::{entry, erase, store, use_context};
@@ -79,23 +79,46 @@ fn in_file(auths: &Value, key: &str) -> Option<AuthConfig> {
         ..Default::default()
     };
     if !text("auth").is_empty() {
-        (auth.username, auth.password) = decode(&text("auth"))?;
+        (auth.username, auth.password) = decode(&text("auth")).ok()?;
     }
     let all = [&auth.username, &auth.identity_token, &auth.registry_token];
     all.iter().any(|text| !text.is_empty()).then_some(auth)
 }
 
+/// What is wrong with what the file keeps for some registry, in docker's words.
+pub(crate) fn fault(config: &Value) -> Option<String> {
+    let auths = config["auths"].as_object()?;
+    let mut texts = auths.values().filter_map(|entry| entry["auth"].as_str());
+    texts.find_map(|text| match text {
+        "" => None,
+        text => decode(text).err(),
+    })
+}
+
 /// `USER:PASSWORD` in base 64.
-fn decode(text: &str) -> Option<(String, String)> {
+///
+/// # Errors
+/// What is wrong with it, in Go's words and docker's.
+fn decode(text: &str) -> Result<(String, String), String> {
     let lenient =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let bytes = GeneralPurpose::new(&alphabet::STANDARD, lenient)
         .decode(text)
-        .ok()?;
-    let pair = String::from_utf8(bytes).ok()?;
-    let (user, password) = pair.split_once(':')?;
+        .map_err(|error| {
+            let at = match error {
+                DecodeError::InvalidByte(at, _) => at,
+                // Go tells where the four letters begin that make no bytes.
+                _ => text.len() / 4 * 4,
+            };
+            format!("illegal base64 data at input byte {at}")
+        })?;
+    let pair = String::from_utf8(bytes).ok();
+    let (user, password) = pair
+        .as_deref()
+        .and_then(|pair| pair.split_once(':'))
+        .ok_or("Invalid auth configuration file")?;
     // There were clients that padded with zeros.
-    Some((user.to_owned(), password.trim_matches('\0').to_owned()))
+    Ok((user.to_owned(), password.trim_matches('\0').to_owned()))
 }
 
 /// The host of an address with or without a scheme and a path.

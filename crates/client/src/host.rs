@@ -54,6 +54,16 @@ impl PartialEq for Secured {
 impl Eq for Secured {}
 
 impl Host {
+    /// The name or address of a host that is reached by TCP.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let address = match self {
+            Host::Tcp(address) => address,
+            Host::Tls(secured) => &secured.address,
+            Host::Unix(_) | Host::Ssh(_) => return None,
+        };
+        address.rsplit_once(':').map(|(name, _)| name)
+    }
+
     /// Reads `unix://PATH`, `tcp://HOST:PORT` (port 2375 when none is named) or `HOST:PORT`.
     ///
     /// # Errors

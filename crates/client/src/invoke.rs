@@ -40,6 +40,7 @@ pub(crate) struct Call {
 /// Runs the program: finds the verb, runs it, tells its failure.
 pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
     let program = program_name();
+    sys::signals::exit_at(&[libc::SIGINT, libc::SIGTERM]);
     let global = match Parsed::read(&[GLOBAL], false, args) {
         Ok(global) => global,
         Err(error) => {

@@ -123,10 +123,18 @@ impl Session {
     /// The client's `config.json`; null without one. One that can not be read is told of, once, and is none.
     pub(crate) fn config(&self) -> &Value {
         self.config.get_or_init(|| {
-            host::config_file(&self.config_folder).unwrap_or_else(|warning| {
+            let config = host::config_file(&self.config_folder).unwrap_or_else(|warning| {
                 tell(&format!("WARNING: {warning}"));
                 Value::Null
-            })
+            });
+            if let Some(why) = crate::credentials::fault(&config) {
+                // The rest of the file holds.
+                tell(&format!(
+                    "WARNING: Error parsing config file ({}): {why}",
+                    self.config_folder.join("config.json").display()
+                ));
+            }
+            config
         })
     }
 

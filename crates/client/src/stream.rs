@@ -14,6 +14,9 @@ use crate::connection::{Answer, Stream};
 use crate::failure::Failure;
 use crate::frames::Frames;
 
+/// What is done with a signal; a failure ends it all.
+pub(crate) type SignalAct<'a> = &'a dyn Fn(i32) -> Result<(), Failure>;
+
 /// What one attached connection carries.
 pub(crate) struct Attached<'a, 'b> {
     /// Whether the other side is a terminal: output is then raw, else in frames.
@@ -25,7 +28,7 @@ pub(crate) struct Attached<'a, 'b> {
     /// What goes on beside.
     pub(crate) beside: Option<&'a mut (dyn Beside + 'b)>,
     /// Signals that are held, and what is done with each.
-    pub(crate) signals: Option<(&'a Signals, &'a dyn Fn(i32))>,
+    pub(crate) signals: Option<(&'a Signals, SignalAct<'a>)>,
 }
 
 /// Something that goes on beside the streams: the wait for the container's end.
@@ -85,7 +88,7 @@ pub(crate) fn carry(answer: Answer, mut what: Attached<'_, '_>) -> Result<Ended,
         }
         if let (true, Some((signals, act))) = (ready.signals, what.signals) {
             while let Some(signal) = signals.take() {
-                act(signal);
+                act(signal)?;
             }
         }
         if ready.input {

@@ -34,6 +34,7 @@ impl Raw {
     pub(crate) fn enter() -> Option<Self> {
         let terminal = rustix::stdio::stdin().try_clone_to_owned().ok()?;
         let before = tcgetattr(&terminal).ok()?;
+        sys::signals::remember_terminal();
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(&terminal, OptionalActions::Now, &raw).ok()?;
@@ -44,7 +45,16 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        sys::signals::forget_terminal();
     }
+}
+
+/// Waits for what somebody types. Who ends the program instead is answered with a new line, and no failure.
+pub(crate) fn answer<T>(read: impl FnOnce() -> T) -> T {
+    sys::signals::asking(true);
+    let typed = read();
+    sys::signals::asking(false);
+    typed
 }
 
 /// A terminal that does not show what is typed, until dropped.
@@ -56,6 +66,7 @@ impl Silence {
         let terminal = rustix::stdio::stdin().try_clone_to_owned().ok();
         let silenced = terminal.and_then(|terminal| {
             let before = tcgetattr(&terminal).ok()?;
+            sys::signals::remember_terminal();
             let mut silent = before.clone();
             silent.local_modes.remove(LocalModes::ECHO);
             tcsetattr(&terminal, OptionalActions::Now, &silent).ok()?;
@@ -69,6 +80,7 @@ impl Drop for Silence {
     fn drop(&mut self) {
         if let Some((terminal, before)) = &self.0 {
             let _ = tcsetattr(terminal, OptionalActions::Now, before);
+            sys::signals::forget_terminal();
         }
     }
 }

@@ -181,6 +181,14 @@ impl Terminal {
         resize(&self.master, rows, columns);
     }
 
+    /// Whether the terminal shows what is typed.
+    pub fn shows_what_is_typed(&self) -> bool {
+        let modes = rustix::termios::tcgetattr(&self.master)
+            .unwrap()
+            .local_modes;
+        modes.contains(rustix::termios::LocalModes::ECHO)
+    }
+
     /// Reads until the text has been seen since the last such call, at most 20 seconds; gives
     /// what was read up to and with it.
     #[track_caller]

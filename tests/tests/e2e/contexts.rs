@@ -345,3 +345,15 @@ fn a_context_leads_to_its_engine() {
         here("rm box").ok();
     });
 }
+
+#[test]
+fn a_host_that_has_no_address_is_named() {
+    Engine::run(|engine| {
+        for client in [Engine::d, Engine::w] {
+            let failed = client(engine, &["-H", "tcp://nosuch.invalid:1", "ps"]);
+            assert_eq!(failed.status, 1);
+            let told = &failed.stderr;
+            assert!(told.contains("dial tcp: lookup nosuch.invalid"), "{told}");
+        }
+    });
+}

@@ -303,7 +303,7 @@ fn confirm(parsed: &Parsed, warning: &str) -> Result<(), Failure> {
     print!("{warning}Are you sure you want to continue? [y/N] ");
     let _ = std::io::stdout().flush();
     let mut line = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut line);
+    let _ = crate::terminal::answer(|| std::io::stdin().lock().read_line(&mut line));
     if line.trim().eq_ignore_ascii_case("y") {
         Ok(())
     } else {

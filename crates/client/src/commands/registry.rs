@@ -86,8 +86,10 @@ fn login(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         && (!stored.password.is_empty() || !stored.identity_token.is_empty());
     if user.is_empty() && password.is_empty() && known {
         tell(&format!(
-            "Authenticating with existing credentials... [Username: {}]\n",
-            stored.username
+            "Authenticating with existing credentials... [Username: {}]\n\n Info -> To login with a different account, run '{program} \
+             logout' followed by '{program} login'\n\n",
+            stored.username,
+            program = session.program
         ));
         let auth = AuthConfig {
             server_address: key.clone(),
@@ -187,7 +189,9 @@ fn line(prompt: &str) -> Result<String, Failure> {
     print!("{prompt}");
     io::stdout()
         .flush()
-        .and_then(|()| io::stdin().lock().take(PASSWORD_LIMIT).read_line(&mut text))
+        .and_then(|()| {
+            terminal::answer(|| io::stdin().lock().take(PASSWORD_LIMIT).read_line(&mut text))
+        })
         .map_err(failed)?;
     Ok(text.trim().to_owned())
 }

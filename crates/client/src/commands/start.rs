@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::each::not_empty;
 use super::run::detach_keys;
-use crate::container::attachment::{Streams, Waiting, again, carry_streams, resize};
+use crate::container::attachment::{Streams, Waiting, again, carry_streams, redraw, resize};
 use crate::container::{create, environment, flags};
 use crate::failure::Failure;
 use crate::flag::Flag;
@@ -200,7 +200,7 @@ fn attach(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let connection = session.hijack(&attach_path(&id, &streams), None)?;
     let target = format!("/containers/{id}");
     if tty && terminal::size().is_some() {
-        let _ = resize(session, &target);
+        let _ = redraw(session, &target);
     }
     match carry_streams(session, connection, &streams, &target, Some(&mut waiting))? {
         Ended::Detached => {

@@ -26,7 +26,11 @@ pub(super) static INFO: Verb = Verb {
 fn info(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let format = parsed.one("format").unwrap_or_default();
     let answer = match session.get_as(SHAPE_VERSION, "/info") {
-        Err(failure @ Failure::NoDaemon { .. }) if format.is_empty() => {
+        Err(
+            failure @ (Failure::NoDaemon { .. }
+            | Failure::Forbidden { .. }
+            | Failure::Connection { .. }),
+        ) if format.is_empty() => {
             tell_client(session)?;
             return Err(failure);
         }

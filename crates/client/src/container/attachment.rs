@@ -1,5 +1,6 @@
 //! A person's end of a running container: streams, terminal, signals, and the status at the end.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::connection::{Answer, Body};
 use crate::detach;
 use crate::failure::Failure;
 use crate::query::Query;
-use crate::session::Session;
+use crate::session::{Session, tell};
 use crate::stream::{Attached, Beside, Ended, Source, carry};
 use crate::terminal::{self, Raw};
 
@@ -19,6 +20,9 @@ use crate::terminal::{self, Raw};
 /// to a program, but those about children, the terminal's size and broken pipes.
 const PROXIED: [i32; 8] = [1, 2, 3, 6, 10, 12, 14, 15];
 const SIGWINCH: i32 = 28;
+/// Those by which somebody wants the client to end. So many of them end it, whatever the container makes of them.
+const ENDING: [i32; 2] = [2, 15];
+const ENOUGH: usize = 3;
 
 /// What an attached client wants of a process.
 pub(crate) struct Streams {
@@ -53,7 +57,13 @@ pub(crate) fn carry_streams(
         wanted.extend(PROXIED);
     }
     let held = Signals::hold(&wanted).map_err(Failure::local("cannot hold signals"))?;
+    let wishes = Cell::new(0);
     let act = |signal| {
+        wishes.set(wishes.get() + usize::from(ENDING.contains(&signal)));
+        if wishes.get() >= ENOUGH {
+            tell("\ngot 3 SIGTERM/SIGINTs, forcefully exiting");
+            return Err(Failure::Status(1));
+        }
         // A process that has just ended can take neither: nothing is lost.
         let _ = if signal == SIGWINCH && streams.tty {
             // Of which the kernel tells the program.
@@ -61,6 +71,7 @@ pub(crate) fn carry_streams(
         } else {
             send_signal(session, target, signal)
         };
+        Ok(())
     };
     let raw = if streams.tty && streams.stdin {
         Raw::enter()
@@ -75,7 +86,8 @@ pub(crate) fn carry_streams(
             stdin: streams.stdin,
             detach_keys: (streams.tty && streams.stdin).then_some(keys),
             beside,
-            signals: (!wanted.is_empty()).then_some((&held, &act as &dyn Fn(i32))),
+            signals: (!wanted.is_empty())
+                .then_some((&held, &act as &dyn Fn(i32) -> Result<(), Failure>)),
         },
     );
     drop(raw);
@@ -84,9 +96,23 @@ pub(crate) fn carry_streams(
 
 /// Tells the engine the size of the person's terminal.
 pub(crate) fn resize(session: &Session, target: &str) -> Result<(), Failure> {
+    match terminal::size() {
+        Some(size) => resize_to(session, target, size),
+        None => Ok(()),
+    }
+}
+
+/// Has a program that runs on a terminal draw anew what this terminal does not show yet: it does when the size changes.
+pub(crate) fn redraw(session: &Session, target: &str) -> Result<(), Failure> {
     let Some((rows, columns)) = terminal::size() else {
         return Ok(());
     };
+    let other = (rows.saturating_add(1), columns.saturating_add(1));
+    resize_to(session, target, other)?;
+    resize_to(session, target, (rows, columns))
+}
+
+fn resize_to(session: &Session, target: &str, (rows, columns): (u16, u16)) -> Result<(), Failure> {
     let query = Query::new(format!("{target}/resize"))
         .with("h", &rows.to_string())
         .with("w", &columns.to_string());
