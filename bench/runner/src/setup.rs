@@ -110,7 +110,12 @@ impl Bundle {
 
     /// The floor's own times for so many starts.
     pub(crate) fn floor(&self, runs: usize, pause: Duration) -> Vec<Duration> {
-        let output = Command::new(beside("wharf-floor"))
+        self.starts("wharf-floor", runs, pause)
+    }
+
+    /// What a program says that starts containers from this folder by itself.
+    pub(crate) fn starts(&self, program: &str, runs: usize, pause: Duration) -> Vec<Duration> {
+        let output = Command::new(beside(program))
             .arg(self.root())
             .args([
                 PROGRAM.to_owned(),
@@ -120,7 +125,7 @@ impl Bundle {
             .stderr(Stdio::inherit())
             .output()
             .unwrap();
-        assert!(output.status.success(), "wharf-floor: {}", output.status);
+        assert!(output.status.success(), "{program}: {}", output.status);
         let text = String::from_utf8(output.stdout).unwrap();
         // The first start of a process fills its caches.
         text.lines()

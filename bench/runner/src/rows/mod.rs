@@ -59,6 +59,7 @@ pub(crate) const ALL: &[Row] = &[
     row("rest", false, memory::at_rest),
     row("run", false, starts::run),
     row("published", false, starts::published),
+    row("in-process", false, starts::in_process),
     row("exec", false, starts::exec),
     row("version", false, starts::version),
     row("beside-writer", false, beside::writer),

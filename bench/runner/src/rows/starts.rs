@@ -73,6 +73,21 @@ pub(crate) fn published(bench: &Bench) {
     in_turns(title, bench.turns, SPACED, &mut variants);
 }
 
+/// A start by the runtime's crate, as the engine's launcher makes it, beside the floor.
+pub(crate) fn in_process(bench: &Bench) {
+    for (title, pause) in [
+        ("in-process start, spaced", SPACED),
+        ("in-process start, back to back", Duration::ZERO),
+    ] {
+        let mut variants = ["wharf-floor", "wharf-bench-start"].map(|program| {
+            Variant::new(program, 8, move |runs, pause| {
+                bench.bundle.starts(program, runs, pause)
+            })
+        });
+        in_turns(title, bench.turns, pause, &mut variants);
+    }
+}
+
 /// `exec` of true in a running container.
 pub(crate) fn exec(bench: &Bench) {
     let mut variants = Vec::new();
