@@ -201,6 +201,7 @@ pub(crate) fn record(id: &str, bundle: &Path, spec: &Spec, compiled: &Compiled) 
         annotations,
         place: compiled.place.clone(),
         ungrouped: false,
+        doors: None,
         host_mounts: compiled.plan.namespaces.mount == NsMode::Host,
         user_namespace: compiled.plan.namespaces.user != NsMode::Host,
         time_namespace: compiled.plan.namespaces.time != NsMode::Host,
@@ -285,6 +286,7 @@ fn start(
         }
         record.pid = spawned.pid;
         record.start = process::start(spawned.pid).unwrap_or_default();
+        record.doors = group.map(Group::doors).transpose()?;
         folder.write(record)?;
         if let Some(path) = request.given.path("pid-file") {
             process::write_pid(&path, spawned.pid)?;

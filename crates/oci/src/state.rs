@@ -8,13 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use runtime::cgroup::Group;
+use runtime::cgroup::{Doors, Group};
 use runtime::resctrl::Assigned;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::compile::{self, Entry};
 use crate::error::{Error, Result};
 use crate::place::GroupPlace;
 use crate::process;
@@ -87,6 +88,9 @@ pub(crate) struct Record {
     /// It has no group of its own: whoever made it had no right to.
     #[serde(default)]
     pub(crate) ungrouped: bool,
+    /// Where its group is entered, so that nobody has to look for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) doors: Option<Doors>,
     /// It has no mount namespace of its own: its root is a folder of the host's tree, and its mounts are below that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) host_mounts: bool,
@@ -353,7 +357,7 @@ impl Container {
         if runtime::spawn::is_waited_at(self.folder.as_fd(), GATE) {
             return Status::Created;
         }
-        match self.group().and_then(|group| Ok(group.is_frozen()?)) {
+        match self.is_frozen() {
             Ok(true) => Status::Paused,
             _ => Status::Running,
         }
@@ -371,6 +375,21 @@ impl Container {
         };
         // Looked at after it was opened, it is the one.
         Ok(process::is_alive(pid, start).then_some(pidfd))
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        match self.record.doors.as_ref().map(Doors::is_frozen) {
+            Some(Ok(frozen)) => Ok(frozen),
+            _ => Ok(self.group()?.is_frozen()?),
+        }
+    }
+
+    /// How a further process enters the container's groups.
+    pub(crate) fn entry(&self) -> Result<Entry> {
+        match self.record.doors.as_ref().map(Doors::entry_fds) {
+            Some(Ok(fds)) => Ok(Entry::of(fds)),
+            _ => compile::entry(self.own_group()?),
+        }
     }
 
     /// The container's group, which is looked for once.

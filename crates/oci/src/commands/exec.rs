@@ -12,7 +12,7 @@ use runtime::spawn::{self, Spawned, Stdio, Stream};
 
 use super::run::status;
 use crate::cli::{Flag, Given, Global, NAME, is_nested, is_unprivileged, switch, value};
-use crate::compile::{add_home_within, affinity, entry, exec_process, listener, memory_policy};
+use crate::compile::{add_home_within, affinity, exec_process, listener, memory_policy};
 use crate::create::preserve;
 use crate::error::{Error, Result};
 use crate::spec::{self, Capabilities, Process, User};
@@ -120,7 +120,7 @@ fn start(
     check_console(terminal, socket.is_some(), given.is_on("detach"))?;
     record.place.approach()?;
     let mut entry = match given.values("cgroup").collect::<Vec<_>>().as_slice() {
-        [] | [""] => entry(container.own_group()?)?,
+        [] | [""] => container.entry()?,
         asked => subgroup::entry(container, asked)?,
     };
     if let Some(assigned) = &record.resctrl {

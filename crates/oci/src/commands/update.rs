@@ -36,7 +36,7 @@ const FLAGS: [Flag; 19] = [
 
 pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     let given = Given::parse(&FLAGS, words)?;
-    let container = Container::open_locked(&global.root, given.id("update")?)?;
+    let mut container = Container::open_locked(&global.root, given.id("update")?)?;
     if container.status() == Status::Stopped {
         return Err(Error::State("container not running".to_owned()));
     }
@@ -55,6 +55,12 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     place.set(container.group()?, &limits)?;
     if let Some(class) = class {
         class.write(&shares)?;
+    }
+    // A limit may have asked for a group in one more hierarchy.
+    let doors = Some(container.group()?.doors()?);
+    if container.record.doors != doors {
+        container.record.doors = doors;
+        container.folder.write(&container.record)?;
     }
     Ok(0)
 }

@@ -175,6 +175,20 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Entry by the `tasks` files of version 1, and the folder in the unified tree.
+    pub(crate) fn of((mut fds, unified): (Vec<OwnedFd>, Option<OwnedFd>)) -> Self {
+        let dirs = (0..fds.len()).map(|slot| FdSlot(slot as u16)).collect();
+        let unified = unified.map(|fd| {
+            fds.push(fd);
+            FdSlot((fds.len() - 1) as u16)
+        });
+        Self {
+            cgroup: CgroupEntry { dirs, unified },
+            fds,
+            root: None,
+        }
+    }
+
     /// Lets the process enter by more files.
     pub(crate) fn push(&mut self, files: Vec<OwnedFd>) {
         for file in files {
@@ -200,17 +214,7 @@ pub(crate) fn entry(group: Option<&Group>) -> Result<Entry> {
     let Some(group) = group else {
         return Ok(Entry::default());
     };
-    let (mut fds, unified) = group.entry_fds()?;
-    let dirs = (0..fds.len()).map(|slot| FdSlot(slot as u16)).collect();
-    let unified = unified.map(|fd| {
-        fds.push(fd);
-        FdSlot((fds.len() - 1) as u16)
-    });
-    Ok(Entry {
-        cgroup: CgroupEntry { dirs, unified },
-        fds,
-        root: None,
-    })
+    Ok(Entry::of(group.entry_fds()?))
 }
 
 fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {

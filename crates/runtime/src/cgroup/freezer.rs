@@ -53,14 +53,14 @@ pub(super) fn freeze_v2(folder: &Folder<'_>, frozen: bool) -> Result<(), CgroupE
     }
 }
 
-/// Whether a version 1 group is frozen or becoming so.
-pub(super) fn is_frozen_v1(folder: &Folder<'_>) -> Result<bool, CgroupError> {
-    Ok(folder.read(V1_STATE)?.trim() != "THAWED")
+/// The file that tells whether a group is frozen, or is to be.
+pub(super) fn teller(is_v1: bool) -> &'static str {
+    if is_v1 { V1_STATE } else { V2_FREEZE }
 }
 
-/// Whether a version 2 group is to be frozen.
-pub(super) fn is_frozen_v2(folder: &Folder<'_>) -> Result<bool, CgroupError> {
-    Ok(folder.read(V2_FREEZE)?.trim() == "1")
+/// What the text of either version's file says: whether the group is frozen, or becoming so.
+pub(super) fn tells_frozen(text: &str) -> bool {
+    !matches!(text.trim(), "THAWED" | "0")
 }
 
 /// Waits until `key` of `cgroup.events` is `value`; `false` when `patience` ended first.

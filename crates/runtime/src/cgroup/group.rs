@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 
 use super::directory::Folder;
+use super::doors::Doors;
 use super::driver::DRIVERS;
 use super::layout::{Controller, Home, Layout};
 use super::notice::{self, Pressure, Watch};
@@ -190,9 +191,7 @@ impl Group {
     /// process itself writes `0` while it has one thread, and of the unified tree the folder, to clone into.
     pub fn entry_fds(&self) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), CgroupError> {
         let tasks = self
-            .v1_indexes()
-            .map(|index| self.v1(index))
-            .chain(self.shared_folders().map(Ok))
+            .entered()
             .map(|folder| folder?.open(TASKS, OFlags::WRONLY))
             .collect::<Result<Vec<OwnedFd>, _>>()?;
         let unified = self
@@ -200,6 +199,23 @@ impl Group {
             .map(|folder| folder.open_folder())
             .transpose()?;
         Ok((tasks, unified))
+    }
+
+    /// The same by paths, and where the group tells whether it is frozen.
+    pub fn doors(&self) -> Result<Doors, CgroupError> {
+        let tasks = self.entered().map(|folder| Ok(folder?.full(TASKS)));
+        let freezer = self.place(Controller::Freezer)?;
+        Ok(Doors {
+            tasks: tasks.collect::<Result<_, CgroupError>>()?,
+            unified: self.unified().map(|folder| folder.full("")),
+            freezer: freezer.map(|(folder, v1)| folder.full(freezer::teller(v1))),
+        })
+    }
+
+    /// The version 1 folders that the group's processes are in.
+    fn entered(&self) -> impl Iterator<Item = Result<Folder<'_>, CgroupError>> {
+        let own = self.v1_indexes().map(|index| self.v1(index));
+        own.chain(self.shared_folders().map(Ok))
     }
 
     /// A folder for [`super::kill_by_descriptor`] and [`super::clear_by_descriptor`].
@@ -272,8 +288,7 @@ impl Group {
     /// Whether the group is stopped.
     pub fn is_frozen(&self) -> Result<bool, CgroupError> {
         match self.place(Controller::Freezer)? {
-            Some((folder, true)) => freezer::is_frozen_v1(&folder),
-            Some((folder, false)) => freezer::is_frozen_v2(&folder),
+            Some((folder, v1)) => Ok(freezer::tells_frozen(&folder.read(freezer::teller(v1))?)),
             None => Ok(false),
         }
     }
