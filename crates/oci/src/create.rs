@@ -375,10 +375,19 @@ fn told(failure: Failure, plan: &Plan, resources: &Resources) -> Error {
 
 /// The fault in runc's words.
 pub(crate) fn sentence(fault: &Fault, plan: &Plan) -> String {
-    let core = fault.describe(plan);
+    let core = in_both_words(fault, fault.describe(plan));
     match fault.step {
         Step::Lookup | Step::Stat | Step::IsDirectory | Step::NotExecutable | Step::Execute => core,
         _ => format!("error during container init: {core}"),
+    }
+}
+
+/// Of a folder in the place of a program the kernel's own word besides runc's, which engines look for: Docker 20.10 and podman
+/// make it the status 126.
+pub(crate) fn in_both_words(fault: &Fault, told: String) -> String {
+    match fault.step {
+        Step::IsDirectory => format!("{told}: permission denied"),
+        _ => told,
     }
 }
 

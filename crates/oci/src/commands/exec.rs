@@ -13,7 +13,7 @@ use runtime::spawn::{self, Spawned, Stdio, Stream};
 use super::run::status;
 use crate::cli::{Flag, Given, Global, NAME, is_nested, is_unprivileged, switch, value};
 use crate::compile::{add_home_within, affinity, exec_process, listener, memory_policy};
-use crate::create::preserve;
+use crate::create::{in_both_words, preserve};
 use crate::error::{Error, Result};
 use crate::spec::{self, Capabilities, Process, User};
 use crate::state::{Container, Status};
@@ -170,7 +170,10 @@ fn start(
             )
         })
         .map_err(|failure| match failure {
-            Failure::Fault(fault) => Error::Start(fault.describe_process(&prepared.plan().process)),
+            Failure::Fault(fault) => {
+                let told = fault.describe_process(&prepared.plan().process);
+                Error::Start(in_both_words(&fault, told))
+            }
             Failure::Other(error) => error,
         })?;
     log.debug(&format!("child process in init(): {}", spawned.pid));

@@ -93,7 +93,7 @@ fn what_keeps_a_program_from_running_is_told_by_create() {
             "exec: \"/nope\": stat /nope: no such file or directory",
         ),
         ("/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
-        ("/etc", "exec: \"/etc\": is a directory"),
+        ("/etc", "exec: \"/etc\": is a directory: permission denied"),
     ] {
         let mut bundle = Bundle::new("");
         bundle.config["process"]["args"] = serde_json::json!([program]);
