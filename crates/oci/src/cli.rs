@@ -224,6 +224,8 @@ pub(crate) fn global(words: &[String]) -> (Global, Result<Command>) {
             file: given.path("log"),
             format: Format::Text,
             debug: given.is_on("debug"),
+            lends_stderr: given.args.first().is_some_and(|verb| verb == "create")
+                && !rustix::termios::isatty(std::io::stderr()),
         },
         criu: given.path("criu").unwrap_or_else(|| PathBuf::from(CRIU)),
         systemd_cgroup: given.is_on("systemd-cgroup"),

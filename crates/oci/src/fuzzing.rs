@@ -45,6 +45,7 @@ fn silent() -> Global {
             file: Some(PathBuf::from("/dev/null")),
             format: Format::Json,
             debug: false,
+            lends_stderr: false,
         },
         rootless: false,
         criu: PathBuf::new(),

@@ -24,6 +24,9 @@ pub(crate) struct Log {
     pub(crate) file: Option<PathBuf>,
     pub(crate) format: Format,
     pub(crate) debug: bool,
+    /// Standard error is the container's from its start on, and who made it reads another one, or none: what is no failure
+    /// would be in the container's own output.
+    pub(crate) lends_stderr: bool,
 }
 
 impl Log {
@@ -37,7 +40,9 @@ impl Log {
 
     /// What was done in another way than asked for.
     pub(crate) fn warning(&self, message: &str) {
-        self.line("warning", message);
+        if self.file.is_some() || self.debug || !self.lends_stderr {
+            self.line("warning", message);
+        }
     }
 
     /// What only helps to find a fault, and only with `--debug`.

@@ -225,6 +225,13 @@ fn limits_that_cannot_be_raised_are_lowered_with_one_warning() {
     let told = bundle.run(&["exec", "ID", "sh", "-c", "ulimit -n"]).good();
     assert_eq!(told, format!("{hard}\n"));
     bundle.run(&["delete", "--force", "ID"]).good();
+    // Nor where they are to be the container's alone, as podman's monitor makes it: then a log has it, or nobody.
+    bundle.create(&[]);
+    bundle.run(&["delete", "--force", "ID"]).good();
+    bundle.quietly(&["--log", "its-log", "create", "ID"]);
+    bundle.run(&["delete", "--force", "ID"]).good();
+    let log = fs::read_to_string(bundle.path("its-log")).unwrap();
+    assert_eq!(log.matches("RLIMIT_NOFILE").count(), 1, "{log}");
 }
 
 #[test]
