@@ -49,7 +49,8 @@ pub(super) fn read(words: &[String]) -> Options {
         }
         let plain = word.strip_prefix('r').unwrap_or(word);
         match word.as_str() {
-            "defaults" | "silent" | "loud" => {}
+            // Podman has an empty one.
+            "" | "defaults" | "silent" | "loud" => {}
             "bind" => options.bind = Some(options.bind == Some(true)),
             "rbind" => options.bind = Some(true),
             "remount" => options.remount = true,
@@ -201,6 +202,11 @@ mod tests {
     fn of(words: &[&str]) -> Options {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         read(&words)
+    }
+
+    #[test]
+    fn words_without_a_meaning_are_passed_over() {
+        assert_eq!(of(&["", "defaults", "loud"]), Options::default());
     }
 
     #[test]
