@@ -179,7 +179,7 @@ fn path_or_id(path: &str, id: &str) -> Result<String> {
 }
 
 /// In which groups this command is.
-fn own_groups() -> Result<String> {
+pub(crate) fn own_groups() -> Result<String> {
     let path = Path::new("/proc/self/cgroup");
     sys::procfs::read_text(path).map_err(|source| Error::io("reading", path, source))
 }

@@ -14,7 +14,7 @@ mod resources;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use runtime::cgroup::{Group, Resources};
+use runtime::cgroup::{Group, Layout, Resources, View};
 use runtime::netdevice::NetDevice;
 use runtime::plan::{CgroupEntry, FdSlot, NsMode, Plan, Propagation, RootSource};
 use rustix::fs::{Mode, OFlags};
@@ -22,7 +22,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::cli::Global;
 use crate::error::{Error, Result};
 use crate::hooks;
-use crate::place::GroupPlace;
+use crate::place::{GroupPlace, own_groups};
 use crate::spec::{IdMapping, Process, Spec, refuse};
 
 pub(crate) use mounts::{below_root as mounts_below_root, clean, names_host_paths};
@@ -142,25 +142,42 @@ impl Compiled {
         FdSlot((self.fds.len() - 1) as u16)
     }
 
-    /// Lets the process enter `group`, and see it where the configuration mounts groups. Without one nothing is there.
+    /// Lets the process enter `group`, and see it where the configuration mounts groups. Without one it stays where it is, and
+    /// sees that.
     pub(crate) fn enter(&mut self, group: Option<&Group>) -> Result<()> {
         let Some(group) = group else {
-            for index in std::mem::take(&mut self.cgroup_mounts).into_iter().rev() {
-                self.plan.mounts.remove(index);
+            if !self.cgroup_mounts.is_empty() {
+                match Layout::detect_own(&own_groups()?) {
+                    Ok(layout) => self.show_groups(&layout.views(), None),
+                    // They may lie outside of what is mounted here.
+                    Err(_) => self.hide_groups(),
+                }
             }
             return Ok(());
         };
         let (tasks, unified) = group.entry_fds()?;
         self.plan.cgroup.dirs = tasks.into_iter().map(|fd| self.slot(fd)).collect();
         self.plan.cgroup.unified = unified.map(|fd| self.slot(fd));
+        if !self.cgroup_mounts.is_empty() {
+            self.show_groups(&group.views(), group.unified_view().as_deref());
+        }
+        Ok(())
+    }
+
+    fn show_groups(&mut self, views: &View, unified: Option<&Path>) {
         let own_view = self.plan.namespaces.cgroup == NsMode::New;
         // From the last, so that the places of the others stay.
         for index in std::mem::take(&mut self.cgroup_mounts).into_iter().rev() {
-            let view = mounts::cgroup_view(&self.plan.mounts[index], group, own_view);
+            let view = mounts::cgroup_view(&self.plan.mounts[index], views, unified, own_view);
             self.plan.links.extend(view.links);
             self.plan.mounts.splice(index..=index, view.mounts);
         }
-        Ok(())
+    }
+
+    fn hide_groups(&mut self) {
+        for index in std::mem::take(&mut self.cgroup_mounts).into_iter().rev() {
+            self.plan.mounts.remove(index);
+        }
     }
 }
 

@@ -9,14 +9,14 @@ use std::path::{Component, Path};
 use options::Options;
 pub(super) use options::propagation;
 
-use runtime::cgroup::{Group, View};
+use runtime::cgroup::View;
 use runtime::plan::{
-    FdSlot, IdMap, MountEntry, MountIdMap, MountKind, Namespaces, NsMode, Propagation, TargetKind,
-    attr,
+    COPY_UP, FdSlot, IdMap, MountEntry, MountIdMap, MountKind, Namespaces, NsMode, Propagation,
+    TargetKind, attr,
 };
 use runtime::{defaults, spawn};
 
-use crate::cli::is_nested;
+use crate::cli::{is_nested, is_unprivileged};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::mountinfo;
@@ -90,7 +90,7 @@ fn entry(
             "mount destination {asked} is not absolute, support for non-absolute mount destinations will be removed in a future release"
         ));
     }
-    let options = options::read(mount.options.as_deref().unwrap_or_default());
+    let mut options = options::read(mount.options.as_deref().unwrap_or_default());
     let fstype = mount.kind.as_deref().unwrap_or_default();
     let bind = is_bind(mount);
     let mut entry = MountEntry {
@@ -144,6 +144,10 @@ fn entry(
         };
     } else if fstype.is_empty() {
         return Err(Error::field(field("type"), "it is missing"));
+    } else if fstype == "tmpfs" && options.copy_up && is_unprivileged() {
+        // It can be made in the container's user namespace alone.
+        options.data.push((COPY_UP.to_owned(), None));
+        file_system(&mut entry, mount, options.data, around);
     } else if fstype == "tmpfs" && options.copy_up {
         let tmpfs = copy_up::make(&entry.target, before, around.rootfs, &options.data)
             .map_err(|source| Error::io("filling the tmpfs for", Path::new(asked), source))?;
@@ -328,7 +332,12 @@ pub(super) struct CgroupView {
 }
 
 /// The container's groups: of version 2 the one tree, of version 1 a folder for each hierarchy.
-pub(super) fn cgroup_view(asked: &MountEntry, group: &Group, own_view: bool) -> CgroupView {
+pub(super) fn cgroup_view(
+    asked: &MountEntry,
+    views: &View,
+    unified_view: Option<&Path>,
+    own_view: bool,
+) -> CgroupView {
     let target = &asked.target;
     let bind = |path: &Path| MountKind::Bind {
         source: path.to_string_lossy().into_owned(),
@@ -355,11 +364,11 @@ pub(super) fn cgroup_view(asked: &MountEntry, group: &Group, own_view: bool) -> 
         }
     };
     let by_name = matches!(&asked.kind, MountKind::Fs { fstype, .. } if fstype == "cgroup2");
-    if let (true, Some(path)) = (by_name, group.unified_view()) {
-        return unified(&path);
+    if let (true, Some(path)) = (by_name, unified_view) {
+        return unified(path);
     }
-    let views = match group.views() {
-        View::Unified(path) => return unified(&path),
+    let views = match views {
+        View::Unified(path) => return unified(path),
         View::Hierarchies(views) => views,
     };
     let mut folder = defaults::file_system(target, "tmpfs", asked.attrs, &[("mode", "755")]);

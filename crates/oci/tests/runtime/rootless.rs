@@ -241,6 +241,53 @@ fn several_ranges_of_ids_are_mapped_by_the_helpers() {
 }
 
 #[test]
+fn a_tmpfs_of_an_ordinary_user_begins_with_what_it_hides() {
+    let home = Home::new();
+    let etc = home.at("bundle/rootfs/etc");
+    fs::create_dir_all(etc.join("below/deep")).unwrap();
+    fs::write(etc.join("below/deep/file"), "x".repeat(100_000)).unwrap();
+    fs::write(etc.join("run"), "#!/bin/sh\n").unwrap();
+    std::os::unix::fs::symlink("below/deep/file", etc.join("link")).unwrap();
+    home.own("bundle/rootfs/etc");
+    chown(etc.join("run"), Some(FIRST + 4), Some(FIRST + 6)).unwrap();
+    fs::set_permissions(etc.join("run"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::set_permissions(etc.join("below"), fs::Permissions::from_mode(0o751)).unwrap();
+    let before = fs::metadata(etc.join("run")).unwrap().mtime();
+    let ranges = json!([
+        {"containerID": 0, "hostID": USER, "size": 1},
+        {"containerID": 1, "hostID": FIRST, "size": 100},
+    ]);
+    let script = "busybox grep -c ' /etc tmpfs' /proc/mounts; busybox wc -c </etc/link; busybox stat -c '%a %u %g %Y' /etc/run;
+        busybox stat -c %a /etc/below /etc; busybox touch /etc/more; busybox stat -c %a /tmp/new; busybox ls /tmp/new";
+    fs::set_permissions(&etc, fs::Permissions::from_mode(0o711)).unwrap();
+    home.configure(script, |config| {
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["uidMappings"] = ranges.clone();
+        config["linux"]["gidMappings"] = ranges;
+        let tmpfs = |place: &str, option: &str| json!({"destination": place, "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", option]});
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(tmpfs("/etc", "size=1m"));
+        mounts.push(tmpfs("/tmp/new", "mode=711"));
+    });
+    let told = home.good(&["run", "box"]);
+    assert_eq!(
+        told,
+        format!("1\n100000\n4755 5 7 {before}\n751\n711\n711\n")
+    );
+    assert!(!etc.join("more").exists());
+    // What does not fit is told, and nothing is left.
+    let path = home.at("bundle/config.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("size=1m", "size=8k")).unwrap();
+    let done = home.run(&["run", "box"]);
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(
+        !done.status.success() && told.contains("no space left on device"),
+        "{told}"
+    );
+}
+
+#[test]
 fn an_ordinary_users_container_has_a_life() {
     let home = Home::new();
     home.configure("busybox sleep 1000", |config| {
@@ -364,7 +411,7 @@ fn root_of_a_users_namespace_has_containers() {
     fs::write(home.at("bundle/rootfs/etc/kept"), "").unwrap();
     home.own("bundle/rootfs/etc");
     let path = home.at("bundle/config.json");
-    let script = "busybox id -u; busybox ls /etc; busybox touch /etc/more /dev/null; busybox test -c /dev/zero && busybox sleep $T";
+    let script = "busybox id -u; busybox ls /etc; busybox grep -q ' /sys/fs/cgroup' /proc/mounts && echo groups; busybox touch /etc/more /dev/null; busybox test -c /dev/zero && busybox sleep $T";
     let mut config: Value = {
         home.good(&["spec"]);
         serde_json::from_slice(&fs::read(&path).unwrap()).unwrap()
@@ -434,6 +481,9 @@ fn root_of_a_users_namespace_has_containers() {
         .unwrap();
     let told = String::from_utf8_lossy(&done.stdout);
     assert!(done.stderr.is_empty() && done.status.success(), "{done:?}");
-    assert_eq!(told, "0\nkept\nlong\n/etc/kept\n9\njoined\n0\n", "{done:?}");
+    assert_eq!(
+        told, "0\nkept\ngroups\nlong\n/etc/kept\n9\njoined\n0\n",
+        "{done:?}"
+    );
     fs::remove_dir(home.at("root/wharf-runtime")).unwrap();
 }

@@ -220,6 +220,19 @@ impl Layout {
     /// the unified tree the one above it, since a group with processes hands nothing down. `membership` is the text of
     /// that process's /proc/PID/cgroup.
     pub fn detect_below(membership: &str) -> Result<Layout, CgroupError> {
+        Self::detect_at(membership, |group| group.parent().unwrap_or(group))
+    }
+
+    /// As [`Layout::detect_below`], with the process's own group as the top of the unified tree, too: for who looks at it and
+    /// makes none.
+    pub fn detect_own(membership: &str) -> Result<Layout, CgroupError> {
+        Self::detect_at(membership, |group| group)
+    }
+
+    fn detect_at(
+        membership: &str,
+        unified: impl Fn(&Path) -> &Path,
+    ) -> Result<Layout, CgroupError> {
         let path = PathBuf::from("/proc/self/mountinfo");
         let text =
             sys::procfs::read(&path).map_err(|source| CgroupError::Layout { path, source })?;
@@ -230,7 +243,7 @@ impl Layout {
                 let shown = Path::new(below).strip_prefix(&mount.root);
                 let below = shown.unwrap_or(Path::new(""));
                 mount.below = match mount.kind {
-                    Kind::Unified => below.parent().unwrap_or(below).to_owned(),
+                    Kind::Unified => unified(below).to_owned(),
                     Kind::V1(..) => below.to_owned(),
                 };
             }

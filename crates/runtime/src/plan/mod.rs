@@ -221,6 +221,10 @@ impl MountAttrs {
     }
 }
 
+/// An option of a tmpfs that the kernel does not know: it begins with a copy of what it hides, made by the process itself
+/// without attributes beside owner, mode and times.
+pub const COPY_UP: &str = "tmpcopyup";
+
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountKind {
@@ -230,7 +234,7 @@ pub enum MountKind {
         fstype: String,
         /// What /proc/mounts shows as its source; empty for the type's name.
         source: String,
-        /// Options in order, with or without a value. Not the attributes.
+        /// Options in order, with or without a value, for a tmpfs [`COPY_UP`] among them. Not the attributes.
         options: Vec<(String, Option<String>)>,
     },
     /// A detached mount; it becomes the container's and cannot be used again.

@@ -15,7 +15,7 @@ pub(crate) use program::Program;
 use program::program;
 
 use crate::plan::{
-    Device, ExecPlan, FdSlot, MountEntry, MountKind, NsMode, Plan, PlanError, RootChange,
+    COPY_UP, Device, ExecPlan, FdSlot, MountEntry, MountKind, NsMode, Plan, PlanError, RootChange,
     RootSource, TargetKind, TimeOffset, attr,
 };
 use crate::procfs::{self, Relation};
@@ -91,6 +91,8 @@ pub(crate) struct Mount {
     pub(crate) attributes: u64,
     /// A tmpfs without a mode of its own: it takes that of the folder that it hides.
     pub(crate) takes_mode: bool,
+    /// It begins with what it hides ([`COPY_UP`]).
+    pub(crate) copies_up: bool,
     /// The target lies in what is mounted before.
     pub(crate) within_others: bool,
     /// Becomes read-only when everything has been mounted.
@@ -390,6 +392,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
     let mut filesystem = None;
     let mut late_read_only = false;
     let mut takes_mode = false;
+    let mut copies_up = false;
     let mut attributes = entry.attrs.set & !entry.attrs.below_clear | entry.attrs.below_set;
     if let MountKind::Fs {
         fstype,
@@ -410,6 +413,11 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         let source = if source.is_empty() { fstype } else { source };
         let mut list = vec![(c"source".to_owned(), Some(text("mount source", source)?))];
         list.extend(texts_of(options)?);
+        if fstype == "tmpfs" {
+            let all = list.len();
+            list.retain(|(key, _)| key.as_bytes() != COPY_UP.as_bytes());
+            copies_up = list.len() < all;
+        }
         if let Some((_, subtype)) = fstype.split_once('.') {
             // `fuse.sshfs`: the kernel knows the part before the dot.
             list.push((c"subtype".to_owned(), Some(text("file system", subtype)?)));
@@ -450,6 +458,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         anew: false,
         attributes,
         takes_mode,
+        copies_up,
         within_others: false,
         late_read_only,
         create: entry.create_target,

@@ -7,6 +7,7 @@
 //! *Invariant:* no allocation between clone and execve (`tests/allocation.rs`).
 
 mod channel;
+mod copy_up;
 mod devices;
 mod gate;
 mod identity;

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC};
 use rustix::io::Errno;
 use sys::mount::{self, Change, Context};
 
-use super::{At, Walk, channel, place};
+use super::{At, Walk, channel, copy_up, place};
 use crate::fault::{Fault, Step};
 use crate::guards::{Guard, is_off};
 use crate::plan::{MountAttrs, MountEntry, MountKind, TargetKind, attr};
@@ -99,6 +99,10 @@ impl Walk<'_> {
                 }
             };
             let root = self.root().at(Step::Root)?;
+            if mount.copies_up {
+                copy_up::fill(made.as_fd(), root, &mount.target.path, mount.takes_mode)
+                    .at_index(Step::MountFilesystem, index)?;
+            }
             self.attach(root, index, entry, mount, made.as_fd(), mount.create)?;
             match mount.role {
                 Role::Proc => self.procfs = Some(made),

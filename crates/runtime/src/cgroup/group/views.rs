@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::Group;
 use crate::cgroup::directory::Folder;
-use crate::cgroup::layout::Controller;
+use crate::cgroup::layout::{Controller, Hierarchy, Layout};
 
 /// Where a group's folders are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,35 @@ pub struct HierarchyView {
 /// container would cost a start as much as three mounts.
 const SHARED: [Controller; 2] = [Controller::Cpuacct, Controller::Cpuset];
 
+impl HierarchyView {
+    fn of(hierarchy: &Hierarchy, path: &str) -> Self {
+        let controllers = hierarchy.controllers.iter();
+        let name = hierarchy.name.iter().map(|name| format!("name={name}"));
+        Self {
+            name: hierarchy.label.clone(),
+            folder: hierarchy.path.join(path),
+            options: controllers
+                .map(|one| one.name().to_owned())
+                .chain(name)
+                .collect(),
+        }
+    }
+}
+
+impl Layout {
+    /// Where the tops are, for a container that stays in its maker's groups ([`Layout::detect_own`]).
+    pub fn views(&self) -> View {
+        let hierarchies = self.hierarchies();
+        match &hierarchies.unified {
+            Some(unified) if hierarchies.v1.is_empty() => View::Unified(unified.path.clone()),
+            _ => {
+                let all = hierarchies.v1.iter();
+                View::Hierarchies(all.map(|one| HierarchyView::of(one, "")).collect())
+            }
+        }
+    }
+}
+
 impl Group {
     /// Folders of the parent in version 1 hierarchies that the group shares with its siblings, as the hierarchies that
     /// `SHARED` names where it needs no limits there. Empty where the parent can not be made: nothing is missed then but a
@@ -48,19 +77,9 @@ impl Group {
             let folder = self.unified().map(|folder| folder.full(""));
             return View::Unified(folder.unwrap_or_default());
         }
-        let own = self.v1_indexes().map(|index| {
-            let hierarchy = &hierarchies.v1[index];
-            let controllers = hierarchy.controllers.iter();
-            let name = hierarchy.name.iter().map(|name| format!("name={name}"));
-            HierarchyView {
-                name: hierarchy.label.clone(),
-                folder: hierarchy.path.join(self.path()),
-                options: controllers
-                    .map(|one| one.name().to_owned())
-                    .chain(name)
-                    .collect(),
-            }
-        });
+        let own = self
+            .v1_indexes()
+            .map(|index| HierarchyView::of(&hierarchies.v1[index], &self.path()));
         View::Hierarchies(own.collect())
     }
 
