@@ -40,8 +40,9 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
     let image = Image::open(&given, true)?;
     let external = External::of(container.record.pid)?;
     let (options, request) = options(&given, &container, &image, &external)?;
-    Criu::start(global)?.ask(request, &options, &image.log(LOG))?;
+    // Before criu, which may stay until somebody else has made the processes again (`--lazy-pages`).
     image.write(&external)?;
+    Criu::start(global)?.ask(request, &options, &image.log(LOG))?;
     if request == Request::Dump && !given.is_on("leave-running") {
         remove(global, &container)?;
     }

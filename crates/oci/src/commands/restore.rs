@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use runtime::cgroup::Group;
-use runtime::plan::{FdSlot, MountKind, NsMode, Plan};
+use runtime::plan::{FdSlot, MountKind, NsMode, Plan, TargetKind};
 use runtime::spawn::Spawned;
 use rustix::fs::{CWD, Mode, OFlags};
 use sys::beneath::Root;
@@ -243,21 +243,36 @@ fn source(plan: &Plan, place: &str) -> Option<String> {
 
 /// Makes the places of mounts that are missing.
 fn prepare_places(compiled: &Compiled) -> Result<()> {
-    let failed = |source| Error::io("opening the root folder", &compiled.rootfs, source);
+    let failed =
+        |source: std::io::Error| Error::io("opening the root folder", &compiled.rootfs, source);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::openat(CWD, &compiled.rootfs, flags, Mode::empty())
         .map_err(|errno| failed(errno.into()))?;
     let root = Root::new(folder.as_fd());
     for mount in &compiled.plan.mounts {
         // Within another mount the image has it.
-        if root.open_path(&mount.target).is_err()
-            && mount.create_target == runtime::plan::TargetKind::Dir
-        {
-            let mode = Mode::from_raw_mode(0o755);
-            root.mkdir_all(&mount.target, mode).map_err(failed)?;
+        if root.open_path(&mount.target).is_err() {
+            let failed = |source| {
+                let place = compiled.rootfs.join(mount.target.trim_start_matches('/'));
+                Error::io("making the place of a mount at", &place, source)
+            };
+            make_place(&root, &mount.target, mount.create_target).map_err(failed)?;
         }
     }
     Ok(())
+}
+
+fn make_place(root: &Root<'_>, target: &str, kind: TargetKind) -> std::io::Result<()> {
+    let mode = Mode::from_raw_mode(0o755);
+    match (kind, target.rsplit_once('/')) {
+        (TargetKind::File, Some((above, _))) => {
+            if !above.is_empty() {
+                root.mkdir_all(above, mode)?;
+            }
+            root.create_new(target, mode).map(drop)
+        }
+        _ => root.mkdir_all(target, mode).map(drop),
+    }
 }
 
 /// Moves criu into the container's groups, in which what it makes begins.
@@ -280,7 +295,8 @@ fn write_all(files: impl IntoIterator<Item = OwnedFd>, pid: u32) -> rustix::io::
     files.try_for_each(|file| rustix::io::write(file, text.as_bytes()).map(drop))
 }
 
-/// The root, mounted where criu finds it; not any more when this is gone.
+/// The root, mounted where criu finds it; not any more when this is gone. It shares with the mount that it is of: a container's
+/// root that was that one's slave becomes it again by way of this one, and could not by way of a private one.
 struct Shown {
     path: PathBuf,
 }
@@ -298,15 +314,8 @@ impl Shown {
         };
         let place = text(path).map_err(failed)?;
         let rootfs = text(rootfs).map_err(failed)?;
-        let private = Change {
-            propagation: Some(Propagation::Private),
-            recursive: true,
-            ..Change::default()
-        };
-        let made = mount::clone_tree(CWD, &rootfs, true).and_then(|root| {
-            mount::set_attributes(root.as_fd(), c"", &private)?;
-            mount::attach_at(root.as_fd(), CWD, &place)
-        });
+        let made = mount::clone_tree(CWD, &rootfs, true)
+            .and_then(|root| mount::attach_at(root.as_fd(), CWD, &place));
         made.map_err(|errno| failed(errno.into()))?;
         Ok(shown)
     }
@@ -315,6 +324,13 @@ impl Shown {
 impl Drop for Shown {
     fn drop(&mut self) {
         if let Ok(place) = CString::new(self.path.as_os_str().as_encoded_bytes()) {
+            // What lies within goes alone, and not where it came from as well.
+            let private = Change {
+                propagation: Some(Propagation::Private),
+                recursive: true,
+                ..Change::default()
+            };
+            let _ = mount::set_attributes(CWD, &place, &private);
             let _ = mount::detach(&place);
         }
         let _ = std::fs::remove_dir(&self.path);
@@ -324,7 +340,7 @@ impl Drop for Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runtime::plan::{MountAttrs, MountEntry, TargetKind};
+    use runtime::plan::{MountAttrs, MountEntry};
 
     #[test]
     fn mounts_from_outside_are_found_again() {

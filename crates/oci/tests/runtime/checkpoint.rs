@@ -1,6 +1,8 @@
 //! Containers that are written down and made again by the program criu. It does not work on every kernel: where the variable
 //! `WHARF_CRIU` is set, as in the emulated machine, it has to.
 
+mod flags;
+
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
