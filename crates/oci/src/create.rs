@@ -278,14 +278,19 @@ fn start(
     let gated = prepared.plan().process.gate.is_some();
     let guard = Guard(Some(spawned));
     if let Some(spawned) = &guard.0 {
+        let (started, executed) = process::start(spawned.pid).unwrap_or_default();
+        let is_there = match gated {
+            true => spawn::is_waited_at(folder.as_fd(), GATE),
+            false => executed,
+        };
         // A process that was killed on its way said nothing.
-        if gated && !spawn::is_waited_at(std::os::fd::AsFd::as_fd(folder), GATE) {
+        if !is_there {
             let why =
                 "the process was killed on its way to its program (is the memory limit too low?)";
             return Err(Error::Start(why.to_owned()));
         }
         record.pid = spawned.pid;
-        record.start = process::start(spawned.pid).unwrap_or_default();
+        record.start = started;
         record.doors = group.map(Group::doors).transpose()?;
         folder.write(record)?;
         if let Some(path) = request.given.path("pid-file") {

@@ -7,6 +7,7 @@ use runtime::netdevice::NetDeviceError;
 use runtime::plan::PlanError;
 use runtime::resctrl::ResctrlError;
 use runtime::seccomp::SeccompError;
+use runtime::sysctl::SysctlError;
 use runtime::systemd::SystemdError;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -106,6 +107,9 @@ pub(crate) enum Error {
     /// A plan that cannot be carried out.
     #[error("unable to start container process: {0}")]
     Plan(#[from] PlanError),
+    /// A kernel parameter that is not the container's.
+    #[error("{0}")]
+    Sysctl(#[from] SysctlError),
     /// A seccomp profile.
     #[error("config.json: linux.seccomp: {0}")]
     Seccomp(#[from] SeccompError),

@@ -15,9 +15,16 @@ pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
     matches!(parse(&stat), Some((state, ticks)) if ticks == start && !matches!(state, 'Z' | 'X'))
 }
 
-/// When a process started; `None` when there is none.
-pub(crate) fn start(pid: i32) -> Option<u64> {
-    sys::lifetime::start_ticks(u32::try_from(pid).ok()?)
+/// When a process started, and whether it has executed a program since, also of one that has ended and was not waited for;
+/// `None` when there is none.
+pub(crate) fn start(pid: i32) -> Option<(u64, bool)> {
+    /// `PF_FORKNOEXEC` of `linux/sched.h`, which an execve takes away before it closes descriptors.
+    const NOT_EXECUTED: u32 = 0x40;
+    let stat = sys::procfs::read_text(format!("/proc/{pid}/stat")).ok()?;
+    let (_, ticks) = parse(&stat)?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let flags: u32 = rest.split_ascii_whitespace().nth(6)?.parse().ok()?;
+    Some((ticks, flags & NOT_EXECUTED == 0))
 }
 
 /// State and start of a process by the text of its `stat` (proc(5)), whose second field may hold anything.
@@ -94,7 +101,8 @@ mod tests {
     #[test]
     fn this_process_is_alive() {
         let pid = std::process::id().cast_signed();
-        let started = start(pid).unwrap();
+        let (started, executed) = start(pid).unwrap();
+        assert!(executed);
         assert!(is_alive(pid, started));
         assert!(!is_alive(pid, started + 1));
         assert_eq!(start(-1), None);

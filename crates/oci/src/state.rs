@@ -46,7 +46,7 @@ pub(crate) enum Status {
     Created,
     /// It runs.
     Running,
-    /// It runs, and is held.
+    /// It runs or waits to be started, and is held.
     Paused,
     /// Its process has ended.
     Stopped,
@@ -354,11 +354,10 @@ impl Container {
         if !process::is_alive(self.record.pid, self.record.start) {
             return Status::Stopped;
         }
-        if runtime::spawn::is_waited_at(self.folder.as_fd(), GATE) {
-            return Status::Created;
-        }
+        // One that is held does nothing, whether it would wait or run.
         match self.is_frozen() {
             Ok(true) => Status::Paused,
+            _ if runtime::spawn::is_waited_at(self.folder.as_fd(), GATE) => Status::Created,
             _ => Status::Running,
         }
     }

@@ -20,6 +20,7 @@ pub mod procfs;
 pub mod resctrl;
 pub mod seccomp;
 pub mod spawn;
+pub mod sysctl;
 pub mod systemd;
 pub mod users;
 mod walk;

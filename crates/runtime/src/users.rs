@@ -2,7 +2,8 @@
 //!
 //! The texts are read by the caller, beneath the container's root; nothing here asks the host.
 
-/// The largest user or group id that can be asked for.
+/// The largest user or group id that can be asked for. The kernel takes the largest number of 32 bits for "as it is": a
+/// process would stay root.
 const MAX_ID: u32 = i32::MAX as u32;
 
 /// Who a program runs as.
@@ -72,7 +73,7 @@ pub fn resolve(
     let (user, wanted_group) = spec.split_once(':').unwrap_or((spec, ""));
     let entry = find_user(user, passwd);
     let (uid, mut gid) = match (&entry, number(user)) {
-        (Some(entry), _) => (entry.uid, entry.gid),
+        (Some(entry), _) => (in_range(entry.uid.into())?, entry.gid),
         (None, _) if user.is_empty() => (0, 0),
         (None, Some(uid)) => (in_range(uid)?, 0),
         (None, None) => {
@@ -92,14 +93,14 @@ pub fn resolve(
             .map(|group| group.gid)
             .collect();
     }
-    let mut all = vec![gid];
+    let mut all = vec![in_range(gid.into())?];
     let listed = additional
         .iter()
         .map(|name| find_additional(name, group))
         .collect::<Result<Vec<_>, _>>()?;
     for gid in memberships.into_iter().chain(listed) {
         if !all.contains(&gid) {
-            all.push(gid);
+            all.push(in_range(gid.into())?);
         }
     }
     let home = entry
@@ -157,6 +158,15 @@ fn find_additional(wanted: &str, text: &str) -> Result<u32, UserError> {
 /// A decimal number with an optional sign; what is longer than 64 bits is a name.
 fn number(text: &str) -> Option<i64> {
     text.parse().ok()
+}
+
+/// Whether ids of users and groups can be a process's.
+///
+/// # Errors
+/// [`UserError::Range`].
+pub fn check_range(ids: &[u32]) -> Result<(), UserError> {
+    let mut ids = ids.iter();
+    ids.try_for_each(|id| in_range((*id).into()).map(drop))
 }
 
 fn in_range(id: i64) -> Result<u32, UserError> {
@@ -244,6 +254,27 @@ mod tests {
             find(":audio", &[]),
             Ok((0, 29, vec![29], "/root".to_owned()))
         );
+    }
+
+    #[test]
+    fn files_name_nobody_whom_the_kernel_takes_for_the_caller() {
+        let passwd = "eve:x:4294967295:7::/:\nbob:x:7:4294967295::/:\nann:x:8:8::/:\n";
+        let group = "void:x:4294967295:ann\nhigh:x:2147483648:\n";
+        for (spec, additional) in [
+            ("eve", &[][..]),
+            ("4294967295", &[]),
+            ("bob", &[]),
+            ("ann", &[]),
+            ("ann:void", &[]),
+            ("ann:8", &["high".to_owned()]),
+            ("ann:8", &["4294967295".to_owned()]),
+        ] {
+            let found = resolve(spec, additional, passwd, group);
+            assert_eq!(found, Err(UserError::Range), "{spec} {additional:?}");
+        }
+        assert!(resolve("bob:7", &[], passwd, group).is_ok());
+        assert_eq!(check_range(&[0, 7, MAX_ID]), Ok(()));
+        assert_eq!(check_range(&[0, u32::MAX]), Err(UserError::Range));
     }
 
     #[test]

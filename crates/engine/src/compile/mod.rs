@@ -24,6 +24,7 @@ use api_types::{Config, HostConfig, NetworkingConfig};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 use modes::Modes;
+use runtime::sysctl::Own;
 
 /// Checks a request that has inherited from its image, and writes defaults down.
 ///
@@ -107,37 +108,24 @@ fn check_config(config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// Kernel parameters that belong to a namespace of the container.
+/// Kernel parameters that belong to a namespace of the container, as far as is known before there is one: what it shares
+/// with another is looked at when it starts.
 fn check_sysctls(host: &HostConfig) -> Result<()> {
-    const IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    for name in host.sysctls.keys() {
-        let dotted = name.replace('/', ".");
-        if dotted.starts_with("net.") {
-            if host.network_mode == "host" {
-                return Err(EngineError::invalid(format!(
-                    "sysctl \"{name}\" not allowed in host network namespace"
-                )));
-            }
-        } else if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
-            if host.ipc_mode == "host" {
-                return Err(EngineError::invalid(format!(
-                    "sysctl \"{name}\" is not allowed in the hosts ipc namespace"
-                )));
-            }
-        } else if dotted != "kernel.domainname" {
-            return Err(EngineError::invalid(format!(
-                "sysctl \"{name}\" is not in a separate kernel namespace"
-            )));
-        }
-    }
-    Ok(())
+    let own = Own {
+        network: host.network_mode != "host",
+        ipc: host.ipc_mode != "host",
+        uts: host.uts_mode != "host",
+    };
+    own_sysctls(host, own)
+}
+
+/// The same with what is known.
+///
+/// # Errors
+/// runc's sentence, as docker passes it on.
+pub(crate) fn own_sysctls(host: &HostConfig, own: Own) -> Result<()> {
+    let mut names = host.sysctls.keys();
+    names
+        .try_for_each(|name| own.check(name))
+        .map_err(|error| EngineError::invalid(error.to_string()))
 }

@@ -11,6 +11,7 @@ use runtime::defaults;
 use runtime::plan::{
     CgroupEntry, ExecPlan, FdSlot, MountEntry, Namespaces, NsMode, Plan, ProcessPlan, RootSource,
 };
+use runtime::sysctl::Own;
 use runtime::users::{self, User};
 use sys::beneath::Root;
 use types::ContainerId;
@@ -177,6 +178,10 @@ pub(crate) fn plan(mut parts: Parts<'_>, descriptors: &mut Descriptors) -> Resul
         root: Some(RootSource::Mount(descriptors.slot(parts.root))),
         ..Plan::default()
     };
+    if !host.sysctls.is_empty() {
+        let own = Own::of(&plan.namespaces, &descriptors.borrow());
+        super::own_sysctls(host, own)?;
+    }
     Ok(Planned { plan, health })
 }
 

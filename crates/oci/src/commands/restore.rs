@@ -161,7 +161,7 @@ impl Work<'_> {
             console,
         }));
         record.pid = pid;
-        record.start = process::start(pid).unwrap_or_default();
+        record.start = process::start(pid).unwrap_or_default().0;
         folder.write(record)?;
         if let Some(path) = self.given.path("pid-file") {
             process::write_pid(&path, pid)?;

@@ -21,6 +21,9 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         Status::Stopped => Err(Error::State(
             "cannot start a container that has stopped".to_owned(),
         )),
+        Status::Paused => Err(Error::State(
+            "cannot start a container in the paused state".to_owned(),
+        )),
         _ => Err(Error::State(
             "cannot start an already running container".to_owned(),
         )),

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use runtime::cgroup::{Group, Layout, Resources, View};
 use runtime::netdevice::NetDevice;
 use runtime::plan::{CgroupEntry, FdSlot, NsMode, Plan, Propagation, RootSource};
+use runtime::sysctl::Own;
 use rustix::fs::{Mode, OFlags};
 
 use crate::cli::Global;
@@ -68,6 +69,11 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -
     let rootfs = bundle.join(path);
     let mut fds = Vec::new();
     let namespaces = namespaces::compile(spec, &mut fds)?;
+    let own = Own::of(&namespaces, &fds);
+    namespaces::check_names(spec, own)?;
+    for name in linux.sysctl.iter().flatten().map(|(name, _)| name) {
+        own.check(name)?;
+    }
     let net_devices = network::devices(linux.net_devices.as_ref(), &namespaces)?;
     let process = spec
         .process

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use runtime::plan::{FdSlot, IdMap, Namespaces, NsMode, TimeOffset};
+use runtime::sysctl::Own;
 use rustix::fs::{Mode, OFlags};
+use sys::process::{Namespace, is_hosts_namespace};
 
 use crate::cli::is_unprivileged;
 use crate::error::{Error, Result};
@@ -41,7 +43,7 @@ pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces>
             None => NsMode::New,
             Some(path) => {
                 let opened = open(path, kind, &field)?;
-                if kind == "mount" && is_callers(&opened) {
+                if kind == "mount" && is_hosts_namespace(opened.as_fd(), Namespace::Mount) {
                     let why =
                         format!("{path:?} is the caller's own, whose root may not be changed");
                     return Err(Error::field(format!("{field}.path"), why));
@@ -52,20 +54,46 @@ pub(super) fn compile(spec: &Spec, fds: &mut Vec<OwnedFd>) -> Result<Namespaces>
         };
     }
     let of = |kind: &str| seen.contains(&kind);
+    check_needed(spec, &namespaces)?;
     if !of("mount") {
         check_without_mounts(spec, of("user"))?;
     }
-    if spec
-        .hostname
-        .as_deref()
-        .is_some_and(|name| !name.is_empty())
-        && !of("uts")
-    {
-        return Err(Error::State(
-            "unable to set hostname without a private UTS namespace".to_owned(),
-        ));
-    }
     Ok(namespaces)
+}
+
+/// What is asked of a namespace needs one: without, a container would be the host's root where it was not to be.
+fn check_needed(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
+    let linux = spec.linux();
+    let has = |map: &Option<Vec<IdMapping>>| map.as_ref().is_some_and(|map| !map.is_empty());
+    let error = |text: &str| Err(Error::State(text.to_owned()));
+    if namespaces.user == NsMode::Host && (has(&linux.uid_mappings) || has(&linux.gid_mappings)) {
+        return error(
+            "user namespace mappings specified, but user namespace isn't enabled in the config",
+        );
+    }
+    let clocks = linux.time_offsets.as_ref();
+    if namespaces.time == NsMode::Host && clocks.is_some_and(|clocks| !clocks.is_empty()) {
+        return error(
+            "time namespace offsets specified, but time namespace isn't enabled in the config",
+        );
+    }
+    Ok(())
+}
+
+/// What is set for a namespace needs one that is not the host's.
+pub(super) fn check_names(spec: &Spec, own: Own) -> Result<()> {
+    let names = [
+        ("hostname", &spec.hostname),
+        ("domainname", &spec.domainname),
+    ];
+    for (what, name) in names {
+        if name.as_deref().is_some_and(|name| !name.is_empty()) && !own.uts {
+            return Err(Error::State(format!(
+                "unable to set {what} without a private UTS namespace"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What a container that makes its mounts in the caller's mount namespace cannot have.
@@ -116,18 +144,6 @@ fn flag(kind: &str) -> Option<i32> {
         "time" => libc::CLONE_NEWTIME,
         _ => return None,
     })
-}
-
-/// Whether a mount namespace is this process's, or the one that the system began in: the root of all that run there would
-/// become the container's.
-fn is_callers(opened: &OwnedFd) -> bool {
-    let same = |path: &str| {
-        let (Ok(one), Ok(other)) = (rustix::fs::fstat(opened), rustix::fs::stat(path)) else {
-            return false;
-        };
-        (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-    };
-    same("/proc/self/ns/mnt") || same("/proc/1/ns/mnt")
 }
 
 /// Lines of a user namespace's map; `whose` needs some.

@@ -53,6 +53,10 @@ pub(crate) fn exec(
     affinity(process)?;
     let default_user = spec::User::default();
     let user = process.user.as_ref().unwrap_or(&default_user);
+    let (uid, gid) = (user.uid.unwrap_or_default(), user.gid.unwrap_or_default());
+    let groups = user.additional_gids.clone().unwrap_or_default();
+    users::check_range(&[&[uid, gid], groups.as_slice()].concat())
+        .map_err(|error| Error::Start(format!("unable to setup user: {error}")))?;
     let caps = capabilities(process, log)?;
     let bytes = |list: &Option<Vec<String>>| -> Vec<Vec<u8>> {
         let items = list.iter().flatten();
@@ -63,9 +67,9 @@ pub(crate) fn exec(
         env: environment(process.env.as_deref().unwrap_or_default()),
         cwd: super::mounts::clean(process.cwd.as_deref().unwrap_or_default()),
         create_cwd: true,
-        uid: user.uid.unwrap_or_default(),
-        gid: user.gid.unwrap_or_default(),
-        groups: user.additional_gids.clone().unwrap_or_default(),
+        uid,
+        gid,
+        groups,
         umask: user.umask,
         rlimits: rlimits(process, lowered)?,
         oom_score_adj: process.oom_score_adj.map(|value| (value, true)),

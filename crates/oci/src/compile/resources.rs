@@ -49,9 +49,16 @@ pub(crate) fn limits(asked: &spec::Resources, log: &Log) -> Result<Resources> {
     // Zero means that nothing is asked for, as for runc.
     if let Some(memory) = &asked.memory {
         let set = |value: Option<i64>| value.filter(|value| *value != 0);
-        resources.memory = set(memory.limit);
-        resources.memory_swap = set(memory.swap);
-        resources.memory_reservation = set(memory.reservation);
+        let limit = |name: &str, value: Option<i64>| match set(value) {
+            Some(value @ ..-1) => {
+                let why = format!("invalid argument: {value} is neither a limit nor -1, for none");
+                Err(Error::field(format!("{FIELD}.memory.{name}"), why))
+            }
+            value => Ok(value),
+        };
+        resources.memory = limit("limit", memory.limit)?;
+        resources.memory_swap = limit("swap", memory.swap)?;
+        resources.memory_reservation = limit("reservation", memory.reservation)?;
         resources.memory_swappiness = memory.swappiness;
         resources.memory_hierarchy = memory.use_hierarchy == Some(true);
         resources.memory_check = memory.check_before_update == Some(true);

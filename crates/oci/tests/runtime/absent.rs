@@ -167,8 +167,8 @@ fn devices_and_files_have_to_be_there() {
         ),
         (
             "/linux/sysctl",
-            json!({"kernel.no_such": "1"}),
-            &["kernel.no_such"],
+            json!({"net.no_such": "1"}),
+            &["net.no_such"],
         ),
         (
             "/linux/memoryPolicy",

@@ -3,6 +3,7 @@
 
 mod absent;
 mod attached;
+mod beyond;
 mod binds;
 mod bundles;
 mod checkpoint;

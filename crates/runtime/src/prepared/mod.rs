@@ -475,20 +475,11 @@ fn texts_of(
     options.iter().map(one).collect()
 }
 
-/// `net.ipv4.ip_forward` and `net/ipv4/conf/eth0.1/forwarding` are both in use: with a slash, dots are names'.
 fn sysctl(name: &str) -> Result<CString, PlanError> {
-    let path = if name.contains('/') {
-        name.to_owned()
-    } else {
-        name.replace('.', "/")
-    };
-    let sound = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if !sound {
-        return Err(PlanError::Path {
-            what: "kernel parameter",
-            path: name.to_owned(),
-        });
-    }
+    let path = crate::sysctl::path(name).ok_or_else(|| PlanError::Path {
+        what: "kernel parameter",
+        path: name.to_owned(),
+    })?;
     text("kernel parameter", &format!("sys/{path}"))
 }
 

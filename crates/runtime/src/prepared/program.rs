@@ -33,6 +33,12 @@ const MAX_PATH_FOLDERS: usize = 1024;
 
 pub(super) fn program(process: &ProcessPlan) -> Result<Program, PlanError> {
     let first = process.args.first().ok_or(PlanError::NoProgram)?;
+    if [process.uid, process.gid].contains(&u32::MAX) {
+        // setresuid(2) would leave the caller's.
+        return Err(PlanError::Unsupported {
+            what: "user or group 4294967295",
+        });
+    }
     let name = process.program.as_ref().unwrap_or(first);
     let searched = !name.contains(&b'/');
     let candidates = if searched {

@@ -398,6 +398,21 @@ pub fn namespace_of(pidfd: BorrowedFd<'_>, pid: i32, kind: Namespace) -> Result<
     )
 }
 
+/// Whether a namespace is the calling process's or that of process 1: what is changed there is changed for all that run
+/// outside of containers. One that cannot be looked at counts as such.
+pub fn is_hosts_namespace(namespace: BorrowedFd<'_>, kind: Namespace) -> bool {
+    let (_, name) = kind.ways();
+    let Ok(found) = rustix::fs::fstat(namespace) else {
+        return true;
+    };
+    let same = |process: &str| {
+        let theirs = rustix::fs::stat(format!("/proc/{process}/ns/{name}"));
+        theirs.map(|theirs| (theirs.st_dev, theirs.st_ino) == (found.st_dev, found.st_ino))
+    };
+    // Another's may be hidden, one's own is not.
+    same("self").unwrap_or(true) || same("1").unwrap_or(false)
+}
+
 /// Opens a namespace of the calling process. Allocates.
 pub fn own_namespace(kind: Namespace) -> Result<OwnedFd> {
     let pid = rustix::process::getpid().as_raw_nonzero().get();
