@@ -230,7 +230,11 @@ pub(crate) fn global(words: &[String]) -> (Global, Result<Command>) {
         criu: given.path("criu").unwrap_or_else(|| PathBuf::from(CRIU)),
         systemd_cgroup: given.is_on("systemd-cgroup"),
     };
-    let command = match command(&given, &mut global.log) {
+    let command = command(&given, &mut global.log).and_then(|()| {
+        // A log that nobody can be told by: what went wrong then stands on standard error alone.
+        global.log.check().inspect_err(|_| global.log.file = None)
+    });
+    let command = match command {
         Ok(()) if given.is_on("help") => Ok("help"),
         Ok(()) if given.is_on("version") => Ok("version"),
         Ok(()) => Ok(given.args.first().map_or("help", String::as_str)),
@@ -375,11 +379,18 @@ mod tests {
 
     #[test]
     fn what_stands_before_the_verb_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let log = log.to_str().unwrap();
+        let (broken, error) = super::global(&words(&["--log", "/no/such/log", "state"]));
+        let told = error.unwrap_err().to_string();
+        assert_eq!(told, "open /no/such/log: no such file or directory");
+        assert_eq!(broken.log.file, None);
         let (global, command) = global(&words(&[
             "--root",
             "/r",
             "--log",
-            "/l",
+            log,
             "--log-format",
             "json",
             "state",

@@ -270,8 +270,13 @@ fn start(
     let log = &request.global.log;
     // Whoever reads the debug lines of runc finds the same marks here.
     log.debug("nsexec container setup: one clone makes the namespaces that are new");
-    let spawned = process(&made, record, group, hooks)
-        .map_err(|failure| told(failure, prepared.plan(), &compiled.resources))?;
+    let spawned = process(&made, record, group, hooks).map_err(|failure| match failure {
+        Failure::Fault(fault) if fault.step == Step::RootSource => invalid_root(
+            &compiled.rootfs,
+            Errno::from_raw_os_error(fault.errno).into(),
+        ),
+        other => told(other, prepared.plan(), &compiled.resources),
+    })?;
     log.debug(&format!("child process in init(): {}", spawned.pid));
     log.debug("init: closing the pipe to signal completion: it is at its gate, or its program");
     drop(fds);
@@ -321,8 +326,7 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn at(rootfs: &'a Path) -> Result<Self> {
-        let before = mount_of(rootfs)
-            .map_err(|errno| Error::io("opening the root folder", rootfs, errno))?;
+        let before = mount_of(rootfs).map_err(|errno| invalid_root(rootfs, errno.into()))?;
         Ok(Self { rootfs, before })
     }
 
@@ -496,10 +500,15 @@ fn early_hooks(hooks: &Hooks) -> bool {
     early.iter().any(|list| has(list.as_ref()))
 }
 
+/// A root folder that cannot be opened.
+fn invalid_root(rootfs: &Path, source: std::io::Error) -> Error {
+    Error::io("invalid rootfs: stat", rootfs, source)
+}
+
 /// Where the root lies in the host's tree while that is still there.
 fn shown_at(rootfs: &Path) -> Result<String> {
     let path = rootfs
         .canonicalize()
-        .map_err(|source| Error::io("opening the root folder", rootfs, source))?;
+        .map_err(|source| invalid_root(rootfs, source))?;
     Ok(path.to_string_lossy().into_owned())
 }

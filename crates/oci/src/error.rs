@@ -18,6 +18,9 @@ pub(crate) enum Error {
     /// The command line.
     #[error("{0}")]
     Usage(String),
+    /// There is no such verb.
+    #[error("No help topic for '{0}'")]
+    NoVerb(String),
     /// No failure: what a verb takes was asked for.
     #[error("help was asked for")]
     Help(Vec<crate::cli::Flag>),

@@ -41,13 +41,19 @@ pub fn main(args: Vec<OsString>) -> u8 {
     match outcome {
         Ok(status) => status,
         Err(failure) => {
+            // Statuses are runc's.
+            let status = if matches!(failure, Error::NoVerb(_)) {
+                3
+            } else {
+                1
+            };
             match failure {
                 // Nothing of the container's, nor of this command's: on the streams that would have been the program's
                 // its own line stands as a shell would write it.
                 Error::Program(text) if global.log.file.is_none() => eprintln!("{text}"),
                 other => global.log.error(&other.to_string()),
             }
-            1
+            status
         }
     }
 }

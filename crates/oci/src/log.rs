@@ -1,11 +1,12 @@
 //! Where errors and warnings go: standard error, or the file of `--log` that whoever called reads.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::clock;
+use crate::error::{Error, Result};
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +31,21 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Whether the file can be written to, before anything is done that it has to tell of.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(path) = &self.file else {
+            return Ok(());
+        };
+        match Self::open(path) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(Error::io("open", path, source)),
+        }
+    }
+
+    fn open(path: &Path) -> std::io::Result<File> {
+        OpenOptions::new().create(true).append(true).open(path)
+    }
+
     /// Why the command failed. Beside a file, standard error has the plain sentence too.
     pub(crate) fn error(&self, message: &str) {
         self.line("error", message);
@@ -64,11 +80,7 @@ impl Log {
             }
         };
         let written = match &self.file {
-            Some(path) => OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .and_then(|mut file| file.write_all(line.as_bytes())),
+            Some(path) => Self::open(path).and_then(|mut file| file.write_all(line.as_bytes())),
             None => std::io::stderr().write_all(line.as_bytes()),
         };
         if let (Err(error), Some(path)) = (written, &self.file) {

@@ -155,8 +155,11 @@ pub(crate) struct Container {
 
 /// Whether `id` can be a container's name: letters, digits and `_+-.`.
 pub(crate) fn check_id(id: &str) -> Result<()> {
+    if id.is_empty() {
+        return Err(Error::State("container id cannot be empty".to_owned()));
+    }
     let sound = |letter: char| letter.is_ascii_alphanumeric() || "_+-.".contains(letter);
-    if id.is_empty() || id.len() > MAX_ID || id == "." || id == ".." || !id.chars().all(sound) {
+    if id.len() > MAX_ID || id == "." || id == ".." || !id.chars().all(sound) {
         return Err(Error::BadId);
     }
     Ok(())

@@ -139,6 +139,8 @@ steps! {
     MemoryPolicy = 57,
     /// Giving up rights; the index is the path's, and their number where it is none of them.
     Landlock = 58,
+    /// An option that the file system refuses; the index is the mount's, and above its 16 bits the option's.
+    MountOption = 59,
     /// A mount would hide a part of the container's procfs, or all of it; the index is the mount's.
     ProcSafety = 52,
 }
@@ -153,6 +155,11 @@ pub struct Fault {
     pub errno: i32,
     /// Which of several; see [`Step`].
     pub index: u32,
+}
+
+/// The index of [`Step::MountOption`]: the mount's, and above its 16 bits the option's.
+pub(crate) const fn option_index(mount: usize, option: usize) -> usize {
+    option << 16 | mount & 0xffff
 }
 
 /// Length of a fault in the channel.
@@ -227,6 +234,10 @@ impl Fault {
             | Step::MountAttributes
             | Step::MountIds
             | Step::ProcSafety => match plan.mounts.get(index) {
+                Some(mount) => self.describe_mount(mount),
+                None => format!("error mounting: {why}"),
+            },
+            Step::MountOption => match plan.mounts.get(index & 0xffff) {
                 Some(mount) => self.describe_mount(mount),
                 None => format!("error mounting: {why}"),
             },
@@ -350,9 +361,42 @@ impl Fault {
                 "error mounting {source:?} to rootfs at {target:?}: create mountpoint for {target} mount: check proc-safety of {target} mount: {}",
                 procfs::refusal(target)
             ),
+            Step::MountAttributes
+                if self.errno == libc::EINVAL
+                    && matches!(mount.kind, MountKind::Remount { .. }) =>
+            {
+                format!(
+                    "error mounting {target:?} to rootfs at {target:?}: remount {target}: nothing is mounted there: {why}"
+                )
+            }
             _ => format!(
-                "error mounting {source:?} to rootfs at {target:?}: mount {source}:{target}: {why}"
+                "error mounting {source:?} to rootfs at {target:?}: mount {source}:{target}{}: {why}",
+                self.data(mount)
             ),
+        }
+    }
+
+    /// The option that was refused, or all where any may have been: as runc tells them.
+    fn data(&self, mount: &MountEntry) -> String {
+        let options = match &mount.kind {
+            MountKind::Fs { options, .. } | MountKind::Remount { options } => options.as_slice(),
+            _ => &[],
+        };
+        let options = match self.step {
+            Step::MountFilesystem if self.errno == libc::EINVAL => options,
+            Step::MountOption => {
+                let at = (self.index >> 16) as usize;
+                options.get(at..=at).unwrap_or_default()
+            }
+            _ => &[],
+        };
+        let words = options.iter().map(|(key, value)| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        });
+        match words.collect::<Vec<_>>().join(",").as_str() {
+            "" => String::new(),
+            words => format!(", data: {words}"),
         }
     }
 }
@@ -394,6 +438,7 @@ fn phrase(step: Step) -> &'static str {
         | Step::MountAttach
         | Step::MountAttributes
         | Step::MountIds
+        | Step::MountOption
         | Step::ProcSafety => "error mounting",
         Step::Device => "error creating device nodes",
         Step::Link => "error creating a symbolic link",

@@ -278,13 +278,18 @@ fn no_fault_allocates(root: &std::path::Path) {
     std::fs::set_permissions(root.join("bin/garbage"), executable).unwrap();
     let long = "/etc".repeat(2000);
     type Change<'a> = &'a dyn Fn(&mut Plan);
-    let faults: [(Step, Change<'_>); 33] = [
+    let faults: [(Step, Change<'_>); 34] = [
         (Step::Cgroup, &|plan| plan.cgroup.dirs = vec![FdSlot(0)]),
         (Step::JoinNamespace, &|plan| {
             plan.namespaces.net = NsMode::Join(FdSlot(0))
         }),
         (Step::MountFilesystem, &|plan| {
             let none = support::fs_mount("/tmp", "nofs", Default::default(), &[]);
+            plan.mounts.push(none);
+        }),
+        (Step::MountOption, &|plan| {
+            let options = [("mode", "0"), ("bogus", "1")];
+            let none = support::fs_mount("/tmp", "tmpfs", Default::default(), &options);
             plan.mounts.push(none);
         }),
         (Step::MountAttributes, &|plan| {

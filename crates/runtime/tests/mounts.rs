@@ -170,8 +170,13 @@ fn faults_name_source_and_target() {
             "error mounting \"nosuchfs\" to rootfs at \"/mnt\": mount nosuchfs:/mnt: no such device",
         ),
         (
-            fs_mount("/mnt", "tmpfs", MountAttrs::default(), &[("size", "much")]),
-            "error mounting \"tmpfs\" to rootfs at \"/mnt\": mount tmpfs:/mnt: invalid argument",
+            fs_mount(
+                "/mnt",
+                "tmpfs",
+                MountAttrs::default(),
+                &[("mode", "700"), ("size", "much")],
+            ),
+            "error mounting \"tmpfs\" to rootfs at \"/mnt\": mount tmpfs:/mnt, data: size=much: invalid argument",
         ),
     ];
     for (entry, sentence) in cases {

@@ -26,7 +26,8 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         other => other?,
     };
     match container.status() {
-        Status::Stopped => {}
+        // Whoever made it has died: it would have the lock.
+        Status::Stopped | Status::Creating => {}
         // Nobody waits for a process that has not run yet.
         Status::Created => end(&container)?,
         _ if force => end(&container)?,

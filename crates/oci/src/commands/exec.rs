@@ -45,7 +45,8 @@ const FLAGS: [Flag; 17] = [
 
 pub(super) fn run(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
     match exec(global, words, args) {
-        Err(error) if !matches!(error, Error::Help(_)) => {
+        // As runc's parser of its command line ends, which the container has no part in.
+        Err(error) if !matches!(error, Error::Help(_) | Error::Usage(_)) => {
             global.log.error(&format!("exec failed: {error}"));
             Ok(FAILED)
         }
@@ -66,7 +67,13 @@ fn exec(global: &Global, words: &[String], args: &[OsString]) -> Result<u8> {
         Err(Error::State(text))
     };
     match container.status() {
-        Status::Stopped | Status::Creating => return refuse("stopped"),
+        Status::Stopped => return refuse("stopped"),
+        Status::Creating => {
+            return Err(Error::State(
+                "cannot exec in a container that is being created, or whose creation was broken off"
+                    .to_owned(),
+            ));
+        }
         Status::Paused if !given.is_on("ignore-paused") => {
             return Err(Error::State(
                 "cannot exec in a paused container (use --ignore-paused to override)".to_owned(),
@@ -222,7 +229,7 @@ fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Pr
         return from_file(&path);
     }
     if command.is_empty() {
-        return Err(Error::Usage("process args cannot be empty".to_owned()));
+        return Err(Error::State("process args cannot be empty".to_owned()));
     }
     let mut process = container.record.process.clone();
     process.args = Some(command.to_vec());
@@ -245,7 +252,7 @@ fn wanted(given: &Given, container: &Container, command: &[String]) -> Result<Pr
     if let Some(value) = given.value("no-new-privs") {
         process.no_new_privileges = Some(value == "true");
     }
-    if let Some(user) = given.value("user") {
+    if let Some(user) = given.value("user").filter(|user| !user.is_empty()) {
         set_user(process.user.get_or_insert_default(), user)?;
     }
     let added: Vec<String> = given.values("cap").map(str::to_owned).collect();
@@ -286,7 +293,7 @@ fn add_caps(caps: &mut Capabilities, added: &[String], is_root: bool) {
 fn set_user(user: &mut User, text: &str) -> Result<()> {
     let id = |what: &str, text: &str| {
         text.parse::<u32>()
-            .map_err(|_| Error::Usage(format!("parsing {text} as int for {what} failed")))
+            .map_err(|_| Error::State(format!("parsing {text} as int for {what} failed")))
     };
     match text.split_once(':') {
         Some((uid, gid)) => {

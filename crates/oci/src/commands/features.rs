@@ -10,19 +10,27 @@ use crate::error::{Error, Result};
 use crate::spec::VERSION;
 
 /// Words that mounts may have, beside those of their file systems.
-const MOUNT_OPTIONS: [&str; 53] = [
+const MOUNT_OPTIONS: [&str; 62] = [
+    "async",
     "atime",
     "bind",
     "defaults",
     "dev",
     "diratime",
+    "dirsync",
     "exec",
     "idmap",
+    "iversion",
+    "lazytime",
     "loud",
+    "mand",
     "noatime",
     "nodev",
     "nodiratime",
     "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
     "norelatime",
     "nostrictatime",
     "nosuid",
@@ -62,6 +70,7 @@ const MOUNT_OPTIONS: [&str; 53] = [
     "strictatime",
     "suid",
     "symfollow",
+    "sync",
     "tmpcopyup",
     "unbindable",
 ];
@@ -116,6 +125,8 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
         },
+        // Of those that begin so the values change what is done.
+        "potentiallyUnsafeConfigAnnotations": ["org.wharf.landlock"],
         "annotations": {
             "org.wharf.version": env!("CARGO_PKG_VERSION"),
             // The version of the kernel's interface; 0 without one.

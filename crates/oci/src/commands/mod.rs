@@ -58,7 +58,7 @@ fn verb(global: &Global, command: &Command, args: &[OsString]) -> Result<u8> {
         )),
         "checkpoint" => checkpoint::run(global, words),
         "restore" => restore::run(global, words).map_err(|error| failed("restore", &error)),
-        verb => Err(Error::Usage(format!("No help topic for '{verb}'"))),
+        verb => Err(Error::NoVerb(verb.to_owned())),
     }
 }
 

@@ -47,6 +47,12 @@ fn for_own_user(sample: &mut Value) {
     let Some(mounts) = sample["mounts"].as_array_mut() else {
         return;
     };
+    let is_groups = |mount: &Value| mount["type"] == "cgroup";
+    let groups: Vec<Value> = mounts
+        .iter()
+        .filter(|mount| is_groups(mount))
+        .cloned()
+        .collect();
     // Another network's devices cannot be shown; the terminals' group is not in the map.
     mounts.retain(|mount| {
         !mount["destination"]
@@ -55,7 +61,7 @@ fn for_own_user(sample: &mut Value) {
             .starts_with("/sys")
     });
     for mount in mounts.iter_mut() {
-        if let Some(options) = mount["options"].as_array_mut() {
+        if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
             options.retain(|option| !option.as_str().unwrap_or_default().starts_with("gid="));
         }
     }
@@ -63,6 +69,7 @@ fn for_own_user(sample: &mut Value) {
         "destination": "/sys", "type": "none", "source": "/sys",
         "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
     }));
+    mounts.extend(groups);
 }
 
 fn sample() -> Value {

@@ -21,6 +21,10 @@ pub(super) fn run(global: &Global, words: &[String]) -> Result<u8> {
         Status::Stopped => Err(Error::State(
             "cannot start a container that has stopped".to_owned(),
         )),
+        // Whoever makes it has the lock for as long.
+        Status::Creating => Err(Error::State(
+            "cannot start a container whose creation was broken off".to_owned(),
+        )),
         Status::Paused => Err(Error::State(
             "cannot start a container in the paused state".to_owned(),
         )),

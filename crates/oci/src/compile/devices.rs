@@ -30,9 +30,11 @@ pub(super) fn compile(spec: &Spec) -> Result<(Vec<Device>, Links)> {
 
 fn node(index: usize, device: &spec::Device) -> Result<Device> {
     let field = |name: &str| format!("linux.devices[{index}].{name}");
-    let path = device.path.clone().unwrap_or_default();
-    if !path.starts_with('/') {
-        let why = format!("{path:?} is no absolute path");
+    let asked = device.path.as_deref().unwrap_or_default();
+    // Whatever it says is below the root, as for runc.
+    let path = super::mounts::clean(asked);
+    if path == "/" {
+        let why = format!("{asked:?} is not a place below the root");
         return Err(Error::field(field("path"), why));
     }
     let kind = match device.kind.as_deref().unwrap_or_default() {

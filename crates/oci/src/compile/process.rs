@@ -50,6 +50,7 @@ pub(crate) fn exec(
     lowered: &dyn Fn(&str),
 ) -> Result<ProcessPlan> {
     check_process(process)?;
+    check_environment(process)?;
     affinity(process)?;
     let default_user = spec::User::default();
     let user = process.user.as_ref().unwrap_or(&default_user);
@@ -85,6 +86,20 @@ pub(crate) fn exec(
         die_with_parent: false,
         ..ProcessPlan::default()
     })
+}
+
+/// Variables have a name and a value; the words are runc's.
+fn check_environment(process: &Process) -> Result<()> {
+    let mut ends = process.env.iter().flatten().map(|one| one.find('='));
+    let wrong = ends.find_map(|end| match end {
+        None => Some("missing '='"),
+        Some(0) => Some("name cannot be empty"),
+        Some(_) => None,
+    });
+    match wrong {
+        Some(why) => Err(Error::Start(format!("invalid environment variable: {why}"))),
+        None => Ok(()),
+    }
 }
 
 /// Processors of a further process: before it enters the container's groups, and after.

@@ -70,7 +70,9 @@ fn parameters_need_a_namespace_that_is_not_the_hosts() {
         let first = format!("/proc/1/ns/{file}");
         let parameter = format!("/proc/sys/{}", name.replace('.', "/"));
         let before = fs::read_to_string(&parameter).unwrap();
-        for path in [None, Some(own.as_str()), Some(first.as_str())] {
+        // Not everywhere may root look into the first process's.
+        let first = fs::File::open(&first).ok().map(|_| first.as_str());
+        for path in [None, Some(own.as_str()), first] {
             let mut bundle = Bundle::new("true");
             namespaces(&mut bundle, kind, path);
             bundle.config.as_object_mut().unwrap().remove("hostname");

@@ -18,4 +18,5 @@ mod rootless;
 mod schema;
 mod support;
 mod systemd;
+mod usage;
 mod users;

@@ -328,7 +328,7 @@ fn options_of_other_file_systems_are_passed_on() {
     let wrong = json!({"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["nonsense=1"]});
     let sentence = bundle("true", &[wrong]).run(&["run", "ID"]).sentence();
     assert!(
-        sentence.contains("mount tmpfs:/mnt: invalid argument"),
+        sentence.contains("mount tmpfs:/mnt, data: nonsense=1: invalid argument"),
         "{sentence}"
     );
 }
@@ -424,4 +424,64 @@ fn a_tmpfs_takes_the_mode_of_what_it_hides() {
     }
     let told = bundle.run(&["run", "ID"]).good();
     assert_eq!(told, "710\n1711\n1777\n1\n");
+}
+
+#[test]
+fn options_in_one_word_and_those_of_older_kernels_are_taken() {
+    let tmpfs = |options: &[&str]| json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": options});
+    let bundle_of = |options: &[&str]| bundle("cat /proc/self/mounts", &[tmpfs(options)]);
+    let table = bundle_of(&["size=64k,mode=700", "nosuid"])
+        .run(&["run", "ID"])
+        .good();
+    for word in ["size=64k", "mode=700", "nosuid"] {
+        assert!(has(&table, "/tmp", word), "{word}: {table}");
+    }
+    for word in [
+        "async",
+        "dirsync",
+        "sync",
+        "lazytime",
+        "nolazytime",
+        "mand",
+        "nomand",
+        "iversion",
+        "noiversion",
+    ] {
+        bundle_of(&[word]).run(&["run", "ID"]).good();
+    }
+}
+
+#[test]
+fn an_option_that_is_refused_is_named() {
+    let fresh = |kind: &str, options: &[&str]| json!({"destination": "/tmp", "type": kind, "source": kind, "options": options});
+    for (mounts, words) in [
+        (
+            vec![fresh("tmpfs", &["mode=700", "bogusopt"])],
+            "error mounting \"tmpfs\" to rootfs at \"/tmp\": mount tmpfs:/tmp, data: bogusopt: invalid argument",
+        ),
+        (
+            vec![fresh("tmpfs", &["mode=700,size=much"])],
+            "mount tmpfs:/tmp, data: size=much: invalid argument",
+        ),
+        (
+            vec![
+                fresh("tmpfs", &[]),
+                json!({"destination": "/tmp", "options": ["remount", "bogusopt"]}),
+            ],
+            "mount /tmp:/tmp, data: bogusopt: invalid argument",
+        ),
+    ] {
+        bundle("true", &mounts).refused("run", &[words], words);
+    }
+    for options in [
+        &["remount"][..],
+        &["remount", "ro"],
+        &["remount", "bind", "ro"],
+        &["remount", "size=1m"],
+    ] {
+        let mount = json!({"destination": "/tmp", "type": "tmpfs", "options": options});
+        let words =
+            "error mounting \"/tmp\" to rootfs at \"/tmp\": remount /tmp: nothing is mounted there";
+        bundle("true", &[mount]).refused("run", &[words], &format!("{options:?}"));
+    }
 }

@@ -104,6 +104,8 @@ pub(crate) struct Mount {
 pub(crate) struct Filesystem {
     pub(crate) fstype: CString,
     pub(crate) options: Vec<(CString, Option<CString>)>,
+    /// How many of them come before the plan's.
+    pub(crate) added: usize,
 }
 
 impl Prepared {
@@ -425,6 +427,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
         filesystem = Some(Filesystem {
             fstype: text("file system", fstype)?,
             options: list,
+            added: 1,
         });
     }
     if let MountKind::Remount { options } = &entry.kind {
@@ -434,6 +437,7 @@ fn mount(entry: &MountEntry) -> Result<Mount, PlanError> {
                 Ok::<_, PlanError>(Filesystem {
                     fstype: CString::default(),
                     options: texts_of(options)?,
+                    added: 0,
                 })
             })
             .transpose()?;

@@ -165,6 +165,28 @@ fn action(word: &str, number: Option<u16>) -> Result<Action, SeccompError> {
     })
 }
 
+/// The specification's words for instruction sets of other machines (config-linux.md), and libseccomp's for those between.
+const OTHERS: [&str; 18] = [
+    "SCMP_ARCH_LOONGARCH64",
+    "SCMP_ARCH_M68K",
+    "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64",
+    "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL",
+    "SCMP_ARCH_MIPSEL64",
+    "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PARISC",
+    "SCMP_ARCH_PARISC64",
+    "SCMP_ARCH_PPC",
+    "SCMP_ARCH_PPC64",
+    "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X",
+    "SCMP_ARCH_SH",
+    "SCMP_ARCH_SHEB",
+];
+
 /// The instruction set called `word`; `None` for those of other machines.
 fn arch(word: &str) -> Result<Option<Arch>, SeccompError> {
     Ok(match word {
@@ -174,8 +196,13 @@ fn arch(word: &str) -> Result<Option<Arch>, SeccompError> {
         "SCMP_ARCH_AARCH64" => Some(Arch::Aarch64),
         "SCMP_ARCH_ARM" => Some(Arch::Arm),
         "SCMP_ARCH_NATIVE" => Some(Arch::NATIVE),
-        _ if word.starts_with("SCMP_ARCH_") => None,
-        _ => return Err(unknown("architecture", word)),
+        _ if OTHERS.contains(&word) => None,
+        // runc's sentence.
+        _ => {
+            return Err(invalid(&format!(
+                "string {word} is not a valid arch for seccomp"
+            )));
+        }
     })
 }
 

@@ -405,7 +405,7 @@ fn words_without_meaning_are_refused() {
         ),
         (
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["VAX"]}"#,
-            "unknown architecture",
+            "string VAX is not a valid arch for seccomp",
         ),
         (
             r#"{"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"}"#,

@@ -38,6 +38,10 @@ pub(super) struct Bus {
     early: VecDeque<Vec<u8>>,
 }
 
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
 impl Bus {
     /// Connects to the manager of the system: over the bus, or where there is none over its own socket.
     pub(super) fn system() -> Result<Self, SystemdError> {
@@ -48,7 +52,14 @@ impl Bus {
         match UnixStream::connect(SYSTEM_BUS) {
             Ok(stream) => Self::over_bus(stream),
             Err(error) => match Self::private() {
-                Err(SystemdError::Connect { .. }) => Err(failed(error)),
+                Err(SystemdError::Connect { source, .. }) => {
+                    let is_absent = is_missing(&error) && is_missing(&source);
+                    Err(if is_absent {
+                        SystemdError::NotRunning
+                    } else {
+                        failed(error)
+                    })
+                }
                 other => other,
             },
         }

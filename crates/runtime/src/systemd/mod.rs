@@ -34,7 +34,10 @@ pub enum SystemdError {
         /// The name.
         slice: String,
     },
-    /// Nobody is there.
+    /// There is none: neither its socket nor a bus is there.
+    #[error("systemd not running on this host")]
+    NotRunning,
+    /// It is there, and cannot be asked.
     #[error("systemd: cannot connect to {path:?}: {source}")]
     Connect {
         /// The socket.

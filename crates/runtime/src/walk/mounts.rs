@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxAttributes, StatxFlags,
+};
 use rustix::io::Errno;
 use sys::mount::{self, Change, Context};
 
 use super::{At, Walk, channel, copy_up, place};
-use crate::fault::{Fault, Step};
+use crate::fault::{Fault, Step, option_index};
 use crate::guards::{Guard, is_off};
 use crate::plan::{MountAttrs, MountEntry, MountKind, TargetKind, attr};
 use crate::prepared::{Filesystem, Mount, Prepared, Role};
@@ -27,8 +29,7 @@ impl Walk<'_> {
             let (Some(place), Some(filesystem)) = (mount.revealing, &mount.filesystem) else {
                 continue;
             };
-            let made =
-                make(filesystem, mount.attributes, None).at_index(Step::MountFilesystem, index)?;
+            let made = make(filesystem, mount.attributes, None).map_err(at_mount(index))?;
             if let Some(place) = self.revealing.get_mut(place) {
                 *place = Some(made);
             }
@@ -49,8 +50,7 @@ impl Walk<'_> {
                     let mode = self
                         .mode_ahead(prepared, mount)
                         .at_index(Step::MountTarget, index)?;
-                    make(filesystem, mount.attributes, mode)
-                        .at_index(Step::MountFilesystem, index)?
+                    make(filesystem, mount.attributes, mode).map_err(at_mount(index))?
                 }
                 (_, Some(path), MountKind::Bind { recursive, .. }) => {
                     mount::clone_tree(CWD, path, *recursive).at_index(Step::MountSource, index)?
@@ -94,8 +94,7 @@ impl Walk<'_> {
                 (None, None) => {
                     let mode = self.root().and_then(|root| hidden_mode(root, mount));
                     let mode = mode.at_index(Step::MountTarget, index)?;
-                    make(filesystem, mount.attributes, mode)
-                        .at_index(Step::MountFilesystem, index)?
+                    make(filesystem, mount.attributes, mode).map_err(at_mount(index))?
                 }
             };
             let root = self.root().at(Step::Root)?;
@@ -192,8 +191,12 @@ impl Walk<'_> {
         let root = self.root().at(Step::Root)?;
         let target = mount::place_in(root, &mount.target.path, OFlags::empty())
             .at_index(Step::MountTarget, index)?;
+        if !is_mounted(target.as_fd()).at_index(Step::MountTarget, index)? {
+            let fault = Fault::indexed(Step::MountAttributes, index as u32, Errno::INVAL);
+            return Err(fault);
+        }
         if let Some(filesystem) = &mount.filesystem {
-            reconfigure(filesystem, target.as_fd()).at_index(Step::MountFilesystem, index)?;
+            reconfigure(filesystem, target.as_fd()).map_err(at_mount(index))?;
         }
         change_attributes(entry, mount, target.as_fd(), false)
             .at_index(Step::MountAttributes, index)
@@ -288,8 +291,42 @@ fn is_procfs(place: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(rustix::fs::fstatfs(place)?.f_type == PROC_SUPER_MAGIC)
 }
 
+/// Whether a place is the root of a mount, as far as the kernel tells (since 5.8).
+fn is_mounted(place: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let found = rustix::fs::statx(place, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+    let is_root = StatxAttributes::MOUNT_ROOT;
+    Ok(found.stx_attributes.contains(is_root) || !found.stx_attributes_mask.contains(is_root))
+}
+
+/// Why a file system was not made or changed.
+struct Refusal {
+    errno: Errno,
+    /// The place of the option that it does not take, where it is one of the plan's.
+    option: Option<usize>,
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self {
+            errno,
+            option: None,
+        }
+    }
+}
+
+/// The fault that a refusal is for the mount `index`.
+fn at_mount(index: usize) -> impl FnOnce(Refusal) -> Fault {
+    move |refusal| {
+        let (step, index) = match refusal.option {
+            Some(option) => (Step::MountOption, option_index(index, option)),
+            None => (Step::MountFilesystem, index),
+        };
+        Fault::indexed(step, index as u32, refusal.errno)
+    }
+}
+
 /// Makes a new file system and mounts it nowhere.
-fn make(filesystem: &Filesystem, attributes: u64, mode: Option<u32>) -> Result<OwnedFd, Errno> {
+fn make(filesystem: &Filesystem, attributes: u64, mode: Option<u32>) -> Result<OwnedFd, Refusal> {
     let context = Context::open(&filesystem.fstype)?;
     set_options(&context, filesystem)?;
     if let Some(mode) = mode {
@@ -298,7 +335,7 @@ fn make(filesystem: &Filesystem, attributes: u64, mode: Option<u32>) -> Result<O
         context.string(c"mode", text)?;
     }
     context.create()?;
-    context.mount(attributes)
+    Ok(context.mount(attributes)?)
 }
 
 /// A mode's four digits as a text that ends with a NUL.
@@ -308,18 +345,22 @@ fn octal(mode: u32) -> [u8; 5] {
 }
 
 /// Gives a file system that is mounted other options.
-fn reconfigure(filesystem: &Filesystem, mount: BorrowedFd<'_>) -> Result<(), Errno> {
+fn reconfigure(filesystem: &Filesystem, mount: BorrowedFd<'_>) -> Result<(), Refusal> {
     let context = Context::pick(mount)?;
     set_options(&context, filesystem)?;
-    context.reconfigure()
+    Ok(context.reconfigure()?)
 }
 
-fn set_options(context: &Context, filesystem: &Filesystem) -> Result<(), Errno> {
-    for (key, value) in &filesystem.options {
-        match value {
-            Some(value) => context.string(key, value)?,
-            None => context.flag(key)?,
-        }
+fn set_options(context: &Context, filesystem: &Filesystem) -> Result<(), Refusal> {
+    for (place, (key, value)) in filesystem.options.iter().enumerate() {
+        let set = match value {
+            Some(value) => context.string(key, value),
+            None => context.flag(key),
+        };
+        set.map_err(|errno| Refusal {
+            errno,
+            option: place.checked_sub(filesystem.added),
+        })?;
     }
     Ok(())
 }

@@ -63,7 +63,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Gives terminal and pipes to the user, who could not open them again by /proc/self/fd otherwise.
+    /// Gives pipes and the container's own terminal to the user, who could not open them again by /proc/self/fd otherwise.
+    /// Files and terminals of whoever called stay theirs.
     fn give_streams(&self) -> Result<(), Fault> {
         if self.process.uid == 0 {
             return Ok(());
@@ -75,11 +76,13 @@ impl Walk<'_> {
             let Ok(stat) = rustix::fs::fstat(stream) else {
                 continue;
             };
-            if is_null_device(&stat) || stat.st_uid == self.process.uid {
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let is_given = self.terminal.is_some() || kind == FileType::Fifo;
+            if !is_given || is_null_device(&stat) || stat.st_uid == self.process.uid {
                 continue;
             }
             match rustix::fs::fchown(stream, Some(Uid::from_raw(self.process.uid)), None) {
-                // What has no owner that could change stays as it is: sockets, read-only file systems, foreign users.
+                // What has no owner that could change stays as it is: read-only file systems, foreign users.
                 Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::OPNOTSUPP) => {}
                 Err(errno) => return Err(Fault::indexed(Step::Stdio, number as u32, errno)),
             }

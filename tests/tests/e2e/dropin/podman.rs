@@ -30,7 +30,9 @@ fn under_podman_and_buildah() {
                 "--events-backend",
                 "file",
             ]);
-            command.args(["--cgroup-manager", "cgroupfs"]);
+            // What the runtime knows goes with the test, however that ends.
+            let known = format!("root={}", here.at("known"));
+            command.args(["--cgroup-manager", "cgroupfs", "--runtime-flag", &known]);
         }
         command.args(args);
         command

@@ -49,8 +49,8 @@ pub(super) fn read(words: &[String]) -> Options {
         }
         let plain = word.strip_prefix('r').unwrap_or(word);
         match word.as_str() {
-            // Podman has an empty one.
-            "" | "defaults" | "silent" | "loud" => {}
+            // Podman has an empty one. File systems that count changes of files do so whether they are told or not.
+            "" | "defaults" | "silent" | "loud" | "iversion" | "noiversion" => {}
             "bind" => options.bind = Some(options.bind == Some(true)),
             "rbind" => options.bind = Some(true),
             "remount" => options.remount = true,
@@ -59,16 +59,33 @@ pub(super) fn read(words: &[String]) -> Options {
             "ridmap" => options.idmap = Some(true),
             _ => match propagation(word).or_else(|| propagation(plain)) {
                 Some(kind) => options.propagation = Some(kind),
-                None => options.data.push(match word.split_once('=') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (word.clone(), None),
-                }),
+                None => options.data.extend(parts(word).into_iter().map(pair)),
             },
         }
     }
     times.apply(&mut attrs);
     options.attrs = attrs;
     options
+}
+
+/// A word for the file system at its commas, as mount(2) takes them apart: but for those behind a backslash (of an overlay's
+/// paths) or between quotes (of labels).
+fn parts(word: &str) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let ends = |letter: char| {
+        let is_plain = !std::mem::take(&mut escaped);
+        escaped = is_plain && letter == '\\';
+        quoted ^= is_plain && letter == '"';
+        is_plain && !quoted && letter == ','
+    };
+    word.split(ends).filter(|part| !part.is_empty()).collect()
+}
+
+fn pair(part: &str) -> (String, Option<String>) {
+    match part.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (part.to_owned(), None),
+    }
 }
 
 impl Options {
@@ -279,5 +296,29 @@ mod tests {
             ]
         );
         assert_eq!(options.propagation, Some(Propagation::Private));
+    }
+
+    #[test]
+    fn one_word_may_be_several() {
+        let data = |word: &str| {
+            let options = of(&[word]);
+            assert_eq!(options.attrs, MountAttrs::default(), "{word}");
+            let told = options.data.into_iter();
+            let told = told.map(|(key, value)| match value {
+                Some(value) => format!("{key} {value}"),
+                None => key,
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(data("size=1m,mode=700"), ["size 1m", "mode 700"]);
+        assert_eq!(data(",size=1m,,sync,"), ["size 1m", "sync"]);
+        assert_eq!(
+            data(r#"context="a:c1,c2",size=1m"#),
+            [r#"context "a:c1,c2""#, "size 1m"]
+        );
+        assert_eq!(data(r"upperdir=/a\,b,x"), [r"upperdir /a\,b", "x"]);
+        for word in ["iversion", "noiversion"] {
+            assert_eq!(data(word), [""; 0]);
+        }
     }
 }
