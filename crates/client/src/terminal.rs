@@ -49,10 +49,10 @@ impl Drop for Raw {
     }
 }
 
-/// Waits for what somebody types. Who ends the program instead is answered with a new line, and no failure.
-pub(crate) fn answer<T>(read: impl FnOnce() -> T) -> T {
+/// Asks, and waits for what somebody types. Who ends the program instead is answered with a new line, and no failure.
+pub(crate) fn answer<T>(ask: impl FnOnce() -> T) -> T {
     sys::signals::asking(true);
-    let typed = read();
+    let typed = ask();
     sys::signals::asking(false);
     typed
 }

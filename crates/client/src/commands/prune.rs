@@ -300,10 +300,12 @@ fn confirm(parsed: &Parsed, warning: &str) -> Result<(), Failure> {
     if parsed.switch("force") {
         return Ok(());
     }
-    print!("{warning}Are you sure you want to continue? [y/N] ");
-    let _ = std::io::stdout().flush();
     let mut line = String::new();
-    let _ = crate::terminal::answer(|| std::io::stdin().lock().read_line(&mut line));
+    let _ = crate::terminal::answer(|| {
+        print!("{warning}Are you sure you want to continue? [y/N] ");
+        let _ = std::io::stdout().flush();
+        std::io::stdin().lock().read_line(&mut line)
+    });
     if line.trim().eq_ignore_ascii_case("y") {
         Ok(())
     } else {

@@ -186,13 +186,12 @@ fn complete(
 fn line(prompt: &str) -> Result<String, Failure> {
     let failed = Failure::local("cannot read what is typed");
     let mut text = String::new();
-    print!("{prompt}");
-    io::stdout()
-        .flush()
-        .and_then(|()| {
-            terminal::answer(|| io::stdin().lock().take(PASSWORD_LIMIT).read_line(&mut text))
-        })
-        .map_err(failed)?;
+    terminal::answer(|| {
+        print!("{prompt}");
+        io::stdout().flush()?;
+        io::stdin().lock().take(PASSWORD_LIMIT).read_line(&mut text)
+    })
+    .map_err(failed)?;
     Ok(text.trim().to_owned())
 }
 
