@@ -39,7 +39,7 @@ pub(super) fn fill(
     let to = folder(made, c".")?;
     copy_entries(from.as_fd(), to.as_fd(), DEEPEST)?;
     let (user, group) = owner(&stat);
-    fs::fchown(&to, user, group)?;
+    unless_unmapped(fs::fchown(&to, user, group))?;
     if takes_mode {
         fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
     }
@@ -103,7 +103,13 @@ fn copy_entry(
         }
         _ => fs::mknodat(to, name, kind, mode, stat.st_rdev)?,
     }
-    fs::chownat(to, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+    unless_unmapped(fs::chownat(
+        to,
+        name,
+        user,
+        group,
+        AtFlags::SYMLINK_NOFOLLOW,
+    ))?;
     if kind != FileType::Symlink {
         // After the owner, whose change takes set-user-id bits away.
         fs::chmodat(to, name, mode, AtFlags::empty())?;
@@ -118,6 +124,14 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()
     let target = fs::openat(to, name, writing, Mode::RUSR | Mode::WUSR)?;
     while fs::sendfile(&target, &source, None, PIECE)? != 0 {}
     Ok(())
+}
+
+/// What belongs to somebody whom the user namespace does not know is its root's in the copy: nobody could give it away.
+fn unless_unmapped(given: Result<(), Errno>) -> Result<(), Errno> {
+    match given {
+        Err(Errno::INVAL) => Ok(()),
+        other => other,
+    }
 }
 
 fn owner(stat: &Stat) -> (Option<fs::Uid>, Option<Gid>) {
