@@ -242,7 +242,10 @@ impl Engine {
         if stays {
             return Ok(());
         }
-        fs::remove_file(&note).map_err(EngineError::io(format!("remove {}", note.display())))
+        fs::remove_file(&note).map_err(EngineError::io(format!("remove {}", note.display())))?;
+        // As long as others are noted it stays.
+        let _ = fs::remove_dir(self.paths().groups());
+        Ok(())
     }
 }
 
