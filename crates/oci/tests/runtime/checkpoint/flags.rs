@@ -20,13 +20,6 @@ fn has(feature: &str) -> bool {
     there.is_ok_and(|status| status.success())
 }
 
-/// Whether criu can ask sockets of the internet what it wants to know of them: not on kernels since 6.16, on which only unix
-/// sockets have `SO_PASSCRED`.
-fn has_connections() -> bool {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    rustix::net::sockopt::socket_passcred(&socket).is_ok()
-}
-
 /// Waits until it is so.
 #[track_caller]
 fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -84,52 +77,6 @@ fn restore(bundle: &Bundle, flags: &[&str]) {
     let words = [&["restore", "-d"], flags, &["--image-path", "img", "ID"]].concat();
     bundle.quietly(&words);
     assert_eq!(bundle.status(), "running");
-}
-
-#[test]
-fn connections_go_on() {
-    if !has_criu() || !has_connections() {
-        testkit::skip("criu is not installed, or does not know this kernel's sockets");
-        return;
-    }
-    let script = "busybox mkfifo /tmp/in /tmp/hold; exec 3<>/tmp/in 4<>/tmp/hold; busybox nc -l -p 4000 <&4 >/tmp/got &
-        until busybox nc 127.0.0.1 4000 <&3; do busybox usleep 50000; done & wait";
-    let bundle = bundle(script);
-    start(&bundle);
-    let say = |word: &str| {
-        let line = format!("echo {word} >/tmp/in");
-        bundle.run(&["exec", "ID", "sh", "-c", &line]).good();
-    };
-    say("before");
-    until("it arrives", || told(&bundle, "/tmp/got") == "before\n");
-    needs(&bundle, &[], &["--tcp-established"]);
-    restore(&bundle, &["--tcp-established"]);
-    say("after");
-    until("it arrives, too", || {
-        told(&bundle, "/tmp/got") == "before\nafter\n"
-    });
-    bundle.run(&["delete", "--force", "ID"]).good();
-}
-
-#[test]
-fn connections_that_nobody_has_taken_are_left_out() {
-    if !has_criu() || !has_connections() {
-        testkit::skip("criu is not installed, or does not know this kernel's sockets");
-        return;
-    }
-    // The program that listens is stopped.
-    let script = "busybox mkfifo /tmp/in; exec 3<>/tmp/in; busybox httpd -f -p 4000 & listener=$!
-        until grep -q :0FA0 /proc/net/tcp; do busybox usleep 50000; done; kill -STOP $listener
-        until busybox nc 127.0.0.1 4000 <&3; do busybox usleep 50000; done & wait";
-    let bundle = bundle(script);
-    start(&bundle);
-    until("somebody knocks", || {
-        // Both ends of it are established: state 1.
-        told(&bundle, "/proc/net/tcp").matches(" 01 ").count() == 2
-    });
-    needs(&bundle, &["--tcp-established"], &["--tcp-skip-in-flight"]);
-    restore(&bundle, &["--tcp-established"]);
-    bundle.run(&["delete", "--force", "ID"]).good();
 }
 
 #[test]
