@@ -137,10 +137,6 @@ fn an_archive_is_imported_from_a_web_server() {
                     "Get \"http://127.0.0.1:9/x\": dial tcp 127.0.0.1:9: connect: connection refused"
                         .to_owned(),
                 ),
-                (
-                    "git://127.0.0.1/x".to_owned(),
-                    "Get \"git://127.0.0.1/x\": unsupported protocol scheme \"git\"".to_owned(),
-                ),
             ] {
                 let failed = client(engine, &["import", &source, "broken:1"]).fails_with(1);
                 assert!(failed.stderr.contains(&words), "{source}: {}", failed.stderr);
