@@ -14,7 +14,7 @@ COMPLETIONS := bash:bash-completion/completions/wharf zsh:zsh/site-functions/_wh
 
 export ENGINE
 
-.PHONY: help build run test torture bench bench-full install uninstall trace deps deps-build deps-test toolchain clean
+.PHONY: help build run test torture bench bench-full install uninstall trace layout deps deps-build deps-test toolchain clean
 
 help:
 	@echo "make run         build, start a private engine, run a container from the built-in image, stop"
@@ -24,6 +24,7 @@ help:
 	@echo "make install     binary, links, systemd units, manual pages, completions (PREFIX, DESTDIR)"
 	@echo "make uninstall   removes these again"
 	@echo "make trace       daemon, launcher, shim and first process of one run on one time line"
+	@echo "make layout      finds the functions that starts execute, for the linker to lay together"
 	@echo "make build       the program alone"
 
 toolchain:
@@ -59,6 +60,9 @@ bench-full: deps-test
 
 trace: deps-test build
 	@bench/trace $(BIN)
+
+layout: deps-test
+	@bench/layout
 
 # What is installed is what the tree says, where it can be built; a package's build may have left a binary alone.
 install:

@@ -20,6 +20,7 @@ fn main() {
         println!("cargo:rustc-cfg=short_start");
         println!("cargo:rustc-link-arg-bins=-Wl,-e,wharf_start");
     }
+    lay_out();
     let repository = Repository::find();
     let git = repository.as_ref();
     // Missing files would make cargo run this each time.
@@ -39,6 +40,24 @@ fn main() {
         "cargo:rustc-env=WHARF_BUILD_TIME={}",
         time.unwrap_or_default()
     );
+}
+
+/// Functions that a start executes lie beside each other, so that it touches few pages: see `bench/layout`.
+///
+/// The script adds to the linker's own; mold has none.
+fn lay_out() {
+    println!("cargo:rerun-if-changed=start.ld");
+    println!("cargo:rerun-if-env-changed=WHARF_LAYOUT");
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let Some(here) = std::env::var_os("CARGO_MANIFEST_DIR") else {
+        return;
+    };
+    let is_known = is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_CFG_TARGET_ENV", "gnu");
+    if is_known && !flags.contains("mold") && !is("WHARF_LAYOUT", "off") {
+        let script = Path::new(&here).join("start.ld");
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    }
 }
 
 /// The repository that this source is, and not one that it was unpacked in.

@@ -4,6 +4,7 @@
 //! `wharf-bench [--full] [--quick] [ROW…]`: without names all rows; `--full` adds the long ones,
 //! `--quick` takes fewer runs (to see whether a change helps, not to be quoted).
 
+mod layout;
 mod measure;
 mod peers;
 mod rows;
@@ -26,6 +27,11 @@ fn main() {
         && flag == "--peak"
     {
         rows::runtimes::peak(command);
+    }
+    if let [flag, map] = arguments.as_slice()
+        && flag == "--layout"
+    {
+        return layout::print(map);
     }
     let mut flag = |name: &str| {
         let before = arguments.len();

@@ -49,7 +49,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("tests", &[]),
     ("floor", &[]),
-    ("bench", &["testkit"]),
+    ("bench", &["runtime", "sys", "testkit"]),
 ];
 
 #[test]

@@ -34,6 +34,36 @@ fn the_program_is_one_static_file_below_25_mb() {
     assert!(!segments.contains(&interpreter), "it needs a loader");
 }
 
+/// Names and sizes of the sections of a 64-bit ELF file in this machine's byte order.
+fn sections(elf: &[u8]) -> Vec<(String, u64)> {
+    let short = |at: usize| usize::from(u16::from_ne_bytes(elf[at..at + 2].try_into().unwrap()));
+    let word = |at: usize| u32::from_ne_bytes(elf[at..at + 4].try_into().unwrap()) as usize;
+    let long = |at: usize| u64::from_ne_bytes(elf[at..at + 8].try_into().unwrap());
+    let row = |number: usize| long(40) as usize + number * short(58);
+    let names = long(row(short(62)) + 24) as usize;
+    (0..short(60))
+        .map(row)
+        .map(|at| {
+            let name = &elf[names + word(at)..];
+            let end = name.iter().position(|byte| *byte == 0).unwrap();
+            let name = String::from_utf8_lossy(&name[..end]).into_owned();
+            (name, long(at + 32))
+        })
+        .collect()
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn what_a_start_executes_lies_together() {
+    let sections = sections(&fs::read(program()).unwrap());
+    let first = sections.iter().find(|(name, _)| name == ".text.start");
+    let Some((_, size)) = first else {
+        return testkit::skip("the program was linked without its layout");
+    };
+    // Below it most names of `wharf/start.ld` are gone: `make layout` writes it anew.
+    assert!((400_000..2_000_000).contains(size), "{sections:?}");
+}
+
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_client_starts_without_asking_the_processor() {
