@@ -171,6 +171,14 @@ impl Walk<'_> {
 
     fn finish_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
         let root = place::working_root().at(Step::Root)?;
+        if let Some(Propagation::Shared) = prepared.plan.root_propagation {
+            // It shares with its own copies, and takes nothing from the host's any more.
+            let alone = Change {
+                propagation: Some(Propagation::Private),
+                ..Change::default()
+            };
+            mount::set_attributes(root.as_fd(), c"", &alone).at(Step::Root)?;
+        }
         if let Some(propagation) = prepared.plan.root_propagation {
             let change = Change {
                 propagation: Some(propagation),
