@@ -1,4 +1,4 @@
-//! Everything that a group counts: more than a figure or two, and slower to read than [`Stats`](super::Stats).
+//! Everything that a group counts: more than a figure or two, and slower to read than [`Stats`].
 
 mod cpu;
 mod cpuset;
