@@ -94,7 +94,7 @@ pub(crate) fn in_turns(title: &str, turns: usize, pause: Duration, variants: &mu
         }
     }
     println!(
-        "\n{title}\n{:48}{:>8}{:>10}{:>10}{:>8}",
+        "\n{title}\n{:48}{:>8}{:>13}{:>13}{:>8}",
         "", "runs", "median", "p95", "ratio"
     );
     let mut first = None;
@@ -102,7 +102,7 @@ pub(crate) fn in_turns(title: &str, turns: usize, pause: Duration, variants: &mu
         let figure = Figure::of(&variant.times);
         let base = *first.get_or_insert(figure.median);
         println!(
-            "{:48}{:>8}{:>7.2} ms{:>7.2} ms{:>8.2}",
+            "{:48}{:>8}{:>10.2} ms{:>10.2} ms{:>8.2}",
             variant.name,
             variant.times.len(),
             figure.median,
