@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::layout::Controller;
+use super::controller::Controller;
 
 /// Why a control group could not be made, changed, read or removed.
 #[derive(Debug, thiserror::Error)]

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
+use super::controller::Controller;
 use super::directory::Folder;
 use super::doors::Doors;
 use super::driver::DRIVERS;
-use super::layout::{Controller, Home, Layout};
+use super::layout::{Home, Layout};
 use super::notice::{self, Pressure, Watch};
 use super::parent::{Parent, check_name};
 use super::removal::{make_fresh, make_unheld, remove};

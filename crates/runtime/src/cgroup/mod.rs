@@ -8,6 +8,7 @@
 //! [`Group::entry_fds`]) and by being cloned into the unified folder. `cgroup.procs` is never written, because
 //! moving a whole thread group waits for the kernel's grace periods, 5 to 14 ms.
 
+mod controller;
 mod cpu;
 mod cpuset;
 mod devices;
@@ -33,6 +34,7 @@ mod resources;
 mod stats;
 mod unified;
 
+pub use controller::Controller;
 pub use cpu::quota_of_cpus;
 pub(crate) use cpu::weight_of_shares;
 pub(crate) use devices::allowed as allowed_devices;
@@ -40,7 +42,7 @@ pub use doors::Doors;
 pub use error::CgroupError;
 pub use group::{Group, HierarchyView, View};
 pub use kill::{clear_by_descriptor, kill_by_descriptor};
-pub use layout::{Controller, Layout, Support};
+pub use layout::{Layout, Support};
 pub use memory::oom_kills_by_descriptor;
 pub use notice::{Pressure, Watch};
 pub use parent::Parent;

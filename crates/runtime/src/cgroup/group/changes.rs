@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use super::{Group, TASKS};
+use crate::cgroup::controller::Controller;
 use crate::cgroup::directory::Folder;
-use crate::cgroup::layout::Controller;
 use crate::cgroup::removal::{make_fresh, remove};
 use crate::cgroup::resources::Resources;
 use crate::cgroup::{CgroupError, kill};

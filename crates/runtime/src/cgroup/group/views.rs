@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::Group;
+use crate::cgroup::controller::Controller;
 use crate::cgroup::directory::Folder;
-use crate::cgroup::layout::{Controller, Hierarchy, Layout};
+use crate::cgroup::layout::{Hierarchy, Layout};
 
 /// Where a group's folders are.
 #[derive(Debug, Clone, PartialEq, Eq)]
