@@ -9,7 +9,8 @@ use types::Digest;
 
 use crate::tar::TarError;
 
-/// Why a layer or a root could not be made ready, read or put away.
+/// Why a layer or a root could not be made ready, read or put away. Faults of an archive do not say which layer it was to
+/// become: the caller knows it by a name that people know, too.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The store's own folders.
@@ -36,27 +37,21 @@ pub enum SnapshotError {
         layer: u64,
     },
     /// The archive is damaged.
-    #[error("layer {layer}: {source}")]
+    #[error("{source}")]
     Archive {
-        /// The layer that was being unpacked.
-        layer: u64,
         /// What is wrong.
         source: TarError,
     },
     /// The stream of the archive failed.
-    #[error("layer {layer}: cannot read its content")]
+    #[error("cannot read its content")]
     Stream {
-        /// The layer that was being unpacked.
-        layer: u64,
         /// What the reader said.
         #[source]
         source: io::Error,
     },
     /// One entry could not be written.
-    #[error("layer {layer}: cannot {action} {entry:?}")]
+    #[error("cannot {action} {entry:?}")]
     Entry {
-        /// The layer that was being unpacked.
-        layer: u64,
         /// What was done.
         action: &'static str,
         /// The path in the archive.
@@ -66,28 +61,22 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// An entry would be outside of the layer.
-    #[error("layer {layer}: {entry:?} leads out of the layer")]
+    #[error("{entry:?} leads out of the layer")]
     Escapes {
-        /// The layer that was being unpacked.
-        layer: u64,
         /// The path in the archive.
         entry: PathBuf,
     },
     /// The archive wants more than is allowed.
-    #[error("layer {layer}: more than {limit} {what}")]
+    #[error("more than {limit} {what}")]
     Limit {
-        /// The layer that was being unpacked.
-        layer: u64,
         /// Of what.
         what: &'static str,
         /// How many are allowed.
         limit: u64,
     },
     /// The content is not what the image's configuration promised.
-    #[error("layer {layer}: its content has the digest {found}, but {expected} was expected")]
+    #[error("its content has the digest {found}, but {expected} was expected")]
     WrongDigest {
-        /// The layer that was being unpacked.
-        layer: u64,
         /// What was promised.
         expected: Digest,
         /// What came.

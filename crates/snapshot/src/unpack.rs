@@ -78,13 +78,12 @@ impl LayerStore {
             .map(|&parent| self.content(parent))
             .collect::<Result<Vec<_>, _>>()?;
         let (name, content) = self.begin(number)?;
-        let unpacked = pump::run(number, tar, limits.stream, |stream| {
+        let unpacked = pump::run(tar, limits.stream, |stream| {
             writing::write_entries(number, content, parents, stream, limits)
         });
         let finished = unpacked.and_then(|((size, entries), diff_id)| {
             if let Some(&expected) = expected.filter(|&expected| *expected != diff_id) {
                 return Err(SnapshotError::WrongDigest {
-                    layer: number,
                     expected,
                     found: diff_id,
                 });

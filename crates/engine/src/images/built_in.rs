@@ -124,7 +124,7 @@ impl Engine {
         let mut lease = Lease::new(self.images());
         for (chain, diff) in image.chains.iter().zip(image.parsed.diff_ids()) {
             lease.add(*chain);
-            self.ensure_layer(*chain, &[], *diff, || {
+            self.ensure_layer(*chain, &[], *diff, *diff, || {
                 archive(PROGRAM.as_ref()).map(|archive| Box::new(archive) as Box<dyn Read + Send>)
             })
             .await?;

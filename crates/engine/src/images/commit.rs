@@ -301,7 +301,8 @@ impl Engine {
             && let Some((chain, parents)) = image.chains.split_last()
         {
             let blob = self.inner().content.blob(&top.digest)?;
-            self.ensure_layer(*chain, parents, top.diff_id, move || plain(blob))
+            let (diff, name) = (top.diff_id, top.digest);
+            self.ensure_layer(*chain, parents, diff, name, move || plain(blob))
                 .await?;
         }
         image.doc.manifest = Some(digest);

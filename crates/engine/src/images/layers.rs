@@ -40,12 +40,14 @@ impl Engine {
     }
 
     /// The layer of this chain id, unpacked from `open`'s uncompressed archive unless it is there. `parents` are the
-    /// chain ids below it, the lowest first, all unpacked. The caller holds a lease on the chain id.
+    /// chain ids below it, the lowest first, all unpacked. `name` is the digest that a fault tells. The caller holds a
+    /// lease on the chain id.
     pub(crate) async fn ensure_layer(
         &self,
         chain: Digest,
         parents: &[Digest],
         diff: Digest,
+        name: Digest,
         open: impl FnOnce() -> Result<Box<dyn Read + Send>> + Send + 'static,
     ) -> Result<u64> {
         let lock = self.inner().unpacking.lock_of(chain);
@@ -74,13 +76,17 @@ impl Engine {
         let unpacked = self
             .blocking_of(&self.inner().places.unpacks, "unpack", move |engine| {
                 let mut stream = open()?;
-                Ok(engine.inner().layers.unpack(
+                let unpacked = engine.inner().layers.unpack(
                     number,
                     &parents,
                     &mut *stream,
                     Some(&diff),
                     &snapshot::Limits::default(),
-                )?)
+                );
+                unpacked.map_err(|source| EngineError::Layer {
+                    layer: name,
+                    source,
+                })
             })
             .await;
         match unpacked {

@@ -86,7 +86,8 @@ impl Engine {
                 let blob = self.inner().content.blob(&layer.digest)?;
                 let (total, id) = (layer.size, layer.diff_id.short());
                 let counter = Arc::clone(reporter);
-                self.ensure_layer(*chain, &chains[..position], layer.diff_id, move || {
+                let (parents, diff) = (&chains[..position], layer.diff_id);
+                self.ensure_layer(*chain, parents, diff, diff, move || {
                     if quiet {
                         return plain(blob);
                     }

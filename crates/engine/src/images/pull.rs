@@ -323,8 +323,9 @@ async fn unpack(
     let short = layer.layer.digest.short();
     let counter = Arc::clone(reporter);
     let (name, total, content) = (short.clone(), layer.layer.size, layer.content);
+    let (diff, blob) = (layer.layer.diff_id, layer.layer.digest);
     engine
-        .ensure_layer(layer.chain_id, parents, layer.layer.diff_id, move || {
+        .ensure_layer(layer.chain_id, parents, diff, blob, move || {
             let counted = Counted {
                 inner: content,
                 done: 0,

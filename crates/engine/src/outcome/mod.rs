@@ -289,6 +289,14 @@ pub enum EngineError {
         #[from]
         source: snapshot::SnapshotError,
     },
+    /// A layer of an image could not be unpacked.
+    #[error("failed to register layer {layer}: {}", chain(source))]
+    Layer {
+        /// Its digest: that of its blob where it came as one.
+        layer: types::Digest,
+        /// The reason.
+        source: snapshot::SnapshotError,
+    },
     /// A volume could not be made, filled or removed.
     #[error("{}", chain(source))]
     Volume {
@@ -442,7 +450,7 @@ impl EngineError {
             Self::Shim { source } => classes::of_shim(source),
             Self::Network { source } => classes::of_network(source),
             Self::Names { source } => classes::of_names(source),
-            Self::Snapshot { source } => classes::of_snapshot(source),
+            Self::Snapshot { source } | Self::Layer { source, .. } => classes::of_snapshot(source),
             Self::Volume { source } => classes::of_volume(source),
             Self::Image { source } => classes::of_image(source),
             Self::Cgroup { source } => classes::of_cgroup(source),

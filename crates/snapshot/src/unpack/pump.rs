@@ -15,7 +15,6 @@ const WAITING: usize = 8;
 
 /// Runs `consumer` on the content of `tar` in a thread and gives what it made, with the digest of the whole stream.
 pub(super) fn run<T: Send>(
-    layer: u64,
     tar: &mut dyn Read,
     limit: u64,
     consumer: impl FnOnce(&mut Chunks) -> Result<T, SnapshotError> + Send,
@@ -39,7 +38,7 @@ pub(super) fn run<T: Send>(
         let writer = writer
             .spawn_scoped(scope, writing)
             .map_err(SnapshotError::Thread)?;
-        let read = read_all(layer, tar, limit, full, &empty);
+        let read = read_all(tar, limit, full, &empty);
         match writer.join() {
             // A reader's fault looks like an early end to the writer: it comes first.
             Ok(written) => read.and_then(|digest| written.map(|made| (made, digest))),
@@ -50,7 +49,6 @@ pub(super) fn run<T: Send>(
 
 /// Reads to the stream's end, or as long as the other side takes buffers.
 fn read_all(
-    layer: u64,
     tar: &mut dyn Read,
     limit: u64,
     full: SyncSender<Vec<u8>>,
@@ -61,15 +59,13 @@ fn read_all(
     loop {
         let mut buffer = empty.try_recv().unwrap_or_default();
         buffer.resize(BUFFER, 0);
-        let length =
-            fill(tar, &mut buffer).map_err(|source| SnapshotError::Stream { layer, source })?;
+        let length = fill(tar, &mut buffer).map_err(|source| SnapshotError::Stream { source })?;
         if length == 0 {
             return Ok(hasher.finish());
         }
         total += length as u64;
         if total > limit {
             return Err(SnapshotError::Limit {
-                layer,
                 what: "bytes",
                 limit,
             });

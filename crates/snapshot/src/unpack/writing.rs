@@ -17,7 +17,7 @@ use super::folders::{DEFAULT_ACL, Folder, Folders, timestamps};
 use super::path::{LayerPath, c_name};
 use crate::SnapshotError;
 use crate::error::path_of;
-use crate::tar::{Archive, Entry, Kind, TarError};
+use crate::tar::{Archive, Entry, Kind};
 use crate::whiteout;
 
 /// The kernel's limits on device numbers (12 and 20 bits).
@@ -33,13 +33,11 @@ pub(super) fn write_entries(
     limits: &Limits,
 ) -> Result<(u64, u64), SnapshotError> {
     let folders = Folders::new(content, parents).map_err(|source| SnapshotError::Entry {
-        layer,
         action: "prepare",
         entry: path_of(b"/"),
         source,
     })?;
     let mut writing = Writing {
-        layer,
         folders,
         limits: *limits,
         entries: 0,
@@ -51,7 +49,7 @@ pub(super) fn write_entries(
     let mut archive = Archive::new(stream);
     while let Some(entry) = archive
         .next_entry()
-        .map_err(|fault| archive_fault(layer, fault))?
+        .map_err(|source| SnapshotError::Archive { source })?
     {
         writing.entry(&entry, &mut archive)?;
     }
@@ -66,7 +64,6 @@ pub(super) fn write_entries(
     folders
         .finish()
         .map_err(|(path, source)| SnapshotError::Entry {
-            layer,
             action: "set the time of",
             entry: path_of(&path),
             source,
@@ -74,15 +71,23 @@ pub(super) fn write_entries(
     Ok((size, entries))
 }
 
-fn archive_fault(layer: u64, fault: TarError) -> SnapshotError {
-    SnapshotError::Archive {
-        layer,
-        source: fault,
+/// What befell an entry.
+fn entry_fault(action: &'static str, entry: &Entry, fault: Fault) -> SnapshotError {
+    match fault {
+        Fault::Archive(source) => SnapshotError::Archive { source },
+        Fault::Io(source) => SnapshotError::Entry {
+            action,
+            entry: path_of(&entry.path),
+            source,
+        },
+        Fault::Copied(limit) => SnapshotError::Limit {
+            what: "bytes copied from the layers below",
+            limit,
+        },
     }
 }
 
 struct Writing {
-    layer: u64,
     folders: Folders,
     limits: Limits,
     entries: u64,
@@ -109,14 +114,13 @@ impl Writing {
         self.check(self.entries, self.limits.entries, "entries")?;
         let Some(path) = LayerPath::parse(&entry.path) else {
             return Err(SnapshotError::Escapes {
-                layer: self.layer,
                 entry: path_of(&entry.path),
             });
         };
         if path.is_top() {
             return self
                 .top(entry)
-                .map_err(|fault| self.fault("set up", entry, fault));
+                .map_err(|fault| entry_fault("set up", entry, fault));
         }
         let (above, name) = path.split();
         if path
@@ -130,14 +134,14 @@ impl Writing {
                     .any(|c| c.starts_with(whiteout::META_PREFIX))
             {
                 self.opaque(above)
-                    .map_err(|fault| self.fault("empty", entry, fault))
+                    .map_err(|fault| entry_fault("empty", entry, fault))
             } else {
                 Ok(())
             };
         }
         let place = self
             .place(above, name, entry)
-            .map_err(|fault| self.fault("make the folder of", entry, fault))?;
+            .map_err(|fault| entry_fault("make the folder of", entry, fault))?;
         self.check(self.folders.count(), self.limits.folders, "folders")?;
         self.check(
             self.folders.bytes(),
@@ -147,63 +151,40 @@ impl Writing {
         if let Some(hidden) = name.strip_prefix(whiteout::PREFIX) {
             if matches!(hidden, b"" | b"." | b"..") {
                 return Err(SnapshotError::Escapes {
-                    layer: self.layer,
                     entry: path_of(&entry.path),
                 });
             }
             let hidden = c_name(hidden)
                 .map_err(Fault::Io)
                 .and_then(|hidden| hide(&place.folder, &hidden));
-            return hidden.map_err(|fault| self.fault("remove", entry, fault));
+            return hidden.map_err(|fault| entry_fault("remove", entry, fault));
         }
         match entry.kind {
             Kind::File => self
                 .file(&place, archive)
-                .map_err(|fault| self.fault("write", entry, fault)),
+                .map_err(|fault| entry_fault("write", entry, fault)),
             Kind::Directory => {
                 let made = self.directory(&place, path.bytes());
-                made.map_err(|fault| self.fault("make", entry, fault))
+                made.map_err(|fault| entry_fault("make", entry, fault))
             }
             Kind::Symlink => self
                 .symlink(&place)
-                .map_err(|fault| self.fault("link", entry, fault)),
+                .map_err(|fault| entry_fault("link", entry, fault)),
             Kind::HardLink => self.hard_link(&place, &path),
             Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {
                 self.devices += 1;
                 self.check(self.devices, self.limits.devices, "devices")?;
                 self.node(&place)
-                    .map_err(|fault| self.fault("make", entry, fault))
+                    .map_err(|fault| entry_fault("make", entry, fault))
             }
         }
     }
 
     fn check(&self, count: u64, limit: u64, what: &'static str) -> Result<(), SnapshotError> {
         if count > limit {
-            return Err(SnapshotError::Limit {
-                layer: self.layer,
-                what,
-                limit,
-            });
+            return Err(SnapshotError::Limit { what, limit });
         }
         Ok(())
-    }
-
-    fn fault(&self, action: &'static str, entry: &Entry, fault: Fault) -> SnapshotError {
-        let layer = self.layer;
-        match fault {
-            Fault::Archive(fault) => archive_fault(layer, fault),
-            Fault::Io(source) => SnapshotError::Entry {
-                layer,
-                action,
-                entry: path_of(&entry.path),
-                source,
-            },
-            Fault::Copied(limit) => SnapshotError::Limit {
-                layer,
-                what: "bytes copied from the layers below",
-                limit,
-            },
-        }
     }
 
     fn place<'entry>(

@@ -155,6 +155,47 @@ fn archives_that_can_not_be_read_leave_nothing() {
     });
 }
 
+/// A layer that can not be unpacked is named by its digest: in an archive by that of its files, in a registry by its blob's.
+#[test]
+fn a_layer_that_can_not_be_unpacked_is_named_by_its_digest() {
+    Engine::run(|engine| {
+        let registry = Registry::start(engine);
+        let path = registry.scratch("bad").join("bad.tar");
+        let image = testkit::image::ImageBuilder::new()
+            .file("good", 0o644, b"good")
+            .next_layer()
+            .file("a/.wh..", 0o644, b"");
+        fs::write(&path, image.archive("bad:1")).unwrap();
+        let source = format!("docker-archive:{}", path.display());
+        registry.upload(&source, "bad:1");
+        let config = format!("docker://{}", registry.name("bad:1"));
+        let config = registry.skopeo(&["inspect", "--config", "--tls-verify=false", &config]);
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        let files = config["rootfs"]["diff_ids"][1].clone();
+        let blob = registry.manifest("bad:1")["layers"][1]["digest"].clone();
+        let name = registry.name("bad:1");
+        let before = engine.census();
+        for client in [Engine::d, Engine::w] {
+            for (args, digest) in [
+                (&["load", "-i", path.to_str().unwrap()][..], &files),
+                (&["pull", &name], &blob),
+            ] {
+                let done = client(engine, args).fails_with(1);
+                let told = match engine.kind() {
+                    Kind::Wharf => format!(
+                        "failed to register layer {}: \"a/.wh..\" leads out of the layer\n",
+                        digest.as_str().unwrap()
+                    ),
+                    Kind::Dockerd => ".wh..".to_owned(),
+                };
+                assert!(done.stderr.ends_with(&told), "{args:?}: {}", done.stderr);
+            }
+        }
+        let left = engine.census().beyond(&before);
+        assert!(left.is_empty(), "{left}");
+    });
+}
+
 #[test]
 fn a_folder_is_no_archive() {
     Engine::run(|engine| {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
 
-use super::{Place, Writing};
+use super::{Place, Writing, entry_fault};
 use crate::SnapshotError;
 use crate::error::path_of;
 use crate::unpack::content::Fault;
@@ -23,7 +23,6 @@ impl Writing {
         let entry = place.entry;
         let Some(target) = LayerPath::parse(&entry.link).filter(|target| !target.is_top()) else {
             return Err(SnapshotError::Escapes {
-                layer: self.layer,
                 entry: path_of(&entry.link),
             });
         };
@@ -32,12 +31,12 @@ impl Writing {
             let stat = whiteout::lstat(place.folder.fd.as_fd(), &place.name);
             return match stat {
                 Ok(Some(_)) => Ok(()),
-                Ok(None) => Err(self.fault("link", entry, Errno::NOENT.into())),
-                Err(errno) => Err(self.fault("link", entry, errno.into())),
+                Ok(None) => Err(entry_fault("link", entry, Errno::NOENT.into())),
+                Err(errno) => Err(entry_fault("link", entry, errno.into())),
             };
         }
         self.link_to(place, &target)
-            .map_err(|fault| self.fault("link", entry, fault))
+            .map_err(|fault| entry_fault("link", entry, fault))
     }
 
     fn link_to(&mut self, place: &Place<'_>, target: &LayerPath) -> Result<(), Fault> {
