@@ -76,6 +76,10 @@ impl PullObserver for Observer {
         lease.add_blobs(blobs.iter().copied());
     }
 
+    fn has_image(&self, id: &Digest) -> bool {
+        self.engine.images().read().images.contains_key(id)
+    }
+
     fn has_layer(&self, _layer: &image::Layer, chain_id: &Digest) -> bool {
         self.engine.layer(chain_id).is_some()
     }

@@ -136,6 +136,11 @@ pub trait PullObserver: Progress {
     /// a thread that may block.
     fn needs(&self, _blobs: &[Digest]) {}
 
+    /// Whether the image with this configuration is here already: of its layers that are here nothing is told then.
+    fn has_image(&self, _id: &Digest) -> bool {
+        false
+    }
+
     /// Whether the layer is unpacked already, so that it need not be handed over.
     fn has_layer(&self, _layer: &Layer, _chain_id: &Digest) -> bool {
         false

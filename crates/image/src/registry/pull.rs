@@ -53,8 +53,7 @@ pub(super) async fn pull(
     let mut documents = vec![chosen.bytes];
     documents.extend(chosen.index_bytes);
     let kept = async {
-        let chain_ids = config.chain_ids();
-        let blobs = fetch_layers(client, &sources, store, &layers, &chain_ids, observer).await?;
+        let blobs = fetch_layers(client, &sources, store, &config, &layers, observer).await?;
         commit(store, blobs, config_blob, documents).await
     };
     if let Err(error) = kept.await {
@@ -258,13 +257,20 @@ async fn fetch_layers(
     client: &Client,
     sources: &Arc<Sources>,
     store: &ContentStore,
+    config: &ImageConfig,
     layers: &[Layer],
-    chain_ids: &[Digest],
     observer: Arc<dyn PullObserver>,
 ) -> Result<Vec<Staged>, ImageError> {
+    let (image, chain_ids) = (&config.digest(), &config.chain_ids()[..]);
     let options = &client.inner.options;
     observer.layers(layers, chain_ids);
-    let missing = missing_layers(store, layers, chain_ids, &*observer);
+    let (missing, there) = missing_layers(store, layers, chain_ids, &*observer);
+    // Docker's daemon looks at no layer of an image that it has.
+    if !observer.has_image(image) {
+        for digest in there {
+            observer.status(&digest.short(), words::ALREADY_EXISTS, None);
+        }
+    }
     for (place, places) in missing.iter().enumerate() {
         let id = places[0].1.digest.short();
         observer.status(&id, words::PULLING_FS_LAYER, None);
@@ -332,14 +338,16 @@ async fn give_back(store: &ContentStore, layers: &[Layer], configuration: Option
 /// A layer's place in the image, the layer, and its chain id.
 type Place = (usize, Layer, Digest);
 
-/// The layers that are not both stored and unpacked, grouped by blob, in the image's order.
+/// The layers that are not both stored and unpacked, grouped by blob, in the image's order; and the blobs of those that
+/// are.
 fn missing_layers(
     store: &ContentStore,
     layers: &[Layer],
     chain_ids: &[Digest],
     observer: &dyn PullObserver,
-) -> Vec<Vec<Place>> {
+) -> (Vec<Vec<Place>>, Vec<Digest>) {
     let mut groups: Vec<Vec<Place>> = Vec::new();
+    let mut present = Vec::new();
     let mut group_of: HashMap<Digest, usize> = HashMap::new();
     for (index, (layer, chain_id)) in layers.iter().zip(chain_ids).enumerate() {
         let group = *group_of.entry(layer.digest).or_insert_with(|| {
@@ -354,11 +362,11 @@ fn missing_layers(
                 .iter()
                 .all(|(_, layer, chain_id)| observer.has_layer(layer, chain_id));
         if there {
-            observer.status(&places[0].1.digest.short(), words::ALREADY_EXISTS, None);
+            present.push(places[0].1.digest);
         }
         !there
     });
-    groups
+    (groups, present)
 }
 
 /// One blob and the layers that it is.

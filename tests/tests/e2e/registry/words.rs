@@ -43,6 +43,17 @@ fn a_pull_tells_each_layers_steps() {
             digest.as_str().unwrap()["sha256:".len()..][..12].to_owned()
         };
         let (low, high) = (registry.name("low:1"), registry.name("high:1"));
+        let from = format!("docker://{high}");
+        let tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+        let other = registry.name("other:1");
+        registry.skopeo(&[
+            "copy",
+            "-q",
+            tls[0],
+            tls[1],
+            &from,
+            &format!("docker://{other}"),
+        ]);
         for client in [Engine::d, Engine::w] {
             client(engine, &["pull", "-q", &low]).ok();
             let told = client(engine, &["pull", &high]).ok().stdout;
@@ -74,7 +85,19 @@ fn a_pull_tells_each_layers_steps() {
                 high.clone(),
             ];
             assert_eq!(end, expected);
-            client(engine, &["rmi", &low, &high]).ok();
+            // Of an image that is here no layer is told, under a further name neither.
+            for (name, path, status) in [
+                (&high, "high", "Image is up to date for"),
+                (&other, "other", "Downloaded newer image for"),
+                (&other, "other", "Image is up to date for"),
+            ] {
+                let told = client(engine, &["pull", name]).ok().stdout;
+                let expected = format!(
+                    "1: Pulling from {path}\nDigest: {digest}\nStatus: {status} {name}\n{name}\n"
+                );
+                assert_eq!(told, expected);
+            }
+            client(engine, &["rmi", &low, &high, &other]).ok();
         }
     });
 }
