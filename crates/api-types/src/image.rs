@@ -103,6 +103,16 @@ wire! {
 }
 
 wire! {
+    /// What a registry has under a name.
+    pub struct DistributionInspect {
+        /// What the name points to.
+        descriptor: Descriptor = "Descriptor",
+        /// What it is for; `null` where that is not known.
+        platforms: Option<Vec<DescriptorPlatform>> = "Platforms",
+    }
+}
+
+wire! {
     /// One image in a list.
     pub struct ImageSummary {
         /// How many containers use it; -1 for not counted.

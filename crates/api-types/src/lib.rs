@@ -50,8 +50,8 @@ pub use host_config::{
     ThrottleDevice, Ulimit, WeightDevice,
 };
 pub use image::{
-    Descriptor, DescriptorPlatform, HistoryItem, ImageDeleted, ImageInspect, ImageMetadata,
-    ImageSummary, RootFs, SearchResult,
+    Descriptor, DescriptorPlatform, DistributionInspect, HistoryItem, ImageDeleted, ImageInspect,
+    ImageMetadata, ImageSummary, RootFs, SearchResult,
 };
 pub use mount::{
     BindOptions, ImageMountOptions, Mount, TmpfsOptions, VolumeDriverConfig, VolumeOptions,

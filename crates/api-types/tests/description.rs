@@ -147,6 +147,7 @@ const BODIES: &[Described] = described! {
     Descriptor => "OCIDescriptor",
     DescriptorPlatform => "OCIPlatform",
     Device => "DeviceMapping",
+    DistributionInspect => "DistributionInspect",
     DeviceRequest => "DeviceRequest",
     DiskUsage => "GET /system/df 200",
     EndpointIpamConfig => "EndpointIPAMConfig",

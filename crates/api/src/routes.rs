@@ -108,11 +108,7 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/images/{name...}/push", to!(images::push)),
     post("/images/{name...}/tag", to!(images::tag)),
     delete("/images/{name...}", to!(images::remove)),
-    get(
-        "/distribution/{name...}/json",
-        refuse!("asking a registry about an image (docker manifest)"),
-    )
-    .since(30),
+    get("/distribution/{name...}/json", to!(images::distribution)).since(30),
     post("/commit", to!(images::commit)),
     // The builder
     post("/build", refuse!("building images (docker build)")),

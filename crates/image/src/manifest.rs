@@ -131,7 +131,7 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
     /// In an index: what the manifest is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<PlatformEntry>,
+    pub platform: Option<Box<PlatformEntry>>,
 }
 
 /// A platform as an index writes it.
@@ -143,6 +143,22 @@ pub struct PlatformEntry {
     /// The operating system.
     #[serde(default)]
     pub os: String,
+    /// The version of the operating system.
+    #[serde(
+        rename = "os.version",
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub os_version: String,
+    /// What the operating system has to offer.
+    #[serde(
+        rename = "os.features",
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub os_features: Vec<String>,
     /// The architecture's variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
@@ -161,6 +177,7 @@ impl From<&Platform> for PlatformEntry {
             architecture: platform.architecture().to_owned(),
             os: platform.os().to_owned(),
             variant: platform.variant().map(str::to_owned),
+            ..PlatformEntry::default()
         }
     }
 }

@@ -133,9 +133,7 @@ fn pull_reference(name: &str, tag: &str) -> Result<String, Failure> {
     };
     let reference = Reference::parse_normalized(&joined)
         .map_err(|error| Failure::bad_request(error.to_string()))?;
-    if reference.familiar_name() == "scratch" {
-        return Err(Failure::bad_request("'scratch' is a reserved name"));
-    }
+    refuse_scratch(&reference)?;
     Ok(joined)
 }
 
@@ -299,6 +297,39 @@ pub(crate) async fn search(call: Call) -> Handled {
         .search(term, limit, call.filters()?, auth)
         .await?;
     reply::json(StatusCode::OK, &found)
+}
+
+/// `GET /distribution/{name}/json`: what a registry has under a name.
+pub(crate) async fn distribution(call: Call) -> Handled {
+    let name = call.name();
+    if is_whole_id(name) {
+        let sentence = "no manifest found for full image ID";
+        return Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, sentence));
+    }
+    let reference = Reference::parse_normalized(name)
+        .map_err(|error| Failure::bad_request(error.to_string()))?;
+    refuse_scratch(&reference)?;
+    // As docker's daemon: who can not be understood has given no credentials.
+    let auth = credentials(&call).unwrap_or_default();
+    let found = call.engine().distribution_inspect(&reference, auth).await?;
+    reply::json(StatusCode::OK, &found)
+}
+
+/// Whether a name is all of an image's id.
+fn is_whole_id(name: &str) -> bool {
+    let hex = name.strip_prefix("sha256:").unwrap_or(name);
+    hex.len() == 64
+        && hex
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The name of nothing at all is no image's.
+fn refuse_scratch(reference: &Reference) -> Result<(), Failure> {
+    match reference.familiar_name() == "scratch" {
+        true => Err(Failure::bad_request("'scratch' is a reserved name")),
+        false => Ok(()),
+    }
 }
 
 /// Operations upon one image that are not built: first, is there such an image?

@@ -1,7 +1,10 @@
 //! Registries: a client for them, and what is asked of one but for images.
 
-use api_types::{AuthConfig, AuthResponse, SearchResult};
+use api_types::{
+    AuthConfig, AuthResponse, Descriptor, DescriptorPlatform, DistributionInspect, SearchResult,
+};
 use image::registry::{Client, ClientOptions, Credentials};
+use types::Reference;
 
 use crate::engine::Engine;
 use crate::filters::Filters;
@@ -34,6 +37,38 @@ impl Engine {
         Ok(AuthResponse {
             status: "Login Succeeded".to_owned(),
             identity_token,
+        })
+    }
+
+    /// Asks a registry, or a mirror of it, what it has under a name and for which platforms.
+    ///
+    /// # Errors
+    /// In the registry's words and with its class.
+    pub async fn distribution_inspect(
+        &self,
+        reference: &Reference,
+        auth: Option<AuthConfig>,
+    ) -> Result<DistributionInspect> {
+        let client = self.registry_client();
+        let found = client
+            .inspect(reference, auth.and_then(credentials))
+            .await?;
+        let platforms = found.platforms.into_iter().map(|one| DescriptorPlatform {
+            architecture: one.architecture,
+            os: one.os,
+            os_version: one.os_version,
+            os_features: one.os_features,
+            variant: one.variant.unwrap_or_default(),
+        });
+        let platforms: Vec<_> = platforms.collect();
+        Ok(DistributionInspect {
+            descriptor: Descriptor {
+                media_type: found.target.media_type,
+                digest: found.target.digest.to_string(),
+                size: i64::try_from(found.target.size).unwrap_or(i64::MAX),
+                ..Descriptor::default()
+            },
+            platforms: (!platforms.is_empty()).then_some(platforms),
         })
     }
 

@@ -150,13 +150,15 @@ fn of_registry(error: &RegistryError) -> Class {
         | RegistryError::Denied { .. } => Class::NotFound,
         RegistryError::Unauthorized { .. } => Class::Unauthorized,
         RegistryError::Address { .. } | RegistryError::TooManyTags { .. } => Class::InvalidArgument,
-        RegistryError::Download { status, .. } => match status.as_u16() {
-            400 => Class::InvalidArgument,
-            401 => Class::Unauthorized,
-            403 => Class::Forbidden,
-            404 => Class::NotFound,
-            _ => Class::Internal,
-        },
+        RegistryError::Download { status, .. } | RegistryError::Told { status, .. } => {
+            match status.as_u16() {
+                400 => Class::InvalidArgument,
+                401 => Class::Unauthorized,
+                403 => Class::Forbidden,
+                404 => Class::NotFound,
+                _ => Class::Internal,
+            }
+        }
         // As Docker's daemon: at 401 its client asks for a password, and waits where nobody is to give one.
         RegistryError::NoCredentials { .. } => Class::Internal,
         RegistryError::NoSearch { .. } => Class::Unsupported,
@@ -166,7 +168,8 @@ fn of_registry(error: &RegistryError) -> Class {
         | RegistryError::Answer { .. }
         | RegistryError::Garbage { .. }
         | RegistryError::Status { .. }
-        | RegistryError::ManifestDigest { .. } => Class::Internal,
+        | RegistryError::ManifestDigest { .. }
+        | RegistryError::BlobDigest { .. } => Class::Internal,
         RegistryError::Attempts { source, .. } => of_registry(source),
     }
 }

@@ -271,7 +271,7 @@ fn oci_index(images: &[Planned]) -> OciIndex {
     let mut manifests = Vec::new();
     for image in images {
         let mut entry = image.manifest.clone();
-        entry.platform = Some((&image.config.platform()).into());
+        entry.platform = Some(Box::new((&image.config.platform()).into()));
         if image.names.is_empty() {
             manifests.push(entry.clone());
         }

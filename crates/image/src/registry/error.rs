@@ -113,6 +113,14 @@ pub enum RegistryError {
         /// Its words.
         body: String,
     },
+    /// A refusal where nothing is pulled or sent: the registry's status is passed on.
+    #[error("{answer}")]
+    Told {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The registry's words.
+        answer: String,
+    },
     /// Another answer in the registry's form.
     #[error("{answer}")]
     Answer {
@@ -140,6 +148,12 @@ pub enum RegistryError {
     /// The manifest's content is not what its digest says.
     #[error("manifest verification failed for digest {expected}")]
     ManifestDigest {
+        /// What was asked for.
+        expected: Digest,
+    },
+    /// A small blob's content is not what its digest says.
+    #[error("content verification failed for digest {expected}")]
+    BlobDigest {
         /// What was asked for.
         expected: Digest,
     },

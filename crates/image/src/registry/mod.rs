@@ -4,6 +4,7 @@ mod auth;
 mod download;
 mod endpoint;
 mod error;
+mod inspect;
 mod login;
 mod payload;
 mod proxy;
@@ -35,7 +36,7 @@ pub use transport::Timeouts;
 
 use crate::config::ImageConfig;
 use crate::error::ImageError;
-use crate::manifest::{Descriptor, Layer, Manifest};
+use crate::manifest::{Descriptor, Layer, Manifest, PlatformEntry};
 use crate::progress::Progress;
 use crate::store::{BlobReader, ContentStore, Staged};
 use transport::Transport;
@@ -173,6 +174,16 @@ pub struct Pulled {
     pub layers: Vec<Layer>,
 }
 
+/// What a registry has under a name.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// What the name points to: an index, or a manifest.
+    pub target: Descriptor,
+    /// What it is for: an index's entries as they stand there, or what a manifest's configuration says. Empty where that
+    /// is not known.
+    pub platforms: Vec<PlatformEntry>,
+}
+
 /// What to push.
 #[derive(Debug, Clone)]
 pub struct PushRequest {
@@ -304,6 +315,18 @@ impl Client {
     /// [`ImageError::Registry`], in the words of docker's daemon.
     pub async fn open(&self, address: &str) -> Result<Remote, ImageError> {
         remote::open(self, address).await
+    }
+
+    /// Asks what a reference names and which platforms that is for, without keeping anything.
+    ///
+    /// # Errors
+    /// [`ImageError`]; what a registry refuses is told in its words ([`RegistryError::Told`]).
+    pub async fn inspect(
+        &self,
+        reference: &Reference,
+        credentials: Option<Credentials>,
+    ) -> Result<Inspected, ImageError> {
+        inspect::inspect(self, reference, credentials).await
     }
 
     /// Asks what a reference names without fetching it.

@@ -411,6 +411,19 @@ impl Session {
         ))
     }
 
+    /// Fetches a blob of at most `limit` bytes and verifies its digest.
+    pub(super) async fn small_blob(
+        &self,
+        digest: Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let bytes = self.blob(&digest, 0).await?.read(limit).await?;
+        match Digest::sha256(&bytes) == digest {
+            true => Ok(bytes),
+            false => Err(RegistryError::BlobDigest { expected: digest }),
+        }
+    }
+
     /// Begins to fetch a blob, from `offset` if the registry can do that.
     pub(super) async fn blob(&self, digest: &Digest, offset: u64) -> Result<Answer, RegistryError> {
         let mut headers = HeaderMap::new();

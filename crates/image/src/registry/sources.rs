@@ -134,6 +134,24 @@ impl Sources {
         }
     }
 
+    /// A blob of at most `limit` bytes, in memory.
+    ///
+    /// # Errors
+    /// What the last that was asked said.
+    pub(super) async fn small_blob(
+        &self,
+        digest: Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let (mut session, _) = self.current().await;
+        loop {
+            match session.small_blob(digest, limit).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => session = self.after(&session).await.ok_or(error)?,
+            }
+        }
+    }
+
     /// A blob; see [`download::fetch`].
     ///
     /// # Errors

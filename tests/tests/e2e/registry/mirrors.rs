@@ -39,6 +39,10 @@ fn mirrors_are_asked_before_any_registry() {
                 super::prints(engine, name, &["echo", "fine"], "fine\n");
                 client(engine, &["rmi", name]).ok();
             }
+            for name in names {
+                let (status, told) = super::distribution::ask(engine, name, "");
+                assert_eq!(status, 200, "{name}: {told}");
+            }
             let format = ["info", "-f", "{{json .RegistryConfig.Mirrors}}"];
             let told = client(engine, &format).ok();
             assert_eq!(told.text(), "[\"http://127.0.0.1:5000/\"]");

@@ -2,6 +2,7 @@
 
 mod archives;
 mod credentials;
+mod distribution;
 mod encrypted;
 mod faults;
 mod given_up;
