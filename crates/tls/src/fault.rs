@@ -2,7 +2,9 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::net::IpAddr;
 
+use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, Error};
 
 /// What an error of a stream says of TLS; `None` when it is of another kind.
@@ -17,6 +19,10 @@ pub fn describe(error: &io::Error) -> Option<String> {
                 | CertificateError::NotValidYetContext { .. } => {
                     "certificate has expired or is not yet valid".into()
                 }
+                CertificateError::NotValidForNameContext {
+                    expected,
+                    presented,
+                } => for_others(expected, presented),
                 other => format!("{other}"),
             };
             format!("tls: failed to verify certificate: x509: {reason}")
@@ -25,6 +31,34 @@ pub fn describe(error: &io::Error) -> Option<String> {
         Error::AlertReceived(alert) => format!("remote error: tls: {}", alert_words(*alert)),
         other => format!("tls: {other}"),
     })
+}
+
+/// What is wrong with a certificate that has other names.
+fn for_others(wanted: &ServerName<'_>, names: &[String]) -> String {
+    // They come as `DnsName("reg.example")` and `IpAddress(10.0.0.1)`.
+    let of_kind = |kind: &str| {
+        let bare = names.iter().filter_map(|name| {
+            let name = name.strip_prefix(kind)?.strip_prefix('(')?;
+            Some(name.strip_suffix(')')?.trim_matches('"'))
+        });
+        bare.collect::<Vec<_>>().join(", ")
+    };
+    let (wanted, address, own) = match wanted {
+        ServerName::IpAddress(address) => {
+            let address = IpAddr::from(*address).to_string();
+            (address, true, of_kind("IpAddress"))
+        }
+        name => (name.to_str().into_owned(), false, of_kind("DnsName")),
+    };
+    match (own.is_empty(), address) {
+        (false, _) => format!("certificate is valid for {own}, not {wanted}"),
+        (true, true) => format!(
+            "cannot validate certificate for {wanted} because it doesn't contain any IP SANs"
+        ),
+        (true, false) => {
+            format!("certificate is not valid for any names, but wanted to match {wanted}")
+        }
+    }
 }
 
 /// Whether the peer refused what was sent, such as a certificate.

@@ -63,9 +63,10 @@ impl ServerCertVerifier for Verifier {
         let verified = usual.verify_server_cert(certificate, intermediates, name, ocsp, now);
         match verified {
             // Its times are looked at before what it is for.
-            Err(Error::InvalidCertificate(fault))
-                if is_authority(&fault) && is_among(certificate, roots) =>
-            {
+            Err(Error::InvalidCertificate(fault)) if is_authority(&fault) => {
+                if !is_among(certificate, roots) {
+                    return Err(CertificateError::UnknownIssuer.into());
+                }
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -167,9 +168,28 @@ mod tests {
         };
         verify(&own, "reg.example", 0).unwrap();
         verify(&plain, "reg.example", 0).unwrap();
-        assert!(verify(&own, "other.example", 0).is_err());
         assert!(verify(&own, "reg.example", 3 * 24 * 3600).is_err());
-        assert!(verify(&same_name, "reg.example", 0).is_err());
+        let unknown = Err(CertificateError::UnknownIssuer.into());
+        assert_eq!(verify(&same_name, "reg.example", 0), unknown);
+        // What is told of one for others.
+        for certificate in [&own, &plain] {
+            for (name, told) in [
+                (
+                    "other.example",
+                    "certificate is valid for reg.example, not other.example",
+                ),
+                (
+                    "10.0.0.1",
+                    "cannot validate certificate for 10.0.0.1 because it doesn't contain any IP SANs",
+                ),
+            ] {
+                let fault = std::io::Error::other(verify(certificate, name, 0).unwrap_err());
+                assert_eq!(
+                    crate::describe(&fault).unwrap(),
+                    format!("tls: failed to verify certificate: x509: {told}")
+                );
+            }
+        }
     }
 
     #[test]

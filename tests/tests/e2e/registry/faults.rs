@@ -49,6 +49,13 @@ fn what_a_registry_does_not_have_is_said() {
         let absent = format!("{}@sha256:{}", registry.name("there"), "0".repeat(64));
         fails(engine, &absent, &["manifest unknown"]);
         fails(engine, "127.0.0.1:9/nobody:1", &["connection refused"]);
+        for name in ["bad_char$/x", "there:a+b", "There", "there:", "/there"] {
+            for client in [Engine::d, Engine::w] {
+                let done = client(engine, &["pull", name]).fails_with(1);
+                let told = "invalid reference format";
+                assert!(done.stderr.starts_with(told), "{name}: {}", done.stderr);
+            }
+        }
     });
 }
 
@@ -84,6 +91,7 @@ fn a_server_that_sends_garbage_or_nothing_is_refused() {
             (7003, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"),
             (7004, b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"),
             (7005, b""),
+            (7006, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<html>Sign in</html>"),
         ] {
             let listener = engine
                 .sandbox()
@@ -100,6 +108,10 @@ fn a_server_that_sends_garbage_or_nothing_is_refused() {
             for client in [Engine::d, Engine::w] {
                 let done = client(engine, &["pull", &format!("127.0.0.1:{port}/x:1")]).fails_with(1);
                 assert!(!done.stderr.trim().is_empty(), "{port}");
+                if port == 7006 && engine.kind() == Kind::Wharf {
+                    let told = "a web page instead of a manifest from http://127.0.0.1:7006: \"<html>Sign in</html>\"";
+                    assert!(done.stderr.contains(told), "{}", done.stderr);
+                }
                 // JSON that is no manifest: which image, and who sent it.
                 if port == 7002 && engine.kind() == Kind::Wharf {
                     let start = "cannot pull 127.0.0.1:7002/x:1 from http://127.0.0.1:7002: \
