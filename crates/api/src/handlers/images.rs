@@ -237,17 +237,20 @@ pub(crate) async fn tag(call: Call) -> Handled {
 
 /// `DELETE /images/{name}`
 pub(crate) async fn remove(call: Call) -> Handled {
-    refuse(
-        &call,
-        "platforms",
-        "removing one platform of an image (--platform)",
-    )?;
+    let mut platforms = match call.version >= Version(50) {
+        true => parse_platforms(&call, "platforms")?,
+        false => Vec::new(),
+    };
+    let platform = platforms.pop();
+    if !platforms.is_empty() {
+        return Err(Failure::bad_request(
+            "multiple platforms are not supported: an image here is for one",
+        ));
+    }
     // `noprune` keeps parents that no name refers to: there are none, as images here have layers and no parents.
     let force = call.query.flag("force");
-    reply::json(
-        StatusCode::OK,
-        &call.engine().image_remove(call.name(), force).await?,
-    )
+    let removed = call.engine().image_remove(call.name(), platform, force);
+    reply::json(StatusCode::OK, &removed.await?)
 }
 
 /// `POST /images/prune`
@@ -356,14 +359,18 @@ fn platforms(call: &Call, since: Version) -> Result<Vec<Platform>, Failure> {
     if call.version < since {
         return Ok(Vec::new());
     }
-    let given = call.query.all("platform").filter(|text| !text.is_empty());
-    let all = given.map(parse_platform).collect::<Result<Vec<_>, _>>()?;
+    let all = parse_platforms(call, "platform")?;
     if all.len() > 1 && call.version < SEVERAL {
         return Err(Failure::bad_request(
             "multiple platform parameters not supported",
         ));
     }
     Ok(all)
+}
+
+fn parse_platforms(call: &Call, parameter: &str) -> Result<Vec<Platform>, Failure> {
+    let given = call.query.all(parameter).filter(|text| !text.is_empty());
+    given.map(parse_platform).collect()
 }
 
 fn parse_platform(text: &str) -> Result<Platform, Failure> {
@@ -386,14 +393,6 @@ fn parse_platform(text: &str) -> Result<Platform, Failure> {
         ));
     }
     Ok(Platform::new(&os, &architecture, Some(&variant)))
-}
-
-/// Refuses a parameter that is not built, by name.
-fn refuse(call: &Call, parameter: &str, what: &str) -> Result<(), Failure> {
-    match call.query.text(parameter) {
-        None => Ok(()),
-        Some(_) => Err(Failure::not_built(what)),
-    }
 }
 
 #[cfg(test)]

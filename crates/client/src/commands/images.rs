@@ -190,9 +190,8 @@ const RMI_FLAGS: &[Flag] = &[
     Flag::list(
         "platform",
         "strings",
-        "Remove only the given platform variant",
-    )
-    .refused(),
+        "Remove the image only if it is for this platform",
+    ),
 ];
 
 pub(super) static RMI: Verb = Verb {
@@ -207,10 +206,19 @@ pub(super) static RMI: Verb = Verb {
 
 fn remove(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     let force = parsed.switch("force");
+    let platforms = parsed.list("platform");
+    let platforms = platforms.iter().flat_map(|text| text.split(','));
+    let platforms = platforms
+        .filter(|text| !text.is_empty())
+        .map(super::platform_document)
+        .collect::<Result<Vec<_>, _>>()?;
     super::each::for_each(&parsed.args, |name| {
         let query = Query::new(format!("/images/{}", encode_path(name)))
             .with_switch("force", force)
             .with_switch("noprune", parsed.switch("no-prune"));
+        let query = platforms
+            .iter()
+            .fold(query, |query, platform| query.with("platforms", platform));
         match session.delete(query.text()) {
             Ok(answer) => {
                 print!("{}", deleted(&answer));

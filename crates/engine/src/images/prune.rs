@@ -41,7 +41,7 @@ impl Engine {
         };
         let mut report = ImagesPruneReport::default();
         for id in candidates {
-            match self.image_remove(&id.to_string(), true).await {
+            match self.image_remove(&id.to_string(), None, true).await {
                 Ok(mut removed) => report
                     .images_deleted
                     .get_or_insert_default()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::ImageDeleted;
-use types::{Digest, Reference};
+use types::{Digest, Platform, Reference};
 
 use super::index::{Image, Target, repository_of};
 use super::pull::familiar;
@@ -27,15 +27,23 @@ impl Engine {
             .collect()
     }
 
-    /// Removes a name, and the image with its last name; by id all its names. Layers that nothing needs go too.
+    /// Removes a name, and the image with its last name; by id all its names. Layers that nothing needs go too. The image
+    /// must be for `platform`, if one is given.
     ///
     /// # Errors
     /// Docker's sentences when containers use it or several repositories name it.
-    pub async fn image_remove(&self, image: &str, force: bool) -> Result<Vec<ImageDeleted>> {
+    pub async fn image_remove(
+        &self,
+        image: &str,
+        platform: Option<Platform>,
+        force: bool,
+    ) -> Result<Vec<ImageDeleted>> {
         let (engine, wanted) = (self.clone(), image.to_owned());
         self.to_the_end("image remove", async move {
             let removed = {
                 let _gate = engine.inner().gate.write().await;
+                let platform: Vec<Platform> = platform.into_iter().collect();
+                engine.images().read().find_for(&wanted, &platform)?;
                 engine.remove_image(&wanted, force).await?
             };
             engine.collect_quietly().await;

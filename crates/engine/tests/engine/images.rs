@@ -150,7 +150,10 @@ fn an_archive_is_loaded_and_saved() {
                 .await
                 .expect("remove");
         }
-        let removed = engine.image_remove("ship:1", false).await.expect("rmi");
+        let removed = engine
+            .image_remove("ship:1", None, false)
+            .await
+            .expect("rmi");
         assert_eq!(removed[0].untagged, "ship:1");
         assert!(
             removed
@@ -308,7 +311,7 @@ fn images_in_use_are_kept() {
             .expect("create")
             .id;
         let refused = engine
-            .image_remove("ship:1", false)
+            .image_remove("ship:1", None, false)
             .await
             .expect_err("it is used")
             .to_string();
@@ -316,7 +319,7 @@ fn images_in_use_are_kept() {
         assert!(refused.starts_with("conflict: unable to remove repository reference \"ship:1\" (must force) - container "), "{refused}");
         assert!(refused.contains(short), "{refused}");
         engine
-            .image_remove("ship:1", true)
+            .image_remove("ship:1", None, true)
             .await
             .expect("its name goes");
         engine
@@ -349,7 +352,10 @@ fn what_is_left_of_a_pull_does_not_stay_for_ever() {
         // Any collection will do.
         let folder = tempfile::tempdir().expect("a folder");
         load(&engine, &archive(folder.path(), "ship:1")).await;
-        engine.image_remove("ship:1", false).await.expect("remove");
+        engine
+            .image_remove("ship:1", None, false)
+            .await
+            .expect("remove");
         assert!(new.exists() && !old.exists());
         assert_eq!(before - total().await, 1 << 20);
         let mut narrow = Filters::default();

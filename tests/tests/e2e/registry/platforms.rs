@@ -151,3 +151,49 @@ fn an_image_is_pulled_for_the_platform_of_the_environment_and_by_its_digest() {
         }
     });
 }
+
+#[test]
+fn an_image_is_removed_only_if_it_is_for_the_platform() {
+    Engine::run(|engine| {
+        if engine.kind() == Kind::Dockerd {
+            return;
+        }
+        for client in [Engine::d, Engine::w] {
+            engine.load_busybox();
+            client(engine, &["tag", "busybox", "other:1"]).ok();
+            let before = client(engine, &["images", "-q"]).ok().stdout;
+            for (platform, told) in [
+                (
+                    "linux/arm64",
+                    "does not match the specified platform (linux/arm64)",
+                ),
+                ("no/such/thing/there", "\"no/such/thing/there\": "),
+                (
+                    "linux/amd64,linux/arm64",
+                    "multiple platforms are not supported",
+                ),
+            ] {
+                let failed =
+                    client(engine, &["rmi", "--platform", platform, "busybox"]).fails_with(1);
+                assert!(
+                    failed.stderr.contains(told),
+                    "{platform}: {}",
+                    failed.stderr
+                );
+            }
+            assert_eq!(client(engine, &["images", "-q"]).ok().stdout, before);
+            let removed = client(engine, &["rmi", "--platform", "linux/amd64", "other:1"]).ok();
+            assert_eq!(removed.stdout, "Untagged: other:1\n");
+            let removed = client(
+                engine,
+                &["image", "rm", "--platform", "linux/amd64", "busybox"],
+            )
+            .ok();
+            assert!(
+                removed.stdout.contains("Deleted: sha256:"),
+                "{}",
+                removed.stdout
+            );
+        }
+    });
+}
