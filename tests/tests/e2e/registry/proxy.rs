@@ -8,6 +8,15 @@ use std::time::Duration;
 
 use testkit::Engine;
 
+/// Which bytes are counted, and held up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Those that clients get.
+    Down,
+    /// Those that they send.
+    Up,
+}
+
 /// What happens to a connection when the budget is used up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
@@ -35,8 +44,13 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// From `port` to `target`, without a limit.
+    /// From `port` to `target`, without a limit; what clients get is counted.
     pub(super) fn start(engine: &Engine, port: u16, target: u16) -> Self {
+        Self::start_counting(Way::Down, engine, port, target)
+    }
+
+    /// [`Proxy::start`] for bytes of either way.
+    pub(super) fn start_counting(way: Way, engine: &Engine, port: u16, target: u16) -> Self {
         let shared = Arc::new(Shared {
             handed_on: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -51,12 +65,12 @@ impl Proxy {
             .within_network(move || TcpListener::bind(("127.0.0.1", port)).unwrap());
         engine.sandbox().network_thread({
             let shared = Arc::clone(&shared);
-            move || serve(&listener, target, &shared)
+            move || serve(&listener, target, way, &shared)
         });
         Proxy { shared }
     }
 
-    /// How many bytes clients got so far.
+    /// How many bytes went the counted way so far.
     pub(super) fn handed_on(&self) -> u64 {
         self.shared.handed_on.load(Ordering::SeqCst)
     }
@@ -88,7 +102,7 @@ impl Proxy {
     }
 }
 
-fn serve(listener: &TcpListener, target: u16, shared: &Arc<Shared>) {
+fn serve(listener: &TcpListener, target: u16, way: Way, shared: &Arc<Shared>) {
     for client in listener.incoming() {
         let Ok(client) = client else { return };
         let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else {
@@ -100,11 +114,17 @@ fn serve(listener: &TcpListener, target: u16, shared: &Arc<Shared>) {
         shared.connections.fetch_add(1, Ordering::SeqCst);
         let of = Arc::clone(shared);
         std::thread::spawn(move || {
-            carry(from_client, to_server, |_| true);
+            carry(from_client, to_server, |number| {
+                way == Way::Down || of.admits(number)
+            });
             of.connections.fetch_sub(1, Ordering::SeqCst);
         });
         let shared = Arc::clone(shared);
-        std::thread::spawn(move || carry(server, client, |number| shared.admits(number)));
+        std::thread::spawn(move || {
+            carry(server, client, |number| {
+                way == Way::Up || shared.admits(number)
+            });
+        });
     }
 }
 

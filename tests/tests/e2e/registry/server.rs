@@ -164,6 +164,18 @@ impl Registry {
             .join(format!("{blobs}/{}/{hex}/data", &hex[..2]))
     }
 
+    /// How many blobs a repository has.
+    pub(super) fn blobs_of(&self, repository: &str) -> usize {
+        let links = format!("store/docker/registry/v2/repositories/{repository}/_layers/sha256");
+        let blobs = fs::read_dir(self.folder.join(links)).into_iter().flatten();
+        blobs
+            .filter(|blob| {
+                blob.as_ref()
+                    .is_ok_and(|blob| blob.path().join("link").exists())
+            })
+            .count()
+    }
+
     fn network(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.holder));
