@@ -54,7 +54,7 @@ pub(crate) async fn progress(start: impl FnOnce(ProgressSender) -> Work) -> Resu
 }
 
 /// [`progress`] whose failure is a line of the stream even when it is the first: clients of `docker load` look for it
-/// there alone.
+/// there alone. The head waits for the first line all the same: some clients take it for the end, and send no more.
 pub(crate) async fn told_progress(
     start: impl FnOnce(ProgressSender) -> Work,
 ) -> Result<Reply, Failure> {
@@ -64,9 +64,13 @@ pub(crate) async fn told_progress(
         lines,
         failed: None,
     };
+    let mut first = std::future::poll_fn(|context| telling.poll_piece(context)).await;
     Ok(reply::stream(
         Some(JSON),
-        move |context: &mut Context<'_>| telling.poll_piece(context),
+        move |context: &mut Context<'_>| match first.take() {
+            Some(line) => Poll::Ready(Some(line)),
+            None => telling.poll_piece(context),
+        },
     ))
 }
 
@@ -296,6 +300,32 @@ mod tests {
             last,
             r#"{"errorDetail":{"message":"No such image: a:latest"},"error":"No such image: a:latest"}"#
         );
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_a_load_begins_with_its_first_line() {
+        let (go, wait) = tokio::sync::oneshot::channel();
+        let mut reply = Box::pin(told_progress(|sender| {
+            Box::pin(async move {
+                wait.await.unwrap();
+                sender.send(status("Loaded image: a:latest")).await.unwrap();
+                Ok(())
+            })
+        }));
+        assert!(ready_now(reply.as_mut()).is_none());
+        go.send(()).unwrap();
+        assert_eq!(
+            body(reply.await.unwrap()).await.unwrap(),
+            "{\"status\":\"Loaded image: a:latest\"}\r\n"
+        );
+    }
+
+    /// What a future has now, if anything.
+    fn ready_now<F: Future + ?Sized>(future: Pin<&mut F>) -> Option<F::Output> {
+        match future.poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
     }
 
     #[tokio::test]
