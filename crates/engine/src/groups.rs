@@ -7,6 +7,7 @@ use runtime::defaults;
 use runtime::plan::{MountAttrs, MountEntry, MountKind, Propagation, TargetKind};
 
 use crate::compile::plan::Descriptors;
+use crate::compile::security;
 use crate::containers::files::clone_path;
 use crate::containers::registry::Container;
 use crate::engine::Engine;
@@ -62,7 +63,7 @@ pub(crate) struct View {
 }
 
 impl Engine {
-    /// The container's own groups, read-only unless it is privileged: the unified tree where it is the only one, else
+    /// The container's own groups, read-only unless it is privileged or asks for them: the unified tree where it is the only one, else
     /// a folder for each hierarchy in which the container has a group, or shares (`shared`) that of all.
     ///
     /// The unified tree is mounted anew only for a cgroup namespace of the container's own (`private`). In the
@@ -75,10 +76,11 @@ impl Engine {
         descriptors: &mut Descriptors,
     ) -> Result<View> {
         let attrs = MountAttrs::NO_SUID_NO_DEV_NO_EXEC;
-        let attrs = if container.spec.host.privileged {
-            attrs
-        } else {
-            attrs.read_only()
+        let host = &container.spec.host;
+        let writable = security::options(host)?.writable_cgroups;
+        let attrs = match writable.unwrap_or(host.privileged) {
+            true => attrs,
+            false => attrs.read_only(),
         };
         let layout = self.inner().groups.layout();
         if layout.version() == 2 {

@@ -101,6 +101,8 @@ pub(crate) fn sets(caps: CapSet, uid: u32) -> CapSets {
 pub(crate) struct SecurityOptions {
     pub(crate) no_new_privileges: bool,
     pub(crate) seccomp: SeccompChoice,
+    /// Whether the container may write to its own control groups; `None` where a privileged one may.
+    pub(crate) writable_cgroups: Option<bool>,
 }
 
 /// Which filter of system calls.
@@ -131,11 +133,7 @@ pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions> {
         };
         match name {
             "no-new-privileges" => {
-                options.no_new_privileges = match value {
-                    "true" | "1" | "t" | "T" | "TRUE" | "True" => true,
-                    "false" | "0" | "f" | "F" | "FALSE" | "False" => false,
-                    _ => return Err(invalid()),
-                }
+                options.no_new_privileges = truth(value).ok_or_else(invalid)?;
             }
             "seccomp" => {
                 options.seccomp = match value {
@@ -166,14 +164,21 @@ pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions> {
                 ));
             }
             "writable-cgroups" => {
-                return Err(EngineError::unsupported(
-                    "the security option writable-cgroups",
-                ));
+                options.writable_cgroups = Some(truth(value).ok_or_else(invalid)?);
             }
             _ => return Err(invalid()),
         }
     }
     Ok(options)
+}
+
+/// A truth value in the words that Go reads (`strconv.ParseBool`).
+fn truth(value: &str) -> Option<bool> {
+    match value {
+        "true" | "1" | "t" | "T" | "TRUE" | "True" => Some(true),
+        "false" | "0" | "f" | "F" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether the kernel enforces AppArmor profiles. Wharf loads none.
@@ -435,6 +440,14 @@ mod tests {
         };
         assert!(read(&["no-new-privileges"]).unwrap().no_new_privileges);
         assert!(read(&["no-new-privileges:true"]).unwrap().no_new_privileges);
+        let writable = |option| read(&[option]).unwrap().writable_cgroups;
+        assert_eq!(writable("no-new-privileges"), None);
+        assert_eq!(writable("writable-cgroups=true"), Some(true));
+        assert_eq!(writable("writable-cgroups=false"), Some(false));
+        assert_eq!(
+            read(&["writable-cgroups=potato"]).unwrap_err().to_string(),
+            "invalid --security-opt 2: \"writable-cgroups=potato\""
+        );
         assert_eq!(
             read(&["seccomp=unconfined"]).unwrap().seccomp,
             SeccompChoice::Unconfined

@@ -294,13 +294,13 @@ fn link_target(root: &Root<'_>, path: &str) -> io::Result<String> {
 /// A path in a container as an absolute one, without `.` and `..` but for a `/` or `/.` at its end.
 fn absolute(path: &str) -> String {
     let mut absolute = clean(OsStr::new(&format!("/{path}")));
-    let dotted = path == "." || path.ends_with("/.");
+    let dotted = path.trim_end_matches('/').rsplit('/').next() == Some(".");
     if dotted || path.ends_with('/') {
         if absolute != "/" {
             absolute.push('/');
         }
         if dotted {
-            absolute.push('.');
+            absolute.push_str(if path.ends_with('/') { "./" } else { "." });
         }
     }
     absolute
@@ -360,7 +360,9 @@ mod tests {
             ("/d/", "/d/", "d"),
             ("/d/.", "/d/.", "."),
             (".", "/.", "."),
-            ("./", "/", "/"),
+            ("./", "/./", "."),
+            ("/./", "/./", "."),
+            ("/d/./", "/d/./", "."),
             ("/", "/", "/"),
             ("//", "/", "/"),
             ("/d/..", "/", "/"),

@@ -46,7 +46,7 @@ pub(crate) fn of(engine: &Engine, container: &Container, view: &View) -> Contain
         status: status(&view.run, clock::now()),
         host_config: SummaryHostConfig {
             network_mode: spec.host.network_mode.clone(),
-            ..Default::default()
+            annotations: spec.host.annotations.clone(),
         },
         network_settings: SummaryNetworkSettings {
             networks: networks_of(engine, container, &view.run),

@@ -248,7 +248,11 @@ fn merge(before: &HostConfig, asked: &HostConfig) -> HostConfig {
         memory: number(asked.memory, before.memory),
         memory_swap: number(asked.memory_swap, before.memory_swap),
         memory_reservation: number(asked.memory_reservation, before.memory_reservation),
-        pids_limit: asked.pids_limit.or(before.pids_limit),
+        // An update that takes the limit away leaves a 0, as docker's does.
+        pids_limit: asked
+            .pids_limit
+            .map(|limit| limit.max(0))
+            .or(before.pids_limit),
         restart_policy: match asked.restart_policy.name.is_empty() {
             true => before.restart_policy.clone(),
             false => asked.restart_policy.clone(),
@@ -316,7 +320,7 @@ mod tests {
         };
         let after = merge(&before, &asked);
         assert_eq!((after.memory, after.memory_swap), (32 << 20, 128 << 20));
-        assert_eq!((after.cpu_shares, after.pids_limit), (512, Some(-1)));
+        assert_eq!((after.cpu_shares, after.pids_limit), (512, Some(0)));
         assert_eq!(after.cpuset_cpus, "0");
         assert_eq!(merge(&before, &HostConfig::default()), before);
     }
