@@ -148,7 +148,7 @@ impl Engine {
                         network_name: one.doc.name.clone(),
                         address: one.address,
                         names: places::names(container, &one.settings),
-                        links: self.links(&one.settings)?,
+                        links: self.links(&one.settings),
                     })
                 })
                 .collect::<Result<_>>()?,
@@ -156,15 +156,17 @@ impl Engine {
     }
 
     /// Aliases by which a container alone knows others, with the names of these.
-    fn links(&self, settings: &EndpointSettings) -> Result<BTreeMap<String, String>> {
+    /// One that is not there may come later, by this name.
+    fn links(&self, settings: &EndpointSettings) -> BTreeMap<String, String> {
         let links = settings.links.iter().flatten();
         links
             .map(|link| {
                 let (name, alias) = link.split_once(':').unwrap_or((link, link));
-                let target = self.registry().find(name).map_err(|error| {
-                    EngineError::invalid(format!("could not get container for {name}: {error}"))
-                })?;
-                Ok((alias.trim_start_matches('/').to_owned(), target.name()))
+                let target = match self.registry().find(name) {
+                    Ok(target) => target.name(),
+                    Err(_) => name.trim_start_matches('/').to_owned(),
+                };
+                (alias.trim_start_matches('/').to_owned(), target)
             })
             .collect()
     }

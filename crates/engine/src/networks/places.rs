@@ -148,11 +148,14 @@ pub(crate) fn check_settings(name: &str, settings: &EndpointSettings) -> Result<
             ipam.link_local_ips.iter().any(|one| one.contains(':')),
         ),
         (
-            "DriverOpts",
-            settings
-                .driver_opts
-                .as_ref()
-                .is_some_and(|options| !options.is_empty()),
+            "DriverOpts for a name or settings of the interface",
+            settings.driver_opts.iter().flatten().any(|(name, _)| {
+                // What the bridge's driver knows; others it keeps, and means nothing by them.
+                matches!(
+                    name.as_str(),
+                    "com.docker.network.endpoint.ifname" | "com.docker.network.endpoint.sysctls"
+                )
+            }),
         ),
     ] {
         if asked {
