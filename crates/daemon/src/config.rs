@@ -62,6 +62,14 @@ pub enum ConfigError {
         /// Docker's sentence.
         sentence: String,
     },
+    /// `--default-runtime kata`.
+    #[error(
+        "specified default runtime '{name}' does not exist: containers run by wharf's own, which is called wharf, runc or io.containerd.runc.v2"
+    )]
+    Runtime {
+        /// What was asked for.
+        name: String,
+    },
     /// `--bip 10.0.0.0`.
     #[error(
         "invalid value {value:?} for --bip: an IPv4 address and a prefix length are expected, as in 172.30.0.1/16"
@@ -104,6 +112,10 @@ struct File {
     bridge: Option<String>,
     bip: Option<String>,
     cgroup_parent: Option<String>,
+    default_runtime: Option<String>,
+    userland_proxy: Option<bool>,
+    log_driver: Option<String>,
+    log_opts: Option<BTreeMap<String, String>>,
     insecure_registries: Option<Vec<String>>,
     registry_mirrors: Option<Vec<String>>,
     /// Mirrors of any registry, by its name: wharf's own key.
@@ -124,7 +136,7 @@ struct FileProxies {
 type InFile = fn(&File) -> bool;
 
 /// The settings by flag and by key.
-const SETTINGS: [(&str, &str, InFile); 11] = [
+const SETTINGS: [(&str, &str, InFile); 15] = [
     ("host", "hosts", |file| file.hosts.is_some()),
     ("data-root", "data-root", |file| file.data_root.is_some()),
     ("exec-root", "exec-root", |file| file.exec_root.is_some()),
@@ -136,6 +148,14 @@ const SETTINGS: [(&str, &str, InFile); 11] = [
     ("cgroup-parent", "cgroup-parent", |file| {
         file.cgroup_parent.is_some()
     }),
+    ("default-runtime", "default-runtime", |file| {
+        file.default_runtime.is_some()
+    }),
+    ("userland-proxy", "userland-proxy", |file| {
+        file.userland_proxy.is_some()
+    }),
+    ("log-driver", "log-driver", |file| file.log_driver.is_some()),
+    ("log-opt", "log-opts", |file| file.log_opts.is_some()),
     ("insecure-registry", "insecure-registries", |file| {
         file.insecure_registries.is_some()
     }),
@@ -169,6 +189,14 @@ pub struct Config {
     pub bip: Option<(std::net::Ipv4Addr, u8)>,
     /// Control group below which containers' groups are made that name none; nothing: the engine's own.
     pub cgroup_parent: Option<String>,
+    /// The runtime of containers that name none.
+    pub default_runtime: String,
+    /// Whether ports are published at IPv6 addresses too.
+    pub userland_proxy: bool,
+    /// Log driver of containers that name none.
+    pub log_driver: String,
+    /// Options of that driver.
+    pub log_opts: BTreeMap<String, String>,
     /// Registries that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
     /// Addresses that are asked before a registry, by its name.
@@ -234,6 +262,17 @@ impl Config {
             bip,
             cgroup_parent: text("cgroup-parent", file.cgroup_parent)
                 .filter(|path| !path.trim_matches('/').is_empty()),
+            default_runtime: runtime(text("default-runtime", file.default_runtime))?,
+            userland_proxy: match typed.given("userland-proxy") {
+                true => typed.switch("userland-proxy"),
+                false => file.userland_proxy != Some(false),
+            },
+            log_driver: text("log-driver", file.log_driver)
+                .filter(|driver| !driver.is_empty())
+                .unwrap_or_else(|| "json-file".to_owned()),
+            log_opts: file
+                .log_opts
+                .unwrap_or_else(|| options(&typed.list("log-opt"))),
             insecure_registries: list("insecure-registry", file.insecure_registries)
                 .iter()
                 .map(|entry| registries::insecure(entry))
@@ -253,6 +292,23 @@ impl Config {
             },
         })
     }
+}
+
+fn runtime(asked: Option<String>) -> Result<String, ConfigError> {
+    match asked.filter(|name| !name.is_empty()) {
+        None => Ok("runc".to_owned()),
+        Some(name) if engine::RUNTIMES.contains(&name.as_str()) => Ok(name),
+        Some(name) => Err(ConfigError::Runtime { name }),
+    }
+}
+
+/// `NAME=VALUE`; a name alone has an empty value, as dockerd has it.
+fn options(typed: &[String]) -> BTreeMap<String, String> {
+    let pair = |option: &String| match option.split_once('=') {
+        Some((name, value)) => (name.to_owned(), value.to_owned()),
+        None => (option.clone(), String::new()),
+    };
+    typed.iter().map(pair).collect()
 }
 
 /// Those of docker.io, then those of any registry, the same one included.
@@ -443,6 +499,51 @@ mod tests {
     }
 
     #[test]
+    fn the_log_of_containers_comes_from_flags_or_the_file() {
+        let none = load(&[], Some("{}")).unwrap();
+        assert_eq!(
+            (none.log_driver.as_str(), none.log_opts.len()),
+            ("json-file", 0)
+        );
+        let file = r#"{"log-driver": "local", "log-opts": {"max-size": "1m"}}"#;
+        let filed = load(&[], Some(file)).unwrap();
+        assert_eq!(filed.log_driver, "local");
+        assert_eq!(filed.log_opts["max-size"], "1m");
+        let flags = ["--log-driver=none", "--log-opt=tag=a=b", "--log-opt", "x"];
+        let typed = load(&flags, Some("{}")).unwrap();
+        assert_eq!(typed.log_driver, "none");
+        assert_eq!(
+            (&*typed.log_opts["tag"], &*typed.log_opts["x"]),
+            ("a=b", "")
+        );
+        let both = load(&["--log-opt=a=b"], Some(file))
+            .unwrap_err()
+            .to_string();
+        assert!(both.ends_with("configuration file: log-opts"), "{both}");
+        load(&[], Some(r#"{"log-opts": {"max-file": 3}}"#)).unwrap_err();
+    }
+
+    #[test]
+    fn the_runtime_is_the_own_one_by_its_names() {
+        let runtime = |args: &[&str]| load(args, Some("{}")).map(|config| config.default_runtime);
+        assert_eq!(runtime(&[]).unwrap(), "runc");
+        assert_eq!(runtime(&["--default-runtime=wharf"]).unwrap(), "wharf");
+        let told = runtime(&["--default-runtime", "kata"])
+            .unwrap_err()
+            .to_string();
+        assert!(told.starts_with("specified default runtime 'kata' does not exist"));
+    }
+
+    #[test]
+    fn ports_are_of_both_families_unless_the_proxy_is_off() {
+        let proxy = |args: &[&str], file: &str| load(args, Some(file)).unwrap().userland_proxy;
+        assert!(proxy(&[], "{}") && proxy(&["--userland-proxy"], "{}"));
+        assert!(!proxy(&["--userland-proxy=false"], "{}"));
+        assert!(!proxy(&[], r#"{"userland-proxy": false}"#));
+        assert!(proxy(&[], r#"{"userland-proxy": true}"#));
+    }
+
+    #[test]
     fn mirrors_are_for_docker_io_or_for_any_registry() {
         let file = r#"{
             "registry-mirrors": ["http://hub:1"],
@@ -506,11 +607,10 @@ mod tests {
     #[test]
     fn keys_are_nobody_s_or_dockerd_s() {
         let refused = |text: &str| load(&[], Some(text)).unwrap_err().to_string();
-        let theirs = refused(r#"{"log-opts": {}, "live-restore": true, "debug": true}"#);
-        let sentence =
-            "wharf does not support these options of dockerd yet: log-opts, live-restore";
+        let theirs = refused(r#"{"icc": true, "live-restore": true, "debug": true}"#);
+        let sentence = "wharf does not support these options of dockerd yet: icc, live-restore";
         assert!(theirs.ends_with(sentence), "{theirs}");
-        let nobodys = refused(r#"{"log-opts": {}, "loud": true}"#);
+        let nobodys = refused(r#"{"icc": true, "loud": true}"#);
         let sentence = "the following directives don't match any configuration option: loud";
         assert!(nobodys.ends_with(sentence), "{nobodys}");
     }

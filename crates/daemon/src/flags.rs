@@ -64,6 +64,12 @@ const FLAGS: &[Flag] = &[
     ),
     flag("debug", Some('D'), Takes::Switch, "Log at level debug"),
     flag(
+        "default-runtime",
+        None,
+        Takes::Value,
+        "Runtime that containers have which name none: \"runc\" or \"wharf\", both the engine's own",
+    ),
+    flag(
         "exec-root",
         None,
         Takes::Value,
@@ -95,10 +101,22 @@ const FLAGS: &[Flag] = &[
         "Registry (HOST[:PORT] or CIDR) that is spoken to without TLS",
     ),
     flag(
+        "log-driver",
+        None,
+        Takes::Value,
+        "Log driver of containers that name none (default \"json-file\")",
+    ),
+    flag(
         "log-level",
         Some('l'),
         Takes::Value,
         "debug, info, warn, error or fatal (default \"info\")",
+    ),
+    flag(
+        "log-opt",
+        None,
+        Takes::List,
+        "Option of that log driver: NAME=VALUE",
     ),
     flag(
         "no-proxy",
@@ -124,6 +142,12 @@ const FLAGS: &[Flag] = &[
         Takes::Switch,
         "Read flags and the configuration file, tell what is wrong with them, and end",
     ),
+    flag(
+        "userland-proxy",
+        None,
+        Takes::Switch,
+        "Publish ports at IPv6 addresses too, by a process that reads them (default true)",
+    ),
     flag("version", Some('v'), Takes::Switch, "Print the version"),
 ];
 
@@ -147,7 +171,6 @@ const REFUSED: &[&str] = &[
     "default-gateway-v6",
     "default-ipc-mode",
     "default-network-opt",
-    "default-runtime",
     "default-shm-size",
     "default-ulimit",
     "dns",
@@ -173,9 +196,7 @@ const REFUSED: &[&str] = &[
     "ipv6",
     "label",
     "live-restore",
-    "log-driver",
     "log-format",
-    "log-opt",
     "max-concurrent-downloads",
     "max-concurrent-uploads",
     "max-download-attempts",
@@ -198,7 +219,6 @@ const REFUSED: &[&str] = &[
     "tlscert",
     "tlskey",
     "tlsverify",
-    "userland-proxy",
     "userland-proxy-path",
     "userns-remap",
 ];

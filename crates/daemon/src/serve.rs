@@ -209,6 +209,10 @@ fn engine_config(config: &Config, found: Found) -> EngineConfig {
         bip: config
             .bip
             .map(|(address, prefix)| format!("{address}/{prefix}")),
+        default_runtime: config.default_runtime.clone(),
+        userland_proxy: config.userland_proxy,
+        log_driver: config.log_driver.clone(),
+        log_opts: config.log_opts.clone(),
         insecure_registries: config.insecure_registries.clone(),
         mirrors: config.mirrors.clone(),
         proxies: config.proxies.clone(),

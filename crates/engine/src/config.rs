@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use image::registry::Proxies;
 
+/// The names of the one runtime that there is, the engine's own: tools ask for runc.
+pub const RUNTIMES: [&str; 3] = ["runc", "io.containerd.runc.v2", "wharf"];
+
 /// Settings of one engine; they do not change while it is open.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -22,13 +25,17 @@ pub struct EngineConfig {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// Who stands between the engine and registries.
     pub proxies: Proxies,
+    /// Whether ports are published at IPv6 addresses too, which a process of the engine reads.
+    pub userland_proxy: bool,
+    /// The runtime of containers that name none, one of [`RUNTIMES`].
+    pub default_runtime: String,
     /// Whether containers go on when the engine closes gracefully.
     pub live_restore: bool,
     /// Cgroup below which containers' groups are made that name none themselves; the engine's own when `None`.
     pub cgroup_parent: Option<String>,
-    /// Default log driver (`json-file` or `none`) and its options.
+    /// Log driver of containers that name none: `json-file`, `local`, `syslog`, `journald` or `none`.
     pub log_driver: String,
-    /// Default options of the log driver (`max-size`, `max-file`).
+    /// Options of that driver, where a container says nothing else.
     pub log_opts: BTreeMap<String, String>,
     /// The daemon's own labels, shown by `info`.
     pub labels: Vec<String>,
@@ -53,6 +60,8 @@ impl EngineConfig {
             insecure_registries: Vec::new(),
             mirrors: BTreeMap::new(),
             proxies: Proxies::default(),
+            userland_proxy: true,
+            default_runtime: "runc".to_owned(),
             live_restore: true,
             cgroup_parent: None,
             log_driver: "json-file".to_owned(),

@@ -35,7 +35,7 @@ mod store;
 mod system;
 mod volumes;
 
-pub use config::EngineConfig;
+pub use config::{EngineConfig, RUNTIMES};
 pub use containers::stats::Usage;
 pub use engine::Engine;
 pub use filters::Filters;

@@ -65,6 +65,8 @@ impl Engine {
     }
 
     fn prepare(config: EngineConfig, follow: Follow) -> Result<Engine> {
+        crate::compile::logging::read_logging(&config.log_driver, &config.log_opts)
+            .map_err(|error| EngineError::invalid(format!("failed to set log opts: {error}")))?;
         let host = Host::read();
         check_kernel(&host.kernel)?;
         let paths = Paths::make(&config.data_root, &config.exec_root)?;

@@ -11,6 +11,7 @@ use api_types::{
 use image::registry::masked;
 
 use crate::clock;
+use crate::config::RUNTIMES;
 use crate::containers::record::Status;
 use crate::engine::Engine;
 use crate::options::{ImageListOptions, ListOptions};
@@ -89,7 +90,7 @@ impl Engine {
             labels: self.config().labels.clone(),
             server_version: ENGINE_VERSION.to_owned(),
             runtimes: self.runtimes(),
-            default_runtime: "runc".to_owned(),
+            default_runtime: self.config().default_runtime.clone(),
             swarm: SwarmInfo {
                 local_node_state: "inactive".to_owned(),
                 ..Default::default()
@@ -204,7 +205,7 @@ impl Engine {
 
     /// The engine's own runtime under the names by which tools ask for it.
     fn runtimes(&self) -> BTreeMap<String, Runtime> {
-        ["runc", "io.containerd.runc.v2", "wharf"]
+        RUNTIMES
             .map(|name| {
                 (
                     name.to_owned(),
@@ -441,7 +442,11 @@ fn plugins() -> Plugins {
             "null".to_owned(),
         ]),
         authorization: None,
-        log: Some(vec!["json-file".to_owned(), "local".to_owned()]),
+        log: Some(
+            ["journald", "json-file", "local", "syslog"]
+                .map(str::to_owned)
+                .into(),
+        ),
     }
 }
 

@@ -39,6 +39,47 @@ pub(crate) fn write_rfc3339(time: u64, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
+/// Appends the time in UTC with so many digits of the fraction.
+pub(crate) fn write_rfc3339_with(time: u64, fraction: u32, out: &mut Vec<u8>) {
+    write_rfc3339(time - time % SECOND, out);
+    if fraction != 0 {
+        out.pop();
+        out.push(b'.');
+        digits(
+            time % SECOND / 10u64.pow(9 - fraction.min(9)),
+            fraction.min(9),
+            out,
+        );
+        out.push(b'Z');
+    }
+}
+
+/// Appends the time in UTC as syslog(3) writes it: `Jan  2 15:04:05`.
+pub(crate) fn write_stamp(time: u64, out: &mut Vec<u8>) {
+    const MONTHS: [&[u8]; 12] = [
+        b"Jan ", b"Feb ", b"Mar ", b"Apr ", b"May ", b"Jun ", b"Jul ", b"Aug ", b"Sep ", b"Oct ",
+        b"Nov ", b"Dec ",
+    ];
+    let (days, in_day) = (time / SECOND / DAY, time / SECOND % DAY);
+    let (_, month, day) = civil(days);
+    // Months are from 1 to 12.
+    out.extend_from_slice(MONTHS[(month as usize - 1) % 12]);
+    if day < 10 {
+        out.push(b' ');
+        digits(day, 1, out);
+    } else {
+        digits(day, 2, out);
+    }
+    for (sign, value) in [
+        (b' ', in_day / 3600),
+        (b':', in_day / 60 % 60),
+        (b':', in_day % 60),
+    ] {
+        out.push(sign);
+        digits(value, 2, out);
+    }
+}
+
 fn digits(value: u64, width: u32, out: &mut Vec<u8>) {
     for place in (0..width).rev() {
         // A remainder of ten fits a byte.

@@ -116,6 +116,46 @@ pub fn connect_at(folder: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Connects to another program's socket file `name` in `folder`, of streams or of datagrams. Never waits, and what is sent
+/// and received does not, either.
+///
+/// # Errors
+/// As connect(2).
+pub fn connect_to(folder: BorrowedFd<'_>, name: &str, stream: bool) -> io::Result<OwnedFd> {
+    let address = address_in(folder, name)?;
+    let socket = waitless(AddressFamily::UNIX, stream)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Begins to connect to an address by TCP, or has datagrams go there. Never waits: whether a connection comes to be is told
+/// by what is done with it later.
+///
+/// # Errors
+/// As connect(2).
+pub fn connect_over(address: std::net::SocketAddr, stream: bool) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = waitless(family, stream)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn waitless(family: AddressFamily, stream: bool) -> io::Result<OwnedFd> {
+    let kind = if stream {
+        SocketType::STREAM
+    } else {
+        SocketType::DGRAM
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(family, kind, flags, None)?)
+}
+
 /// Takes the next connection of a listening socket.
 ///
 /// # Errors

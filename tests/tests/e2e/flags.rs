@@ -420,19 +420,38 @@ fn what_is_not_built_is_refused_by_name() {
             "busybox",
             "true",
         ];
-        let done = engine.d(&args).fails_with(125);
+        // Docker's words for a network without IPv6.
+        let words = "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets";
+        for client in [Engine::d, Engine::w] {
+            let done = client(engine, &args).fails_with(125);
+            assert!(done.stderr.contains(words), "{}", done.stderr);
+            let connect = ["network", "connect", "--ip6", "fd00::9", "mine", "there"];
+            client(engine, &["create", "--name", "there", "busybox", "true"]).ok();
+            let done = client(engine, &connect).fails_with(1);
+            assert!(done.stderr.contains(words), "{}", done.stderr);
+            client(engine, &["rm", "there"]).ok();
+            let wrong = ["create", "--network", "mine", "--ip6", "fd00", "busybox"];
+            let done = client(engine, &wrong).fails_with(1);
+            assert!(
+                done.stderr.contains("invalid IPv6 address: fd00"),
+                "{}",
+                done.stderr
+            );
+        }
+        let options = ["create", "--network", "name=mine,driver-opt=a=b", "busybox"];
+        for client in [Engine::d, Engine::w] {
+            let done = client(engine, &options).fails_with(1);
+            assert!(
+                done.stderr.contains("DriverOpts is not supported"),
+                "{}",
+                done.stderr
+            );
+        }
+        let own = engine.w(&["network", "connect", "--driver-opt", "a=b", "mine", "there"]);
         assert!(
-            done.stderr
-                .contains("IPAMConfig.IPv6Address is not supported"),
-            "{}",
-            done.stderr
-        );
-        let own = engine.w(&args).fails_with(125);
-        assert!(
-            own.stderr
-                .starts_with("--ip6 is a flag of docker that wharf does not support yet"),
-            "{}",
-            own.stderr
+            own.fails_with(125)
+                .stderr
+                .starts_with("--driver-opt is a flag of docker that wharf does not support yet")
         );
         engine.d(&["network", "rm", "mine"]).ok();
     });

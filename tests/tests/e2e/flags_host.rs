@@ -285,6 +285,21 @@ fn runtimes_and_isolations_have_names() {
         for name in ["runc", "io.containerd.runc.v2"] {
             shows(engine, &["--runtime", name], "echo ran", "ran");
         }
+        let wharf = engine.kind() == testkit::Kind::Wharf;
+        if wharf {
+            shows(engine, &["--runtime", "wharf"], "echo ran", "ran");
+        }
+        for client in [Engine::d, Engine::w] {
+            let info = client(engine, &["info"]).ok().stdout;
+            // Docker's client has them in no order.
+            let runtimes = info
+                .lines()
+                .find_map(|line| line.strip_prefix(" Runtimes: "));
+            let names: Vec<&str> = runtimes.unwrap().split(' ').collect();
+            assert!(names.contains(&"runc") && names.contains(&"io.containerd.runc.v2"));
+            assert_eq!(names.contains(&"wharf"), wharf, "{info}");
+            assert!(info.contains("\n Default Runtime: runc\n"), "{info}");
+        }
         shows(engine, &["--isolation", "default"], "echo ran", "ran");
         fails(
             engine,

@@ -233,6 +233,12 @@ fn a_helper_that_died_is_made_again_and_one_that_nobody_needs_ends() {
         engine.kill_daemon();
         let last = helpers(engine);
         engine.sandbox().kill(last[0], "KILL");
+        // The port at IPv6 was the helper's alone; that at IPv4 needs nobody.
+        eventually("the helper's sockets are gone", SOON, || {
+            connect(engine, V6, 8080).is_err().then_some(())
+        });
+        refuses(engine, V6, 8080);
+        answers(engine, V4, 8080);
         engine.start_daemon();
         answers(engine, V6, 8080);
     });
@@ -319,6 +325,35 @@ fn a_host_without_ipv6_has_ports_of_ipv4_alone() {
         let mut on = engine.sandbox().network_command("sh");
         on.args(["-c", "echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6"]);
         run(on, b"").ok();
+    });
+}
+
+/// As with Docker: without the process that reads them there are no ports at IPv6 addresses, and a port that is asked for
+/// there alone is told in the log.
+#[test]
+fn without_the_proxy_ports_are_of_ipv4_alone() {
+    let options = testkit::Options {
+        flags: vec!["--userland-proxy=false".to_owned()],
+        ..Default::default()
+    };
+    Engine::run_with(options, |engine| {
+        engine.load_busybox();
+        serve(engine, "web", &["-p", "8080:80", "-p", "[::1]:8081:80"]);
+        answers(engine, V4, 8080);
+        for port in [8080, 8081] {
+            refuses(engine, V6, port);
+        }
+        assert_eq!(
+            inspect(engine, "web"),
+            r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]}"#
+        );
+        assert!(
+            engine
+                .log()
+                .contains("because the userland proxy is disabled")
+        );
+        assert_eq!(helpers(engine), [0; 0]);
+        engine.d(&["rm", "-f", "web"]).ok();
     });
 }
 

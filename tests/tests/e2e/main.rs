@@ -4,6 +4,7 @@
 //! Needs root and the packages that `make deps` installs.
 
 mod activation;
+mod beside;
 mod census;
 mod commit;
 mod compare;
@@ -31,6 +32,7 @@ mod killed;
 mod leaving;
 mod lifecycle;
 mod lingering;
+mod logs;
 mod names;
 mod network;
 mod networks;

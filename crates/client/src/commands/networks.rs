@@ -268,7 +268,7 @@ const CONNECT_FLAGS: &[Flag] = &[
         "Highest gw-priority provides the default gateway. Accepts positive and negative values.",
     ),
     Flag::one("ip", "string", "IPv4 address (e.g., \"172.30.100.104\")"),
-    Flag::one("ip6", "string", "IPv6 address (e.g., \"2001:db8::33\")").refused(),
+    Flag::one("ip6", "string", "IPv6 address (e.g., \"2001:db8::33\")"),
     Flag::list("link", "list", "Add link to another container").checked(link),
     Flag::list(
         "link-local-ip",
@@ -300,8 +300,8 @@ fn connect(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         endpoint_config: Some(EndpointSettings {
             ipam_config: Some(EndpointIpamConfig {
                 ipv4_address: address.to_owned(),
+                ipv6_address: parsed.one("ip6").unwrap_or_default().to_owned(),
                 link_local_ips: several(parsed, "link-local-ip"),
-                ..EndpointIpamConfig::default()
             }),
             links: some(parsed.list("link")),
             aliases: some(several(parsed, "alias")),

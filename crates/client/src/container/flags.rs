@@ -140,7 +140,7 @@ pub(crate) const CONTAINER: &[Flag] = &[
         "Maximum IOps of the system drive (Windows only)",
     ),
     Flag::one("ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
-    Flag::one("ip6", "string", "IPv6 address (e.g., 2001:db8::33)").refused(),
+    Flag::one("ip6", "string", "IPv6 address (e.g., 2001:db8::33)"),
     Flag::one("ipc", "string", "IPC mode to use"),
     Flag::one(
         "isolation",

@@ -168,6 +168,13 @@ fn apply(parsed: &Parsed, name: &str, settings: &mut EndpointSettings) -> Result
         }
         asked.ipv4_address = address.to_owned();
     }
+    if let Some(address) = parsed.one("ip6").filter(|address| !address.is_empty()) {
+        let asked = settings.ipam_config.get_or_insert_default();
+        if !asked.ipv6_address.is_empty() {
+            return conflict("ip6", "IPv6 address");
+        }
+        asked.ipv6_address = address.to_owned();
+    }
     Ok(())
 }
 

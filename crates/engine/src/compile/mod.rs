@@ -8,6 +8,9 @@ pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod limits;
+pub(crate) mod log_remote;
+pub(crate) mod log_tag;
+pub(crate) mod logging;
 pub(crate) mod merge;
 pub(crate) mod modes;
 pub(crate) mod mounts;
@@ -67,7 +70,7 @@ pub(crate) fn check_on(
     limits::check(host, facts.processors, facts.online)?;
     block_io::check(host)?;
     policy::check_restart(host)?;
-    policy::logging(host, facts.log_driver, facts.log_options)?;
+    logging::logging(host, facts.log_driver, facts.log_options)?;
     security::capabilities(host)?;
     security::options(host)?;
     security::rlimits(host)?;

@@ -1,10 +1,6 @@
-//! Restart policy, logging and stop settings: docker's validation.
-
-use std::collections::BTreeMap;
+//! Restart policy and stop settings: docker's validation.
 
 use api_types::HostConfig;
-
-use shim::logs::FILES_LIMIT;
 
 use crate::outcome::{EngineError, Result};
 
@@ -44,145 +40,6 @@ pub(crate) fn check_restart(host: &mut HostConfig) -> Result<()> {
         policy.name = "no".to_owned();
     }
     Ok(())
-}
-
-/// How a container's output is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Logging {
-    /// Kept in docker's json-file format, whatever the driver is called, or not at all.
-    pub(crate) kept: bool,
-    /// Bytes of one file.
-    pub(crate) max_size: u64,
-    /// How many files, the current one included.
-    pub(crate) max_file: u32,
-}
-
-/// Bounded by default, unlike docker: three files of 10 MiB.
-const MAX_SIZE: u64 = 10 << 20;
-const MAX_FILE: u32 = 3;
-/// Those of docker's driver `local`.
-const LOCAL_SIZE: u64 = 20 << 20;
-const LOCAL_FILE: u32 = 5;
-
-/// Fills the default driver in and reads its options.
-pub(crate) fn logging(
-    host: &mut HostConfig,
-    driver: &str,
-    options: &BTreeMap<String, String>,
-) -> Result<Logging> {
-    let log = &mut host.log_config;
-    if log.kind.is_empty() || log.kind == "default" {
-        log.kind = driver.to_owned();
-        log.config.get_or_insert_default();
-    }
-    let mut merged = if log.kind == driver {
-        options.clone()
-    } else {
-        BTreeMap::new()
-    };
-    merged.extend(log.config.clone().unwrap_or_default());
-    read_logging(&log.kind, &merged)
-}
-
-/// How docker begins the sentence about an option whose value makes no sense.
-const INITIALIZING: &str =
-    "failed to create task for container: failed to initialize logging driver";
-
-/// Reads a driver and its options.
-///
-/// # Errors
-/// An unknown driver or option, in docker's words; a driver that is not built, by name.
-pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> Result<Logging> {
-    match driver {
-        "json-file" | "local" | "none" => {}
-        "syslog" | "journald" | "gelf" | "fluentd" | "awslogs" | "splunk" | "etwlogs"
-        | "gcplogs" => {
-            return Err(EngineError::unsupported(format!(
-                "the log driver \"{driver}\""
-            )));
-        }
-        other => {
-            return Err(EngineError::invalid(format!(
-                "error looking up logging plugin {other}: plugin \"{other}\" not found"
-            )));
-        }
-    }
-    let (max_size, max_file) = match driver {
-        "local" => (LOCAL_SIZE, LOCAL_FILE),
-        _ => (MAX_SIZE, MAX_FILE),
-    };
-    let mut logging = Logging {
-        kept: driver != "none",
-        max_size,
-        max_file,
-    };
-    for (name, value) in options {
-        match name.as_str() {
-            "max-size" if value == "-1" => logging.max_size = u64::MAX,
-            "max-size" => {
-                logging.max_size = parse_size(value).ok_or_else(|| {
-                    EngineError::invalid(format!("{INITIALIZING}: invalid size: '{value}'"))
-                })?;
-            }
-            "max-file" => {
-                let number: i64 = value.parse().map_err(|_| {
-                    EngineError::invalid(format!(
-                        "{INITIALIZING}: strconv.Atoi: parsing \"{value}\": invalid syntax"
-                    ))
-                })?;
-                if number < 1 {
-                    return Err(EngineError::invalid(format!(
-                        "{INITIALIZING}: max-file cannot be less than 1"
-                    )));
-                }
-                logging.max_file = u32::try_from(number)
-                    .ok()
-                    .filter(|number| *number <= FILES_LIMIT)
-                    .ok_or_else(|| {
-                        EngineError::invalid(format!(
-                            "{INITIALIZING}: max-file cannot be more than {FILES_LIMIT}"
-                        ))
-                    })?;
-            }
-            "mode" if value == "blocking" => {}
-            "mode" if value != "non-blocking" => {
-                return Err(EngineError::invalid(format!(
-                    "logger: logging mode not supported: {value}"
-                )));
-            }
-            "max-buffer-size"
-                if options
-                    .get("mode")
-                    .is_none_or(|mode| mode != "non-blocking") =>
-            {
-                return Err(EngineError::invalid(
-                    "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
-                ));
-            }
-            "compress" if value == "false" => {}
-            "compress" | "mode" | "max-buffer-size" => {
-                return Err(EngineError::unsupported(format!(
-                    "the log option \"{name}\""
-                )));
-            }
-            _ if driver == "local" => {
-                return Err(EngineError::invalid(format!(
-                    "unknown log opt '{name}' for log driver local"
-                )));
-            }
-            "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {
-                return Err(EngineError::unsupported(format!(
-                    "the log option \"{name}\""
-                )));
-            }
-            _ => {
-                return Err(EngineError::invalid(format!(
-                    "unknown log opt '{name}' for {driver} log driver"
-                )));
-            }
-        }
-    }
-    Ok(logging)
 }
 
 /// Reads `10m`, `512k`, `1g`, `100` (powers of 1024) into bytes.
@@ -309,35 +166,6 @@ mod tests {
         assert_eq!(
             refused("always", 0, true),
             "can't create 'AutoRemove' container with restart policy"
-        );
-    }
-
-    #[test]
-    fn logs_are_bounded_unless_asked_otherwise() {
-        let mut host = HostConfig::default();
-        let logging = logging(&mut host, "json-file", &BTreeMap::new()).unwrap();
-        assert_eq!(
-            logging,
-            Logging {
-                kept: true,
-                max_size: 10 << 20,
-                max_file: 3
-            }
-        );
-        assert_eq!(host.log_config.kind, "json-file");
-        let options = BTreeMap::from([("max-size".to_owned(), "64k".to_owned())]);
-        assert_eq!(read_logging("json-file", &options).unwrap().max_size, 65536);
-        let local = read_logging("local", &BTreeMap::new()).unwrap();
-        assert!(local.kept);
-        assert_eq!((local.max_size, local.max_file), (20 << 20, 5));
-        let tag = [("tag".to_owned(), "x".to_owned())].into();
-        assert!(read_logging("local", &tag).is_err());
-        assert!(read_logging("none", &BTreeMap::new()).is_ok_and(|logging| !logging.kept));
-        assert_eq!(
-            read_logging("bogus", &BTreeMap::new())
-                .unwrap_err()
-                .to_string(),
-            "error looking up logging plugin bogus: plugin \"bogus\" not found"
         );
     }
 

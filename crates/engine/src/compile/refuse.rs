@@ -2,6 +2,7 @@
 
 use api_types::{Config, HostConfig, NetworkingConfig};
 
+use crate::config::RUNTIMES;
 use crate::outcome::{EngineError, Result};
 
 /// Names the first field that is not at its zero value and not built.
@@ -80,10 +81,7 @@ fn annotations(host: &HostConfig) -> Result<()> {
 
 /// Runtimes and isolations that nobody has, in docker's words.
 fn runtime_and_isolation(host: &HostConfig) -> Result<()> {
-    if !matches!(
-        host.runtime.as_str(),
-        "" | "wharf" | "runc" | "io.containerd.runc.v2"
-    ) {
+    if !host.runtime.is_empty() && !RUNTIMES.contains(&host.runtime.as_str()) {
         return Err(EngineError::invalid(format!(
             "unknown or invalid runtime name: {}",
             host.runtime

@@ -216,7 +216,7 @@ impl Engine {
         }
         crate::group_parents::checked(&host.cgroup_parent, self.inner().groups.path())?;
         if host.runtime.is_empty() {
-            host.runtime = "runc".to_owned();
+            host.runtime = self.config().default_runtime.clone();
         }
         if config.hostname.is_empty() {
             config.hostname = match (&modes.network, modes.uts_host) {
@@ -364,7 +364,7 @@ impl Engine {
         let place = self.paths().container(container.id());
         let log = matches!(
             container.spec.host.log_config.kind.as_str(),
-            "json-file" | "local"
+            "json-file" | "local" | "syslog" | "journald"
         )
         .then(|| self.paths().log(container.id()));
         let committed = match created {

@@ -1,6 +1,7 @@
 //! Everything between "start this" and a running process: two halves side by side, one plan, one message.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -21,7 +22,7 @@ use super::surroundings::{Kept, Surroundings};
 use super::underway::Underway;
 use crate::compile::modes::{IpcMode, Modes, PidMode};
 use crate::compile::plan::{Descriptors, Parts, Planned, plan};
-use crate::compile::policy;
+use crate::compile::{log_tag, logging, policy};
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 use crate::paths;
@@ -329,13 +330,25 @@ impl Engine {
         descriptors: &mut Descriptors,
     ) -> Result<()> {
         let (config, host) = (&container.spec.config, &container.spec.host);
-        let mut log_host = host.clone();
-        let logging = policy::logging(
-            &mut log_host,
-            &self.config().log_driver,
-            &self.config().log_opts,
-        )?;
+        let log = &host.log_config;
+        let none = BTreeMap::new();
+        let options = log.config.as_ref().unwrap_or(&none);
+        let logging = logging::read_logging(&log.kind, options)?;
         if logging.kept {
+            let name = container.name();
+            let info = log_tag::Info {
+                id: container.id().as_str(),
+                name: &name,
+                image: &container.spec.image,
+                image_name: &config.image,
+                path: &container.spec.path,
+                args: &container.spec.args,
+                env: config.env.as_deref().unwrap_or_default(),
+                labels: &config.labels,
+                options,
+            };
+            let carried = logging::attributes(&info)?;
+            let destination = logging.destination.as_ref();
             launch.log = LogConfig::JsonFile {
                 folder: slot(descriptors, folder),
                 name: paths::log_name(container.id()),
@@ -345,7 +358,11 @@ impl Engine {
                     logging.max_size
                 },
                 max_files: logging.max_file,
-                attrs: Vec::new(),
+                attrs: logging::object(&carried)?,
+                buffer: logging.buffer,
+                remote: destination
+                    .map(|destination| destination.open(&info, &carried, descriptors))
+                    .transpose()?,
             };
         }
         launch.restart = restart_policy(container.run().host(&container.spec));

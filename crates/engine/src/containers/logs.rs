@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
 use super::registry::Container;
-use crate::compile::policy;
+use crate::compile::logging;
 use crate::engine::Engine;
 use crate::options::{LogChunk, LogStream, LogsOptions, StreamKind};
 use crate::outcome::{EngineError, Result};
@@ -128,7 +128,7 @@ impl Engine {
             ));
         }
         let log = &container.spec.host.log_config;
-        if !policy::read_logging(
+        if !logging::read_logging(
             &log.kind,
             log.config.as_ref().unwrap_or(&Default::default()),
         )?
@@ -313,13 +313,38 @@ fn add(chunks: &mut Vec<LogChunk>, line: Line, options: &LogsOptions) {
     }
 }
 
-/// `key=value,…` of a JSON object of texts.
+/// `key=value,…` of a JSON object of texts, escaped as in a query.
 fn attributes(object: &[u8]) -> String {
     let pairs: std::collections::BTreeMap<String, String> =
         serde_json::from_slice(object).unwrap_or_default();
     pairs
         .iter()
-        .map(|(key, value)| format!("{key}={value}"))
+        .map(|(key, value)| format!("{}={}", escaped(key), escaped(value)))
         .collect::<Vec<_>>()
         .join(",")
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' ' => out.push('+'),
+            b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_told_as_in_a_query() {
+        let object = br#"{"b c":"x=1,2/\u00e9","a.b-c_d~":"0"}"#;
+        assert_eq!(attributes(object), "a.b-c_d~=0,b+c=x%3D1%2C2%2F%C3%A9");
+        assert_eq!(attributes(b""), "");
+    }
 }

@@ -239,7 +239,7 @@ impl Surroundings {
         };
         let mappings: Vec<PortMapping> = wanted
             .chunk_by(ports::Wanted::shares_port_with)
-            .filter_map(|some| mapping(some, host_ip, network))
+            .filter_map(|some| mapping(some, host_ip, engine.has_ipv6_ports()))
             .collect();
         let published = network.publish(endpoint, &mappings).map_err(|error| {
             networking(EngineError::Ports {
@@ -378,20 +378,50 @@ impl Engine {
     }
 }
 
+/// Whether ports can be had at the host's IPv6 addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ipv6Ports {
+    Yes,
+    /// The host has no such addresses.
+    No,
+    /// Nobody is to read them.
+    Off,
+}
+
+impl Engine {
+    fn has_ipv6_ports(&self) -> Ipv6Ports {
+        match &self.inner().network {
+            _ if !self.config().userland_proxy => Ipv6Ports::Off,
+            Some(network) if network.has_ipv6() => Ipv6Ports::Yes,
+            _ => Ipv6Ports::No,
+        }
+    }
+}
+
 /// One port on all the addresses that are wanted. `unnamed`: the host's address where none is named; if that is all of
-/// them, those of IPv6 are meant as well, where the host has any.
-fn mapping(
-    wanted: &[ports::Wanted],
-    unnamed: Ipv4Addr,
-    network: &network::Network,
-) -> Option<PortMapping> {
+/// them, those of IPv6 are meant as well, where there are any. As with Docker a port that can not be had at an address of
+/// IPv6, since nobody is to read it, is told in the log and no error: networks come and go.
+fn mapping(wanted: &[ports::Wanted], unnamed: Ipv4Addr, ipv6: Ipv6Ports) -> Option<PortMapping> {
     let first = wanted.first()?;
     let mut host_ips = Vec::with_capacity(2);
     for one in wanted {
-        host_ips.push(one.host_ip.unwrap_or(IpAddr::V4(unnamed)));
-        if one.host_ip.is_none() && unnamed.is_unspecified() && network.has_ipv6() {
+        match one.host_ip {
+            Some(IpAddr::V6(address)) if ipv6 == Ipv6Ports::Off => {
+                tracing::info!(
+                    %address,
+                    port = one.container_port,
+                    "Cannot map from IPv6 to an IPv4-only container because the userland proxy is disabled"
+                );
+                continue;
+            }
+            address => host_ips.push(address.unwrap_or(IpAddr::V4(unnamed))),
+        }
+        if one.host_ip.is_none() && unnamed.is_unspecified() && ipv6 == Ipv6Ports::Yes {
             host_ips.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         }
+    }
+    if host_ips.is_empty() {
+        return None;
     }
     Some(PortMapping {
         protocol: protocol(first.protocol),

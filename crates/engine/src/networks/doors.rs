@@ -52,7 +52,10 @@ impl Engine {
             .network
             .as_ref()
             .is_some_and(|one| one.has_ipv6());
-        if has_ipv6 && let Err(error) = self.ensure_helper() {
+        if has_ipv6
+            && self.config().userland_proxy
+            && let Err(error) = self.ensure_helper()
+        {
             // The start tells.
             tracing::debug!(%error, "the helper for ports was not made ahead");
         }

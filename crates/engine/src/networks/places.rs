@@ -82,10 +82,7 @@ impl Place {
             .parse()
             .map_err(|_| refused(format!("invalid IPv4 address: {text}")))?;
         if !doc.chosen {
-            return Err(refused(
-                "user specified IP address is supported only when connecting to networks with user configured subnets"
-                    .to_owned(),
-            ));
+            return Err(refused(IP_WITHOUT_SUBNET.to_owned()));
         }
         match doc.subnet() {
             Some(subnet) if subnet.contains(address) => Ok(Some(address)),
@@ -102,6 +99,7 @@ impl Place {
 }
 
 const IP_ON_BUILT_IN: &str = "user specified IP address is supported on user defined networks only";
+const IP_WITHOUT_SUBNET: &str = "user specified IP address is supported only when connecting to networks with user configured subnets";
 const ALIAS_ON_BUILT_IN: &str =
     "network-scoped alias is supported only for containers in user defined networks";
 
@@ -124,6 +122,13 @@ pub(crate) fn check_settings(name: &str, settings: &EndpointSettings) -> Result<
     if !ipam.ipv4_address.is_empty() && ipam.ipv4_address.parse::<Ipv4Addr>().is_err() {
         wrong.push(format!("invalid IPv4 address: {}", ipam.ipv4_address));
     }
+    // No network here has a subnet of IPv6: Docker says so of its own when the container starts.
+    if of_user && !ipam.ipv6_address.is_empty() {
+        wrong.push(match ipam.ipv6_address.parse::<std::net::Ipv6Addr>() {
+            Ok(_) => IP_WITHOUT_SUBNET.to_owned(),
+            Err(_) => format!("invalid IPv6 address: {}", ipam.ipv6_address),
+        });
+    }
     let mac = settings.mac_address.trim();
     if !mac.is_empty() && mac.parse::<network::MacAddr>().is_err() {
         wrong.push(format!("invalid MAC address: {mac}"));
@@ -142,7 +147,6 @@ pub(crate) fn check_settings(name: &str, settings: &EndpointSettings) -> Result<
     }
     let field = |name: &str| format!("NetworkingConfig.EndpointsConfig.{name}");
     for (name, asked) in [
-        ("IPAMConfig.IPv6Address", !ipam.ipv6_address.is_empty()),
         (
             "IPAMConfig.LinkLocalIPs of IPv6",
             ipam.link_local_ips.iter().any(|one| one.contains(':')),

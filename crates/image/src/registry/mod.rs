@@ -31,6 +31,7 @@ use types::{Digest, Platform, Reference};
 pub use error::{RegistryError, TransportFault};
 pub use proxy::{Proxies, masked};
 pub use remote::Remote;
+pub use resolve::addresses;
 pub use search::SearchResult;
 pub use transport::Timeouts;
 

@@ -29,7 +29,7 @@ const CLASS_IN: u16 = 1;
 const TRUNCATED: u8 = 2;
 
 /// The addresses of `host`, IPv4 first, or why there are none: what follows `lookup HOST` in the sentence.
-pub(crate) async fn addresses(host: &str) -> Result<Vec<IpAddr>, String> {
+pub async fn addresses(host: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }

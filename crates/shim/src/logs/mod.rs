@@ -9,6 +9,7 @@ mod json;
 mod line;
 mod place;
 mod reader;
+mod remote;
 mod watch;
 mod writer;
 
@@ -16,6 +17,7 @@ mod writer;
 pub(crate) use json::escape;
 pub use line::Line;
 pub use reader::{Next, Options, Reader};
+pub(crate) use remote::{Remote, Way};
 pub use watch::{Changes, WatchId, Watcher};
 pub(crate) use writer::JsonFile;
 

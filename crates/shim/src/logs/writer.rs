@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::files::name_of;
-use super::{PIECE, Stream, json};
+use super::{PIECE, Remote, Stream, json};
 use crate::clock;
 
 /// How much is gathered before it is written, in bytes; a line may exceed it.
@@ -44,6 +44,10 @@ pub(crate) struct JsonFile {
     gathered: Vec<u8>,
     gathered_lines: u64,
     lost: u64,
+    /// How much waits in memory for a reader that holds the oldest file; without it the container waits.
+    buffer: Option<u64>,
+    /// Where lines go as well.
+    remote: Option<Box<Remote>>,
     /// Since when a removal waits, and when to look again.
     waiting: Option<(Instant, Instant)>,
 }
@@ -70,25 +74,59 @@ impl JsonFile {
             gathered: Vec::new(),
             gathered_lines: 0,
             lost: 0,
+            buffer: None,
+            remote: None,
             waiting: None,
         }
     }
 
+    /// Lets lines wait in memory, up to so many bytes, instead of the container: what is beyond is lost.
+    pub(crate) fn set_buffer(&mut self, buffer: Option<u64>) {
+        self.buffer = buffer;
+        if let (Some(remote), Some(limit)) = (&mut self.remote, buffer) {
+            remote.set_limit(limit);
+        }
+    }
+
+    /// Has every line go there as well.
+    pub(crate) fn set_remote(&mut self, remote: Remote) {
+        self.remote = Some(Box::new(remote));
+    }
+
     /// How many lines could not be written.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost
+        self.lost + self.remote.as_ref().map_or(0, |remote| remote.lost())
     }
 
-    /// When a reader holds the oldest file: when to call [`JsonFile::retry`]. Until then nothing more should be
-    /// written; what is makes the newest file longer than it should be.
+    /// When a reader holds the oldest file, or lines are on their way: when to call [`JsonFile::retry`].
     pub(crate) fn held_until(&self) -> Option<Instant> {
-        self.waiting.map(|(_, again)| again)
+        let file = self.waiting.map(|(_, again)| again);
+        let remote = self.remote.as_ref().and_then(|remote| remote.again());
+        file.into_iter().chain(remote).min()
     }
 
-    /// Looks again whether the oldest file can be removed.
+    /// Whether nothing more should be written until then; what is makes the newest file longer than it should be.
+    pub(crate) fn holds(&self) -> bool {
+        let is_behind = || {
+            self.remote
+                .as_ref()
+                .is_some_and(|remote| remote.is_behind())
+        };
+        self.buffer.is_none() && (self.waiting.is_some() || is_behind())
+    }
+
+    /// Looks again whether the oldest file can be removed, and sends what can be sent.
     pub(crate) fn retry(&mut self) {
+        if let Some(remote) = &mut self.remote
+            && remote.again().is_some_and(|at| at <= Instant::now())
+        {
+            remote.pump();
+        }
         if self.waiting.is_some() {
             self.rotate();
+            if self.buffer.is_some() && self.waiting.is_none() {
+                self.flush();
+            }
         }
     }
 
@@ -160,16 +198,34 @@ impl JsonFile {
             }
             self.partial[stream.index()] = Partial::default();
         }
-        self.flush();
+        self.write_gathered();
         self.gathered = Vec::new();
+        if let Some(remote) = &mut self.remote {
+            remote.finish();
+        }
     }
 
     /// Gathers one object: what waited and `end`, as a whole line or as a piece of one.
     fn line(&mut self, stream: Stream, end: &[u8], whole: bool, now: u64, stamp: &[u8]) {
+        if let Some(remote) = &mut self.remote {
+            let begun = &self.partial[stream.index()].bytes;
+            remote.line(stream, [begun, end], whole, now);
+        }
         let is_full = self.max_size > 0 && self.size + self.gathered.len() as u64 >= self.max_size;
         if is_full && self.waiting.is_none() {
             self.flush();
             self.rotate();
+        }
+        if self.is_buffer_full() {
+            self.lost += 1;
+            let partial = &mut self.partial[stream.index()];
+            partial.bytes.clear();
+            partial.since = if whole {
+                None
+            } else {
+                partial.since.or(Some(now))
+            };
+            return;
         }
         let partial = &mut self.partial[stream.index()];
         let out = &mut self.gathered;
@@ -209,7 +265,22 @@ impl JsonFile {
         }
     }
 
+    /// Whether what waits in memory is all that may.
+    fn is_buffer_full(&self) -> bool {
+        self.waiting.is_some()
+            && self
+                .buffer
+                .is_some_and(|buffer| self.gathered.len() as u64 >= buffer)
+    }
+
+    /// Writes what was gathered, unless it is to wait.
     fn flush(&mut self) {
+        if self.waiting.is_none() || self.buffer.is_none() {
+            self.write_gathered();
+        }
+    }
+
+    fn write_gathered(&mut self) {
         if self.gathered.is_empty() {
             return;
         }
@@ -217,8 +288,11 @@ impl JsonFile {
         if self.append(&bytes).is_err() {
             self.lost += self.gathered_lines;
         }
-        self.gathered = bytes;
-        self.gathered.clear();
+        // What waited may have been much.
+        if bytes.capacity() <= 2 * GATHERED {
+            self.gathered = bytes;
+            self.gathered.clear();
+        }
         self.gathered_lines = 0;
     }
 
@@ -432,6 +506,40 @@ mod tests {
         let waited = begun.elapsed();
         assert!(waited >= PATIENCE && waited < 5 * PATIENCE, "{waited:?}");
         assert!(!lines(folder.path(), "x-json.log.1")[0].contains("line 20"));
+    }
+
+    #[test]
+    fn with_a_buffer_lines_wait_and_then_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log_in(folder.path(), 500, 2);
+        log.set_buffer(Some(1000));
+        let line = |n: u32| format!("line {n}\n").into_bytes();
+        (0..15).for_each(|n| log.write(Stream::Stdout, &line(n)));
+        let oldest = File::open(folder.path().join("x-json.log.1")).unwrap();
+        rustix::fs::flock(&oldest, FlockOperation::NonBlockingLockShared).unwrap();
+        (15..200).for_each(|n| log.write(Stream::Stdout, &line(n)));
+        assert!(log.held_until().is_some() && !log.holds());
+        // What waits is no more than was said, and the files are as long as they may be.
+        assert!(
+            (1000..1100).contains(&log.gathered.len()),
+            "{}",
+            log.gathered.len()
+        );
+        assert!(log.lost() > 100 && log.lost() < 185, "{}", log.lost());
+        assert!(
+            std::fs::metadata(folder.path().join("x-json.log"))
+                .unwrap()
+                .len()
+                < 600
+        );
+        let lost = log.lost();
+        drop(oldest);
+        log.retry();
+        assert_eq!((log.held_until(), log.gathered.len()), (None, 0));
+        log.write(Stream::Stdout, &line(200));
+        assert_eq!(log.lost(), lost);
+        let newest = lines(folder.path(), "x-json.log");
+        assert!(newest.last().unwrap().contains("line 200"), "{newest:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use types::ContainerId;
 
+use super::remote::Remote;
 use super::wire::{Field, Fields, WireError, Writer};
 
 /// The most attachments one message may bring.
@@ -66,6 +67,10 @@ pub enum LogConfig {
         max_files: u32,
         /// A JSON object that each line carries as `attrs`; empty for none.
         attrs: Vec<u8>,
+        /// With it nobody who reads the log holds the container up: so many bytes wait, what is beyond is lost.
+        buffer: Option<u64>,
+        /// Where each line goes as well.
+        remote: Option<Remote>,
     },
 }
 
@@ -331,6 +336,8 @@ impl LogConfig {
             max_size,
             max_files,
             attrs,
+            buffer,
+            remote,
         } = self
         {
             w.optional(1, Some(folder.0.into()));
@@ -338,12 +345,17 @@ impl LogConfig {
             w.number(3, *max_size);
             w.number(4, u64::from(*max_files));
             w.content(5, attrs);
+            w.optional(6, *buffer);
+            if let Some(remote) = remote {
+                w.nested(7, |w| remote.write(w));
+            }
         }
     }
 
     fn read(fields: Fields<'_>) -> Result<Self, WireError> {
         let mut place = None;
         let (mut name, mut max_size, mut max_files, mut attrs) = (String::new(), 0, 0, Vec::new());
+        let (mut buffer, mut remote) = (None, None);
         for field in fields {
             let field = field?;
             match field.tag {
@@ -352,6 +364,8 @@ impl LogConfig {
                 3 => max_size = field.number()?,
                 4 => max_files = field.narrow()?,
                 5 => attrs = field.content(SMALL_LIMIT)?,
+                6 => buffer = Some(field.number()?),
+                7 => remote = Some(Remote::read(field.nested())?),
                 _ => {}
             }
         }
@@ -367,6 +381,8 @@ impl LogConfig {
             max_size,
             max_files,
             attrs,
+            buffer,
+            remote,
         })
     }
 }

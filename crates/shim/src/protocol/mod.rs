@@ -7,6 +7,7 @@
 
 mod event;
 mod launch;
+mod remote;
 mod request;
 mod status;
 pub(crate) mod transport;
@@ -19,6 +20,7 @@ pub use event::{Answer, Event, EventKind, Message, Refusal, Reply};
 pub use launch::{
     Attachment, Backend, Framing, Health, Launch, LogConfig, RestartKind, RestartPolicy, Slot,
 };
+pub use remote::{Layout, Place, Remote, Words};
 pub use request::{Exec, Request, StopRequest};
 pub use status::{
     ExecStatus, HealthResult, HealthState, HealthStatus, LastExit, Phase, RestartOutlook, Status,

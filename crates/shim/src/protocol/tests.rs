@@ -45,6 +45,21 @@ fn launch() -> Launch {
             max_size: 10 << 20,
             max_files: 3,
             attrs: b"{}".to_vec(),
+            buffer: Some(4096),
+            remote: Some(crate::protocol::Remote {
+                words: crate::protocol::Words::Syslog {
+                    layout: crate::protocol::Layout::Rfc5424,
+                    facility: 0,
+                    host: "here".to_owned(),
+                    tag: "box".to_owned(),
+                },
+                place: crate::protocol::Place::Local {
+                    folder: Slot(0),
+                    name: "log".to_owned(),
+                    stream: true,
+                },
+                socket: Slot(9),
+            }),
         },
         tty: true,
         open_stdin: true,

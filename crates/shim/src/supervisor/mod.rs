@@ -27,11 +27,11 @@ use types::ContainerId;
 
 use crate::clock;
 use crate::journal::Journal;
-use crate::logs::{JsonFile, Stream};
+use crate::logs::{JsonFile, Remote, Stream, Way};
 use crate::protocol::transport::{self, Packet};
 use crate::protocol::{
     Answer, Attachment, Backend, Event, EventKind, LastExit, Launch, LogConfig, Message, Phase,
-    Refusal,
+    Place, Refusal,
 };
 use daemons::Daemons;
 use health::Monitor;
@@ -339,7 +339,7 @@ impl Supervisor {
             &mut self.buffer,
             &mut outlet,
         );
-        let held = outlet.log.is_some_and(|log| log.held_until().is_some());
+        let held = outlet.log.is_some_and(|log| log.holds());
         entry.session.hold(&self.poll, held);
         let exec = match &entry.role {
             Role::Exec(id) => Some(id.clone()),
@@ -402,7 +402,7 @@ impl Supervisor {
             && log.held_until().is_some_and(|at| at <= now)
         {
             log.retry();
-            let held = log.held_until().is_some();
+            let held = log.holds();
             for entry in self
                 .sessions
                 .iter_mut()
@@ -430,6 +430,26 @@ struct Opening {
     attachments: Vec<(OwnedFd, Attachment)>,
 }
 
+fn open_remote(asked: &crate::protocol::Remote, slots: &mut Slots) -> Result<Remote, Refusal> {
+    let socket = slots.take(asked.socket)?;
+    let way = match &asked.place {
+        Place::Local {
+            folder,
+            name,
+            stream,
+        } => Way::Local {
+            folder: slots.take(*folder)?,
+            name: name.clone(),
+            stream: *stream,
+        },
+        Place::Network { address, stream } => Way::Network {
+            address: *address,
+            stream: *stream,
+        },
+    };
+    Ok(Remote::new(asked.words.clone(), way, socket))
+}
+
 fn open_log(config: &LogConfig, slots: &mut Slots) -> Result<Option<JsonFile>, Refusal> {
     match config {
         LogConfig::None => Ok(None),
@@ -439,15 +459,16 @@ fn open_log(config: &LogConfig, slots: &mut Slots) -> Result<Option<JsonFile>, R
             max_size,
             max_files,
             attrs,
+            buffer,
+            remote,
         } => {
             let folder = slots.take(*folder)?;
-            Ok(Some(JsonFile::new(
-                folder,
-                name.clone(),
-                *max_size,
-                *max_files,
-                attrs.clone(),
-            )))
+            let mut log = JsonFile::new(folder, name.clone(), *max_size, *max_files, attrs.clone());
+            if let Some(remote) = remote {
+                log.set_remote(open_remote(remote, slots)?);
+            }
+            log.set_buffer(*buffer);
+            Ok(Some(log))
         }
     }
 }

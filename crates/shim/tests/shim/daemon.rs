@@ -74,6 +74,8 @@ impl Container {
             max_size: 10 << 20,
             max_files: 3,
             attrs: Vec::new(),
+            buffer: None,
+            remote: None,
         };
         launch.detach_keys = types::detach::DEFAULT_KEYS.to_vec();
         Container {
