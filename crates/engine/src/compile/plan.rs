@@ -141,6 +141,7 @@ pub(crate) fn plan(mut parts: Parts<'_>, descriptors: &mut Descriptors) -> Resul
     let plan = Plan {
         root_readonly: host.readonly_rootfs,
         root_propagation: None,
+        root_propagation_below: false,
         sysctls: sysctls(host, &parts.net),
         mounts: mount_list(&mut parts, descriptors),
         devices,

@@ -99,11 +99,13 @@ pub(crate) fn container(spec: &Spec, bundle: &Path, id: &str, global: &Global) -
     };
     let mounts = mounts::compile(spec, &mut around)?;
     let (devices, links) = devices::compile(spec)?;
+    let propagation = root_propagation(linux.rootfs_propagation.as_deref())?;
     let mut plan = Plan {
         namespaces,
         root: Some(RootSource::Path(rootfs.to_string_lossy().into_owned())),
         root_readonly: root.readonly == Some(true),
-        root_propagation: root_propagation(linux.rootfs_propagation.as_deref())?,
+        root_propagation: propagation.map(|(kind, _)| kind),
+        root_propagation_below: propagation.is_some_and(|(_, below)| below),
         mounts: mounts.entries,
         devices,
         links,
@@ -240,8 +242,10 @@ pub(crate) fn entry(group: Option<&Group>) -> Result<Entry> {
     Ok(Entry::of(group.entry_fds()?))
 }
 
-fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {
-    let (kind, _recursive) = match word.unwrap_or_default() {
+/// The kind, and whether it is that of the mounts below, too. They are private in any case, unless something else is asked
+/// for.
+fn root_propagation(word: Option<&str>) -> Result<Option<(Propagation, bool)>> {
+    let (kind, below) = match word.unwrap_or_default() {
         "" => return Ok(None),
         word => match word.strip_prefix('r') {
             Some(rest) => (rest, true),
@@ -249,7 +253,8 @@ fn root_propagation(word: Option<&str>) -> Result<Option<Propagation>> {
         },
     };
     match mounts::propagation(kind) {
-        Some(propagation) => Ok(Some(propagation)),
+        Some(Propagation::Private) => Ok(Some((Propagation::Private, false))),
+        Some(propagation) => Ok(Some((propagation, below))),
         None => Err(Error::field(
             "linux.rootfsPropagation",
             format!("{:?} is no kind of propagation", word.unwrap_or_default()),
@@ -279,13 +284,15 @@ mod tests {
 
     #[test]
     fn kinds_of_propagation_are_known() {
-        for (word, kind) in [
-            ("private", Propagation::Private),
-            ("rslave", Propagation::Slave),
-            ("rshared", Propagation::Shared),
-            ("runbindable", Propagation::Unbindable),
+        for (word, kind, below) in [
+            ("rprivate", Propagation::Private, false),
+            ("slave", Propagation::Slave, false),
+            ("rslave", Propagation::Slave, true),
+            ("rshared", Propagation::Shared, true),
+            ("runbindable", Propagation::Unbindable, true),
         ] {
-            assert_eq!(root_propagation(Some(word)).unwrap(), Some(kind));
+            let told = root_propagation(Some(word)).unwrap();
+            assert_eq!(told, Some((kind, below)), "{word}");
         }
         assert_eq!(root_propagation(None).unwrap(), None);
         assert!(root_propagation(Some("public")).is_err());

@@ -150,7 +150,7 @@ fn what_is_mounted_before_can_be_shown_again() {
 }
 
 /// Each line of `script` runs in a mount namespace of the script's own; `RUNTIME` is the command.
-fn apart(bundle: &Bundle, script: &str) -> (Option<i32>, String) {
+pub(crate) fn apart(bundle: &Bundle, script: &str) -> (Option<i32>, String) {
     let command = bundle.command(&[]);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();

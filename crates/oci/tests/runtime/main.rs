@@ -14,6 +14,7 @@ mod life;
 mod mounts;
 mod network;
 mod process;
+mod propagation;
 mod rootless;
 mod schema;
 mod support;

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// First bytes of an encoded plan: `WP`, and the version of the form. One is for [`Plan`], the other for [`ExecPlan`].
-const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x05");
+const PLAN_VERSION: u32 = u32::from_be_bytes(*b"WP\0\x06");
 const EXEC_VERSION: u32 = u32::from_be_bytes(*b"WX\0\x05");
 
 impl Plan {
@@ -227,6 +227,7 @@ wire_struct!(Plan {
     root_change,
     root_readonly,
     root_propagation,
+    root_propagation_below,
     mounts,
     devices,
     links,

@@ -376,8 +376,11 @@ pub struct Plan {
     pub root_change: RootChange,
     /// The root mount is made read-only at the end.
     pub root_readonly: bool,
-    /// The root mount's propagation; `None` leaves what its source had.
+    /// The root mount's propagation, once all is mounted. `None`: a root folder's mount is private, and one that the caller
+    /// gives stays as it was.
     pub root_propagation: Option<Propagation>,
+    /// The mounts below the root get its propagation, too.
+    pub root_propagation_below: bool,
     /// Mounts, in order.
     pub mounts: Vec<MountEntry>,
     /// Device nodes, made after the mounts.
@@ -424,6 +427,7 @@ impl Default for Plan {
             root_change: RootChange::Pivot,
             root_readonly: false,
             root_propagation: None,
+            root_propagation_below: false,
             mounts: Vec::new(),
             devices: Vec::new(),
             links: Vec::new(),

@@ -296,6 +296,7 @@ impl Walk<'_> {
             }
         }
         // Kernel parameters before the paths that hide or protect them.
+        self.settle_root(prepared)?;
         self.write_sysctls(prepared)?;
         if !foreign {
             self.prefer_to_be_killed()?;

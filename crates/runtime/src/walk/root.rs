@@ -137,7 +137,7 @@ impl Walk<'_> {
             // before any path is resolved, since `..` at the root would lead onto it.
             self.pivot(prepared).at(Step::Root)?;
         }
-        self.finish_root(prepared)
+        self.finish_root()
     }
 
     /// Puts the root that was shown in the place of the caller's.
@@ -155,7 +155,7 @@ impl Walk<'_> {
         } else {
             self.pivot(prepared).at(Step::Root)?;
         }
-        self.finish_root(prepared)
+        self.finish_root()
     }
 
     /// Changes the root to the working folder, and drops the former one with all that is mounted there.
@@ -169,25 +169,39 @@ impl Walk<'_> {
         drop_former_root()
     }
 
-    fn finish_root(&mut self, prepared: &Prepared) -> Result<(), Fault> {
-        let root = place::working_root().at(Step::Root)?;
-        if let Some(Propagation::Shared) = prepared.plan.root_propagation {
-            // It shares with its own copies, and takes nothing from the host's any more.
-            let alone = Change {
-                propagation: Some(Propagation::Private),
-                ..Change::default()
-            };
-            mount::set_attributes(root.as_fd(), c"", &alone).at(Step::Root)?;
-        }
-        if let Some(propagation) = prepared.plan.root_propagation {
-            let change = Change {
-                propagation: Some(propagation),
-                ..Default::default()
-            };
-            mount::set_attributes(root.as_fd(), c"", &change).at(Step::Root)?;
-        }
-        self.root = Some(root);
+    fn finish_root(&mut self) -> Result<(), Fault> {
+        self.root = Some(place::working_root().at(Step::Root)?);
         Ok(())
+    }
+
+    /// Gives the root mount its propagation. What is attached to a mount that is shared becomes so itself: hence only
+    /// when everything is mounted.
+    pub(super) fn settle_root(&self, prepared: &Prepared) -> Result<(), Fault> {
+        let plan = &prepared.plan;
+        let from_folder = match plan.root {
+            None => return Ok(()),
+            Some(RootSource::Path(_)) => true,
+            Some(RootSource::Mount(_)) => false,
+        };
+        let shared = plan.root_propagation == Some(Propagation::Shared);
+        let change = |propagation, recursive| Change {
+            propagation: Some(propagation),
+            recursive,
+            ..Change::default()
+        };
+        if shared || (from_folder && plan.root_propagation.is_none()) {
+            // It shares with its own copies, and takes nothing from the host's any more.
+            self.change_root_mount(&change(Propagation::Private, false))?;
+        }
+        match plan.root_propagation {
+            Some(kind) => self.change_root_mount(&change(kind, plan.root_propagation_below)),
+            None => Ok(()),
+        }
+    }
+
+    fn change_root_mount(&self, change: &Change<'_>) -> Result<(), Fault> {
+        let root = self.root().at(Step::Root)?;
+        mount::set_attributes(root, c"", change).at(Step::Root)
     }
 
     /// What becomes read-only once everything within it is in place: new tmpfs mounts, and the root.
