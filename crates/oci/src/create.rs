@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use crate::cli::{Flag, Given, Global, is_nested, is_unprivileged, switch, value};
+use crate::cli::{Flag, Given, Global, NAME, is_nested, is_unprivileged, switch, value};
 use crate::compile::{self, Compiled};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place, Within};
@@ -260,6 +260,9 @@ fn start(
     let mut prepared = Prepared::new(plan)?;
     if let Some(slot) = program {
         prepared.dismiss(slot);
+    }
+    if prepared.plan().process.gate.is_some() {
+        prepared.show_waiting_as(&format!("{NAME} init {}", record.id));
     }
     let fds: Vec<OwnedFd> = std::mem::take(&mut compiled.fds);
     let made = Beginning {

@@ -35,6 +35,16 @@ fn the_program_is_its_child_and_lends_it_its_status() {
     assert_eq!(ended.exit, Exit::Code(137));
 }
 
+/// As docker's is shown.
+#[test]
+fn it_is_shown_with_the_program() {
+    let root = root();
+    let script = "cat /proc/1/cmdline";
+    let ended = run(with_init(root.path(), script)).unwrap();
+    let expected = format!("/sbin/docker-init -- sh -c {script}\0");
+    assert_eq!(ended.output, expected);
+}
+
 #[test]
 fn orphans_are_reaped() {
     let root = root();

@@ -21,4 +21,5 @@ pub mod program;
 pub mod signals;
 #[cfg(short_start)]
 pub mod start;
+pub mod title;
 pub mod writeback;

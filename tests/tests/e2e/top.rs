@@ -65,3 +65,26 @@ fn processes_are_listed_in_the_columns_that_are_asked_for() {
         engine.d(&["rm", "-f", "cc", "other"]).ok();
     });
 }
+
+#[test]
+fn an_init_is_listed_with_the_program_that_it_runs() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let long = "x".repeat(3000);
+        for (name, last) in [("short", ""), ("long", long.as_str())] {
+            let command = format!("exec sleep 1001 #{last}");
+            let program = ["sh", "-c", &command];
+            let base = ["run", "-d", "--init", "--name", name, "busybox"];
+            engine.d(&[&base[..], &program].concat()).ok();
+            let listed = engine.d(&["top", name, "-o", "pid,args"]).ok();
+            let listed = rows(&listed.stdout);
+            let expected = format!("/sbin/docker-init -- {}", program.join(" "));
+            let shown = listed[1][1];
+            // What is longer than there is room for is cut.
+            assert!(
+                expected.starts_with(shown) && shown.len() >= expected.len().min(1000),
+                "{listed:?}"
+            );
+        }
+    });
+}

@@ -24,6 +24,8 @@ fn a_container_is_created_started_and_deleted() {
     let mount = rustix::fs::statvfs(format!("/proc/{pid}/exe")).unwrap();
     assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
     assert_eq!(bundle.out(), "");
+    let shown = || fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert_eq!(shown(), format!("wharf-runtime init {}\0", bundle.id));
     bundle.run(&["start", "ID"]).good();
     assert_eq!(
         fs::read_link(format!("/proc/{pid}/exe"))

@@ -206,7 +206,10 @@ impl Bundle {
         let all = fs::read_dir("/proc").unwrap();
         all.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok())
             .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-            .filter(|line| line.contains(&here))
+            .filter(|line| {
+                // One that waits at its gate tells the container's name alone.
+                line.contains(&here) || line.split(' ').any(|word| word == self.id)
+            })
             .collect()
     }
 

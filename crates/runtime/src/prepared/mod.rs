@@ -4,6 +4,7 @@
 
 mod place;
 mod program;
+mod title;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,7 @@ use place::node;
 pub(crate) use place::{Node, Place, place_below};
 pub(crate) use program::Program;
 use program::program;
+pub(crate) use title::Title;
 
 use crate::plan::{
     COPY_UP, Device, ExecPlan, FdSlot, MountEntry, MountKind, NsMode, Plan, PlanError, RootChange,
@@ -44,6 +46,7 @@ pub struct Prepared {
     pub(crate) clocks: Vec<u8>,
     pub(crate) birthplace: Option<OwnedFd>,
     pub(crate) dismissed: Option<FdSlot>,
+    pub(crate) title: Option<Title>,
 }
 
 /// An [`ExecPlan`] that can be carried out.
@@ -169,6 +172,7 @@ impl Prepared {
             clocks: clocks(&plan.time_offsets),
             birthplace: None,
             dismissed: None,
+            title: plan.init.then(|| Title::of_init(&plan.process)).flatten(),
             plan,
         })
     }
@@ -194,6 +198,11 @@ impl Prepared {
     /// the process has no such copies, or cannot, the mount ends with its last descriptor as ever.
     pub fn dismiss(&mut self, slot: FdSlot) {
         self.dismissed = Some(slot);
+    }
+
+    /// What lists of processes show of the process while it waits at its gate, in place of the caller's command line.
+    pub fn show_waiting_as(&mut self, text: &str) {
+        self.title = Title::new(text.as_bytes().to_vec());
     }
 
     /// Whether the process makes all mounts ahead; see `has_to_keep_order`. Born elsewhere, it does not see the sources.

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::{At, Walk, channel};
 use crate::fault::{Fault, Step};
+use crate::prepared::Title;
 
 impl Walk<'_> {
     pub(super) fn gate(&self) -> Result<Option<BorrowedFd<'_>>, Errno> {
@@ -16,7 +17,7 @@ impl Walk<'_> {
     }
 
     /// Tells the caller that all is ready, and waits until somebody writes a byte to the gate.
-    pub(super) fn wait_at_gate(&mut self) -> Result<(), Fault> {
+    pub(super) fn wait_at_gate(&mut self, title: Option<&Title>) -> Result<(), Fault> {
         let supply = self.supply;
         let Some(gate) = self.gate().at(Step::Gate)? else {
             return Ok(());
@@ -25,6 +26,10 @@ impl Walk<'_> {
         self.look_for_program()?;
         // Others may join the container meanwhile; the last change of user has undone what was said before.
         self.hide_from_others()?;
+        if let Some(title) = title {
+            // SAFETY: this is the walk.
+            unsafe { title.show() };
+        }
         channel::tell_waiting(std::os::fd::AsFd::as_fd(&supply.channel))?;
         let mut byte = [0];
         loop {

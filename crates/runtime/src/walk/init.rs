@@ -8,12 +8,22 @@ use sys::process::{self, Exit};
 
 use super::At;
 use crate::fault::{Fault, Step};
+use crate::prepared::Title;
 
 /// Goes on in a child; the caller's process never returns. `terminal`: the program gets the terminal's foreground.
-pub(super) fn below(terminal: bool, pid_namespace: bool) -> Result<(), Fault> {
+pub(super) fn below(
+    terminal: bool,
+    pid_namespace: bool,
+    title: Option<&Title>,
+) -> Result<(), Fault> {
     if !pid_namespace {
         // Orphans go to process 1 of the namespace, which is another.
         process::set_child_subreaper().at(Step::Init)?;
+    }
+    // Before there is a program: whoever is told of its start finds it so.
+    if let Some(title) = title {
+        // SAFETY: this is the walk.
+        unsafe { title.show() };
     }
     // Blocked, signals wait until process 1 takes them.
     process::set_blocked_signals(u64::MAX).at(Step::Init)?;

@@ -32,7 +32,7 @@ use sys::process::{CloneArgs, Cloned};
 
 use crate::fault::{Fault, Step};
 use crate::plan::{CgroupEntry, FdSlot, NsMode, ProcessPlan};
-use crate::prepared::{MAX_REVEALING, Prepared, PreparedExec, Program};
+use crate::prepared::{MAX_REVEALING, Prepared, PreparedExec, Program, Title};
 use crate::spawn::Stdio;
 
 /// What fuzz targets resolve paths with.
@@ -224,7 +224,7 @@ enum Never {}
 
 /// What the last steps want to know of a container's first process.
 #[derive(Clone, Copy)]
-struct Beginning {
+struct Beginning<'a> {
     /// Process 1 is ours.
     init: bool,
     /// The pid namespace is the container's own.
@@ -232,6 +232,7 @@ struct Beginning {
 }
 
 impl Walk<'_> {
+    title: Option<&'a Title>,
     /// The steps of a container's first process, in their order. Where the order matters, the reason stands beside.
     fn first(&mut self, prepared: &Prepared) -> Result<Never, Fault> {
         let plan = &prepared.plan;
@@ -321,6 +322,7 @@ impl Walk<'_> {
     /// Sets the inclination to be killed of a process that joins, or that is to be another user in the container.
     fn be_preferred(&mut self) -> Result<(), Fault> {
         if self.process.oom_score_adj.is_some() {
+                title: prepared.title.as_ref(),
             // The container's own /proc may be anything, the caller's is not. A mount of its own would have to end
             // here too, and the end of one waits for a grace period.
             self.procfs = Some(place::callers_procfs().at(Step::OomScore)?);
@@ -370,7 +372,11 @@ impl Walk<'_> {
     }
 
     /// The steps from the finished surroundings to the program; `beginning` is there for a container's first.
-    fn finish(&mut self, unprivileged: bool, beginning: Option<Beginning>) -> Result<Never, Fault> {
+    fn finish(
+        &mut self,
+        unprivileged: bool,
+        beginning: Option<Beginning<'_>>,
+    ) -> Result<Never, Fault> {
         self.place_streams()?;
         self.set_scheduling()?;
         self.set_limits()?;
@@ -380,15 +386,16 @@ impl Walk<'_> {
         self.give_up_rights()?;
         self.take_identity(unprivileged)?;
         if self.process.gate.is_some() {
-            self.wait_at_gate()?;
+            self.wait_at_gate(beginning.and_then(|beginning| beginning.title))?;
         }
         if let Some(Beginning {
             init: true,
             pid_namespace,
         }) = beginning
         {
-            init::below(self.terminal.is_some(), pid_namespace)?;
+            init::below(self.terminal.is_some(), pid_namespace, title)?;
         }
         self.execute()
     }
 }
+            title,

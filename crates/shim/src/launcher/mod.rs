@@ -26,6 +26,11 @@ pub use role::main;
 /// The launcher's environment says by this name which soft limit of open files it shall have.
 const OPEN_FILES: &str = "WHARF_OPEN_FILES";
 
+/// A variable of the launcher's environment that means nothing: it is room for the command lines of processes that come from
+/// the launcher and are not executed, as process 1 of a container with `--init` ([`sys::title`]).
+const ROOM: &str = "WHARF_ROOM";
+const ROOM_BYTES: usize = 2000;
+
 /// How long a launcher may take to set itself up, or to take a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -221,6 +226,7 @@ fn execute(
     let process = command
         .env_clear()
         .envs(open_files.map(|limit| (OPEN_FILES, limit.to_string())))
+        .env(ROOM, " ".repeat(ROOM_BYTES))
         .current_dir("/")
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
