@@ -172,3 +172,22 @@ fn what_is_no_such_namespace_is_told() {
         "{sentence}"
     );
 }
+
+/// A user namespace may make a procfs for processes of its own alone.
+#[test]
+fn parameters_are_set_where_the_processes_are_the_callers() {
+    let script = "busybox tr '\\t' ' ' </proc/sys/net/ipv4/ping_group_range";
+    let mut bundle = Bundle::new(script);
+    with_users(&mut bundle);
+    bundle.config["linux"]["sysctl"] = json!({"net.ipv4.ping_group_range": "0 7"});
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|one| one["type"] != "pid");
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    let proc = mounts
+        .iter_mut()
+        .find(|mount| mount["destination"] == "/proc");
+    *proc.unwrap() = json!({
+        "destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"],
+    });
+    assert_eq!(bundle.run(&["run", "ID"]).good(), "0 7\n");
+}

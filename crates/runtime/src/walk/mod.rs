@@ -103,6 +103,8 @@ struct Walk<'a> {
     root: Option<OwnedFd>,
     /// A procfs of the container's pid namespace that nobody can have tampered with.
     procfs: Option<OwnedFd>,
+    /// The caller's, for a process that may make none: kernel parameters are those of its own namespaces in any procfs.
+    callers_procfs: Option<OwnedFd>,
     /// The container's devpts.
     devpts: Option<OwnedFd>,
     /// The program's side of the terminal.
@@ -123,6 +125,7 @@ impl<'a> Walk<'a> {
             program,
             root: None,
             procfs: None,
+            callers_procfs: None,
             devpts: None,
             terminal: None,
             revealing: [const { None }; MAX_REVEALING],
@@ -229,10 +232,10 @@ struct Beginning<'a> {
     init: bool,
     /// The pid namespace is the container's own.
     pid_namespace: bool,
+    title: Option<&'a Title>,
 }
 
 impl Walk<'_> {
-    title: Option<&'a Title>,
     /// The steps of a container's first process, in their order. Where the order matters, the reason stands beside.
     fn first(&mut self, prepared: &Prepared) -> Result<Never, Fault> {
         let plan = &prepared.plan;
@@ -254,6 +257,10 @@ impl Walk<'_> {
         if foreign {
             self.be_preferred()?;
             self.procfs = None;
+        }
+        let own_users = plan.namespaces.user != NsMode::Host || plan.nested;
+        if own_users && plan.namespaces.pid != NsMode::New && !prepared.sysctls.is_empty() {
+            self.callers_procfs = Some(place::callers_procfs().at(Step::Sysctl)?);
         }
         if seen_by_others && plan.unprivileged {
             self.hide_from_others()?;
@@ -289,6 +296,7 @@ impl Walk<'_> {
             channel::await_go(self.supply.channel.as_fd())?;
             self.change_root(prepared)?;
         }
+        self.settle_root(prepared)?;
         self.host_names(plan)?;
         if plan.terminal {
             self.open_terminal(plan.console_size, plan.plain_lines)?;
@@ -297,7 +305,6 @@ impl Walk<'_> {
             }
         }
         // Kernel parameters before the paths that hide or protect them.
-        self.settle_root(prepared)?;
         self.write_sysctls(prepared)?;
         if !foreign {
             self.prefer_to_be_killed()?;
@@ -315,6 +322,7 @@ impl Walk<'_> {
             Some(Beginning {
                 init: plan.init,
                 pid_namespace: plan.namespaces.pid == NsMode::New,
+                title: prepared.title.as_ref(),
             }),
         )
     }
@@ -322,7 +330,6 @@ impl Walk<'_> {
     /// Sets the inclination to be killed of a process that joins, or that is to be another user in the container.
     fn be_preferred(&mut self) -> Result<(), Fault> {
         if self.process.oom_score_adj.is_some() {
-                title: prepared.title.as_ref(),
             // The container's own /proc may be anything, the caller's is not. A mount of its own would have to end
             // here too, and the end of one waits for a grace period.
             self.procfs = Some(place::callers_procfs().at(Step::OomScore)?);
@@ -391,6 +398,7 @@ impl Walk<'_> {
         if let Some(Beginning {
             init: true,
             pid_namespace,
+            title,
         }) = beginning
         {
             init::below(self.terminal.is_some(), pid_namespace, title)?;
@@ -398,4 +406,3 @@ impl Walk<'_> {
         self.execute()
     }
 }
-            title,

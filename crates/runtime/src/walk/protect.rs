@@ -20,11 +20,15 @@ struct Masks {
 }
 
 impl Walk<'_> {
-    /// The procfs that the walk mounted, or one that is mounted nowhere.
+    /// The procfs that the walk mounted, or one that is mounted nowhere; the caller's, where it was kept and a user namespace
+    /// may make none since the processes are not its own.
     fn procfs(&mut self) -> Result<BorrowedFd<'_>, Errno> {
         let procfs = match self.procfs.take() {
             Some(procfs) => procfs,
-            None => mount::private_procfs()?,
+            None => mount::private_procfs().or_else(|errno| {
+                let callers = self.callers_procfs.take().filter(|_| errno == Errno::PERM);
+                callers.ok_or(errno)
+            })?,
         };
         let procfs: &OwnedFd = self.procfs.insert(procfs);
         Ok(procfs.as_fd())
