@@ -18,6 +18,7 @@ mod hooks;
 mod log;
 mod mountinfo;
 mod notify;
+mod objects;
 mod place;
 mod process;
 mod signals;

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
+use crate::objects::ObjectsOnly;
 
 /// The version that documents of ours are written in.
 pub(crate) const VERSION: &str = "1.3.0";
@@ -24,34 +24,6 @@ pub(crate) const FILE: &str = "config.json";
 const LANDLOCK: &str = "org.wharf.landlock";
 /// The largest file that is read.
 const MAX_BYTES: u64 = 16 << 20;
-
-/// Reads structures from objects alone: serde takes lists for them too.
-struct ObjectsOnly<D>(D);
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectsOnly<D> {
-    type Error = D::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(
-        self,
-        visitor: V,
-    ) -> std::result::Result<V::Value, D::Error> {
-        self.0.deserialize_any(visitor)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _fields: &'static [&'static str],
-        visitor: V,
-    ) -> std::result::Result<V::Value, D::Error> {
-        self.0.deserialize_map(visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
 
 /// A structure of the document. After `needs` stand the fields without which there is none, by both names.
 macro_rules! object {
@@ -560,6 +532,27 @@ pub(crate) fn refuse(field: &str, value: Option<&Value>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_as_go_finds_them() {
+        let text = r#"{"OCIversion": "1.0.0", "linux": {"resources": {
+            "CPU": {"Cpus": "0", "QUOTA": 5}, "hugepageLimits": [{"pagesize": "2MB", "limit": 1}], "cpuX": {}}},
+            "annotations": {"Limit": "kept"}}"#;
+        let spec = parse::<Spec>(FILE, text).unwrap();
+        assert_eq!(spec.oci_version.as_deref(), Some("1.0.0"));
+        assert!(spec.annotations.unwrap().contains_key("Limit"));
+        let resources = spec.linux.unwrap().resources.unwrap();
+        let cpu = resources.cpu.unwrap();
+        assert_eq!((cpu.cpus.as_deref(), cpu.quota), (Some("0"), Some(5)));
+        let pages = &resources.hugepage_limits.unwrap()[0];
+        assert_eq!(pages.page_size.as_deref(), Some("2MB"));
+        let wrong = r#"{"Process": {"Args": ["a", 3]}}"#;
+        let error = parse::<Spec>(FILE, wrong).unwrap_err().to_string();
+        assert!(error.starts_with("config.json: Process.Args[1]"), "{error}");
+        let twice = r#"{"hostname": "a", "hostName": "b"}"#;
+        let error = parse::<Spec>(FILE, twice).unwrap_err().to_string();
+        assert!(error.contains("duplicate field `hostname`"), "{error}");
+    }
 
     #[test]
     fn a_wrong_type_is_told_with_its_field() {
