@@ -295,13 +295,15 @@ fn set_user(user: &mut User, text: &str) -> Result<()> {
         text.parse::<u32>()
             .map_err(|_| Error::State(format!("parsing {text} as int for {what} failed")))
     };
-    match text.split_once(':') {
-        Some((uid, gid)) => {
-            user.uid = Some(id("uid", uid)?);
-            user.gid = Some(id("gid", gid)?);
-        }
-        None => user.uid = Some(id("uid", text)?),
+    let (uid, gid) = match text.split_once(':') {
+        Some((uid, gid)) => (uid, Some(gid)),
+        None => (text, None),
+    };
+    // Where both are wrong, runc names the group.
+    if let Some(gid) = gid {
+        user.gid = Some(id("gid", gid)?);
     }
+    user.uid = Some(id("uid", uid)?);
     Ok(())
 }
 

@@ -125,8 +125,8 @@ pub(super) fn run(words: &[String]) -> Result<u8> {
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
         },
-        // Of those that begin so the values change what is done.
-        "potentiallyUnsafeConfigAnnotations": ["org.wharf.landlock"],
+        // The values of these change what is done; of one with a dot at its end, those of all that begin so.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "org.wharf.landlock"],
         "annotations": {
             "org.wharf.version": env!("CARGO_PKG_VERSION"),
             // The version of the kernel's interface; 0 without one.

@@ -27,6 +27,8 @@ fn a_container_is_created_started_and_deleted() {
     let shown = || fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
     assert_eq!(shown(), format!("wharf-runtime init {}\0", bundle.id));
     bundle.run(&["start", "ID"]).good();
+    // The shell, or already what it ends with.
+    assert!(!shown().contains("init"), "{}", shown());
     assert_eq!(
         fs::read_link(format!("/proc/{pid}/exe"))
             .unwrap()
@@ -406,6 +408,6 @@ fn what_is_built_is_told() {
     }
     assert_eq!(
         features["potentiallyUnsafeConfigAnnotations"],
-        serde_json::json!(["org.wharf.landlock"])
+        serde_json::json!(["org.systemd.property.", "org.wharf.landlock"])
     );
 }

@@ -36,6 +36,16 @@ fn statuses_tell_the_command_line_from_the_container() {
             "exec failed: parsing x as int for uid failed",
         ),
         (
+            &["exec", "-u", "x:y", "ID", "true"],
+            255,
+            "exec failed: parsing y as int for gid failed",
+        ),
+        (
+            &["exec", "-u", "0:y", "ID", "true"],
+            255,
+            "exec failed: parsing y as int for gid failed",
+        ),
+        (
             &["exec", "ID"],
             255,
             "exec failed: process args cannot be empty",
