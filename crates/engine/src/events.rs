@@ -1,12 +1,13 @@
-//! What happened: kept in the store by the transaction that made it true, told to listeners after its commit.
+//! What happened: kept in the store by the transaction that made it true, told to listeners once memory shows it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api_types::{Actor, Event};
 use rusqlite::Connection;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::clock;
 use crate::engine::Engine;
@@ -29,15 +30,30 @@ pub(crate) struct Numbered {
     pub(crate) event: Arc<Event>,
 }
 
-/// Distributes committed events.
+/// Distributes committed events, in the order of their commits.
+///
+/// Requests are answered from memory, which follows a commit when whoever asked for it hears of it. A listener that is
+/// told earlier would ask, and be shown what was before: a container that runs after its end. So events wait until then.
 pub(crate) struct Hub {
     sender: broadcast::Sender<Numbered>,
+    /// What is committed and not told yet.
+    committed: Mutex<VecDeque<Committed>>,
+    /// Told when the first of these may be ready.
+    ready: Notify,
+}
+
+/// The events of one commit.
+struct Committed {
+    told: Vec<Numbered>,
+    shown: Arc<AtomicBool>,
 }
 
 impl Hub {
     pub(crate) fn new() -> Hub {
         Hub {
             sender: broadcast::channel(BACKLOG).0,
+            committed: Mutex::default(),
+            ready: Notify::new(),
         }
     }
 
@@ -46,10 +62,69 @@ impl Hub {
         self.sender.receiver_count()
     }
 
-    pub(crate) fn tell(&self, told: Vec<Numbered>) {
-        for event in told {
-            // Nobody listening is no error.
-            let _ = self.sender.send(event);
+    fn committed(&self) -> MutexGuard<'_, VecDeque<Committed>> {
+        self.committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the events of a commit, from the store's thread.
+    fn take(&self, told: Vec<Numbered>, shown: Arc<AtomicBool>) {
+        if told.is_empty() || self.listeners() == 0 {
+            return;
+        }
+        let mut committed = self.committed();
+        committed.push_back(Committed {
+            told,
+            shown: Arc::clone(&shown),
+        });
+        drop(committed);
+        // Who asked for it has gone, or there is nothing to show.
+        if shown.load(Ordering::SeqCst) {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Tells what is ready, for ever. One task with the daemon's others on one thread: what whoever asked for a commit
+    /// does to memory without waiting for anything, as soon as he hears of it, is done before.
+    async fn tell(&self) {
+        loop {
+            self.ready.notified().await;
+            let next = || {
+                let mut committed = self.committed();
+                let first = committed.front()?;
+                first.shown.load(Ordering::SeqCst).then_some(())?;
+                committed.pop_front()
+            };
+            for event in std::iter::from_fn(next).flat_map(|committed| committed.told) {
+                // Nobody listening is no error.
+                let _ = self.sender.send(event);
+            }
+        }
+    }
+}
+
+/// Held by whoever asks for a commit, until memory follows it or he goes.
+struct Showing {
+    hub: Arc<Hub>,
+    shown: Arc<AtomicBool>,
+}
+
+impl Showing {
+    fn new(hub: &Arc<Hub>) -> Showing {
+        Showing {
+            hub: Arc::clone(hub),
+            shown: Arc::default(),
+        }
+    }
+}
+
+impl Drop for Showing {
+    fn drop(&mut self) {
+        self.shown.store(true, Ordering::SeqCst);
+        // What is not there yet is looked at when it comes.
+        if !self.hub.committed().is_empty() {
+            self.hub.ready.notify_one();
         }
     }
 }
@@ -107,14 +182,16 @@ fn record(connection: &Connection, events: Vec<Event>) -> Result<Vec<Numbered>> 
 }
 
 impl Engine {
-    /// Commits a change together with the events that tell of it; listeners hear them in the order of commits.
+    /// Commits a change together with the events that tell of it; listeners hear them in the order of commits, and only
+    /// when the caller has had the time to change what is in memory: he does so before he waits for anything else.
     pub(crate) async fn commit<T: Send + 'static>(
         &self,
         durability: Durability,
         events: Vec<Event>,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (recorded, after) = self.with_events(events, work);
+        let showing = Showing::new(self.hub());
+        let (recorded, after) = self.with_events(events, Arc::clone(&showing.shown), work);
         Ok(self.store().write(durability, recorded, after).await?.0)
     }
 
@@ -122,6 +199,7 @@ impl Engine {
     fn with_events<T: Send + 'static>(
         &self,
         events: Vec<Event>,
+        shown: Arc<AtomicBool>,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> (
         impl FnOnce(&Connection) -> Result<(T, Vec<Numbered>)> + Send + 'static,
@@ -130,14 +208,27 @@ impl Engine {
         let hub = Arc::clone(self.hub());
         (
             move |connection: &Connection| Ok((work(connection)?, record(connection, events)?)),
-            move |outcome: &mut (T, Vec<Numbered>)| hub.tell(std::mem::take(&mut outcome.1)),
+            move |outcome: &mut (T, Vec<Numbered>)| hub.take(std::mem::take(&mut outcome.1), shown),
         )
     }
 
     /// Records an event that changes nothing else, without waiting for its commit.
     pub(crate) fn tell_later(&self, event: Event) {
-        let (recorded, after) = self.with_events(vec![event], |_| Ok(()));
+        let shown = Arc::new(AtomicBool::new(true));
+        let (recorded, after) = self.with_events(vec![event], shown, |_| Ok(()));
         self.store().write_later(recorded, after);
+    }
+
+    /// One task: ends with the engine.
+    pub(crate) fn tell_events(&self) {
+        let hub = Arc::clone(self.hub());
+        let closing = self.closing();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = hub.tell() => {}
+                () = closing => {}
+            }
+        });
     }
 
     /// Follows events: first the history from `since`, then what comes, without a gap or a repetition.
@@ -323,6 +414,42 @@ fn check_window(since: Option<i64>, until: Option<i64>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn numbered(sequence: i64) -> Vec<Numbered> {
+        let event = Arc::new(event("container", "die", "abc", BTreeMap::new()));
+        vec![Numbered { sequence, event }]
+    }
+
+    #[tokio::test]
+    async fn nothing_is_told_before_it_is_shown_nor_out_of_order() {
+        let hub = Arc::new(Hub::new());
+        let mut live = hub.sender.subscribe();
+        let telling = Arc::clone(&hub);
+        tokio::spawn(async move { telling.tell().await });
+        let [first, second, gone] = [(); 3].map(|()| Showing::new(&hub));
+        let marks = [&first, &second, &gone].map(|showing| Arc::clone(&showing.shown));
+        drop(gone);
+        for (mark, sequence) in marks.into_iter().zip(1..) {
+            hub.take(numbered(sequence), mark);
+        }
+        let quiet = async |live: &mut broadcast::Receiver<Numbered>| {
+            for _ in 0..8 {
+                tokio::task::yield_now().await;
+            }
+            live.try_recv().is_err()
+        };
+        assert!(
+            quiet(&mut live).await,
+            "nothing is shown but what comes last"
+        );
+        drop(second);
+        assert!(quiet(&mut live).await, "the first is not shown");
+        drop(first);
+        for sequence in 1..4 {
+            assert_eq!(live.recv().await.unwrap().sequence, sequence);
+        }
+        assert!(hub.committed().is_empty());
+    }
 
     #[test]
     fn filters_choose_events() {

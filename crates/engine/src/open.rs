@@ -50,6 +50,7 @@ impl Engine {
         let engine = opening
             .await
             .map_err(|_| EngineError::Panicked { operation: "open" })??;
+        engine.tell_events();
         engine.start_cleaner()?;
         engine.recover().await?;
         spare_full_disk(

@@ -1,5 +1,7 @@
 //! What is told of what happened.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -78,5 +80,67 @@ fn the_version_that_is_offered_has_the_members_of_that_release() {
         // Who asks for the newest by its name gets it.
         assert!(get("/v1.55/system/df")["ImageUsage"].is_object());
         engine.d(&["rm", "-f", "cc"]).ok();
+    });
+}
+
+/// Events of containers as they are told, one object a line.
+fn told(engine: &Engine) -> impl Iterator<Item = Value> {
+    let mut socket = UnixStream::connect(engine.socket()).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let filters = "%7B%22type%22%3A%5B%22container%22%5D%7D";
+    let request = format!("GET /v1.44/events?filters={filters} HTTP/1.0\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut lines = BufReader::new(socket).lines().map(Result::unwrap);
+    // It listens when it has answered.
+    lines.by_ref().find(String::is_empty).unwrap();
+    lines.filter_map(|line| serde_json::from_str(&line).ok())
+}
+
+/// Compose looks at a container as soon as it is told of its start or its end, and never again.
+#[test]
+fn what_an_event_tells_is_so_when_it_is_told() {
+    const ROUNDS: usize = 100;
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let events = told(engine);
+        let engine = &*engine;
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    let body = r#"{"Image":"busybox","Cmd":["true"]}"#;
+                    let (status, _, made) = ask(engine, "POST", "/containers/create", body);
+                    assert_eq!(status, 201, "{made}");
+                    let made: Value = serde_json::from_str(&made).unwrap();
+                    let path = format!("/containers/{}", made["Id"].as_str().unwrap());
+                    assert_eq!(ask(engine, "POST", &format!("{path}/start"), "").0, 204);
+                    assert_eq!(ask(engine, "POST", &format!("{path}/wait"), "").0, 200);
+                    assert_eq!(ask(engine, "DELETE", &path, "").0, 204);
+                }
+            });
+            let mut gone = 0;
+            for event in events {
+                let id = event["Actor"]["ID"].as_str().unwrap();
+                let (status, _, body) = ask(engine, "GET", &format!("/containers/{id}/json"), "");
+                let state = || serde_json::from_str::<Value>(&body).unwrap()["State"].clone();
+                let never = |time: &str| state()[time] == "0001-01-01T00:00:00Z";
+                // It may have gone on since, and even be removed: but not be where it was before.
+                match (event["Action"].as_str().unwrap(), status) {
+                    ("create" | "start" | "die", 404) => {}
+                    ("create", 200) => {}
+                    ("start", 200) => assert!(!never("StartedAt"), "{body}"),
+                    ("die", 200) => assert!(
+                        state()["Running"] == false && !never("FinishedAt"),
+                        "{body}"
+                    ),
+                    ("destroy", 404) => gone += 1,
+                    (action, _) => panic!("{status} after {action}: {body}"),
+                }
+                if gone == ROUNDS {
+                    break;
+                }
+            }
+        });
     });
 }

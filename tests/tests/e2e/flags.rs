@@ -438,11 +438,27 @@ fn what_is_not_built_is_refused_by_name() {
                 done.stderr
             );
         }
-        let options = ["create", "--network", "name=mine,driver-opt=a=b", "busybox"];
+        // What the driver does not know it keeps.
+        let options = [
+            "create",
+            "--name",
+            "there",
+            "--network",
+            "name=mine,driver-opt=a=b",
+            "busybox",
+        ];
+        let ifname = "name=mine,driver-opt=com.docker.network.endpoint.ifname=lan";
         for client in [Engine::d, Engine::w] {
-            let done = client(engine, &options).fails_with(1);
+            client(engine, &options).ok();
+            let format = "{{.NetworkSettings.Networks.mine.DriverOpts}}";
+            let shown = client(engine, &["inspect", "-f", format, "there"]).ok();
+            assert_eq!(shown.stdout.trim(), "map[a:b]");
+            client(engine, &["rm", "there"]).ok();
+            let done = client(engine, &["create", "--network", ifname, "busybox"]).fails_with(1);
             assert!(
-                done.stderr.contains("DriverOpts is not supported"),
+                done.stderr.contains(
+                    "DriverOpts for a name or settings of the interface is not supported"
+                ),
                 "{}",
                 done.stderr
             );

@@ -15,6 +15,9 @@ const WIDTH: usize = 1000;
 const BLOCK: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(100);
 
+/// One of the two clients.
+type Client = fn(&Engine, &[&str]) -> Command;
+
 /// A client that follows a log into a file.
 struct Follower {
     child: Child,
@@ -232,5 +235,51 @@ fn a_follower_that_stops_for_a_while_holds_up_nobody_and_loses_nothing() {
         follower.signal("CONT");
         follower.finish_with(FEW);
         assert!(took < Duration::from_secs(6), "{took:?}");
+    });
+}
+
+/// As docker: whoever follows is done at the end of a run, though somebody or its policy starts the container again. Compose
+/// begins to follow anew with each start, and would show lines twice.
+#[test]
+fn a_follower_is_done_at_the_end_of_the_run() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let folder = engine.folder();
+        let bind = format!("{}:/out", folder.display());
+        let script =
+            "echo begins; until [ -e /out/go ]; do sleep 0.02; done; rm /out/go; echo ends";
+        let restart = || drop(engine.d(&["restart", "-t", "0", "writer"]).ok());
+        let ends = || fs::write(folder.join("go"), "").unwrap();
+        for driver in ["json-file", "local"] {
+            let args = ["run", "-d", "--name", "writer", "--restart", "always"];
+            let log = ["--log-driver", driver, "-v", &bind];
+            let program = ["busybox", "sh", "-c", script];
+            engine.d(&[&args[..], &log, &program].concat()).ok();
+            let cases: [(Client, &dyn Fn(), &str); 4] = [
+                (Engine::docker, &ends, "begins\nends\n"),
+                (Engine::wharf, &ends, "begins\nends\n"),
+                (Engine::docker, &restart, "begins\n"),
+                (Engine::wharf, &restart, "begins\n"),
+            ];
+            for (client, end, shown) in cases {
+                let last = ["logs", "--tail", "1", "writer"];
+                eventually("a run begins", PATIENCE, || {
+                    (engine.d(&last).stdout == "begins\n").then_some(())
+                });
+                let command = client(engine, &["logs", "-f", "--tail", "1", "writer"]);
+                let mut follower = Follower::start(command, folder.join("log"));
+                let read = || fs::read_to_string(&follower.output).unwrap();
+                eventually("it follows", PATIENCE, || {
+                    (read() == "begins\n").then_some(())
+                });
+                end();
+                let status = eventually("it is done", PATIENCE, || {
+                    follower.child.try_wait().unwrap()
+                });
+                assert!(status.success(), "{status}");
+                assert_eq!(fs::read_to_string(&follower.output).unwrap(), shown);
+            }
+            engine.d(&["rm", "-f", "writer"]).ok();
+        }
     });
 }

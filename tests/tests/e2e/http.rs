@@ -654,6 +654,59 @@ fn an_exec_ends_with_its_container_and_is_told_of() {
     });
 }
 
+/// Behind its first start compose makes another, and takes no refusal.
+#[test]
+fn an_exec_that_is_started_again_says_so_in_its_stream() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine
+            .d(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"])
+            .ok();
+        for (program, has) in [
+            (r#""true""#, "has already run"),
+            (r#""sleep", "1000""#, "is already running"),
+        ] {
+            let body = format!(r#"{{"Cmd": [{program}], "AttachStdout": true}}"#);
+            let made = ask(engine, "POST", "/containers/box/exec", &body).2;
+            let made: Value = serde_json::from_str(&made).unwrap();
+            let id = made["Id"].as_str().unwrap();
+            let start = |detach: bool| {
+                let body = format!(r#"{{"Detach": {detach}}}"#);
+                ask(engine, "POST", &format!("/exec/{id}/start"), &body)
+            };
+            assert_eq!(start(true).0, 200);
+            let sentence = format!("Error: Exec command {id} {has}");
+            testkit::eventually(&sentence, Duration::from_secs(10), || {
+                let (status, _, body) = start(true);
+                (status == 409 && body.contains(&sentence)).then_some(())
+            });
+            let (status, _, body) = start(false);
+            assert_eq!(status, 200, "{body}");
+            assert!(body.ends_with(&format!("{sentence}\r\n")), "{body}");
+        }
+        engine.d(&["rm", "-f", "box"]).ok();
+    });
+}
+
+/// As docker: a container between two runs has no streams.
+#[test]
+fn whoever_attaches_to_a_container_that_waits_for_its_restart_is_told() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let args = ["run", "-d", "--name", "box", "--restart", "always"];
+        engine.d(&[&args[..], &["busybox", "false"]].concat()).ok();
+        let attach = "/containers/box/attach?stream=1&stdout=1";
+        testkit::eventually("it waits", Duration::from_secs(30), || {
+            let (status, _, body) = ask(engine, "POST", attach, "");
+            (status == 409).then(|| {
+                let sentence = "container box is restarting, wait until the container is running";
+                assert_eq!(body.trim(), sentence);
+            })
+        });
+        engine.d(&["rm", "-f", "box"]).ok();
+    });
+}
+
 #[test]
 fn who_is_unknown_is_refused_when_an_exec_is_made() {
     Engine::run(|engine| {

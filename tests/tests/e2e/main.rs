@@ -8,6 +8,7 @@ mod beside;
 mod census;
 mod commit;
 mod compare;
+mod compose;
 mod contexts;
 mod copy;
 mod crowd;

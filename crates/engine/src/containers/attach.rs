@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::record::Status;
 use super::registry::Container;
 use crate::compile::keys;
 use crate::engine::Engine;
@@ -176,9 +177,14 @@ impl Engine {
         if let Some(text) = &options.detach_keys {
             keys::parse(text, "detach")?;
         }
-        if container.run().status == super::record::Status::Paused {
+        let unready = match container.run().status {
+            Status::Paused => Some("paused, unpause the container before attach"),
+            Status::Restarting => Some("restarting, wait until the container is running"),
+            Status::Created | Status::Running | Status::Exited => None,
+        };
+        if let Some(unready) = unready {
             return Err(EngineError::conflict(format!(
-                "container {id} is paused, unpause the container before attach"
+                "container {id} is {unready}"
             )));
         }
         self.tell_later(container.event("attach", &[]));

@@ -7,7 +7,7 @@ use shim::logs::{Line, Next, Options, Reader, Stream, WatchId, Watcher};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
-use super::registry::Container;
+use super::registry::{Container, Progress};
 use crate::compile::logging;
 use crate::engine::Engine;
 use crate::options::{LogChunk, LogStream, LogsOptions, StreamKind};
@@ -116,7 +116,8 @@ impl Engine {
         });
     }
 
-    /// Reads a container's log, and follows it until the container ends when asked to.
+    /// Reads a container's log, and when asked to follows it until the container ends. As docker, also if it is started
+    /// again: who follows compose's services begins anew with each start.
     ///
     /// # Errors
     /// Docker's sentence when the container keeps no log.
@@ -165,10 +166,11 @@ impl Engine {
         let (sender, chunks) = mpsc::channel(CHANNEL);
         let closing = self.closing();
         let tty = container.spec.config.tty;
+        let run = FollowedRun::of(&container);
         // Ends at the log's end, when the client goes, or with the engine.
         tokio::spawn(async move {
             tokio::select! {
-                () = send_log(container, reader, options, watched, &sender) => {}
+                () = send_log(run, reader, options, watched, &sender) => {}
                 () = sender.closed() => {}
                 () = closing => {}
             }
@@ -177,9 +179,45 @@ impl Engine {
     }
 }
 
+/// The run of a container whose log is followed: from now to its end.
+struct FollowedRun {
+    container: Arc<Container>,
+    /// How many ends there were before.
+    exits: u64,
+    /// When it began, nanoseconds since 1970.
+    began: i64,
+}
+
+impl FollowedRun {
+    fn of(container: &Arc<Container>) -> FollowedRun {
+        FollowedRun {
+            exits: container.progress.borrow().exits,
+            began: container.run().started_at,
+            container: Arc::clone(container),
+        }
+    }
+
+    fn is_over(&self, now: &Progress) -> bool {
+        !now.up || now.between_runs || now.removed || now.exits != self.exits
+    }
+
+    /// Ready at its end.
+    async fn ended(&self) {
+        let mut progress = self.container.progress.subscribe();
+        // The sender lives in the container.
+        let _ = progress.wait_for(|now| self.is_over(now)).await;
+    }
+
+    /// When the next run began, if one has; nanoseconds since 1970.
+    fn next(&self) -> Option<u64> {
+        let began = self.container.run().started_at;
+        (began != self.began).then(|| u64::try_from(began).unwrap_or(0))
+    }
+}
+
 /// Sends a log's chunks until its end.
 async fn send_log(
-    container: Arc<Container>,
+    run: FollowedRun,
     mut reader: Reader,
     options: LogsOptions,
     watched: Option<Watched>,
@@ -187,17 +225,15 @@ async fn send_log(
 ) {
     loop {
         // Asked before reading: what was written before the end is read after it.
-        let over = {
-            let now = container.progress.borrow();
-            !now.up || now.removed
+        let over = run.is_over(&run.container.progress.borrow());
+        let (chosen, next) = (options.clone(), run.next());
+        let read = move || {
+            if over && let Err(error) = reader.stop_following(next) {
+                return (reader, Err(EngineError::io("read a log")(error)));
+            }
+            read_some(reader, &chosen)
         };
-        if over {
-            reader.stop_following();
-        }
-        let chosen = options.clone();
-        let Ok((returned, outcome)) =
-            tokio::task::spawn_blocking(move || read_some(reader, &chosen)).await
-        else {
+        let Ok((returned, outcome)) = tokio::task::spawn_blocking(read).await else {
             return;
         };
         reader = returned;
@@ -219,7 +255,7 @@ async fn send_log(
             (More::Later, Some(watched)) if !over => {
                 tokio::select! {
                     () = watched.changed.notified() => {}
-                    () = container.ended() => {}
+                    () = run.ended() => {}
                 }
             }
             (More::Later, _) if !over => return,

@@ -107,9 +107,27 @@ impl Reader {
         self.folder.fd.as_fd()
     }
 
-    /// Nothing will be written any more: the end is the end, even for a reader that follows.
-    pub fn stop_following(&mut self) {
-        self.options.follow = false;
+    /// Nothing more will be written that is wanted: what is there now is all, even for a reader that follows. Of what
+    /// was written since, lines from `next` on, the time in nanoseconds since 1970 at which others begin, are left out.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn stop_following(&mut self, next: Option<u64>) -> io::Result<()> {
+        if let Some(last) = next.map(|next| next.saturating_sub(1)) {
+            let until = self.options.until.get_or_insert(last);
+            *until = last.min(*until);
+        }
+        if !std::mem::take(&mut self.options.follow) {
+            return Ok(());
+        }
+        let last = self.later.back().or(self.current.as_ref());
+        // A reader that is not at the newest file yet has to find it first, and goes by the time alone.
+        if let Some(last) = last
+            && self.folder.newest() == Some(last.identity)
+        {
+            self.limit = Some(last.length()?);
+        }
+        Ok(())
     }
 
     /// Chooses file and offset of the first line by `tail` and `since`.

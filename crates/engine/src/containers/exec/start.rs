@@ -85,10 +85,15 @@ impl Engine {
         let mut fresh = false;
         exec.set(|progress| fresh = !std::mem::replace(&mut progress.started, true));
         if !fresh {
-            return Err(EngineError::conflict(format!(
-                "exec command {} has already run",
-                exec.id
-            )));
+            let has = match exec.progress().exit_code {
+                Some(_) => "has already run",
+                None => "is already running",
+            };
+            let error = EngineError::conflict(format!("Error: Exec command {} {has}", exec.id));
+            return match options.detach {
+                true => Err(error),
+                false => Ok(refused_in_stream(error, options.tty)),
+            };
         }
         let engine = self.clone();
         if options.detach {
@@ -143,17 +148,7 @@ impl Engine {
         };
         let outcome = self.run_exec(container, exec, options, Some(client)).await;
         if let Err(error) = &outcome {
-            // The answer was given already: the client reads the reason in its stream.
-            let sentence = format!("{error}\r\n");
-            let bytes = if options.tty {
-                sentence.into_bytes()
-            } else {
-                attach::framed(crate::options::StreamKind::Stdout, sentence.as_bytes())
-            };
-            // It may be gone.
-            if let Ok(writer) = ClientWriter::new(copy) {
-                let _ = writer.write_all(&bytes).await;
-            }
+            tell_in_stream(copy, error.to_string(), options.tty).await;
         }
         outcome
     }
@@ -390,4 +385,27 @@ fn root_of(container: &Container) -> Result<OwnedFd> {
     };
     let neighbour = Neighbour::of(&container.run()).ok_or_else(gone)?;
     neighbour.root().map_err(|_| gone())
+}
+
+/// A start that is refused within the stream, as docker's is: who starts an exec again, as compose does behind its first
+/// start, is not told of a fault.
+fn refused_in_stream(error: EngineError, tty: bool) -> ExecStart {
+    ExecStart::Attach(AttachTicket::new(tty, move |socket, _| async move {
+        tell_in_stream(socket, error.to_string(), tty).await;
+        Ok(())
+    }))
+}
+
+/// The answer was given already: the client reads the reason in its stream.
+async fn tell_in_stream(socket: OwnedFd, mut sentence: String, tty: bool) {
+    sentence.push_str("\r\n");
+    let bytes = if tty {
+        sentence.into_bytes()
+    } else {
+        attach::framed(crate::options::StreamKind::Stdout, sentence.as_bytes())
+    };
+    // It may be gone.
+    if let Ok(writer) = ClientWriter::new(socket) {
+        let _ = writer.write_all(&bytes).await;
+    }
 }

@@ -197,9 +197,36 @@ fn a_reader_follows_through_rotations() {
     assert_eq!(seen, numbers(0..1000));
     assert_eq!(reader.next_line().unwrap(), Next::Nothing);
     writer.write(Stream::Stdout, b"line 1000\n");
-    reader.stop_following();
+    reader.stop_following(None).unwrap();
     assert_eq!(texts(&mut reader), numbers(1000..1001));
     assert_eq!(reader.next_line().unwrap(), Next::End);
+}
+
+#[test]
+fn what_a_next_run_writes_is_not_read_by_a_follower_of_the_one_before() {
+    let follow = Options {
+        follow: true,
+        ..Options::default()
+    };
+    // One that is at the end when it is told to stop has had everything.
+    let folder = tempfile::tempdir().unwrap();
+    let mut at_end = reader(folder.path(), follow);
+    let mut writer = writer(folder.path(), 1 << 20, 1);
+    writer.write(Stream::Stdout, b"line 0\n");
+    assert_eq!(texts(&mut at_end), numbers(0..1));
+    writer.write(Stream::Stdout, b"line 1\n");
+    at_end.stop_following(None).unwrap();
+    writer.write(Stream::Stdout, b"line 2\n");
+    assert_eq!(texts(&mut at_end), numbers(1..2));
+    assert_eq!(at_end.next_line().unwrap(), Next::End);
+    // One that is files behind goes by the time.
+    let folder = tempfile::tempdir().unwrap();
+    dated(folder.path(), 30, 9);
+    let mut behind = reader(folder.path(), follow);
+    behind.stop_following(seconds(25)).unwrap();
+    behind.stop_following(seconds(27)).unwrap();
+    assert_eq!(texts(&mut behind), numbers(0..25));
+    assert_eq!(behind.next_line().unwrap(), Next::End);
 }
 
 #[test]
