@@ -293,7 +293,11 @@ mod tests {
         assert!(!has("", "system dial-stdio"));
         assert!(has("container ", "ls") && has("help container ", "ls"));
         assert!(has("-", "--host") && has("run -", "--rm") && !has("run -", "--host"));
-        assert!(!has("run -", "--ip6"), "what is refused is not offered");
+        assert!(has("start -", "--attach"));
+        assert!(
+            !has("start -", "--checkpoint"),
+            "what is refused is not offered"
+        );
         assert!(has("-H x ps --", "--all"));
         assert!(has("run --restart ", "always") && has("-l ", "debug"));
         assert_eq!(ask("nosuch "), Wanted::Words(Vec::new()));

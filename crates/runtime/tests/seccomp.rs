@@ -11,7 +11,7 @@ use runtime::seccomp::{Action, CompileEnv, Condition, Profile, Rule, compile, de
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
 use support::{plan, root, run};
-use sys::process::{Exit, load_filter, unshare};
+use sys::process::{Exit, FilterInstruction, load_filter, unshare};
 
 /// What a filter did to a few calls.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,15 +118,10 @@ fn every_action_is_carried_out() {
     assert!(!under(Action::Trace(1)).starts_with("made"));
 }
 
-#[test]
-fn loading_the_default_profile_costs_less_than_a_sixth_of_a_millisecond() {
-    let names = runtime::caps::NAMES.iter().take(14);
-    let caps: CapSet = names
-        .filter_map(|name| Capability::from_name(name))
-        .collect();
-    let filter = compile(&default_profile(), &CompileEnv::host(caps)).unwrap();
+/// The least time that loading a filter takes a thread, of many, because a busy machine can only add to it.
+fn least_time(filter: &[FilterInstruction]) -> Duration {
     let load = || {
-        let filter = filter.clone();
+        let filter = filter.to_vec();
         std::thread::spawn(move || {
             let start = Instant::now();
             load_filter(&filter, 0).unwrap();
@@ -135,8 +130,41 @@ fn loading_the_default_profile_costs_less_than_a_sixth_of_a_millisecond() {
         .join()
         .unwrap()
     };
-    // The least of many, because a busy machine can only add to it.
-    let least = (0..40).map(|_| load()).min().unwrap();
-    println!("{} instructions, {least:?}", filter.len());
-    assert!(least < Duration::from_micros(150), "{least:?}");
+    (0..40).map(|_| load()).min().unwrap()
+}
+
+/// A filter that compares the number of a call with `count` others, one after another, and allows it.
+fn chain(count: u32) -> Vec<FilterInstruction> {
+    let one = |code: u32, jf, k| FilterInstruction {
+        code: code as u16,
+        jt: 0,
+        jf,
+        k,
+    };
+    let answer = |action| one(libc::BPF_RET | libc::BPF_K, 0, action);
+    let mut filter = vec![one(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    for number in 0..count {
+        filter.push(one(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            1,
+            100_000 + number,
+        ));
+        filter.push(answer(libc::SECCOMP_RET_KILL_PROCESS));
+    }
+    filter.push(answer(libc::SECCOMP_RET_ALLOW));
+    filter
+}
+
+/// On the machine of docs/performance.md it takes 0.1 ms. What another takes is held against a list of as many numbers as
+/// the profile allows.
+#[test]
+fn loading_the_default_profile_costs_a_quarter_of_a_list() {
+    let names = runtime::caps::NAMES.iter().take(14);
+    let caps: CapSet = names
+        .filter_map(|name| Capability::from_name(name))
+        .collect();
+    let filter = compile(&default_profile(), &CompileEnv::host(caps)).unwrap();
+    let (profile, list) = (least_time(&filter), least_time(&chain(350)));
+    println!("{} instructions, {profile:?}, {list:?}", filter.len());
+    assert!(profile * 4 < list, "{profile:?}, {list:?}");
 }

@@ -108,10 +108,10 @@ impl Staying {
         });
     }
 
-    /// What Ctrl-C on a terminal does: to all that the command consists of.
+    /// What Ctrl-C does. Off a terminal the client passes it on: to both it would be two, and the second one forces.
     fn interrupt(&self) {
         let mut kill = Command::new("kill");
-        kill.args(["-INT", "--", &format!("-{}", self.child.id())]);
+        kill.args(["-INT", &self.child.id().to_string()]);
         run(kill, b"").ok();
     }
 

@@ -355,27 +355,31 @@ fn a_syslog_gets_every_line_and_logs_shows_them() {
 fn a_syslog_that_is_not_there_is_told_and_one_that_comes_back_is_found() {
     Engine::run(|engine| {
         engine.load_busybox();
-        for (option, words) in [
+        for (option, status, words) in [
+            // The client takes these words for a missing program's.
             (
                 "syslog-address=unixgram:///no/such",
+                127,
                 "stat /no/such: no such file or directory",
             ),
-            ("syslog-address=http://x", "unsupported scheme: 'http'"),
+            ("syslog-address=http://x", 125, "unsupported scheme: 'http'"),
             (
                 "syslog-address=tcp://127.0.0.1:1",
+                125,
                 "dial tcp 127.0.0.1:1: connect: connection refused",
             ),
-            ("syslog-facility=loud", "invalid syslog facility"),
-            ("syslog-format=x", "Invalid syslog format"),
+            ("syslog-facility=loud", 125, "invalid syslog facility"),
+            ("syslog-format=x", 125, "Invalid syslog format"),
             (
                 "max-size=1m",
+                125,
                 "unknown log opt 'max-size' for syslog log driver",
             ),
         ] {
             let args = ["run", "--rm", "--log-driver", "syslog", "--log-opt", option];
             let args = [&args[..], &["busybox", "true"]].concat();
             for client in [Engine::d, Engine::w] {
-                let refused = client(engine, &args).fails_with(125);
+                let refused = client(engine, &args).fails_with(status);
                 assert!(refused.stderr.contains(words), "{}", refused.stderr);
             }
         }
