@@ -60,6 +60,8 @@ fn identity_and_environment() {
             "echo $A-$B-$HOME",
             "1--/root",
         );
+        shows(engine, &["-e", "HOME="], "echo $HOME", "/root");
+        shows(engine, &["-e", "HOME=/h"], "echo $HOME", "/h");
         shows(engine, &["--entrypoint", "echo"], "-n", "sh -c -n".trim());
         shows(engine, &["--label", "a=b"], "echo fine", "fine");
         refused(
@@ -406,7 +408,7 @@ fn names_and_resolver() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
+fn addresses_and_options_of_endpoints_are_kept_or_refused() {
     Engine::run(|engine| {
         engine.load_busybox();
         engine.d(&["network", "create", "mine"]).ok();

@@ -341,8 +341,11 @@ pub(crate) fn environment(config: &Config, identity: &User, terminal: bool) -> V
     }
     let removed = |name: &str| config.env.iter().flatten().any(|variable| variable == name);
     all.retain(|(name, _)| !removed(name));
-    if !all.iter().any(|(name, _)| name == "HOME") {
-        all.push(("HOME".to_owned(), identity.home.clone()));
+    // An empty one is as good as none: runc's rule.
+    match all.iter_mut().find(|(name, _)| name == "HOME") {
+        Some((_, home)) if home.is_empty() => home.clone_from(&identity.home),
+        Some(_) => {}
+        None => all.push(("HOME".to_owned(), identity.home.clone())),
     }
     all.into_iter()
         .map(|(name, value)| format!("{name}={value}").into_bytes())
