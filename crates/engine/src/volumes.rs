@@ -404,17 +404,24 @@ impl Engine {
         // Inside the gate, since a volume of the same name may be made right after; emptying it can wait.
         self.blocking("volume remove", move |engine| {
             for tombstone in tombstones {
-                let grave = engine.volume_grave(&tombstone);
-                let folder = engine.inner().volume_store.path(&tombstone.key);
-                let moved = folder.parent().map(|folder| std::fs::rename(folder, &grave));
-                if let Some(Err(error)) = moved {
-                    tracing::warn!(%error, volume = tombstone.key, "a removed volume could not be moved away");
-                }
+                engine.move_volume_away(&tombstone);
                 engine.queue_tombstone(tombstone);
             }
             Ok(())
         })
         .await
+    }
+
+    /// Nobody who was told that a volume is gone finds its folder: emptying it can wait.
+    pub(crate) fn move_volume_away(&self, tombstone: &TombstoneRow) {
+        let grave = self.volume_grave(tombstone);
+        let folder = self.inner().volume_store.path(&tombstone.key);
+        let moved = folder
+            .parent()
+            .map(|folder| std::fs::rename(folder, &grave));
+        if let Some(Err(error)) = moved {
+            tracing::warn!(%error, volume = tombstone.key, "a removed volume could not be moved away");
+        }
     }
 
     /// Where a removed volume waits for being emptied.

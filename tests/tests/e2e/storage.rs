@@ -99,7 +99,16 @@ fn anonymous_volumes_go_with_their_container() {
                 .count(),
             1
         );
+        let volume = engine.d(&["volume", "ls", "-q"]).ok();
+        let place = ["volume", "inspect", "-f", "{{.Mountpoint}}", volume.text()];
+        let place = engine.d(&place).ok();
+        let place = std::path::Path::new(place.text());
+        assert!(place.exists());
         engine.d(&["rm", "-v", "cc"]).ok();
+        assert!(
+            !place.exists(),
+            "whoever is told that it is gone finds it gone"
+        );
         assert_eq!(engine.d(&["volume", "ls", "-q"]).ok().text(), "");
     });
 }

@@ -172,6 +172,7 @@ impl Engine {
         container.tickets.take();
         let link = container.set_link(None);
         self.inner().cleaner.announce(tombstones.len());
+        let tombstones = self.away_with_volumes(tombstones).await;
         container.progress.send_modify(|progress| {
             progress.removed = true;
             if progress.up && !progress.between_runs {
@@ -210,6 +211,23 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Moves the volumes among what was removed away, on a thread for such things.
+    async fn away_with_volumes(&self, tombstones: Vec<TombstoneRow>) -> Vec<TombstoneRow> {
+        let is_volume = |one: &&TombstoneRow| one.kind == cleaner::VOLUME;
+        let volumes: Vec<TombstoneRow> = tombstones.iter().filter(is_volume).cloned().collect();
+        if !volumes.is_empty() {
+            let _ = self
+                .blocking("remove", move |engine| {
+                    for tombstone in &volumes {
+                        engine.move_volume_away(tombstone);
+                    }
+                    Ok(())
+                })
+                .await;
+        }
+        tombstones
     }
 
     /// Of these volumes, the ones that no other container uses.
