@@ -85,7 +85,19 @@ impl Filters {
         Ok(Some(is_true))
     }
 
-    /// The time before which things must have been made, in nanoseconds since 1970.
+    /// The earliest of the times before which things must have been made, in nanoseconds since 1970: lists take several.
+    ///
+    /// # Errors
+    /// Docker's sentence for one that is no time.
+    pub fn earliest(&self) -> Result<Option<i64>> {
+        let times: Vec<i64> = self
+            .get("until")
+            .map(crate::options::parse_time)
+            .collect::<Result<_>>()?;
+        Ok(times.into_iter().min())
+    }
+
+    /// The one time before which things must have been made, in nanoseconds since 1970.
     ///
     /// # Errors
     /// Docker's sentence for more than one, or none that is a time.
@@ -226,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_time_is_taken() {
+    fn one_time_is_taken_by_prune_and_the_earliest_by_lists() {
         let mut filters = Filters::default();
         assert_eq!(filters.until().unwrap(), None);
         filters.add("until", "5");
@@ -236,6 +248,9 @@ mod tests {
             filters.until().unwrap_err().to_string(),
             "more than one until filter specified"
         );
+        assert_eq!(filters.earliest().unwrap(), Some(5_000_000_000));
+        filters.add("until", "x");
+        assert!(filters.earliest().is_err());
     }
 
     #[test]

@@ -66,6 +66,8 @@ fn a_network_is_made_shown_used_and_removed_by_both_clients() {
                     "tier=back",
                     "-o",
                     "com.docker.network.driver.mtu=1400",
+                    "-o",
+                    "somebody.example=7",
                     "mine",
                 ],
             )
@@ -86,11 +88,9 @@ fn a_network_is_made_shown_used_and_removed_by_both_clients() {
                 ],
             )
             .ok();
-            assert!(
-                shown
-                    .text()
-                    .starts_with("false map[tier:back] map[com.docker.network.driver.mtu:1400]")
-            );
+            assert!(shown.text().starts_with(
+                "false map[tier:back] map[com.docker.network.driver.mtu:1400 somebody.example:7]"
+            ));
             for part in ["10.83.0.0/16", "10.83.4.0/24", "10.83.0.9", "router"] {
                 assert!(shown.text().contains(part), "{}", shown.text());
             }
@@ -464,8 +464,8 @@ fn what_networks_can_not_do_is_refused_in_docker_s_words() {
                 "EnableIPv6 of a network is not supported",
             );
             refused(
-                &["network", "create", "-o", "a=b", "x"],
-                "the network option a (b) is not supported",
+                &["network", "create", "-o", "com.docker.network.x=b", "x"],
+                "the network option com.docker.network.x (b) is not supported",
             );
             refused(
                 &[

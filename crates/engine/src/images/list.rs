@@ -72,7 +72,7 @@ impl Engine {
                 .transpose()
         };
         let (before, since) = (bound("before")?, bound("since")?);
-        let until = filters.until()?;
+        let until = filters.earliest()?;
         let dangling = filters.flag("dangling")?;
         let patterns = filters.get("reference").map(Pattern::parse);
         let patterns: Vec<Pattern> = patterns.collect::<Result<_>>()?;

@@ -165,8 +165,8 @@ impl Networks {
     /// Docker's sentence for a beginning that several have.
     pub(crate) fn find(&self, wanted: &str) -> Result<Option<Arc<NetworkDoc>>> {
         let index = self.lock();
-        let id = index.names.get(wanted).map_or(wanted, String::as_str);
-        if let Some(entry) = index.by_id.get(id) {
+        let named = || index.by_id.get(index.names.get(wanted)?);
+        if let Some(entry) = index.by_id.get(wanted).or_else(named) {
             return Ok(Some(Arc::clone(&entry.doc)));
         }
         if wanted.is_empty() {
@@ -275,6 +275,13 @@ mod tests {
         assert_eq!(name("abc1").as_deref(), Some("web"));
         assert_eq!(name("abc").as_deref(), Some("abc"), "a name goes first");
         assert_eq!((name(""), name("x")), (None, None));
+        let id = doc("abc1", "").id;
+        networks.add(doc("fff", &id), false).unwrap();
+        assert_eq!(
+            name(&id).as_deref(),
+            Some("web"),
+            "an id goes before a name"
+        );
         assert!(
             networks
                 .find("ab")

@@ -76,22 +76,26 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoSuchNetwork`], and docker's sentence for a beginning that several have.
     pub(crate) fn find_network(&self, wanted: &str) -> Result<Found> {
-        let built_in = NAMES
-            .into_iter()
-            .filter(|known| self.has_network(known))
-            .find(|known| {
-                *known == wanted
-                    || (wanted.len() >= 4 && built_in_id(self, known).starts_with(wanted))
-            });
-        if let Some(name) = built_in {
-            return Ok(Found::BuiltIn(name));
+        let built_in = |is_it: &dyn Fn(&str) -> bool| {
+            NAMES
+                .into_iter()
+                .filter(|known| self.has_network(known))
+                .find(|known| is_it(known))
+                .map(Found::BuiltIn)
+        };
+        if let Some(found) =
+            built_in(&|known| known == wanted || built_in_id(self, known) == wanted)
+        {
+            return Ok(found);
         }
-        match self.inner().networks.find(wanted)? {
-            Some(doc) => Ok(Found::Made(doc)),
-            None => Err(EngineError::NoSuchNetwork {
-                name: wanted.to_owned(),
-            }),
+        if let Some(doc) = self.inner().networks.find(wanted)? {
+            return Ok(Found::Made(doc));
         }
+        let begins =
+            |known: &str| wanted.len() >= 4 && built_in_id(self, known).starts_with(wanted);
+        built_in(&begins).ok_or_else(|| EngineError::NoSuchNetwork {
+            name: wanted.to_owned(),
+        })
     }
 
     /// Lists networks: filters `dangling driver id label name scope type`.

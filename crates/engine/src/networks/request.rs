@@ -266,6 +266,8 @@ pub(super) fn options(request: &NetworkCreate) -> Result<Options> {
             "com.docker.network.internal" => options.internal |= switch()?,
             "com.docker.network.enable_ipv4" if switch()? => {}
             "com.docker.network.enable_ipv6" if !switch()? => {}
+            // What is nobody's here is kept and shown: Docker's bridge passes it over, too.
+            other if !other.starts_with("com.docker.network.") => {}
             other => {
                 return Err(EngineError::unsupported(format!(
                     "the network option {other} ({value})"
