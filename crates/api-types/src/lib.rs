@@ -31,6 +31,7 @@ mod prune;
 mod stats;
 mod system;
 pub mod texts;
+mod ulimit;
 mod volume;
 mod wire;
 

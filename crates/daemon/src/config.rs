@@ -1,21 +1,18 @@
 //! The daemon's configuration: flags over `daemon.json` over defaults.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use engine::Proxies;
-use serde::Deserialize;
+use engine::{AddressPool, ContainerDefaults, Proxies, Transfers};
 use thiserror::Error;
 
-use crate::flags::{Invocation, is_dockerd_s};
-use crate::registries;
+use crate::flags::Invocation;
+use crate::{containers, file, registries};
 
 /// Where `daemon.json` is looked for when nothing else is said; it need not exist there.
 const DEFAULT_FILE: &str = "/etc/wharf/daemon.json";
-/// A configuration file larger than this is not one.
-const FILE_LIMIT: u64 = 1 << 20;
 const DATA_ROOT: &str = "/var/lib/wharf";
 const EXEC_ROOT: &str = "/run/wharf";
 const PIDFILE: &str = "/run/wharf.pid";
@@ -70,6 +67,12 @@ pub enum ConfigError {
         /// What was asked for.
         name: String,
     },
+    /// What containers could not have, and what is no number or address.
+    #[error("{sentence}")]
+    Value {
+        /// Docker's sentence, or one that names the setting.
+        sentence: String,
+    },
     /// `--bip 10.0.0.0`.
     #[error(
         "invalid value {value:?} for --bip: an IPv4 address and a prefix length are expected, as in 172.30.0.1/16"
@@ -99,79 +102,8 @@ pub enum ConfigError {
     },
 }
 
-/// The keys of `daemon.json` that are honoured. Any other key is an error that names it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct File {
-    hosts: Option<Vec<String>>,
-    data_root: Option<PathBuf>,
-    exec_root: Option<PathBuf>,
-    pidfile: Option<PathBuf>,
-    log_level: Option<String>,
-    debug: Option<bool>,
-    bridge: Option<String>,
-    bip: Option<String>,
-    cgroup_parent: Option<String>,
-    default_runtime: Option<String>,
-    userland_proxy: Option<bool>,
-    log_driver: Option<String>,
-    log_opts: Option<BTreeMap<String, String>>,
-    insecure_registries: Option<Vec<String>>,
-    registry_mirrors: Option<Vec<String>>,
-    /// Mirrors of any registry, by its name: wharf's own key.
-    mirrors: Option<BTreeMap<String, Vec<String>>>,
-    proxies: Option<FileProxies>,
-}
-
-/// The object `proxies` of `daemon.json`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct FileProxies {
-    http_proxy: Option<String>,
-    https_proxy: Option<String>,
-    no_proxy: Option<String>,
-}
-
-/// Whether the file has a setting.
-type InFile = fn(&File) -> bool;
-
-/// The settings by flag and by key.
-const SETTINGS: [(&str, &str, InFile); 15] = [
-    ("host", "hosts", |file| file.hosts.is_some()),
-    ("data-root", "data-root", |file| file.data_root.is_some()),
-    ("exec-root", "exec-root", |file| file.exec_root.is_some()),
-    ("pidfile", "pidfile", |file| file.pidfile.is_some()),
-    ("log-level", "log-level", |file| file.log_level.is_some()),
-    ("debug", "debug", |file| file.debug.is_some()),
-    ("bridge", "bridge", |file| file.bridge.is_some()),
-    ("bip", "bip", |file| file.bip.is_some()),
-    ("cgroup-parent", "cgroup-parent", |file| {
-        file.cgroup_parent.is_some()
-    }),
-    ("default-runtime", "default-runtime", |file| {
-        file.default_runtime.is_some()
-    }),
-    ("userland-proxy", "userland-proxy", |file| {
-        file.userland_proxy.is_some()
-    }),
-    ("log-driver", "log-driver", |file| file.log_driver.is_some()),
-    ("log-opt", "log-opts", |file| file.log_opts.is_some()),
-    ("insecure-registry", "insecure-registries", |file| {
-        file.insecure_registries.is_some()
-    }),
-    ("registry-mirror", "registry-mirrors", |file| {
-        file.registry_mirrors.is_some()
-    }),
-];
-/// Keys that stand for several flags, or for none.
-const OTHERS: [&str; 2] = ["mirrors", "proxies"];
-
-fn is_known(key: &str) -> bool {
-    OTHERS.contains(&key) || SETTINGS.iter().any(|(_, known, _)| *known == key)
-}
-
 /// What the daemon runs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Sockets that were asked for; empty means the default ones.
     pub hosts: Vec<String>,
@@ -203,6 +135,18 @@ pub struct Config {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// Who stands between the daemon and registries.
     pub proxies: Proxies,
+    /// What containers have that say nothing else.
+    pub containers: ContainerDefaults,
+    /// Where networks take their subnets from that name none.
+    pub address_pools: Vec<AddressPool>,
+    /// The host's address for published ports of the bridge network that name none.
+    pub host_ip: Ipv4Addr,
+    /// Bounds of pulls and pushes.
+    pub transfers: Transfers,
+    /// Whether containers go on when the daemon is stopped.
+    pub live_restore: bool,
+    /// The daemon's own labels.
+    pub labels: Vec<String>,
 }
 
 impl Config {
@@ -212,8 +156,9 @@ impl Config {
     /// [`ConfigError`] says which setting, or which file, can not be used.
     pub fn load(typed: &Invocation) -> Result<Self, ConfigError> {
         let path = PathBuf::from(typed.value("config-file").unwrap_or(DEFAULT_FILE));
-        let mut file = read(&path, typed.given("config-file"))?;
-        refuse_twice(&path, typed, &file)?;
+        let mut file = file::read(&path, typed)?;
+        let value = |sentence| ConfigError::Value { sentence };
+        let containers = containers::defaults(typed, &mut file).map_err(value)?;
         let text = |name: &str, from_file: Option<String>| {
             typed.value(name).map(str::to_owned).or(from_file)
         };
@@ -233,6 +178,12 @@ impl Config {
         let list = |name: &str, from_file: Option<Vec<String>>| match from_file {
             Some(list) => list,
             None => typed.list(name),
+        };
+        let number = |name: &str, from_file: Option<u32>| match typed.value(name) {
+            None => Ok(from_file.unwrap_or(0)),
+            Some(typed) => typed
+                .parse::<u32>()
+                .map_err(|_| value(format!("invalid value {typed:?} for --{name}: no number"))),
         };
         let debug = typed.switch("debug") || file.debug == Some(true);
         let level = if debug {
@@ -290,6 +241,24 @@ impl Config {
                     .unwrap_or_else(|| environment("HTTPS_PROXY")),
                 none: text("no-proxy", in_file.no_proxy).unwrap_or_else(|| environment("NO_PROXY")),
             },
+            containers,
+            address_pools: containers::address_pools(typed, file.default_address_pools)
+                .map_err(value)?,
+            host_ip: text("ip", file.ip).map_or(Ok(Ipv4Addr::UNSPECIFIED), |text| {
+                text.parse()
+                    .map_err(|_| value(format!("invalid value {text:?} for --ip: no IPv4 address")))
+            })?,
+            transfers: Transfers {
+                downloads: number("max-concurrent-downloads", file.max_concurrent_downloads)?
+                    as usize,
+                uploads: number("max-concurrent-uploads", file.max_concurrent_uploads)? as usize,
+                attempts: number("max-download-attempts", file.max_download_attempts)?,
+            },
+            live_restore: match typed.given("live-restore") {
+                true => typed.switch("live-restore"),
+                false => file.live_restore != Some(false),
+            },
+            labels: list("label", file.labels),
         })
     }
 }
@@ -337,90 +306,6 @@ fn environment(name: &str) -> String {
         .unwrap_or_default()
 }
 
-fn read(path: &Path, named: bool) -> Result<File, ConfigError> {
-    let failed = |source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let text = match fs::metadata(path) {
-        Ok(meta) if meta.len() > FILE_LIMIT => {
-            return Err(failed(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "larger than 1 MiB",
-            )));
-        }
-        Ok(_) => fs::read_to_string(path).map_err(failed)?,
-        Err(source) if source.kind() == io::ErrorKind::NotFound && !named => {
-            return Ok(File::default());
-        }
-        Err(source) => return Err(failed(source)),
-    };
-    if text.trim().is_empty() {
-        return Ok(File::default());
-    }
-    let failed = |source| ConfigError::Parse {
-        path: path.to_owned(),
-        source,
-    };
-    // A list would be taken for the values of an object.
-    let keys = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text)
-        .map_err(failed)?;
-    if let Some(sentence) = refused_keys(keys.keys()) {
-        let path = path.to_owned();
-        return Err(ConfigError::Key { path, sentence });
-    }
-    serde_json::from_str(&text).map_err(failed)
-}
-
-/// Why keys are not taken: dockerd knows them, by the name of the flag or by that of several, or nobody does.
-fn refused_keys<'a>(keys: impl Iterator<Item = &'a String>) -> Option<String> {
-    let (theirs, nobodys): (Vec<_>, Vec<_>) = keys
-        .map(String::as_str)
-        .filter(|key| !is_known(key))
-        .partition(|key| is_dockerd_s(key));
-    if !nobodys.is_empty() {
-        Some(format!(
-            "the following directives don't match any configuration option: {}",
-            nobodys.join(", ")
-        ))
-    } else if !theirs.is_empty() {
-        Some(format!(
-            "wharf does not support these options of dockerd yet: {}",
-            theirs.join(", ")
-        ))
-    } else {
-        None
-    }
-}
-
-fn refuse_twice(path: &Path, typed: &Invocation, file: &File) -> Result<(), ConfigError> {
-    let proxies = file.proxies.as_ref();
-    let proxy = |of: fn(&FileProxies) -> &Option<String>| {
-        proxies.is_some_and(|proxies| of(proxies).is_some())
-    };
-    let of_proxies = [
-        ("http-proxy", proxy(|proxies| &proxies.http_proxy)),
-        ("https-proxy", proxy(|proxies| &proxies.https_proxy)),
-        ("no-proxy", proxy(|proxies| &proxies.no_proxy)),
-    ];
-    let both = of_proxies
-        .into_iter()
-        .map(|(name, in_file)| (name, name, in_file))
-        .chain(SETTINGS.map(|(flag, key, has)| (flag, key, has(file))));
-    let names: Vec<_> = both
-        .filter(|(flag, _, in_file)| *in_file && typed.given(flag))
-        .map(|(_, key, _)| key)
-        .collect();
-    if names.is_empty() {
-        Ok(())
-    } else {
-        Err(ConfigError::Twice {
-            path: path.to_owned(),
-            names: names.join(", "),
-        })
-    }
-}
-
 /// dockerd's words for the levels, as tracing names them.
 fn log_level(level: String) -> Result<String, ConfigError> {
     match level.as_str() {
@@ -443,6 +328,8 @@ fn bip(value: &str) -> Result<(std::net::Ipv4Addr, u8), ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn load(args: &[&str], file: Option<&str>) -> Result<Config, ConfigError> {
@@ -454,20 +341,6 @@ mod tests {
             args.push(format!("--config-file={}", path.display()));
         }
         Config::load(&Invocation::parse(args).unwrap())
-    }
-
-    #[test]
-    fn every_key_of_the_file_is_known() {
-        // serde names them all when it refuses another one.
-        let refused = serde_json::from_str::<File>(r#"{"x":1}"#)
-            .unwrap_err()
-            .to_string();
-        let (_, expected) = refused.split_once("expected one of ").unwrap();
-        let keys: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
-        assert_eq!(keys.len(), SETTINGS.len() + OTHERS.len(), "{keys:?}");
-        for key in keys {
-            assert!(is_known(key), "{key}");
-        }
     }
 
     #[test]
@@ -598,21 +471,90 @@ mod tests {
 
     #[test]
     fn a_key_that_is_not_supported_is_refused_by_name() {
-        let error = load(&[], Some(r#"{"iptables": false}"#))
+        let error = load(&[], Some(r#"{"tlsverify": false}"#))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("iptables"), "{error}");
+        assert!(error.contains("tlsverify"), "{error}");
     }
 
     #[test]
     fn keys_are_nobody_s_or_dockerd_s() {
         let refused = |text: &str| load(&[], Some(text)).unwrap_err().to_string();
-        let theirs = refused(r#"{"icc": true, "live-restore": true, "debug": true}"#);
-        let sentence = "wharf does not support these options of dockerd yet: icc, live-restore";
+        let theirs = refused(r#"{"tls": true, "runtimes": {}, "debug": true}"#);
+        let sentence = "wharf does not support these options of dockerd yet: runtimes, tls";
         assert!(theirs.ends_with(sentence), "{theirs}");
-        let nobodys = refused(r#"{"icc": true, "loud": true}"#);
+        let nobodys = refused(r#"{"tls": true, "loud": true}"#);
         let sentence = "the following directives don't match any configuration option: loud";
         assert!(nobodys.ends_with(sentence), "{nobodys}");
+    }
+
+    #[test]
+    fn a_setting_that_holds_anyway_is_passed_over_and_another_refused() {
+        let held = r#"{"icc": true, "storage-driver": "overlay2", "features": {"buildkit": true},
+            "exec-opts": ["native.cgroupdriver=cgroupfs"], "ipv6": false, "debug": true}"#;
+        assert_eq!(load(&[], Some(held)).unwrap().log_level, "debug");
+        for (text, told) in [
+            (r#"{"icc": false}"#, "icc (false)"),
+            (r#"{"storage-driver": "zfs"}"#, "storage-driver (zfs)"),
+            (
+                r#"{"exec-opts": ["native.cgroupdriver=systemd"]}"#,
+                "exec-opts (native.cgroupdriver=systemd)",
+            ),
+            (r#"{"features": {"x": true}}"#, "features (x=true)"),
+        ] {
+            let refused = load(&[], Some(text)).unwrap_err().to_string();
+            let sentence = "wharf does not support this setting of dockerd yet: ";
+            assert!(refused.ends_with(&format!("{sentence}{told}")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_containers_have_comes_from_flags_or_the_file() {
+        let file = r#"{
+            "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 64, "Soft": 32}},
+            "default-shm-size": "128M", "default-ipc-mode": "shareable", "init": true,
+            "default-cgroupns-mode": "host", "no-new-privileges": true,
+            "dns": ["10.0.0.2"], "dns-search": ["a.example"], "dns-opts": ["ndots:2"],
+            "host-gateway-ip": "10.0.0.9", "labels": ["a=b"], "live-restore": false,
+            "default-address-pools": [{"base": "10.9.0.0/16", "size": 24}],
+            "ip": "127.0.0.1", "max-concurrent-downloads": 7
+        }"#;
+        let filed = load(&[], Some(file)).unwrap();
+        let typed = load(
+            &[
+                "--default-ulimit=nofile=32:64",
+                "--default-shm-size=128m",
+                "--default-ipc-mode=shareable",
+                "--init",
+                "--default-cgroupns-mode=host",
+                "--no-new-privileges",
+                "--dns=10.0.0.2",
+                "--dns-search=a.example",
+                "--dns-opt=ndots:2",
+                "--host-gateway-ip=10.0.0.9",
+                "--label=a=b",
+                "--live-restore=false",
+                "--default-address-pool=base=10.9.0.0/16,size=24",
+                "--ip=127.0.0.1",
+                "--max-concurrent-downloads=7",
+            ],
+            Some("{}"),
+        )
+        .unwrap();
+        let comparable = |config: &Config| Config {
+            pidfile: PathBuf::new(),
+            ..config.clone()
+        };
+        assert_eq!(comparable(&filed), comparable(&typed));
+        assert_eq!(filed.containers.shm_size, 128 << 20);
+        assert_eq!(filed.containers.ulimits[0].soft, 32);
+        assert!(!filed.live_restore && load(&[], Some("{}")).unwrap().live_restore);
+        assert_eq!(filed.address_pools[0].size, 24);
+        assert_eq!((filed.transfers.downloads, filed.transfers.uploads), (7, 0));
+        let twice = load(&["--dns=10.0.0.3"], Some(file))
+            .unwrap_err()
+            .to_string();
+        assert!(twice.ends_with("configuration file: dns"), "{twice}");
     }
 
     #[test]

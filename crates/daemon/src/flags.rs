@@ -2,240 +2,7 @@
 
 use thiserror::Error;
 
-/// What a flag takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Takes {
-    /// Nothing, or `=true` / `=false`.
-    Switch,
-    /// One value; the last one given counts.
-    Value,
-    /// A value each time it is given.
-    List,
-}
-
-/// A flag that the daemon honours.
-struct Flag {
-    name: &'static str,
-    short: Option<char>,
-    takes: Takes,
-    help: &'static str,
-}
-
-const fn flag(name: &'static str, short: Option<char>, takes: Takes, help: &'static str) -> Flag {
-    Flag {
-        name,
-        short,
-        takes,
-        help,
-    }
-}
-
-/// Every flag that is honoured; parser and help come from this table.
-const FLAGS: &[Flag] = &[
-    flag(
-        "bip",
-        None,
-        Takes::Value,
-        "Address and prefix of the default bridge",
-    ),
-    flag(
-        "cgroup-parent",
-        None,
-        Takes::Value,
-        "Control group below which containers' groups are made (default the engine's own)",
-    ),
-    flag(
-        "bridge",
-        Some('b'),
-        Takes::Value,
-        "Use this bridge; \"none\" turns the bridge network off",
-    ),
-    flag(
-        "config-file",
-        None,
-        Takes::Value,
-        "Configuration file (default \"/etc/wharf/daemon.json\")",
-    ),
-    flag(
-        "data-root",
-        None,
-        Takes::Value,
-        "Folder of what persists (default \"/var/lib/wharf\")",
-    ),
-    flag("debug", Some('D'), Takes::Switch, "Log at level debug"),
-    flag(
-        "default-runtime",
-        None,
-        Takes::Value,
-        "Runtime that containers have which name none: \"runc\" or \"wharf\", both the engine's own",
-    ),
-    flag(
-        "exec-root",
-        None,
-        Takes::Value,
-        "Folder of run-time state (default \"/run/wharf\")",
-    ),
-    flag("help", None, Takes::Switch, "Print this text"),
-    flag(
-        "host",
-        Some('H'),
-        Takes::List,
-        "Socket to listen on: unix://PATH, tcp://LOOPBACK:PORT or fd://",
-    ),
-    flag(
-        "http-proxy",
-        None,
-        Takes::Value,
-        "Proxy for registries over http (default $HTTP_PROXY)",
-    ),
-    flag(
-        "https-proxy",
-        None,
-        Takes::Value,
-        "Proxy for registries over https (default $HTTPS_PROXY)",
-    ),
-    flag(
-        "insecure-registry",
-        None,
-        Takes::List,
-        "Registry (HOST[:PORT] or CIDR) that is spoken to without TLS",
-    ),
-    flag(
-        "log-driver",
-        None,
-        Takes::Value,
-        "Log driver of containers that name none (default \"json-file\")",
-    ),
-    flag(
-        "log-level",
-        Some('l'),
-        Takes::Value,
-        "debug, info, warn, error or fatal (default \"info\")",
-    ),
-    flag(
-        "log-opt",
-        None,
-        Takes::List,
-        "Option of that log driver: NAME=VALUE",
-    ),
-    flag(
-        "no-proxy",
-        None,
-        Takes::Value,
-        "Hosts, domains and networks that are reached without (default $NO_PROXY)",
-    ),
-    flag(
-        "pidfile",
-        Some('p'),
-        Takes::Value,
-        "File that holds the daemon's pid (default \"/run/wharf.pid\", or wharf.pid in another exec root)",
-    ),
-    flag(
-        "registry-mirror",
-        None,
-        Takes::List,
-        "Mirror of docker.io that is asked first: http[s]://HOST[:PORT]",
-    ),
-    flag(
-        "validate",
-        None,
-        Takes::Switch,
-        "Read flags and the configuration file, tell what is wrong with them, and end",
-    ),
-    flag(
-        "userland-proxy",
-        None,
-        Takes::Switch,
-        "Publish ports at IPv6 addresses too, by a process that reads them (default true)",
-    ),
-    flag("version", Some('v'), Takes::Switch, "Print the version"),
-];
-
-/// dockerd's other flags: known, so that the refusal can say more than "unknown flag".
-const REFUSED: &[&str] = &[
-    "add-runtime",
-    "allow-direct-routing",
-    "authorization-plugin",
-    "bip6",
-    "bridge-accept-fwmark",
-    "cdi-spec-dir",
-    "containerd",
-    "containerd-namespace",
-    "containerd-plugins-namespace",
-    "cpu-rt-period",
-    "cpu-rt-runtime",
-    "cri-containerd",
-    "default-address-pool",
-    "default-cgroupns-mode",
-    "default-gateway",
-    "default-gateway-v6",
-    "default-ipc-mode",
-    "default-network-opt",
-    "default-shm-size",
-    "default-ulimit",
-    "dns",
-    "dns-opt",
-    "dns-search",
-    "exec-opt",
-    "experimental",
-    "feature",
-    "firewall-backend",
-    "fixed-cidr",
-    "fixed-cidr-v6",
-    "group",
-    "host-gateway-ip",
-    "icc",
-    "init",
-    "init-path",
-    "ip",
-    "ip-forward",
-    "ip-forward-no-drop",
-    "ip-masq",
-    "ip6tables",
-    "iptables",
-    "ipv6",
-    "label",
-    "live-restore",
-    "log-format",
-    "max-concurrent-downloads",
-    "max-concurrent-uploads",
-    "max-download-attempts",
-    "metrics-addr",
-    "mtu",
-    "network-control-plane-mtu",
-    "no-new-privileges",
-    "node-generic-resource",
-    "oom-score-adjust",
-    "raw-logs",
-    "rootless",
-    "seccomp-profile",
-    "selinux-enabled",
-    "shutdown-timeout",
-    "storage-driver",
-    "storage-opt",
-    "swarm-default-advertise-addr",
-    "tls",
-    "tlscacert",
-    "tlscert",
-    "tlskey",
-    "tlsverify",
-    "userland-proxy-path",
-    "userns-remap",
-];
-
-/// Whether dockerd has a setting of this name that this engine has not: what may be given several times as a flag is a
-/// plural in the file, and a few exist there alone.
-pub(crate) fn is_dockerd_s(key: &str) -> bool {
-    const ONLY_IN_THE_FILE: [&str; 5] = [
-        "builder",
-        "default-network-opts",
-        "min-api-version",
-        "runtimes",
-        "swarm-default-advertise-addr",
-    ];
-    let singular = key.strip_suffix('s').unwrap_or(key);
-    REFUSED.contains(&key) || REFUSED.contains(&singular) || ONLY_IN_THE_FILE.contains(&key)
-}
+use crate::flag_table::{FLAGS, Flag, REFUSED, Takes, held_flag};
 
 /// Why the command line was not understood.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -251,6 +18,14 @@ pub enum FlagError {
     Refused {
         /// The flag's long name.
         name: String,
+    },
+    /// dockerd can be told so, this engine can not.
+    #[error("--{name}={value} is a setting of dockerd that wharf does not support yet")]
+    RefusedValue {
+        /// The flag's long name.
+        name: String,
+        /// What was typed.
+        value: String,
     },
     /// A flag that takes a value came last.
     #[error("flag needs an argument: --{name}")]
@@ -294,6 +69,10 @@ impl Invocation {
                     Some((name, value)) => (name, Some(value.to_owned())),
                     None => (long, None),
                 };
+                if let Some(values) = held_flag(name) {
+                    hold(name, values, inline, &mut args)?;
+                    continue;
+                }
                 let flag = FLAGS
                     .iter()
                     .find(|flag| flag.name == name)
@@ -390,6 +169,30 @@ impl Invocation {
     }
 }
 
+/// Passes over a setting that holds anyway.
+fn hold(
+    name: &str,
+    values: &[&str],
+    inline: Option<String>,
+    args: &mut impl Iterator<Item = String>,
+) -> Result<(), FlagError> {
+    let is_switch = values
+        .iter()
+        .any(|value| matches!(*value, "true" | "false"));
+    let value = match inline {
+        Some(value) => value,
+        None if is_switch => "true".to_owned(),
+        None => args.next().unwrap_or_default(),
+    };
+    match values.contains(&value.as_str()) {
+        true => Ok(()),
+        false => Err(FlagError::RefusedValue {
+            name: name.to_owned(),
+            value,
+        }),
+    }
+}
+
 fn unknown(name: &str, typed: &str) -> FlagError {
     if REFUSED.contains(&name) {
         FlagError::Refused {
@@ -469,12 +272,11 @@ mod tests {
             parse(&["--frobnicate"]).unwrap_err().to_string(),
             "unknown flag: --frobnicate"
         );
-        assert!(
-            parse(&["--iptables=false"])
-                .unwrap_err()
-                .to_string()
-                .starts_with("--iptables is a flag of dockerd")
-        );
+        let told = |arg: &str| parse(&[arg]).unwrap_err().to_string();
+        assert!(told("--tlsverify").starts_with("--tlsverify is a flag of dockerd"));
+        assert!(told("--iptables=false").starts_with("--iptables=false is a setting of dockerd"));
+        let held = ["--iptables", "--ipv6=false", "--storage-driver", "overlay2"];
+        assert_eq!(parse(&held).unwrap(), Invocation::default());
         assert_eq!(
             parse(&["--bip"]).unwrap_err(),
             FlagError::NoValue { name: "bip" }
@@ -495,6 +297,7 @@ mod tests {
         for flag in FLAGS {
             assert!(text.contains(&format!("--{}", flag.name)));
             assert!(!REFUSED.contains(&flag.name));
+            assert_eq!(held_flag(flag.name), None);
         }
     }
 }

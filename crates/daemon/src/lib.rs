@@ -4,6 +4,9 @@
 //! Nothing here knows what a container is: [`engine`] does, and [`api`] speaks for it.
 
 mod config;
+mod containers;
+mod file;
+mod flag_table;
 mod flags;
 mod listen;
 mod listening;

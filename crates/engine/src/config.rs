@@ -1,12 +1,99 @@
 //! What the daemon's flags and daemon.json decide about an engine.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use api_types::{AddressPool, HostConfig, Ulimit};
 use image::registry::Proxies;
+
+use crate::compile::{modes::Modes, security};
+use crate::outcome::Result;
 
 /// The names of the one runtime that there is, the engine's own: tools ask for runc.
 pub const RUNTIMES: [&str; 3] = ["runc", "io.containerd.runc.v2", "wharf"];
+
+/// Bounds of transfers from and to registries; 0 leaves one to the registry's client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Transfers {
+    /// Layers of one pull that are fetched at a time.
+    pub downloads: usize,
+    /// Layers of one push that are sent at a time.
+    pub uploads: usize,
+    /// How often a layer is tried that gets no further.
+    pub attempts: u32,
+}
+
+/// What containers have that say nothing else. Each is written into the container when it is made, but for the resolver's
+/// settings, which are looked up at each start.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ContainerDefaults {
+    /// `host` or `private`; empty leaves it to the engine.
+    pub cgroupns_mode: String,
+    /// `shareable` or `private`; empty leaves it to the engine.
+    pub ipc_mode: String,
+    /// Bytes of /dev/shm; 0 leaves it to the engine.
+    pub shm_size: i64,
+    /// Limits, each for those that do not name this one.
+    pub ulimits: Vec<Ulimit>,
+    /// Whether an init reaps and passes signals on.
+    pub init: bool,
+    /// Whether programs gain no privileges by what they execute.
+    pub no_new_privileges: bool,
+    /// Name servers.
+    pub dns: Vec<IpAddr>,
+    /// Options of the resolver.
+    pub dns_options: Vec<String>,
+    /// Domains that names are searched in.
+    pub dns_search: Vec<String>,
+    /// What `host-gateway` stands for; the bridge's address when `None`.
+    pub host_gateway: Option<IpAddr>,
+}
+
+impl ContainerDefaults {
+    /// Whether a container could have them.
+    ///
+    /// # Errors
+    /// The sentence that such a container would get.
+    pub fn check(&self) -> Result<()> {
+        let mut host = HostConfig::default();
+        self.apply(&mut host);
+        Modes::parse(&host)?;
+        security::rlimits(&host).map(drop)
+    }
+
+    /// Writes them where a request says nothing.
+    pub(crate) fn apply(&self, host: &mut HostConfig) {
+        for (asked, default) in [
+            (&mut host.cgroupns_mode, &self.cgroupns_mode),
+            (&mut host.ipc_mode, &self.ipc_mode),
+        ] {
+            if asked.is_empty() {
+                asked.clone_from(default);
+            }
+        }
+        if host.shm_size == 0 {
+            host.shm_size = self.shm_size;
+        }
+        for ulimit in &self.ulimits {
+            let asked = host.ulimits.get_or_insert_default();
+            if !asked.iter().any(|other| other.name == ulimit.name) {
+                asked.push(ulimit.clone());
+            }
+        }
+        if self.init {
+            host.init.get_or_insert(true);
+        }
+        let options = host.security_opt.get_or_insert_default();
+        let says = |option: &String| option.starts_with("no-new-privileges");
+        if self.no_new_privileges && !options.iter().any(says) {
+            options.push("no-new-privileges".to_owned());
+        }
+        if options.is_empty() {
+            host.security_opt = None;
+        }
+    }
+}
 
 /// Settings of one engine; they do not change while it is open.
 #[derive(Debug, Clone)]
@@ -43,6 +130,15 @@ pub struct EngineConfig {
     pub debug: bool,
     /// The soft limit of open files with which containers begin; that of this process when `None`.
     pub open_files: Option<u64>,
+    /// What containers have that say nothing else.
+    pub containers: ContainerDefaults,
+    /// Where networks take their subnets from that name none.
+    pub address_pools: Vec<AddressPool>,
+    /// The host's address for published ports of the bridge network that name none.
+    pub host_ip: Ipv4Addr,
+    /// Layers of one pull that are fetched at a time, of one push that are sent at a time, and how often a layer is tried
+    /// without getting further; 0 leaves it to the registry's client.
+    pub transfers: Transfers,
     /// What the program was built from, for `version`.
     pub build: types::Build,
     /// How many network sandboxes are kept ready; 0 makes each on demand.
@@ -69,8 +165,74 @@ impl EngineConfig {
             labels: Vec::new(),
             debug: false,
             open_files: None,
+            containers: ContainerDefaults::default(),
+            address_pools: Vec::new(),
+            host_ip: Ipv4Addr::UNSPECIFIED,
+            transfers: Transfers::default(),
             build: types::Build::default(),
             sandbox_stock: 2,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> ContainerDefaults {
+        ContainerDefaults {
+            ipc_mode: "shareable".to_owned(),
+            shm_size: 1 << 20,
+            ulimits: vec![
+                Ulimit::parse("nofile=10").unwrap(),
+                Ulimit::parse("core=0").unwrap(),
+            ],
+            init: true,
+            no_new_privileges: true,
+            ..ContainerDefaults::default()
+        }
+    }
+
+    #[test]
+    fn what_a_container_says_goes_before_the_daemon_s_word() {
+        let mut silent = HostConfig::default();
+        defaults().apply(&mut silent);
+        assert_eq!(
+            (silent.ipc_mode.as_str(), silent.shm_size),
+            ("shareable", 1 << 20)
+        );
+        assert_eq!(silent.init, Some(true));
+        assert_eq!(silent.security_opt.unwrap(), ["no-new-privileges"]);
+        assert_eq!(silent.ulimits.unwrap(), defaults().ulimits);
+        let mut loud = HostConfig {
+            ipc_mode: "host".to_owned(),
+            shm_size: 5,
+            ulimits: Some(vec![Ulimit::parse("nofile=20").unwrap()]),
+            init: Some(false),
+            security_opt: Some(vec!["no-new-privileges=false".to_owned()]),
+            ..HostConfig::default()
+        };
+        defaults().apply(&mut loud);
+        assert_eq!((loud.ipc_mode.as_str(), loud.shm_size), ("host", 5));
+        assert_eq!(loud.init, Some(false));
+        assert_eq!(loud.security_opt.unwrap(), ["no-new-privileges=false"]);
+        let limits = loud.ulimits.unwrap();
+        assert_eq!(
+            limits.iter().map(|one| one.soft).collect::<Vec<_>>(),
+            [20, 0]
+        );
+        let mut untouched = HostConfig::default();
+        ContainerDefaults::default().apply(&mut untouched);
+        assert_eq!(untouched, HostConfig::default());
+    }
+
+    #[test]
+    fn what_no_container_could_have_is_refused() {
+        defaults().check().unwrap();
+        let wrong = ContainerDefaults {
+            ipc_mode: "sideways".to_owned(),
+            ..defaults()
+        };
+        assert!(wrong.check().is_err());
     }
 }

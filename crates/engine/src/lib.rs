@@ -35,7 +35,9 @@ mod store;
 mod system;
 mod volumes;
 
-pub use config::{EngineConfig, RUNTIMES};
+pub use api_types::{AddressPool, Ulimit};
+pub use compile::policy::parse_size;
+pub use config::{ContainerDefaults, EngineConfig, RUNTIMES, Transfers};
 pub use containers::stats::Usage;
 pub use engine::Engine;
 pub use filters::Filters;

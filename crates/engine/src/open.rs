@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api_types::AddressPool;
 use image::ContentStore;
-use network::{NetConfig, Network};
+use network::{NetConfig, Network, Pool, Pools, Subnet};
 use runtime::cgroup;
 use shim::launcher::Launcher;
 use snapshot::LayerStore;
@@ -303,6 +304,24 @@ fn spare_full_disk(outcome: Result<()>, what: &str) -> Result<()> {
     }
 }
 
+/// Docker's sentences for what is no pool.
+fn pools(asked: &[AddressPool]) -> Result<Pools> {
+    let read = |pool: &AddressPool| {
+        let (address, prefix) = pool.base.split_once('/')?;
+        let block = Subnet::containing(address.parse().ok()?, prefix.parse().ok()?)?;
+        Pool::new(block, u8::try_from(pool.size).ok()?)
+    };
+    let pools = asked.iter().map(|pool| {
+        read(pool).ok_or_else(|| {
+            EngineError::invalid(format!(
+                "invalid default address pool {} with networks of {} bits: a block of IPv4 addresses is expected that has room for one",
+                pool.base, pool.size
+            ))
+        })
+    });
+    Ok(Pools::new(pools.collect::<Result<_>>()?))
+}
+
 fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<Network>> {
     if config.bridge.as_deref() == Some("none") {
         return Ok(None);
@@ -319,6 +338,7 @@ fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<N
         instance: instance.clone(),
         bridge: config.bridge.clone(),
         bip,
+        pools: pools(&config.address_pools)?,
         stock: config.sandbox_stock,
     };
     let network = Network::open(config)?;

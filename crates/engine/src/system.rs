@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use api_types::{
-    AddressPool, Commit, Component, ContainerSummary, DiskUsage, FirewallInfo, ImageSummary,
-    IndexInfo, Platform, Plugins, RegistryConfig, Runtime, SwarmInfo, SystemInfo, Usage, Version,
-    Volume, texts,
+    Commit, Component, ContainerSummary, DiskUsage, FirewallInfo, ImageSummary, IndexInfo,
+    Platform, Plugins, RegistryConfig, Runtime, SwarmInfo, SystemInfo, Usage, Version, Volume,
+    texts,
 };
 
 use image::registry::masked;
@@ -101,7 +101,7 @@ impl Engine {
             runc_commit: own_part(),
             init_commit: own_part(),
             security_options: self.security_options(),
-            default_address_pools: Vec::<AddressPool>::new(),
+            default_address_pools: self.config().address_pools.clone(),
             firewall_backend: self.inner().network.as_ref().map(|_| FirewallInfo {
                 driver: "nftables".to_owned(),
                 ..Default::default()

@@ -12,7 +12,7 @@ use crate::endpoint::MacAddr;
 use crate::error::NetworkError;
 use crate::link::{self, Change, Link};
 use crate::setting;
-use crate::subnet::{HostAddress, Subnet, first_free, pool};
+use crate::subnet::{HostAddress, Pools, Subnet};
 use sys::netlink::{Batch, Socket};
 
 /// The name that is taken when nobody has it, since scripts look for it.
@@ -40,16 +40,18 @@ pub(crate) struct HostView {
     pub(crate) addresses: Vec<(u32, Ipv4Addr, Subnet)>,
     /// Subnets of the pool's surroundings that somebody has a route to or an address in.
     pub(crate) taken: Vec<Subnet>,
+    /// Where bridges take their subnets from.
+    pub(crate) pools: Pools,
 }
 
 impl HostView {
-    pub(crate) fn look(route: &mut Socket) -> Result<Self, NetworkError> {
+    pub(crate) fn look(route: &mut Socket, pools: &Pools) -> Result<Self, NetworkError> {
         let links = link::list(route)?;
         let addresses = link::list_addresses(route)?;
         let mut taken: Vec<_> = addresses.iter().map(|(_, _, subnet)| *subnet).collect();
         // A host may have a million routes: those far away are not kept.
         link::list_routes(route, |destination| {
-            if pool().any(|candidate| candidate.overlaps(destination)) {
+            if pools.overlap(destination) {
                 taken.push(destination);
             }
         })?;
@@ -57,7 +59,13 @@ impl HostView {
             links,
             addresses,
             taken,
+            pools: pools.clone(),
         })
+    }
+
+    fn free_subnet(&self) -> Result<Subnet, NetworkError> {
+        let found = self.pools.first_free(&self.taken);
+        found.ok_or(NetworkError::NoFreeSubnet)
     }
 
     fn addresses_of(&self, index: u32) -> impl Iterator<Item = HostAddress> {
@@ -144,7 +152,7 @@ fn reuse(host: &HostView, link: &Link, bip: Option<HostAddress>) -> Result<Plan,
     let address = match (bip, present.first()) {
         (Some(wanted), _) => wanted,
         (None, Some(first)) => *first,
-        (None, None) => gateway_of(first_free(&host.taken).ok_or(NetworkError::NoFreeSubnet)?),
+        (None, None) => gateway_of(host.free_subnet()?),
     };
     Ok(Plan {
         name: link.name.clone(),
@@ -168,9 +176,9 @@ fn make(
     let is_free = |name: &str| !host.links.iter().any(|link| link.name == name);
     let address = match bip {
         Some(wanted) => wanted,
-        None => gateway_of(first_free(&host.taken).ok_or(NetworkError::NoFreeSubnet)?),
+        None => gateway_of(host.free_subnet()?),
     };
-    let favourite = bip.is_some() || pool().next() == Some(address.subnet);
+    let favourite = bip.is_some() || host.pools.first_free(&[]) == Some(address.subnet);
     let name = if favourite && is_free(FAVOURITE_NAME) {
         FAVOURITE_NAME.to_owned()
     } else {
@@ -383,7 +391,7 @@ mod tests {
     #[test]
     fn no_room_is_said_by_name() {
         let host = HostView {
-            taken: pool().collect(),
+            taken: vec![Subnet::containing([128, 0, 0, 0].into(), 1).unwrap()],
             ..HostView::default()
         };
         let error = plan(&host, &instance(), None, None).unwrap_err();

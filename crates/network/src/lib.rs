@@ -43,7 +43,7 @@ pub use port::{Binding, HostPort, PortMapping, Protocol, ProtocolError, Publishe
 pub use recover::{Live, Stranded};
 pub use sandbox::{Sandbox, loopback_only};
 pub use segment::{Plug, SegmentConfig};
-pub use subnet::{HostAddress, HostAddressError, Subnet};
+pub use subnet::{HostAddress, HostAddressError, Pool, Pools, Subnet};
 
 /// Takes a lock. What is behind locks here is right after each statement, so a thread that panicked
 /// elsewhere while it held one left nothing half-done.

@@ -18,7 +18,7 @@ use crate::port::Ports;
 use crate::sandbox::{Sandbox, Site, veth_prefix};
 use crate::segment::Segment;
 use crate::setting::switch_on;
-use crate::subnet::HostAddress;
+use crate::subnet::{HostAddress, Pools};
 use sys::netlink::{Batch, Refused, Socket};
 
 /// What the administrator decides about the network.
@@ -30,6 +30,8 @@ pub struct NetConfig {
     pub bridge: Option<String>,
     /// The address that one's own bridge shall have.
     pub bip: Option<HostAddress>,
+    /// Where bridges take their subnets from when nobody says.
+    pub pools: Pools,
     /// How many sandboxes [`Network::tend`] keeps ready.
     pub stock: usize,
 }
@@ -56,6 +58,8 @@ pub struct Attached {
 #[derive(Debug)]
 pub struct Network {
     pub(crate) instance: InstanceId,
+    /// Where bridges take their subnets from.
+    pub(crate) pools: Pools,
     /// The engine's own bridge.
     pub(crate) home: Arc<Segment>,
     /// User networks by their ids.
@@ -86,7 +90,7 @@ impl Network {
     pub fn open(config: NetConfig) -> Result<Self, NetworkError> {
         let mut route = Socket::route().map_err(|source| NetworkError::Socket { source })?;
         let mut netfilter = Socket::netfilter().map_err(netfilter_missing)?;
-        let host = HostView::look(&mut route)?;
+        let host = HostView::look(&mut route, &config.pools)?;
         let plan = bridge::plan(
             &host,
             &config.instance,
@@ -126,6 +130,7 @@ impl Network {
             },
             table,
             instance: config.instance,
+            pools: config.pools,
         })
     }
 

@@ -22,7 +22,7 @@ use crate::network::Network;
 use crate::nft::{self, Member};
 use crate::sandbox::{join_refused, open_inside, veth_name, veth_refused};
 use crate::setting::{self, switch_on};
-use crate::subnet::{Subnet, first_free};
+use crate::subnet::Subnet;
 
 /// What a user network is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +114,10 @@ impl Network {
     /// # Errors
     /// [`NetworkError::NoFreeSubnet`], [`NetworkError::List`].
     pub fn free_subnet(&self) -> Result<Subnet, NetworkError> {
-        let mut taken = HostView::look(&mut lock(&self.route))?.taken;
+        let pools = &self.pools;
+        let mut taken = HostView::look(&mut lock(&self.route), pools)?.taken;
         taken.extend(self.segments().iter().map(|one| one.bridge.subnet));
-        first_free(&taken).ok_or(NetworkError::NoFreeSubnet)
+        pools.first_free(&taken).ok_or(NetworkError::NoFreeSubnet)
     }
 
     /// Whether a network of the engine, or somebody else's link, has an address in this subnet already.

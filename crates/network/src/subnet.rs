@@ -124,22 +124,95 @@ impl fmt::Display for HostAddress {
     }
 }
 
-/// The subnets that a bridge may take unasked, in order: those that Docker's engine takes.
-pub(crate) fn pool() -> impl Iterator<Item = Subnet> {
-    let private_b = (17..=31u32).map(|second| Subnet {
-        base: 172 << 24 | second << 16,
-        prefix: 16,
-    });
-    let private_c = (0..16u32).map(|block| Subnet {
-        base: 192 << 24 | 168 << 16 | block << 12,
-        prefix: 20,
-    });
-    private_b.chain(private_c)
+/// A block of addresses, and how long the prefix of each network is that takes a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    block: Subnet,
+    prefix: u8,
 }
 
-/// The first subnet of the pool that overlaps none of `taken`.
-pub(crate) fn first_free(taken: &[Subnet]) -> Option<Subnet> {
-    pool().find(|candidate| !taken.iter().any(|other| candidate.overlaps(*other)))
+impl Pool {
+    /// Networks of `prefix` bits in a block; none where they do not fit, or have no room for a container.
+    pub fn new(block: Subnet, prefix: u8) -> Option<Self> {
+        (block.prefix <= prefix && (1..=30).contains(&prefix)).then_some(Self { block, prefix })
+    }
+
+    /// All the addresses.
+    pub fn block(self) -> Subnet {
+        self.block
+    }
+
+    /// Bits of the prefix of one network.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// The lowest network of the pool that overlaps none of `taken`.
+    fn first_free(self, taken: &[Subnet]) -> Option<Subnet> {
+        let size = |prefix: u8| 1u64 << (32 - prefix);
+        let step = size(self.prefix);
+        let mut base = u64::from(self.block.base);
+        let end = base + size(self.block.prefix);
+        // Each turn but the last passes over one that is taken, however large it is.
+        while base < end {
+            let candidate = Subnet {
+                base: base as u32,
+                prefix: self.prefix,
+            };
+            let Some(other) = taken.iter().find(|other| candidate.overlaps(**other)) else {
+                return Some(candidate);
+            };
+            let behind = u64::from(other.base) + size(other.prefix);
+            base = (base + step).max(behind.next_multiple_of(step));
+        }
+        None
+    }
+}
+
+/// What networks take their subnets of when nobody says which, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pools(Vec<Pool>);
+
+impl Default for Pools {
+    /// Those of Docker's engine.
+    fn default() -> Self {
+        let pool = |[a, b]: [u8; 2], block, prefix| Pool {
+            block: Subnet {
+                base: u32::from_be_bytes([a, b, 0, 0]),
+                prefix: block,
+            },
+            prefix,
+        };
+        Self(vec![
+            pool([172, 17], 16, 16),
+            pool([172, 18], 16, 16),
+            pool([172, 19], 16, 16),
+            pool([172, 20], 14, 16),
+            pool([172, 24], 14, 16),
+            pool([172, 28], 14, 16),
+            pool([192, 168], 16, 20),
+        ])
+    }
+}
+
+impl Pools {
+    /// These, or [`Pools::default`] where there are none.
+    pub fn new(pools: Vec<Pool>) -> Self {
+        match pools.is_empty() {
+            true => Self::default(),
+            false => Self(pools),
+        }
+    }
+
+    /// The first subnet that overlaps none of `taken`.
+    pub(crate) fn first_free(&self, taken: &[Subnet]) -> Option<Subnet> {
+        self.0.iter().find_map(|pool| pool.first_free(taken))
+    }
+
+    /// Whether any address of theirs is one of `subnet`.
+    pub(crate) fn overlap(&self, subnet: Subnet) -> bool {
+        self.0.iter().any(|pool| pool.block.overlaps(subnet))
+    }
 }
 
 #[cfg(test)]
@@ -163,19 +236,49 @@ mod tests {
 
     #[test]
     fn the_first_free_one_is_taken() {
-        assert_eq!(first_free(&[]).unwrap(), subnet("172.17.0.0/16"));
-        let taken = [subnet("172.17.3.0/24"), subnet("172.18.0.1/32")];
-        assert_eq!(first_free(&taken).unwrap(), subnet("172.19.0.0/16"));
-        let taken = [subnet("172.16.0.0/12"), subnet("192.168.0.0/19")];
-        assert_eq!(first_free(&taken).unwrap(), subnet("192.168.32.0/20"));
-        assert_eq!(first_free(&[subnet("128.0.0.0/1")]), None);
-        assert_eq!(first_free(&[subnet("0.0.0.0/0")]), None);
+        let first_free = |taken: &[&str]| {
+            let taken: Vec<Subnet> = taken.iter().map(|one| subnet(one)).collect();
+            let found = Pools::default().first_free(&taken);
+            found.map(|found| found.to_string()).unwrap_or_default()
+        };
+        assert_eq!(first_free(&[]), "172.17.0.0/16");
+        let taken = ["172.17.3.0/24", "172.18.0.1/32"];
+        assert_eq!(first_free(&taken), "172.19.0.0/16");
+        let taken = ["172.16.0.0/12", "192.168.0.0/19"];
+        assert_eq!(first_free(&taken), "192.168.32.0/20");
+        assert_eq!(first_free(&["128.0.0.0/1"]), "");
+        assert_eq!(first_free(&["0.0.0.0/0"]), "");
     }
 
     #[test]
-    fn the_pool_ends_where_the_private_ranges_end() {
-        assert_eq!(pool().count(), 31);
-        assert_eq!(pool().last().unwrap(), subnet("192.168.240.0/20"));
+    fn the_pools_end_where_the_private_ranges_end() {
+        let mut taken = Vec::new();
+        while let Some(next) = Pools::default().first_free(&taken) {
+            taken.push(next);
+        }
+        assert_eq!(taken.len(), 31);
+        assert_eq!(
+            taken[14..16],
+            ["172.31.0.0/16", "192.168.0.0/20"].map(subnet)
+        );
+        assert_eq!(taken[30], subnet("192.168.240.0/20"));
+    }
+
+    #[test]
+    fn a_pool_of_ones_own_is_taken_in_order() {
+        let pool = |block: &str, prefix| Pool::new(subnet(block), prefix);
+        assert_eq!(pool("10.0.0.0/16", 8), None, "larger than the block");
+        assert_eq!(pool("10.0.0.0/16", 31), None, "nobody has room");
+        let pools = [pool("10.9.0.0/23", 24), pool("255.255.255.0/24", 26)];
+        let pools = Pools::new(pools.into_iter().flatten().collect());
+        let mut taken = vec![subnet("10.9.0.7/32")];
+        while let Some(next) = pools.first_free(&taken) {
+            taken.push(next);
+        }
+        let found: Vec<String> = taken[1..].iter().map(Subnet::to_string).collect();
+        let last = ["0", "64", "128", "192"].map(|at| format!("255.255.255.{at}/26"));
+        assert_eq!(found, [&["10.9.1.0/24".to_owned()][..], &last].concat());
+        assert!(pools.overlap(subnet("10.0.0.0/8")) && !pools.overlap(subnet("172.17.0.0/16")));
     }
 
     #[test]

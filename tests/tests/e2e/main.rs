@@ -45,6 +45,7 @@ mod remote;
 mod resize;
 mod router;
 mod run;
+mod settings;
 mod severed;
 mod shell;
 mod shims;

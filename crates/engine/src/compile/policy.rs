@@ -43,7 +43,7 @@ pub(crate) fn check_restart(host: &mut HostConfig) -> Result<()> {
 }
 
 /// Reads `10m`, `512k`, `1g`, `100` (powers of 1024) into bytes.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match &lower[digits.len()..] {

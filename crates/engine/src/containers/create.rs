@@ -195,6 +195,7 @@ impl Engine {
             networking_config: networking,
             only_top_read_only,
         } = request;
+        self.config().containers.apply(&mut host);
         // What contradicts a mode is what was asked for, not what the image brings along.
         Modes::parse(&host)?.check(&config, &host)?;
         merge::merge(&mut config, &image.config);

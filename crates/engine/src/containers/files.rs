@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -15,6 +15,7 @@ use network::files::{
 };
 
 use crate::compile::modes::{Modes, NetworkMode};
+use crate::config::ContainerDefaults;
 use crate::engine::Engine;
 use crate::outcome::{EngineError, Result};
 
@@ -77,10 +78,12 @@ impl Engine {
             .inner()
             .network
             .as_ref()
-            .map(|network| network.bridge_info().gateway);
+            .map(|network| IpAddr::V4(network.bridge_info().gateway));
+        let defaults = &self.config().containers;
+        let gateway = defaults.host_gateway.or(gateway);
         let mut extra = extra_hosts(host.extra_hosts.as_deref().unwrap_or_default(), gateway)?;
         extra.extend(self.link_hosts(container)?);
-        let settings = dns_settings(host)?;
+        let settings = dns_settings(host, defaults)?;
         let resolver = host_resolv_conf(Path::new("/"))
             .map_err(EngineError::io("read the host's resolv.conf"))?;
         let of_host = matches!(modes.network, NetworkMode::Host);
@@ -120,7 +123,10 @@ impl Engine {
     pub(crate) fn ask_engine_for_names(&self, container: &Container) -> Result<()> {
         let resolver = host_resolv_conf(Path::new("/"))
             .map_err(EngineError::io("read the host's resolv.conf"))?;
-        let text = resolv_conf_by_engine(&resolver, &dns_settings(&container.spec.host)?);
+        let text = resolv_conf_by_engine(
+            &resolver,
+            &dns_settings(&container.spec.host, &self.config().containers)?,
+        );
         let path = self.paths().container(container.id()).join(RESOLV);
         fs::write(&path, text).map_err(EngineError::io(format!("write {}", path.display())))
     }
@@ -141,21 +147,21 @@ fn has_ipv6(sysctls: &BTreeMap<String, String>) -> bool {
 ///
 /// # Errors
 /// Docker's sentences.
-pub(crate) fn extra_hosts(list: &[String], gateway: Option<Ipv4Addr>) -> Result<Vec<ExtraHost>> {
+pub(crate) fn extra_hosts(list: &[String], gateway: Option<IpAddr>) -> Result<Vec<ExtraHost>> {
     list.iter()
         .map(|entry| {
-            ExtraHost::parse(entry, gateway.map(IpAddr::V4))
+            ExtraHost::parse(entry, gateway)
                 .map_err(|error| EngineError::invalid(error.to_string()))
         })
         .collect()
 }
 
-/// Reads `--dns` and its like.
+/// Reads `--dns` and its like; the daemon's word counts for each that a container does not have.
 ///
 /// # Errors
 /// Docker's sentence for what is no address.
-pub(crate) fn dns_settings(host: &HostConfig) -> Result<DnsSettings> {
-    let servers = host
+pub(crate) fn dns_settings(host: &HostConfig, defaults: &ContainerDefaults) -> Result<DnsSettings> {
+    let asked: Vec<IpAddr> = host
         .dns
         .iter()
         .flatten()
@@ -164,10 +170,17 @@ pub(crate) fn dns_settings(host: &HostConfig) -> Result<DnsSettings> {
                 .map_err(|_| EngineError::invalid(format!("bad nameserver address: {text}")))
         })
         .collect::<Result<_>>()?;
+    let list = |asked: &Option<Vec<String>>, default: &Vec<String>| {
+        let asked = asked.as_ref().filter(|asked| !asked.is_empty());
+        asked.unwrap_or(default).clone()
+    };
     Ok(DnsSettings {
-        servers,
-        search: host.dns_search.clone().unwrap_or_default(),
-        options: host.dns_options.clone().unwrap_or_default(),
+        servers: match asked.is_empty() {
+            true => defaults.dns.clone(),
+            false => asked,
+        },
+        search: list(&host.dns_search, &defaults.dns_search),
+        options: list(&host.dns_options, &defaults.dns_options),
     })
 }
 

@@ -209,18 +209,19 @@ impl Surroundings {
 
     /// The place by which the container is reached from outside, and the host's address for ports that name none.
     fn way_out(&self) -> Option<(&Endpoint, Ipv4Addr)> {
+        let of_bridge = self.engine.config().host_ip;
         match &self.way {
-            None if self.taken.is_empty() => Some((self.endpoint.as_ref()?, Ipv4Addr::UNSPECIFIED)),
+            None if self.taken.is_empty() => Some((self.endpoint.as_ref()?, of_bridge)),
             None => None,
             Some(name) => {
                 let taken = self.taken.iter().find(|taken| taken.place.name == *name);
                 match taken {
                     Some(taken) => {
                         let doc = taken.place.doc.as_ref();
-                        let host_ip = doc.map_or(Ipv4Addr::UNSPECIFIED, |doc| doc.host_ip);
+                        let host_ip = doc.map_or(of_bridge, |doc| doc.host_ip);
                         Some((&taken.endpoint, host_ip))
                     }
-                    None => Some((self.endpoint.as_ref()?, Ipv4Addr::UNSPECIFIED)),
+                    None => Some((self.endpoint.as_ref()?, of_bridge)),
                 }
             }
         }

@@ -18,11 +18,21 @@ const MOST_SEARCH_RESULTS: i64 = 100;
 impl Engine {
     /// A client that behaves as the daemon's configuration says. It has no connection and has read nothing.
     pub(crate) fn registry_client(&self) -> Client {
+        let usual = ClientOptions::default();
+        let asked = self.config().transfers;
+        let or = |asked: usize, usual: usize| if asked == 0 { usual } else { asked };
         Client::new(ClientOptions {
+            parallel_layers: or(asked.downloads, usual.parallel_layers),
+            parallel_uploads: or(asked.uploads, usual.parallel_uploads),
+            attempts: if asked.attempts == 0 {
+                usual.attempts
+            } else {
+                asked.attempts
+            },
             insecure: self.config().insecure_registries.clone(),
             mirrors: self.config().mirrors.clone(),
             proxies: self.config().proxies.clone(),
-            ..ClientOptions::default()
+            ..usual
         })
     }
 

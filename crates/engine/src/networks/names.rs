@@ -139,7 +139,7 @@ impl Engine {
         Ok(Member {
             id: container.id().to_string(),
             forwards: home || named.is_empty() || named.iter().any(|one| !one.doc.internal),
-            servers: files::dns_settings(host)?.servers,
+            servers: files::dns_settings(host, &self.config().containers)?.servers,
             places: places
                 .into_iter()
                 .map(|one| {

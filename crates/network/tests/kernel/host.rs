@@ -99,6 +99,7 @@ pub(crate) fn config() -> NetConfig {
         instance: "0a1b2c3d".parse().unwrap(),
         bridge: None,
         bip: None,
+        pools: network::Pools::default(),
         stock: 0,
     }
 }
