@@ -46,7 +46,9 @@ pub enum NetworkError {
         name: String,
     },
     /// Every subnet that the engine may take overlaps one that the host has a route to.
-    #[error("all predefined address pools have been fully subnetted: each subnet of theirs overlaps a network or a route of this host")]
+    #[error(
+        "all predefined address pools have been fully subnetted: each subnet of theirs overlaps a network or a route of this host"
+    )]
     NoFreeSubnet,
     /// The bridge has as many ports as the kernel gives to one.
     #[error("bridge {bridge} has {BRIDGE_PORTS} containers, the kernel's limit for one bridge")]

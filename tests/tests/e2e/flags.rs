@@ -222,6 +222,12 @@ fn privileges() {
         );
         shows(
             engine,
+            &["--tmpfs", "/t:shared"],
+            "grep -c ' /t .*shared:' /proc/self/mountinfo",
+            "1",
+        );
+        shows(
+            engine,
             &["--read-only", "--tmpfs", "/t:size=1m"],
             "touch /t/x && df -k /t | tail -1 | awk '{print $2}'",
             "1024",

@@ -221,6 +221,24 @@ fn what_is_kept_of_a_container() {
             "{{.HostConfig.VolumeDriver}} {{(index .Mounts 0).Driver}}",
             "local local",
         );
+        // Another one matters only where there is a volume.
+        keeps(
+            engine,
+            &["--volume-driver", "other"],
+            "{{.HostConfig.VolumeDriver}}",
+            "other",
+        );
+        let wants = [
+            "create",
+            "--volume-driver",
+            "other",
+            "-v",
+            "v:/v",
+            "busybox",
+        ];
+        let refused = engine.d(&wants).fails_with(1);
+        let words = "volume plugin other: plugin \"other\" not found";
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
         keeps(
             engine,
             &["--log-driver", "json-file", "--log-opt", "max-size=1m"],

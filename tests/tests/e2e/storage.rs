@@ -659,3 +659,33 @@ fn a_volume_that_can_not_be_mounted_leaves_nothing() {
         }
     });
 }
+
+#[test]
+fn names_that_say_no_more_than_another_are_pruned() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        for name in ["box:1", "box:2", "zz:9"] {
+            engine.d(&["tag", "busybox", name]).ok();
+        }
+        engine.d(&["create", "--name", "user", "box:1"]).ok();
+        let pruned = engine.d(&["image", "prune", "-f"]).ok();
+        assert_eq!(pruned.stdout, "Total reclaimed space: 0B\n");
+        let pruned = engine.d(&["image", "prune", "-af"]).ok();
+        let left = engine
+            .d(&["images", "--format", "{{.Repository}}:{{.Tag}}"])
+            .ok();
+        // Docker keeps the last in order whoever uses which.
+        let kept = match engine.kind() {
+            Kind::Wharf => "box:1",
+            Kind::Dockerd => "zz:9",
+        };
+        assert_eq!(left.text(), kept);
+        let gone = ["box:1", "box:2", "busybox:latest", "zz:9"];
+        for name in gone.iter().filter(|name| **name != kept) {
+            let line = format!("untagged: {name}\n");
+            assert!(pruned.stdout.contains(&line), "{}", pruned.stdout);
+        }
+        assert!(!pruned.stdout.contains("deleted"), "{}", pruned.stdout);
+        engine.d(&["rm", "user"]).ok();
+    });
+}

@@ -338,7 +338,7 @@ fn check_tmpfs(options: &str) -> Result<()> {
     for option in options.rsplit(',') {
         let known = match option.split_once('=') {
             Some((name, _)) => VALUES.contains(&name),
-            None => FLAGS.contains(&option),
+            None => FLAGS.contains(&option) || PROPAGATIONS.contains(&option),
         };
         if !known {
             let parts: Vec<_> = option
@@ -469,6 +469,7 @@ mod tests {
             "defaults",
             "ro,size=1m,mode=700,mpol=default",
             "nodiratime",
+            "rshared,size=1m",
         ] {
             assert!(check_tmpfs(good).is_ok(), "{good}");
         }

@@ -32,14 +32,8 @@ pub(crate) fn check(
 /// A field's name in the API, and whether it is asked for.
 type Asked = (&'static str, bool);
 
-fn host_fields(host: &HostConfig) -> [Asked; 2] {
-    [
-        (
-            "HostConfig.VolumeDriver",
-            !matches!(host.volume_driver.as_str(), "" | "local"),
-        ),
-        ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-    ]
+fn host_fields(host: &HostConfig) -> [Asked; 1] {
+    [("HostConfig.Cgroup", !host.cgroup.is_empty())]
 }
 
 /// What Docker's daemon refuses on Linux as well, in its words: quotas of overlay's upper folders without a file system

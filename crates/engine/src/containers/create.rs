@@ -45,6 +45,11 @@ impl Engine {
             engine.create_checked(name, request, platform).await
         })
         .await
+        .map_err(|error| match error {
+            // Clients take a 404 for a missing image, and pull.
+            EngineError::NoSuchPlugin { .. } => EngineError::invalid(error.to_string()),
+            error => error,
+        })
     }
 
     async fn create_checked(
@@ -80,7 +85,8 @@ impl Engine {
         if platform.as_deref().is_none_or(str::is_empty) {
             draft.warnings.extend(foreign(&image.parsed.platform()));
         }
-        let mut new_volumes = name_volumes(self, &mut draft.mounts)?;
+        let driver = draft.host.volume_driver.as_str();
+        let mut new_volumes = name_volumes(self, driver, &mut draft.mounts)?;
         let names = new_volumes.keys().cloned().collect();
         let _claim = self.inner().volumes.claim(names).await;
         {
@@ -447,8 +453,13 @@ struct Draft {
     warnings: Vec<String>,
 }
 
-/// Gives anonymous volumes their names, and lists the volumes that do not exist yet.
-fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<BTreeMap<String, VolumeDoc>> {
+/// Gives anonymous volumes their names, and lists the volumes that do not exist yet. Another driver than `local` matters
+/// only where there is a volume.
+fn name_volumes(
+    engine: &Engine,
+    driver: &str,
+    mounts: &mut [MountSpec],
+) -> Result<BTreeMap<String, VolumeDoc>> {
     let known: HashSet<String> = engine.inner().volumes.lock().keys().cloned().collect();
     let mut new: BTreeMap<String, VolumeDoc> = BTreeMap::new();
     for mount in mounts {
@@ -464,6 +475,12 @@ fn name_volumes(engine: &Engine, mounts: &mut [MountSpec]) -> Result<BTreeMap<St
         };
         if name.is_empty() {
             *name = volumes::draw_name()?;
+        }
+        if !matches!(driver, "" | "local") {
+            return Err(EngineError::NoSuchPlugin {
+                volume: name.clone(),
+                name: driver.to_owned(),
+            });
         }
         if !known.contains(name) {
             local_driver::check(name, options)?;

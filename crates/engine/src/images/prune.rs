@@ -1,6 +1,11 @@
 //! Removing images that nobody uses.
 
+use std::collections::{HashMap, HashSet};
+
 use api_types::ImagesPruneReport;
+use types::Reference;
+
+use super::index::Image;
 
 use crate::engine::Engine;
 use crate::events;
@@ -21,27 +26,14 @@ impl Engine {
             .map(crate::options::parse_time)
             .transpose()?;
         let before = self.image_bytes();
-        let used = self.images_of_containers();
-        let candidates: Vec<_> = {
-            let state = self.images().read();
-            state
-                .images
-                .values()
-                .filter(|image| {
-                    let named = state.names_of(&image.id).next().is_some();
-                    let kept = (named && dangling)
-                        || image.doc.built_in
-                        || used.contains(&image.id.to_string());
-                    !kept
-                        && until.is_none_or(|until| image.created < until)
-                        && filters.labels_match(&image.config.labels.clone().unwrap_or_default())
-                })
-                .map(|image| image.id)
-                .collect()
+        let chosen = |image: &Image| {
+            until.is_none_or(|until| image.created < until)
+                && filters.labels_match(&image.config.labels.clone().unwrap_or_default())
         };
+        let doomed = self.doomed(dangling, chosen);
         let mut report = ImagesPruneReport::default();
-        for id in candidates {
-            match self.image_remove(&id.to_string(), None, true).await {
+        for wanted in doomed {
+            match self.image_remove(&wanted, None, true).await {
                 Ok(mut removed) => report
                     .images_deleted
                     .get_or_insert_default()
@@ -62,6 +54,34 @@ impl Engine {
         Ok(report)
     }
 
+    /// What goes: images by their ids that nobody needs, and with `dangling` off the names of the others that say no more
+    /// than another one, which is that of a container or, as in docker, the last in order.
+    fn doomed(&self, dangling: bool, chosen: impl Fn(&Image) -> bool) -> Vec<String> {
+        let mut used: HashMap<String, HashSet<String>> = HashMap::new();
+        for container in self.registry().all() {
+            let spec = &container.spec;
+            let name = Reference::parse_normalized(&spec.config.image);
+            used.entry(spec.image.clone())
+                .or_default()
+                .extend(name.ok().map(|name| name.to_string()));
+        }
+        let state = self.images().read();
+        let mut doomed = Vec::new();
+        for image in state.images.values() {
+            if image.doc.built_in || !chosen(image) {
+                continue;
+            }
+            let names: Vec<&str> = state.names_of(&image.id).map(|(name, _)| name).collect();
+            match used.get(&image.id.to_string()) {
+                None if dangling && !names.is_empty() => {}
+                None => doomed.push(image.id.to_string()),
+                Some(_) if dangling => {}
+                Some(by) => doomed.extend(superfluous(&names, by)),
+            }
+        }
+        doomed
+    }
+
     /// Bytes of all layers.
     pub(crate) fn image_bytes(&self) -> u64 {
         self.images()
@@ -70,5 +90,41 @@ impl Engine {
             .values()
             .map(|layer| layer.size)
             .sum()
+    }
+}
+
+/// The tags of an image that containers use, but for those that containers name, or the last where none does.
+fn superfluous(names: &[&str], by: &HashSet<String>) -> Vec<String> {
+    let is_tag = |name: &&&str| !name.contains('@');
+    let kept: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| by.contains(*name))
+        .collect();
+    let last = names.iter().rfind(is_tag).copied();
+    names
+        .iter()
+        .filter(is_tag)
+        .filter(|name| match kept.is_empty() {
+            true => Some(**name) != last,
+            false => !kept.contains(*name),
+        })
+        .map(|name| (*name).to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_in_use_keeps_one_name_or_those_that_are_used() {
+        let names = ["a/box:1", "a/box:2", "a/box@sha256:77", "b/box:9"];
+        let goes =
+            |by: &[&str]| superfluous(&names, &by.iter().map(|one| (*one).to_owned()).collect());
+        assert_eq!(goes(&[]), ["a/box:1", "a/box:2"]);
+        assert_eq!(goes(&["a/box:1"]), ["a/box:2", "b/box:9"]);
+        assert_eq!(goes(&["elsewhere:1"]), ["a/box:1", "a/box:2"]);
+        assert!(superfluous(&["a:1"], &HashSet::new()).is_empty());
     }
 }

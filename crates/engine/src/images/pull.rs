@@ -157,6 +157,14 @@ impl Engine {
             "Image is up to date for"
         };
         reporter.line("", format!("Status: {sentence} {familiar}"));
+        if let Some(platform) = platform
+            && let Err(other @ EngineError::WrongPlatform { .. }) = self
+                .images()
+                .read()
+                .find_for(&reference.to_string(), &[platform])
+        {
+            reporter.line("", format!("WARNING: {other}"));
+        }
         Ok(())
     }
 

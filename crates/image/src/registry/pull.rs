@@ -47,7 +47,9 @@ pub(super) async fn pull(
     let configuration = chosen.manifest.config.digest;
     tell_needs(&chosen, &observer).await?;
     let (config, config_blob) = fetch_config(&sources, store, &chosen.manifest).await?;
-    check_platform(&reference, &config, request.platform.as_ref())?;
+    // As docker, what has no index is taken as it is: the caller tells of another platform.
+    let promised = chosen.index_bytes.as_ref().and(request.platform.as_ref());
+    check_platform(&reference, &config, promised)?;
     let layers = chosen.manifest.layers_with(config.diff_ids())?;
 
     let mut documents = vec![chosen.bytes];
@@ -202,14 +204,15 @@ async fn tell_needs(chosen: &Chosen, observer: &Arc<dyn PullObserver>) -> Result
         })
 }
 
-/// Without a wish only the operating system must fit: another architecture may be emulated.
+/// An index must not lie about what was chosen of it. Else only the operating system must fit: another architecture may be
+/// emulated.
 fn check_platform(
     reference: &Reference,
     config: &ImageConfig,
-    wanted: Option<&Platform>,
+    promised: Option<&Platform>,
 ) -> Result<(), ImageError> {
     let actual = config.platform();
-    match wanted {
+    match promised {
         Some(wanted) if !wanted.matches(&actual) => Err(ImageError::PlatformMismatch {
             reference: reference.familiar(),
             wanted: Box::new(wanted.clone()),

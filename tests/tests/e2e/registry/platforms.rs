@@ -153,6 +153,28 @@ fn an_image_is_pulled_for_the_platform_of_the_environment_and_by_its_digest() {
 }
 
 #[test]
+fn an_image_without_an_index_is_pulled_as_it_is_with_a_warning() {
+    Engine::run(|engine| {
+        let registry = Registry::start(engine);
+        engine.load_busybox();
+        let name = registry.name("alone:1");
+        engine.d(&["tag", "busybox", &name]).ok();
+        engine.d(&["push", "-q", &name]).ok();
+        engine.d(&["rmi", &name]).ok();
+        for client in [Engine::d, Engine::w] {
+            let done = client(engine, &["pull", "--platform", "linux/arm64", &name]).ok();
+            let told = format!(
+                "WARNING: image with reference {name} was found but its platform (linux/amd64) does not match the specified platform (linux/arm64)\n"
+            );
+            if engine.kind() == Kind::Wharf {
+                assert!(done.stdout.contains(&told), "{}", done.stdout);
+            }
+            engine.d(&["rmi", &name]).ok();
+        }
+    });
+}
+
+#[test]
 fn an_image_is_removed_only_if_it_is_for_the_platform() {
     Engine::run(|engine| {
         if engine.kind() == Kind::Dockerd {

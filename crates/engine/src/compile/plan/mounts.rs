@@ -113,6 +113,7 @@ pub(super) fn user_mount(mount: OpenMount<'_>, descriptors: &mut Descriptors) ->
 fn tmpfs(target: &str, options: &str) -> MountEntry {
     let mut set = attr::NO_SUID | attr::NO_DEV | attr::NO_EXEC;
     let mut values = Vec::new();
+    let mut propagation = Propagation::Private;
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => set |= attr::READ_ONLY,
@@ -126,6 +127,9 @@ fn tmpfs(target: &str, options: &str) -> MountEntry {
             "noatime" => set = set & !attr::ATIME_MASK | attr::NO_ATIME,
             "nodiratime" => set |= attr::NO_DIR_ATIME,
             "diratime" => set &= !attr::NO_DIR_ATIME,
+            "shared" | "rshared" => propagation = Propagation::Shared,
+            "slave" | "rslave" => propagation = Propagation::Slave,
+            "private" | "rprivate" => propagation = Propagation::Private,
             "strictatime" => set = set & !attr::ATIME_MASK | attr::STRICT_ATIME,
             _ => {
                 if let Some((name, value)) = option.split_once('=') {
@@ -142,7 +146,7 @@ fn tmpfs(target: &str, options: &str) -> MountEntry {
             options: values,
         },
         attrs: MountAttrs::of(set),
-        propagation: Some(Propagation::Private),
+        propagation: Some(propagation),
         create_target: TargetKind::Dir,
     }
 }
