@@ -105,7 +105,7 @@ impl Hub {
 }
 
 /// Held by whoever asks for a commit, until memory follows it or he goes.
-struct Showing {
+pub(crate) struct Showing {
     hub: Arc<Hub>,
     shown: Arc<AtomicBool>,
 }
@@ -190,9 +190,21 @@ impl Engine {
         events: Vec<Event>,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        Ok(self.commit_showing(durability, events, work).await?.0)
+    }
+
+    /// The same for a caller who has to wait for something before what he tells is so: listeners hear of it when he lets
+    /// the second part go.
+    pub(crate) async fn commit_showing<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        events: Vec<Event>,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<(T, Showing)> {
         let showing = Showing::new(self.hub());
         let (recorded, after) = self.with_events(events, Arc::clone(&showing.shown), work);
-        Ok(self.store().write(durability, recorded, after).await?.0)
+        let done = self.store().write(durability, recorded, after).await?.0;
+        Ok((done, showing))
     }
 
     #[allow(clippy::type_complexity, reason = "two closures that belong together")]

@@ -380,8 +380,8 @@ impl Engine {
             })
             .collect();
         let rows = names.clone();
-        let tombstones = self
-            .commit(Durability::PowerCut, told, move |connection| {
+        let (tombstones, showing) = self
+            .commit_showing(Durability::PowerCut, told, move |connection| {
                 rows.into_iter()
                     .map(|name| {
                         VolumeRow::delete(connection, &name)?;
@@ -403,8 +403,11 @@ impl Engine {
         }
         // Inside the gate, since a volume of the same name may be made right after; emptying it can wait.
         self.blocking("volume remove", move |engine| {
+            for tombstone in &tombstones {
+                engine.move_volume_away(tombstone);
+            }
+            drop(showing);
             for tombstone in tombstones {
-                engine.move_volume_away(&tombstone);
                 engine.queue_tombstone(tombstone);
             }
             Ok(())

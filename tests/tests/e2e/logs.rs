@@ -397,6 +397,10 @@ fn a_syslog_that_is_not_there_is_told_and_one_that_comes_back_is_found() {
         engine.kill_daemon();
         drop(first);
         fs::remove_file(&path).unwrap();
+        engine.start_daemon();
+        // What is kept here can be read, whoever else is there.
+        assert_eq!(engine.d(&["logs", "box"]).ok().stdout, "one\n");
+        engine.kill_daemon();
         let second = UnixDatagram::bind(&path).unwrap();
         fs::write(engine.folder().join("go"), "").unwrap();
         assert!(next(&second).ends_with("]: two\n"));

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api_types::LogConfig;
 use rustix::fs::{Mode, OFlags};
 use shim::protocol::{Layout, Place, Remote, Words};
 
@@ -124,6 +125,24 @@ pub(crate) fn destination(
     }
 }
 
+/// Looks for the socket file that a log's options name. Waits for its file system.
+///
+/// # Errors
+/// Docker's sentence when there is none.
+pub(crate) fn look_for(log: &LogConfig) -> Result<()> {
+    let options = log.config.as_ref();
+    let named = options.and_then(|options| options.get("syslog-address"));
+    match named
+        .filter(|_| log.kind == "syslog")
+        .map(|text| address(text))
+    {
+        Some(Ok(Address::Local { path, .. })) if !path.exists() => Err(EngineError::invalid(
+            format!("stat {}: no such file or directory", path.display()),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn facility(text: &str) -> Result<u8> {
     if text.is_empty() {
         return Ok(3);
@@ -141,18 +160,10 @@ fn address(text: &str) -> Result<Address> {
     }
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     match scheme {
-        "unix" | "unixgram" => {
-            let path = PathBuf::from(rest);
-            if !path.exists() {
-                return Err(EngineError::invalid(format!(
-                    "stat {rest}: no such file or directory"
-                )));
-            }
-            Ok(Address::Local {
-                path,
-                stream: scheme == "unix",
-            })
-        }
+        "unix" | "unixgram" => Ok(Address::Local {
+            path: PathBuf::from(rest),
+            stream: scheme == "unix",
+        }),
         "udp" | "tcp" => {
             let place = rest.split('/').next().unwrap_or_default();
             let (host, port) = host_and_port(place).ok_or_else(|| {

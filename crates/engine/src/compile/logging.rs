@@ -63,6 +63,11 @@ pub(crate) fn logging(
     read_logging(&log.kind, own)
 }
 
+/// Whether a driver keeps files, from which `logs` reads.
+pub(crate) fn is_kept(driver: &str) -> bool {
+    driver != "none"
+}
+
 /// How docker begins the sentence about an option whose value makes no sense.
 const INITIALIZING: &str =
     "failed to create task for container: failed to initialize logging driver";
@@ -92,7 +97,7 @@ pub(crate) fn read_logging(driver: &str, options: &BTreeMap<String, String>) -> 
         }
     };
     let mut logging = Logging {
-        kept: driver != "none",
+        kept: is_kept(driver),
         max_size,
         max_file,
         buffer: None,

@@ -17,7 +17,7 @@ use super::spares::Spare;
 use crate::clock;
 use crate::compile::modes::{self, Modes, NetworkMode};
 use crate::compile::mounts::{MountSpec, Source};
-use crate::compile::{self, merge};
+use crate::compile::{self, log_remote, merge};
 use crate::engine::Engine;
 use crate::events;
 use crate::images::index::Image;
@@ -66,11 +66,21 @@ impl Engine {
             .map(str::to_owned);
         let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
         let mut mounts = request.host_config.mounts.iter();
-        if mounts.any(|mount| mount.kind == "bind") {
+        let logs_elsewhere = match request.host_config.log_config.kind.as_str() {
+            "" | "default" => self.config().log_driver == "syslog",
+            driver => driver == "syslog",
+        };
+        if mounts.any(|mount| mount.kind == "bind") || logs_elsewhere {
             // Before the gate, which nobody may keep while a file system does not answer.
             let image = self.find_image_for(&request, platform.as_deref())?;
             let draft = self.draft(&id, request.clone(), &image)?;
             self.check_sources(&draft.mounts).await?;
+            if draft.host.log_config.kind == "syslog" {
+                let kind = &self.inner().places.sources;
+                let log = draft.host.log_config;
+                self.blocking_of(kind, "create", move |_| log_remote::look_for(&log))
+                    .await?;
+            }
         }
         let published = request.host_config.port_bindings.as_ref();
         if request.host_config.publish_all_ports || published.is_some_and(|ports| !ports.is_empty())

@@ -128,13 +128,7 @@ impl Engine {
                 "Bad parameters: you must choose at least one stream",
             ));
         }
-        let log = &container.spec.host.log_config;
-        if !logging::read_logging(
-            &log.kind,
-            log.config.as_ref().unwrap_or(&Default::default()),
-        )?
-        .kept
-        {
+        if !logging::is_kept(&container.spec.host.log_config.kind) {
             return Err(EngineError::LogsNotKept);
         }
         let time = |time: Option<i64>| time.map(|time| u64::try_from(time).unwrap_or(0));

@@ -129,8 +129,8 @@ impl Engine {
             Durability::PowerCut
         };
         let (id, names) = (container.id().to_string(), anonymous.clone());
-        let tombstones = self
-            .commit(durability, events, move |connection| {
+        let (tombstones, showing) = self
+            .commit_showing(durability, events, move |connection| {
                 ContainerRow::delete(connection, &id)?;
                 let sequence = TombstoneRow::insert(connection, cleaner::CONTAINER, &id)?;
                 let mut tombstones = vec![TombstoneRow {
@@ -150,7 +150,8 @@ impl Engine {
                 Ok(tombstones)
             })
             .await?;
-        self.buried(container, &anonymous, tombstones).await;
+        self.buried(container, &anonymous, tombstones, showing)
+            .await;
         Ok(())
     }
 
@@ -160,6 +161,7 @@ impl Engine {
         container: &Arc<Container>,
         volumes: &[String],
         tombstones: Vec<TombstoneRow>,
+        showing: events::Showing,
     ) {
         self.registry().remove(container);
         {
@@ -181,6 +183,7 @@ impl Engine {
             progress.up = false;
             progress.between_runs = false;
         });
+        drop(showing);
         for tombstone in tombstones {
             let release = match (&link, tombstone.kind.as_str()) {
                 (Some(link), cleaner::CONTAINER) => {

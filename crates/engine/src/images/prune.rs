@@ -16,6 +16,15 @@ impl Engine {
     /// Removes images without a name; with the filter `dangling=false` all that no container uses. What is left of
     /// transfers that were given up is of no image: it goes too, unless labels or a time narrow the choice.
     pub async fn prune_images(&self, filters: Filters) -> Result<ImagesPruneReport> {
+        let engine = self.clone();
+        self.to_the_end(
+            "image prune",
+            async move { engine.prune_chosen(filters).await },
+        )
+        .await
+    }
+
+    async fn prune_chosen(&self, filters: Filters) -> Result<ImagesPruneReport> {
         filters.check(&["dangling", "label", "label!", "until"])?;
         let dangling = !filters
             .get("dangling")
@@ -26,23 +35,27 @@ impl Engine {
             .map(crate::options::parse_time)
             .transpose()?;
         let before = self.image_bytes();
-        let chosen = |image: &Image| {
+        let chosen = &|image: &Image| {
             until.is_none_or(|until| image.created < until)
                 && filters.labels_match(&image.config.labels.clone().unwrap_or_default())
         };
-        let doomed = self.doomed(dangling, chosen);
         let mut report = ImagesPruneReport::default();
-        for wanted in doomed {
-            match self.image_remove(&wanted, None, true).await {
+        for wanted in self.doomed(dangling, chosen) {
+            // Whoever makes a container or a name of it has his turn between two, and then it stays.
+            let _gate = self.inner().gate.write().await;
+            if !self.doomed(dangling, chosen).contains(&wanted) {
+                continue;
+            }
+            match self.remove_image(&wanted, true).await {
                 Ok(mut removed) => report
                     .images_deleted
                     .get_or_insert_default()
                     .append(&mut removed),
-                // A container was made from it, or somebody removed it meanwhile.
                 Err(EngineError::Conflict { .. } | EngineError::NoSuchImage { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
+        self.collect_quietly().await;
         report.space_reclaimed = before.saturating_sub(self.image_bytes());
         if !["label", "label!", "until"]
             .iter()
@@ -56,7 +69,7 @@ impl Engine {
 
     /// What goes: images by their ids that nobody needs, and with `dangling` off the names of the others that say no more
     /// than another one, which is that of a container or, as in docker, the last in order.
-    fn doomed(&self, dangling: bool, chosen: impl Fn(&Image) -> bool) -> Vec<String> {
+    fn doomed(&self, dangling: bool, chosen: &impl Fn(&Image) -> bool) -> Vec<String> {
         let mut used: HashMap<String, HashSet<String>> = HashMap::new();
         for container in self.registry().all() {
             let spec = &container.spec;

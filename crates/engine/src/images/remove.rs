@@ -52,7 +52,11 @@ impl Engine {
         .await
     }
 
-    async fn remove_image(&self, wanted: &str, force: bool) -> Result<Vec<ImageDeleted>> {
+    pub(super) async fn remove_image(
+        &self,
+        wanted: &str,
+        force: bool,
+    ) -> Result<Vec<ImageDeleted>> {
         let (image, named) = self.images_named(wanted)?;
         let names: Vec<String> = self
             .images()
