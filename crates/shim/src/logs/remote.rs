@@ -15,6 +15,8 @@ use crate::protocol::{Layout, Words};
 
 /// How often one looks again whether the other side takes more.
 const GLANCE: Duration = Duration::from_millis(10);
+/// How often one looks whether a connection that was begun has come to be.
+const CONNECTING: Duration = Duration::from_millis(200);
 /// How often a connection is made again that can not be had.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How much may wait, in bytes, before the container does.
@@ -62,14 +64,36 @@ pub(crate) struct Remote {
     words: Words,
     way: Way,
     socket: Option<OwnedFd>,
-    queue: VecDeque<Vec<u8>>,
-    /// Bytes in the queue.
+    /// Whether the other side has taken something of this socket's: until then it is being connected.
+    connected: bool,
+    queue: VecDeque<Waiting>,
+    /// Bytes in the queue, [`Waiting::cost`] of each.
     waiting: usize,
-    /// How much of the first is out already.
+    /// The first of the queue as the other side reads it, once that is begun.
+    first: Vec<u8>,
+    /// How much of it is out already.
     sent: usize,
     again: Option<Instant>,
     limit: usize,
+    /// Whether lines are lost rather than the container held up.
+    lossy: bool,
     lost: u64,
+}
+
+/// A line that waits. What stands before it is written when it is sent: it may be much longer than the line.
+#[derive(Debug)]
+struct Waiting {
+    stream: Stream,
+    text: Vec<u8>,
+    whole: bool,
+    time: u64,
+}
+
+impl Waiting {
+    /// What it takes of memory, about.
+    fn cost(length: usize) -> usize {
+        length + size_of::<Waiting>()
+    }
 }
 
 impl Remote {
@@ -81,17 +105,21 @@ impl Remote {
             words,
             way,
             socket: Some(socket),
+            connected: true,
             queue: VecDeque::new(),
             waiting: 0,
+            first: Vec::new(),
             sent: 0,
             again: None,
             limit: LIMIT,
+            lossy: false,
             lost: 0,
         }
     }
 
-    /// Lets so many bytes wait.
+    /// Lets so many bytes wait, and what is more be lost.
     pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.lossy = true;
         self.limit = usize::try_from(limit).unwrap_or(LIMIT);
     }
 
@@ -107,19 +135,29 @@ impl Remote {
 
     /// Whether somebody is there who does not take what is sent.
     pub(crate) fn is_behind(&self) -> bool {
-        self.socket.is_some() && self.waiting > AHEAD
+        self.is_there() && self.waiting > AHEAD
+    }
+
+    fn is_there(&self) -> bool {
+        self.socket.is_some() && self.connected
     }
 
     /// Takes a line, or a piece of one, that consists of two parts.
     pub(crate) fn line(&mut self, stream: Stream, parts: [&[u8]; 2], whole: bool, time: u64) {
-        let length = parts[0].len() + parts[1].len();
-        if self.waiting + length > self.limit && !self.queue.is_empty() {
+        let cost = Waiting::cost(parts[0].len() + parts[1].len());
+        // Who is there and slow holds the container up: what comes until then is one read at the most.
+        let bounded = self.lossy || !self.is_there();
+        if bounded && self.waiting + cost > self.limit && !self.queue.is_empty() {
             self.lost += 1;
             return;
         }
-        let message = written(&self.words, stream, parts, whole, time);
-        self.waiting += message.len();
-        self.queue.push_back(message);
+        self.waiting += cost;
+        self.queue.push_back(Waiting {
+            stream,
+            text: parts.concat(),
+            whole,
+            time,
+        });
         if self.again.is_none() {
             self.pump();
         }
@@ -131,25 +169,28 @@ impl Remote {
         let mut failed = false;
         while let Some(first) = self.queue.front() {
             let Some(socket) = self.socket.as_ref() else {
-                match self.way.connect() {
-                    Ok(socket) if !failed => self.socket = Some(socket),
-                    _ => {
-                        self.again = Some(Instant::now() + PAUSE);
-                        return;
-                    }
+                if failed || !self.connect() {
+                    self.again = Some(Instant::now() + PAUSE);
+                    return;
                 }
                 continue;
             };
+            if self.first.is_empty() {
+                let text = [&first.text[..], b""];
+                self.first = written(&self.words, first.stream, text, first.whole, first.time);
+            }
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match rustix::net::send(socket, &first[self.sent..], flags) {
+            match rustix::net::send(socket, &self.first[self.sent..], flags) {
                 Ok(length) => {
+                    self.connected = true;
                     self.sent += length;
-                    if self.sent >= first.len() || !self.way.is_stream() {
+                    if self.sent >= self.first.len() || !self.way.is_stream() {
                         self.drop_first();
                     }
                 }
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
-                    self.again = Some(Instant::now() + GLANCE);
+                    let pause = if self.connected { GLANCE } else { CONNECTING };
+                    self.again = Some(Instant::now() + pause);
                     return;
                 }
                 Err(Errno::INTR) => {}
@@ -157,32 +198,33 @@ impl Remote {
                     self.lost += 1;
                     self.drop_first();
                 }
+                // A socket that was refused may be there anew under its name.
                 Err(_) => {
-                    self.socket = None;
                     self.sent = 0;
-                    if failed {
+                    let again = !failed && self.connect();
+                    if !again {
+                        self.socket = None;
                         self.again = Some(Instant::now() + PAUSE);
                         return;
                     }
                     failed = true;
-                    // A socket that was refused may be there anew under its name.
-                    match self.way.connect() {
-                        Ok(socket) => self.socket = Some(socket),
-                        Err(_) => {
-                            self.again = Some(Instant::now() + PAUSE);
-                            return;
-                        }
-                    }
                 }
             }
         }
+    }
+
+    /// Makes the connection anew; whether it is begun.
+    fn connect(&mut self) -> bool {
+        self.socket = self.way.connect().ok();
+        self.connected = false;
+        self.socket.is_some()
     }
 
     /// Gives the other side a moment to take the rest.
     pub(crate) fn finish(&mut self) {
         for _ in 0..PARTING {
             self.pump();
-            if self.queue.is_empty() || self.socket.is_none() {
+            if self.queue.is_empty() || !self.is_there() {
                 break;
             }
             std::thread::sleep(GLANCE);
@@ -191,8 +233,9 @@ impl Remote {
 
     fn drop_first(&mut self) {
         if let Some(first) = self.queue.pop_front() {
-            self.waiting -= first.len();
+            self.waiting -= Waiting::cost(first.text.len());
         }
+        self.first.clear();
         self.sent = 0;
     }
 }
@@ -318,6 +361,7 @@ mod tests {
         };
         let socket = way.connect().unwrap();
         let mut remote = Remote::new(syslog(Layout::Unix), way, socket);
+        remote.set_limit(LIMIT as u64);
         let line = vec![b'x'; 1000];
         for _ in 0..2000 {
             remote.line(Stream::Stdout, [&line, b""], true, TIME);
@@ -348,5 +392,41 @@ mod tests {
         let length = server.recv(&mut buffer).unwrap();
         assert!(buffer[..length].ends_with(b": late\n"));
         assert_eq!((remote.lost(), remote.waiting), (lost, 0));
+    }
+
+    /// Whoever is there and slow is waited for; an address from which nothing comes is as good as nobody.
+    #[test]
+    fn only_who_is_not_there_loses_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let server = UnixDatagram::bind(&path).unwrap();
+        let way = Way::Local {
+            folder: std::fs::File::open(folder.path()).unwrap().into(),
+            name: "log".to_owned(),
+            stream: false,
+        };
+        let socket = way.connect().unwrap();
+        let mut remote = Remote::new(syslog(Layout::Unix), way, socket);
+        for _ in 0..40_000 {
+            remote.line(Stream::Stdout, [b"x", b""], true, TIME);
+        }
+        assert!(remote.is_behind() && remote.lost() == 0);
+        drop(server);
+        // A listener whose queue is full answers no further connection.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _first = std::net::TcpStream::connect(address).unwrap();
+        let way = Way::Network {
+            address,
+            stream: true,
+        };
+        let socket = way.connect().unwrap();
+        let mut remote = Remote::new(syslog(Layout::Unix), way, socket);
+        remote.connected = false;
+        for _ in 0..40_000 {
+            remote.line(Stream::Stdout, [b"x", b""], true, TIME);
+        }
+        assert!(!remote.is_behind() && remote.lost() > 0 && remote.waiting <= LIMIT);
     }
 }
