@@ -160,13 +160,16 @@ impl Config {
         let value = |sentence| ConfigError::Value { sentence };
         let containers = containers::defaults(typed, &mut file).map_err(value)?;
         let text = |name: &str, from_file: Option<String>| {
-            typed.value(name).map(str::to_owned).or(from_file)
+            let typed = typed.value(name).map(str::to_owned);
+            // As with dockerd, an empty text says nothing.
+            typed.or(from_file).filter(|text| !text.is_empty())
         };
         let folder = |name: &'static str, from_file: Option<PathBuf>, default: PathBuf| {
             let path = typed
                 .value(name)
                 .map(PathBuf::from)
                 .or(from_file)
+                .filter(|path| !path.as_os_str().is_empty())
                 .unwrap_or(default);
             if path.is_absolute() {
                 Ok(path)
@@ -191,7 +194,7 @@ impl Config {
         } else {
             text("log-level", file.log_level).unwrap_or_else(|| "info".to_owned())
         };
-        let bridge = text("bridge", file.bridge).filter(|name| !name.is_empty());
+        let bridge = text("bridge", file.bridge);
         let bip = text("bip", file.bip).map(|value| bip(&value)).transpose()?;
         if bridge.is_some() && bip.is_some() {
             return Err(ConfigError::BridgeAndBip);
@@ -219,7 +222,6 @@ impl Config {
                 false => file.userland_proxy != Some(false),
             },
             log_driver: text("log-driver", file.log_driver)
-                .filter(|driver| !driver.is_empty())
                 .unwrap_or_else(|| "json-file".to_owned()),
             log_opts: file
                 .log_opts
@@ -264,7 +266,7 @@ impl Config {
 }
 
 fn runtime(asked: Option<String>) -> Result<String, ConfigError> {
-    match asked.filter(|name| !name.is_empty()) {
+    match asked {
         None => Ok("runc".to_owned()),
         Some(name) if engine::RUNTIMES.contains(&name.as_str()) => Ok(name),
         Some(name) => Err(ConfigError::Runtime { name }),
@@ -481,7 +483,7 @@ mod tests {
     fn keys_are_nobody_s_or_dockerd_s() {
         let refused = |text: &str| load(&[], Some(text)).unwrap_err().to_string();
         let theirs = refused(r#"{"tls": true, "runtimes": {}, "debug": true}"#);
-        let sentence = "wharf does not support these options of dockerd yet: runtimes, tls";
+        let sentence = "wharf does not support these options of dockerd yet: tls, runtimes";
         assert!(theirs.ends_with(sentence), "{theirs}");
         let nobodys = refused(r#"{"tls": true, "loud": true}"#);
         let sentence = "the following directives don't match any configuration option: loud";
@@ -506,6 +508,31 @@ mod tests {
             let sentence = "wharf does not support this setting of dockerd yet: ";
             assert!(refused.ends_with(&format!("{sentence}{told}")), "{refused}");
         }
+    }
+
+    #[test]
+    fn an_empty_text_says_nothing() {
+        let texts = [
+            "data-root",
+            "exec-root",
+            "pidfile",
+            "log-level",
+            "bridge",
+            "bip",
+            "ip",
+            "cgroup-parent",
+            "default-cgroupns-mode",
+            "default-ipc-mode",
+            "default-runtime",
+            "host-gateway-ip",
+            "log-driver",
+            "storage-driver",
+            "log-format",
+        ];
+        let fields = texts.map(|key| format!("{key:?}: \"\""));
+        let file = format!("{{{}}}", fields.join(","));
+        let empty = load(&[], Some(&file)).unwrap();
+        assert_eq!(empty, load(&[], Some("{}")).unwrap());
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub(crate) fn read(path: &Path, typed: &Invocation) -> Result<File, ConfigError>
         return Err(ConfigError::Key { path, sentence });
     }
     refuse_twice(path, typed, &keys)?;
-    // From the text, so that what is wrong is told with its line.
+    // From the text if nothing was taken out: what is wrong is told with its line.
     let mut values = serde_json::from_str::<Map<String, Value>>(&text).map_err(failed)?;
     if keys.len() == values.len() {
         return serde_json::from_str(&text).map_err(failed);
@@ -162,7 +162,7 @@ fn hold(keys: &mut Map<String, Value>) -> Option<String> {
         let Some(held) = held_key(key) else {
             return true;
         };
-        let wrong = |word: &String| !held.contains(&word.as_str());
+        let wrong = |word: &String| !word.is_empty() && !held.contains(&word.as_str());
         let Some(word) = words(value).into_iter().find(wrong) else {
             return false;
         };

@@ -326,9 +326,9 @@ const HELD: &[(&str, &str, &[&str])] = &[
 ];
 
 /// What a flag may say that decides nothing; none for all others.
-pub(crate) fn held_flag(name: &str) -> Option<&'static [&'static str]> {
+pub(crate) fn held_flag(name: &str) -> Option<(&'static str, &'static [&'static str])> {
     let found = HELD.iter().find(|(flag, _, _)| *flag == name);
-    found.map(|(_, _, values)| *values)
+    found.map(|(flag, _, values)| (*flag, *values))
 }
 
 /// The same for a key of the file.

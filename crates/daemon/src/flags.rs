@@ -69,7 +69,7 @@ impl Invocation {
                     Some((name, value)) => (name, Some(value.to_owned())),
                     None => (long, None),
                 };
-                if let Some(values) = held_flag(name) {
+                if let Some((name, values)) = held_flag(name) {
                     hold(name, values, inline, &mut args)?;
                     continue;
                 }
@@ -95,6 +95,12 @@ impl Invocation {
         args: &mut impl Iterator<Item = String>,
     ) -> Result<(), FlagError> {
         while let Some(short) = rest.chars().next() {
+            if let ('s', Some((name, values))) = (short, held_flag("storage-driver")) {
+                let rest = &rest[1..];
+                let inline = rest.strip_prefix('=').unwrap_or(rest);
+                let inline = (!rest.is_empty()).then(|| inline.to_owned());
+                return hold(name, values, inline, args);
+            }
             let flag = FLAGS
                 .iter()
                 .find(|flag| flag.short == Some(short))
@@ -120,17 +126,7 @@ impl Invocation {
         args: &mut impl Iterator<Item = String>,
     ) -> Result<(), FlagError> {
         let value = match (flag.takes, inline) {
-            (Takes::Switch, None) => "true".to_owned(),
-            (Takes::Switch, Some(value)) => match value.as_str() {
-                "true" | "1" | "t" => "true".to_owned(),
-                "false" | "0" | "f" => "false".to_owned(),
-                _ => {
-                    return Err(FlagError::NotBoolean {
-                        name: flag.name,
-                        value,
-                    });
-                }
-            },
+            (Takes::Switch, inline) => switched(flag.name, inline)?,
             (_, Some(value)) => value,
             (_, None) => args.next().ok_or(FlagError::NoValue { name: flag.name })?,
         };
@@ -171,7 +167,7 @@ impl Invocation {
 
 /// Passes over a setting that holds anyway.
 fn hold(
-    name: &str,
+    name: &'static str,
     values: &[&str],
     inline: Option<String>,
     args: &mut impl Iterator<Item = String>,
@@ -179,10 +175,10 @@ fn hold(
     let is_switch = values
         .iter()
         .any(|value| matches!(*value, "true" | "false"));
-    let value = match inline {
-        Some(value) => value,
-        None if is_switch => "true".to_owned(),
-        None => args.next().unwrap_or_default(),
+    let value = match (is_switch, inline) {
+        (true, inline) => switched(name, inline)?,
+        (false, Some(value)) => value,
+        (false, None) => args.next().ok_or(FlagError::NoValue { name })?,
     };
     match values.contains(&value.as_str()) {
         true => Ok(()),
@@ -190,6 +186,18 @@ fn hold(
             name: name.to_owned(),
             value,
         }),
+    }
+}
+
+/// The value of a switch, in Go's words (`strconv.ParseBool`).
+fn switched(name: &'static str, inline: Option<String>) -> Result<String, FlagError> {
+    let Some(value) = inline else {
+        return Ok("true".to_owned());
+    };
+    match value.as_str() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok("true".to_owned()),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok("false".to_owned()),
+        _ => Err(FlagError::NotBoolean { name, value }),
     }
 }
 
@@ -275,8 +283,21 @@ mod tests {
         let told = |arg: &str| parse(&[arg]).unwrap_err().to_string();
         assert!(told("--tlsverify").starts_with("--tlsverify is a flag of dockerd"));
         assert!(told("--iptables=false").starts_with("--iptables=false is a setting of dockerd"));
-        let held = ["--iptables", "--ipv6=false", "--storage-driver", "overlay2"];
+        let held = [
+            "--iptables=1",
+            "--ipv6=f",
+            "--storage-driver",
+            "overlay2",
+            "-s",
+            "overlayfs",
+        ];
         assert_eq!(parse(&held).unwrap(), Invocation::default());
+        assert_eq!(
+            parse(&["--storage-driver"]).unwrap_err(),
+            FlagError::NoValue {
+                name: "storage-driver"
+            }
+        );
         assert_eq!(
             parse(&["--bip"]).unwrap_err(),
             FlagError::NoValue { name: "bip" }

@@ -50,7 +50,7 @@ fn process(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 
 /// Runs the daemon until SIGTERM or SIGINT. At SIGHUP `daemon.json` is read anew.
 ///
-/// Containers outlive it. Returns the exit status: 0 after an orderly end, 1 after a fault, which
+/// Containers outlive it, unless `live-restore` is off. Returns the exit status: 0 after an orderly end, 1 after a fault, which
 /// was told on standard error.
 pub fn main(args: Vec<String>, build: engine::Build) -> u8 {
     match run(args, build) {
@@ -74,6 +74,11 @@ fn run(args: Vec<String>, build: engine::Build) -> Result<u8, DaemonError> {
     }
     let config = Config::load(&typed)?;
     if typed.switch("validate") {
+        let found = Found {
+            open_files: None,
+            build,
+        };
+        engine_config(&config, found).check()?;
         eprintln!("configuration OK");
         return Ok(0);
     }
@@ -177,7 +182,7 @@ async fn serve(
                 Some(()) = hangup.recv() => reload(),
             }
         }
-        tracing::info!("asked to stop; containers go on");
+        tracing::info!("asked to stop");
     };
     if let Err(error) = sys::memory::give_back() {
         tracing::debug!(%error, "memory of the start-up is kept");

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use api_types::{AddressPool, HostConfig, Ulimit};
 use image::registry::Proxies;
+use network::{Pool, Pools, Subnet};
 
-use crate::compile::{modes::Modes, security};
-use crate::outcome::Result;
+use crate::compile::{logging, modes::Modes, security};
+use crate::outcome::{EngineError, Result};
 
 /// The names of the one runtime that there is, the engine's own: tools ask for runc.
 pub const RUNTIMES: [&str; 3] = ["runc", "io.containerd.runc.v2", "wharf"];
@@ -25,7 +26,7 @@ pub struct Transfers {
 }
 
 /// What containers have that say nothing else. Each is written into the container when it is made, but for the resolver's
-/// settings, which are looked up at each start.
+/// settings and the host's address, which are looked up at each start.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ContainerDefaults {
     /// `host` or `private`; empty leaves it to the engine.
@@ -146,6 +147,35 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
+    /// Whether an engine could run with this, as far as that can be told without one.
+    ///
+    /// # Errors
+    /// A sentence for the first setting that is wrong.
+    pub fn check(&self) -> Result<()> {
+        logging::read_logging(&self.log_driver, &self.log_opts)
+            .map_err(|error| EngineError::invalid(format!("failed to set log opts: {error}")))?;
+        self.pools()?;
+        self.containers.check()
+    }
+
+    /// The address pools as the network has them.
+    pub(crate) fn pools(&self) -> Result<Pools> {
+        let read = |pool: &AddressPool| {
+            let (address, prefix) = pool.base.split_once('/')?;
+            let block = Subnet::containing(address.parse().ok()?, prefix.parse().ok()?)?;
+            Pool::new(block, u8::try_from(pool.size).ok()?)
+        };
+        let pools = self.address_pools.iter().map(|pool| {
+            read(pool).ok_or_else(|| {
+                EngineError::invalid(format!(
+                    "invalid default address pool {} with networks of {} bits: a block of IPv4 addresses is expected that has room for one",
+                    pool.base, pool.size
+                ))
+            })
+        });
+        Ok(Pools::new(pools.collect::<Result<_>>()?))
+    }
+
     /// The defaults of the daemon for two roots.
     pub fn new(data_root: impl Into<PathBuf>, exec_root: impl Into<PathBuf>) -> EngineConfig {
         EngineConfig {

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api_types::AddressPool;
 use image::ContentStore;
-use network::{NetConfig, Network, Pool, Pools, Subnet};
+use network::{NetConfig, Network};
 use runtime::cgroup;
 use shim::launcher::Launcher;
 use snapshot::LayerStore;
@@ -67,8 +66,7 @@ impl Engine {
     }
 
     fn prepare(config: EngineConfig, follow: Follow) -> Result<Engine> {
-        crate::compile::logging::read_logging(&config.log_driver, &config.log_opts)
-            .map_err(|error| EngineError::invalid(format!("failed to set log opts: {error}")))?;
+        config.check()?;
         let host = Host::read();
         check_kernel(&host.kernel)?;
         let paths = Paths::make(&config.data_root, &config.exec_root)?;
@@ -304,24 +302,6 @@ fn spare_full_disk(outcome: Result<()>, what: &str) -> Result<()> {
     }
 }
 
-/// Docker's sentences for what is no pool.
-fn pools(asked: &[AddressPool]) -> Result<Pools> {
-    let read = |pool: &AddressPool| {
-        let (address, prefix) = pool.base.split_once('/')?;
-        let block = Subnet::containing(address.parse().ok()?, prefix.parse().ok()?)?;
-        Pool::new(block, u8::try_from(pool.size).ok()?)
-    };
-    let pools = asked.iter().map(|pool| {
-        read(pool).ok_or_else(|| {
-            EngineError::invalid(format!(
-                "invalid default address pool {} with networks of {} bits: a block of IPv4 addresses is expected that has room for one",
-                pool.base, pool.size
-            ))
-        })
-    });
-    Ok(Pools::new(pools.collect::<Result<_>>()?))
-}
-
 fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<Network>> {
     if config.bridge.as_deref() == Some("none") {
         return Ok(None);
@@ -338,7 +318,7 @@ fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<N
         instance: instance.clone(),
         bridge: config.bridge.clone(),
         bip,
-        pools: pools(&config.address_pools)?,
+        pools: config.pools()?,
         stock: config.sandbox_stock,
     };
     let network = Network::open(config)?;

@@ -86,7 +86,7 @@ fn said(mut command: Command, address: &str, port: &str) -> String {
 #[test]
 fn containers_and_ports_of_both_engines_live_side_by_side() {
     if Kind::from_environment() == Kind::Dockerd || !Path::new("/usr/sbin/dockerd").exists() {
-        println!("SKIPPED beside: Docker's daemon is not installed, or is what is tested");
+        testkit::skip("Docker's daemon is not installed, or is what is tested");
         return;
     }
     let engine = Engine::start(Kind::Wharf, Options::default());

@@ -12,8 +12,8 @@ const SETTINGS: &str = r#"{
     "iptables": true,
     "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 640, "Soft": 320}},
     "default-shm-size": "32M",
-    "default-ipc-mode": "private",
-    "default-cgroupns-mode": "private",
+    "default-ipc-mode": "shareable",
+    "default-cgroupns-mode": "host",
     "init": true,
     "no-new-privileges": true,
     "dns": ["10.1.2.3"],
@@ -70,6 +70,11 @@ fn containers_have_what_the_daemon_says() {
             shown.starts_with("99\n99\n1024\nNoNewPrivs:\t0\nnameserver 10.4.4.4\n"),
             "{shown}"
         );
+        let modes = "{{.HostConfig.IpcMode}} {{.HostConfig.CgroupnsMode}}";
+        engine.d(&["create", "--name", "made", "busybox"]).ok();
+        let modes = engine.d(&["inspect", "-f", modes, "made"]).ok();
+        assert_eq!(modes.text(), "shareable host");
+        engine.d(&["rm", "made"]).ok();
         // An init in front, unless somebody does without.
         assert_ne!(inside(&[], "echo $$"), "1");
         assert_eq!(inside(&["--init=false"], "echo $$"), "1");
