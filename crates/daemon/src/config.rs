@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use engine::{AddressPool, ContainerDefaults, Proxies, Transfers};
 use thiserror::Error;
 
+use crate::file::{self, File};
 use crate::flags::Invocation;
-use crate::{containers, file, registries};
+use crate::given::Given;
+use crate::{containers, registries};
 
 /// Where `daemon.json` is looked for when nothing else is said; it need not exist there.
 const DEFAULT_FILE: &str = "/etc/wharf/daemon.json";
@@ -156,113 +158,111 @@ impl Config {
     /// [`ConfigError`] says which setting, or which file, can not be used.
     pub fn load(typed: &Invocation) -> Result<Self, ConfigError> {
         let path = PathBuf::from(typed.value("config-file").unwrap_or(DEFAULT_FILE));
-        let mut file = file::read(&path, typed)?;
-        let value = |sentence| ConfigError::Value { sentence };
-        let containers = containers::defaults(typed, &mut file).map_err(value)?;
-        let text = |name: &str, from_file: Option<String>| {
-            let typed = typed.value(name).map(str::to_owned);
-            // As with dockerd, an empty text says nothing.
-            typed.or(from_file).filter(|text| !text.is_empty())
-        };
-        let folder = |name: &'static str, from_file: Option<PathBuf>, default: PathBuf| {
-            let path = typed
-                .value(name)
-                .map(PathBuf::from)
-                .or(from_file)
-                .filter(|path| !path.as_os_str().is_empty())
-                .unwrap_or(default);
-            if path.is_absolute() {
-                Ok(path)
-            } else {
-                Err(ConfigError::Relative { name, path })
-            }
-        };
-        let in_file = file.proxies.take().unwrap_or_default();
-        let list = |name: &str, from_file: Option<Vec<String>>| match from_file {
-            Some(list) => list,
-            None => typed.list(name),
-        };
-        let number = |name: &str, from_file: Option<u32>| match typed.value(name) {
-            None => Ok(from_file.unwrap_or(0)),
-            Some(typed) => typed
-                .parse::<u32>()
-                .map_err(|_| value(format!("invalid value {typed:?} for --{name}: no number"))),
-        };
-        let debug = typed.switch("debug") || file.debug == Some(true);
-        let level = if debug {
-            "debug".to_owned()
-        } else {
-            text("log-level", file.log_level).unwrap_or_else(|| "info".to_owned())
-        };
-        let bridge = text("bridge", file.bridge);
-        let bip = text("bip", file.bip).map(|value| bip(&value)).transpose()?;
-        if bridge.is_some() && bip.is_some() {
-            return Err(ConfigError::BridgeAndBip);
-        }
-        let exec_root = folder("exec-root", file.exec_root, EXEC_ROOT.into())?;
-        // Daemons with roots of their own run side by side without being told one more path.
-        let pidfile = if exec_root == Path::new(EXEC_ROOT) {
-            PathBuf::from(PIDFILE)
-        } else {
-            exec_root.join("wharf.pid")
-        };
+        let file = &mut file::read(&path, typed)?;
+        let given = Given(typed);
+        let (bridge, bip) = bridge(given, file)?;
+        let exec_root = given.folder("exec-root", file.exec_root.take(), EXEC_ROOT.into())?;
+        let pidfile = pidfile(&exec_root);
         Ok(Config {
-            hosts: list("host", file.hosts),
-            data_root: folder("data-root", file.data_root, DATA_ROOT.into())?,
-            pidfile: folder("pidfile", file.pidfile, pidfile)?,
+            hosts: given.list("host", file.hosts.take()),
+            data_root: given.folder("data-root", file.data_root.take(), DATA_ROOT.into())?,
+            pidfile: given.folder("pidfile", file.pidfile.take(), pidfile)?,
             exec_root,
-            log_level: log_level(level)?,
+            log_level: log_level(given, file)?,
             bridge,
             bip,
-            cgroup_parent: text("cgroup-parent", file.cgroup_parent)
+            cgroup_parent: given
+                .text("cgroup-parent", file.cgroup_parent.take())
                 .filter(|path| !path.trim_matches('/').is_empty()),
-            default_runtime: runtime(text("default-runtime", file.default_runtime))?,
-            userland_proxy: match typed.given("userland-proxy") {
-                true => typed.switch("userland-proxy"),
-                false => file.userland_proxy != Some(false),
-            },
-            log_driver: text("log-driver", file.log_driver)
+            default_runtime: runtime(given.text("default-runtime", file.default_runtime.take()))?,
+            userland_proxy: given.switch("userland-proxy", file.userland_proxy, true),
+            log_driver: given
+                .text("log-driver", file.log_driver.take())
                 .unwrap_or_else(|| "json-file".to_owned()),
             log_opts: file
                 .log_opts
+                .take()
                 .unwrap_or_else(|| options(&typed.list("log-opt"))),
-            insecure_registries: list("insecure-registry", file.insecure_registries)
-                .iter()
-                .map(|entry| registries::insecure(entry))
-                .collect::<Result<_, _>>()
-                .map_err(|sentence| ConfigError::Registry { sentence })?,
+            insecure_registries: insecure(given, file)?,
             mirrors: mirrors(
-                list("registry-mirror", file.registry_mirrors),
-                file.mirrors.unwrap_or_default(),
-            )
-            .map_err(|sentence| ConfigError::Registry { sentence })?,
-            proxies: Proxies {
-                http: text("http-proxy", in_file.http_proxy)
-                    .unwrap_or_else(|| environment("HTTP_PROXY")),
-                https: text("https-proxy", in_file.https_proxy)
-                    .unwrap_or_else(|| environment("HTTPS_PROXY")),
-                none: text("no-proxy", in_file.no_proxy).unwrap_or_else(|| environment("NO_PROXY")),
-            },
-            containers,
-            address_pools: containers::address_pools(typed, file.default_address_pools)
-                .map_err(value)?,
-            host_ip: text("ip", file.ip).map_or(Ok(Ipv4Addr::UNSPECIFIED), |text| {
-                text.parse()
-                    .map_err(|_| value(format!("invalid value {text:?} for --ip: no IPv4 address")))
-            })?,
-            transfers: Transfers {
-                downloads: number("max-concurrent-downloads", file.max_concurrent_downloads)?
-                    as usize,
-                uploads: number("max-concurrent-uploads", file.max_concurrent_uploads)? as usize,
-                attempts: number("max-download-attempts", file.max_download_attempts)?,
-            },
-            live_restore: match typed.given("live-restore") {
-                true => typed.switch("live-restore"),
-                false => file.live_restore != Some(false),
-            },
-            labels: list("label", file.labels),
+                given.list("registry-mirror", file.registry_mirrors.take()),
+                file.mirrors.take().unwrap_or_default(),
+            )?,
+            proxies: proxies(given, file),
+            containers: containers::defaults(given, file)?,
+            address_pools: containers::address_pools(given, file)?,
+            host_ip: host_ip(given, file)?,
+            transfers: transfers(given, file)?,
+            live_restore: given.switch("live-restore", file.live_restore, true),
+            labels: given.list("label", file.labels.take()),
         })
     }
+}
+
+/// A bridge that exists, or an address for the own one.
+#[allow(
+    clippy::type_complexity,
+    reason = "two settings that exclude each other"
+)]
+fn bridge(
+    given: Given<'_>,
+    file: &mut File,
+) -> Result<(Option<String>, Option<(Ipv4Addr, u8)>), ConfigError> {
+    let bridge = given.text("bridge", file.bridge.take());
+    let bip = given.text("bip", file.bip.take());
+    let bip = bip.map(|value| read_bip(&value)).transpose()?;
+    match bridge.is_some() && bip.is_some() {
+        true => Err(ConfigError::BridgeAndBip),
+        false => Ok((bridge, bip)),
+    }
+}
+
+/// Daemons with roots of their own run side by side without being told one more path.
+fn pidfile(exec_root: &Path) -> PathBuf {
+    match exec_root == Path::new(EXEC_ROOT) {
+        true => PathBuf::from(PIDFILE),
+        false => exec_root.join("wharf.pid"),
+    }
+}
+
+fn insecure(given: Given<'_>, file: &mut File) -> Result<Vec<String>, ConfigError> {
+    given
+        .list("insecure-registry", file.insecure_registries.take())
+        .iter()
+        .map(|entry| registries::insecure(entry))
+        .collect::<Result<_, _>>()
+        .map_err(|sentence| ConfigError::Registry { sentence })
+}
+
+fn proxies(given: Given<'_>, file: &mut File) -> Proxies {
+    let in_file = file.proxies.take().unwrap_or_default();
+    let proxy = |flag, in_file, variable| {
+        let said = given.text(flag, in_file);
+        said.unwrap_or_else(|| environment(variable))
+    };
+    Proxies {
+        http: proxy("http-proxy", in_file.http_proxy, "HTTP_PROXY"),
+        https: proxy("https-proxy", in_file.https_proxy, "HTTPS_PROXY"),
+        none: proxy("no-proxy", in_file.no_proxy, "NO_PROXY"),
+    }
+}
+
+fn host_ip(given: Given<'_>, file: &mut File) -> Result<Ipv4Addr, ConfigError> {
+    let Some(text) = given.text("ip", file.ip.take()) else {
+        return Ok(Ipv4Addr::UNSPECIFIED);
+    };
+    text.parse().map_err(|_| ConfigError::Value {
+        sentence: format!("invalid value {text:?} for --ip: no IPv4 address"),
+    })
+}
+
+fn transfers(given: Given<'_>, file: &File) -> Result<Transfers, ConfigError> {
+    let number = |flag, in_file| given.number(flag, in_file);
+    Ok(Transfers {
+        downloads: number("max-concurrent-downloads", file.max_concurrent_downloads)? as usize,
+        uploads: number("max-concurrent-uploads", file.max_concurrent_uploads)? as usize,
+        attempts: number("max-download-attempts", file.max_download_attempts)?,
+    })
 }
 
 fn runtime(asked: Option<String>) -> Result<String, ConfigError> {
@@ -286,13 +286,14 @@ fn options(typed: &[String]) -> BTreeMap<String, String> {
 fn mirrors(
     of_default: Vec<String>,
     of_any: BTreeMap<String, Vec<String>>,
-) -> Result<BTreeMap<String, Vec<String>>, String> {
+) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
+    let wrong = |sentence| ConfigError::Registry { sentence };
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let default = ("docker.io".to_owned(), of_default);
     for (name, addresses) in std::iter::once(default).chain(of_any) {
-        let name = registries::with_mirrors(&name)?;
+        let name = registries::with_mirrors(&name).map_err(wrong)?;
         for address in addresses {
-            let address = registries::mirror(&address)?;
+            let address = registries::mirror(&address).map_err(wrong)?;
             all.entry(name.clone()).or_default().push(address);
         }
     }
@@ -309,7 +310,12 @@ fn environment(name: &str) -> String {
 }
 
 /// dockerd's words for the levels, as tracing names them.
-fn log_level(level: String) -> Result<String, ConfigError> {
+fn log_level(given: Given<'_>, file: &mut File) -> Result<String, ConfigError> {
+    let level = given.text("log-level", file.log_level.take());
+    if given.switch("debug", file.debug, false) {
+        return Ok("debug".to_owned());
+    }
+    let level = level.unwrap_or_else(|| "info".to_owned());
     match level.as_str() {
         "trace" | "debug" | "info" | "warn" | "error" => Ok(level),
         "fatal" | "panic" => Ok("error".to_owned()),
@@ -317,7 +323,7 @@ fn log_level(level: String) -> Result<String, ConfigError> {
     }
 }
 
-fn bip(value: &str) -> Result<(std::net::Ipv4Addr, u8), ConfigError> {
+fn read_bip(value: &str) -> Result<(std::net::Ipv4Addr, u8), ConfigError> {
     let parsed = value
         .split_once('/')
         .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse::<u8>().ok()?)));

@@ -4,39 +4,40 @@ use std::net::IpAddr;
 
 use engine::{AddressPool, ContainerDefaults, Ulimit};
 
-use crate::file::{File, FilePool, Size};
-use crate::flags::Invocation;
+use crate::config::ConfigError;
+use crate::file::{File, Size};
+use crate::given::Given;
 
-/// Reads the defaults of containers; each is in the file or among the flags.
+/// Reads the defaults of containers.
 ///
 /// # Errors
 /// A sentence for the first that can not be read, or that no container could have.
-pub(crate) fn defaults(typed: &Invocation, file: &mut File) -> Result<ContainerDefaults, String> {
-    let text = |name: &str, in_file: Option<String>| {
-        let typed = typed.value(name).map(str::to_owned);
-        typed.or(in_file).unwrap_or_default()
-    };
-    let switch = |name: &str, in_file: Option<bool>| typed.switch(name) || in_file == Some(true);
-    let list =
-        |name: &str, in_file: Option<Vec<String>>| in_file.unwrap_or_else(|| typed.list(name));
+pub(crate) fn defaults(
+    given: Given<'_>,
+    file: &mut File,
+) -> Result<ContainerDefaults, ConfigError> {
+    read_defaults(given, file).map_err(|sentence| ConfigError::Value { sentence })
+}
+
+fn read_defaults(given: Given<'_>, file: &mut File) -> Result<ContainerDefaults, String> {
     let address = |text: String| {
         text.parse::<IpAddr>()
             .map_err(|_| format!("invalid IP address: {text}"))
     };
-    let host_gateway = text("host-gateway-ip", file.host_gateway_ip.take());
-    let dns = list("dns", file.dns.take());
+    let text = |flag, in_file: &mut Option<String>| given.text(flag, in_file.take());
+    let servers = given.list("dns", file.dns.take());
     let defaults = ContainerDefaults {
-        cgroupns_mode: text("default-cgroupns-mode", file.default_cgroupns_mode.take()),
-        ipc_mode: text("default-ipc-mode", file.default_ipc_mode.take()),
-        shm_size: shm_size(typed, file.default_shm_size.take())?,
-        ulimits: ulimits(typed, file)?,
-        init: switch("init", file.init),
-        no_new_privileges: switch("no-new-privileges", file.no_new_privileges),
-        dns: dns.into_iter().map(address).collect::<Result<_, _>>()?,
-        dns_options: list("dns-opt", file.dns_opts.take()),
-        dns_search: list("dns-search", file.dns_search.take()),
-        host_gateway: Some(host_gateway)
-            .filter(|text| !text.is_empty())
+        cgroupns_mode: text("default-cgroupns-mode", &mut file.default_cgroupns_mode)
+            .unwrap_or_default(),
+        ipc_mode: text("default-ipc-mode", &mut file.default_ipc_mode).unwrap_or_default(),
+        shm_size: shm_size(given, file)?,
+        ulimits: ulimits(given, file)?,
+        init: given.switch("init", file.init, false),
+        no_new_privileges: given.switch("no-new-privileges", file.no_new_privileges, false),
+        dns: servers.into_iter().map(address).collect::<Result<_, _>>()?,
+        dns_options: given.list("dns-opt", file.dns_opts.take()),
+        dns_search: given.list("dns-search", file.dns_search.take()),
+        host_gateway: text("host-gateway-ip", &mut file.host_gateway_ip)
             .map(address)
             .transpose()?,
     };
@@ -56,13 +57,16 @@ pub(crate) fn defaults(typed: &Invocation, file: &mut File) -> Result<ContainerD
     Ok(defaults)
 }
 
-fn shm_size(typed: &Invocation, in_file: Option<Size>) -> Result<i64, String> {
+fn shm_size(given: Given<'_>, file: &mut File) -> Result<i64, String> {
     let invalid = |text: &str| format!("invalid size: '{text}'");
     let read = |text: &str| {
         let bytes = engine::parse_size(text).and_then(|bytes| i64::try_from(bytes).ok());
         bytes.ok_or_else(|| invalid(text))
     };
-    match (typed.value("default-shm-size"), in_file) {
+    match (
+        given.0.value("default-shm-size"),
+        file.default_shm_size.take(),
+    ) {
         (Some(text), _) => read(text),
         (None, Some(Size::Text(text))) => read(&text),
         (None, Some(Size::Bytes(bytes))) => {
@@ -72,7 +76,7 @@ fn shm_size(typed: &Invocation, in_file: Option<Size>) -> Result<i64, String> {
     }
 }
 
-fn ulimits(typed: &Invocation, file: &mut File) -> Result<Vec<Ulimit>, String> {
+fn ulimits(given: Given<'_>, file: &mut File) -> Result<Vec<Ulimit>, String> {
     if let Some(in_file) = file.default_ulimits.take() {
         let named = in_file.into_iter().map(|(key, one)| Ulimit {
             name: one.name.filter(|name| !name.is_empty()).unwrap_or(key),
@@ -81,8 +85,8 @@ fn ulimits(typed: &Invocation, file: &mut File) -> Result<Vec<Ulimit>, String> {
         });
         return Ok(named.collect());
     }
-    typed
-        .list("default-ulimit")
+    given
+        .list("default-ulimit", None)
         .iter()
         .map(|text| Ulimit::parse(text))
         .collect()
@@ -93,20 +97,20 @@ fn ulimits(typed: &Invocation, file: &mut File) -> Result<Vec<Ulimit>, String> {
 /// # Errors
 /// A sentence for what is no pool, as it is typed.
 pub(crate) fn address_pools(
-    typed: &Invocation,
-    in_file: Option<Vec<FilePool>>,
-) -> Result<Vec<AddressPool>, String> {
-    if let Some(pools) = in_file {
+    given: Given<'_>,
+    file: &mut File,
+) -> Result<Vec<AddressPool>, ConfigError> {
+    if let Some(pools) = file.default_address_pools.take() {
         let pools = pools.into_iter().map(|pool| AddressPool {
             base: pool.base,
             size: pool.size,
         });
         return Ok(pools.collect());
     }
-    typed
-        .list("default-address-pool")
+    given
+        .list("default-address-pool", None)
         .iter()
-        .map(|text| pool(text))
+        .map(|text| pool(text).map_err(|sentence| ConfigError::Value { sentence }))
         .collect()
 }
 

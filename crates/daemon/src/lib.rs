@@ -8,6 +8,7 @@ mod containers;
 mod file;
 mod flag_table;
 mod flags;
+mod given;
 mod listen;
 mod listening;
 mod log;

@@ -11,6 +11,7 @@ use api_types::{
 use image::registry::masked;
 
 use crate::clock;
+use crate::compile::logging;
 use crate::config::RUNTIMES;
 use crate::containers::record::Status;
 use crate::engine::Engine;
@@ -442,11 +443,7 @@ fn plugins() -> Plugins {
             "null".to_owned(),
         ]),
         authorization: None,
-        log: Some(
-            ["journald", "json-file", "local", "syslog"]
-                .map(str::to_owned)
-                .into(),
-        ),
+        log: Some(logging::KEPT.map(str::to_owned).into()),
     }
 }
 

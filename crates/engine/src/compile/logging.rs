@@ -63,9 +63,12 @@ pub(crate) fn logging(
     read_logging(&log.kind, own)
 }
 
-/// Whether a driver keeps files, from which `logs` reads.
+/// The drivers that keep files, from which `logs` reads.
+pub(crate) const KEPT: [&str; 4] = ["journald", "json-file", "local", "syslog"];
+
+/// Whether a driver is one of them.
 pub(crate) fn is_kept(driver: &str) -> bool {
-    driver != "none"
+    KEPT.contains(&driver)
 }
 
 /// How docker begins the sentence about an option whose value makes no sense.

@@ -17,7 +17,7 @@ use super::spares::Spare;
 use crate::clock;
 use crate::compile::modes::{self, Modes, NetworkMode};
 use crate::compile::mounts::{MountSpec, Source};
-use crate::compile::{self, log_remote, merge};
+use crate::compile::{self, log_remote, logging, merge};
 use crate::engine::Engine;
 use crate::events;
 use crate::images::index::Image;
@@ -379,11 +379,8 @@ impl Engine {
         container.swap_prepared_root(prepared_root);
         let told = told_of(&container, &volume_rows);
         let place = self.paths().container(container.id());
-        let log = matches!(
-            container.spec.host.log_config.kind.as_str(),
-            "json-file" | "local" | "syslog" | "journald"
-        )
-        .then(|| self.paths().log(container.id()));
+        let is_kept = logging::is_kept(&container.spec.host.log_config.kind);
+        let log = is_kept.then(|| self.paths().log(container.id()));
         let committed = match created {
             Ok(()) => {
                 self.commit(durability, told, move |connection| {
