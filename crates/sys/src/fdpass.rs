@@ -284,12 +284,21 @@ pub fn sealed_memfd(name: &str, parts: &[&[u8]]) -> io::Result<OwnedFd> {
 /// # Errors
 /// As fcntl(2) with F_ADD_SEALS: fails while the file is mapped writable.
 pub fn seal(file: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::fs::fcntl_add_seals(
-        file,
-        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
-    )?;
-    Ok(())
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    // Whoever looks after the memory of the machine may hold a page for a while: the kernel waits for it itself before it
+    // says so (mm/memfd.c), yet not long enough for a busy machine.
+    for _ in 0..SEALINGS {
+        match rustix::fs::fcntl_add_seals(file, seals) {
+            Err(rustix::io::Errno::BUSY) => std::thread::sleep(SEALING),
+            done => return Ok(done?),
+        }
+    }
+    Ok(rustix::fs::fcntl_add_seals(file, seals)?)
 }
+
+/// How often sealing is tried again, and how long before.
+const SEALINGS: u32 = 8;
+const SEALING: std::time::Duration = std::time::Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

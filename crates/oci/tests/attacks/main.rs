@@ -225,7 +225,7 @@ fn the_runtimes_program_is_overwritten() {
                     case \"$(busybox tr '\\0' ' ' <$p/cmdline 2>/dev/null)\" in /proc/self/exe*) exec 9<$p/exe && break 2;; esac;
                 done; busybox usleep 5000;
             done;
-            cat /tmp/log >/dev/null; n=0;
+            exec 8<>/tmp/log; n=0;
             while [ $n -lt 200 ]; do n=$((n+1)); (echo overwritten >/proc/self/fd/9) 2>/dev/null && break; busybox usleep 5000; done;
             echo done; sleep 1000";
         let mut bundle = Bundle::new(script);
