@@ -9,9 +9,9 @@ use network::Live;
 
 use crate::cleaner::remove_tree;
 use crate::containers::exec::Exec;
+use crate::containers::publish::binding_of;
 use crate::containers::record::{Spec, Status};
 use crate::containers::registry::Container;
-use crate::containers::surroundings::binding_of;
 use crate::engine::Engine;
 use crate::images::index::{Image, Target};
 use crate::networks::{NetworkDoc, places};
@@ -370,7 +370,7 @@ impl Engine {
             for endpoint in home.into_iter().chain(joined) {
                 let leads = way_out
                     .as_ref()
-                    .is_some_and(|(way, _)| way.network == endpoint.network);
+                    .is_some_and(|way| way.endpoint.network == endpoint.network);
                 let published = run.published.iter().filter(|_| leads);
                 let bindings = published.map(binding_of).collect();
                 live.push(Live { endpoint, bindings });

@@ -308,6 +308,48 @@ fn ports_follow_a_container_from_network_to_network() {
     });
 }
 
+/// Its ports are nobody's until it is connected to a network that leads out; from then on they are its own, whatever happens
+/// to the daemon.
+#[test]
+fn ports_of_a_container_on_an_internal_network_wait_for_one_that_leads_out() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        engine.d(&["network", "create", "--internal", "back"]).ok();
+        engine.d(&["network", "create", "front"]).ok();
+        serve(engine, "web", &["--network", "back", "-p", "8080:80"]);
+        refuses(engine, V4, 8080);
+        serve(engine, "other", &["-p", "8080:80"]);
+        let taken = engine.d(&["network", "connect", "front", "web"]);
+        let sentence = "Bind for 0.0.0.0:8080 failed: port is already allocated";
+        let taken = taken.fails_with(1);
+        assert!(taken.stderr.contains(sentence), "{}", taken.stderr);
+        let links = engine.d(&["exec", "web", "ls", "/sys/class/net"]).ok();
+        assert_eq!(links.text(), "eth0\nlo", "nothing of it is left");
+        answers(engine, V4, 8080);
+        engine.d(&["rm", "-f", "other"]).ok();
+        engine.d(&["network", "connect", "front", "web"]).ok();
+        let both = r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}]}"#;
+        assert_eq!(inspect(engine, "web"), both);
+        answers(engine, V4, 8080);
+        answers(engine, V6, 8080);
+        engine.kill_daemon();
+        let bound = engine
+            .sandbox()
+            .within_network(|| std::net::TcpListener::bind("0.0.0.0:8080").map(drop));
+        assert!(bound.is_err(), "the shim keeps the port from others");
+        engine.start_daemon();
+        answers(engine, V4, 8080);
+        answers(engine, V6, 8080);
+        engine.d(&["network", "disconnect", "front", "web"]).ok();
+        refuses(engine, V4, 8080);
+        engine.d(&["network", "connect", "front", "web"]).ok();
+        answers(engine, V4, 8080);
+        engine.d(&["rm", "-f", "web"]).ok();
+        serve(engine, "next", &["-p", "8080:80"]);
+        answers(engine, V4, 8080);
+    });
+}
+
 #[test]
 fn a_host_without_ipv6_has_ports_of_ipv4_alone() {
     Engine::run(|engine| {

@@ -16,6 +16,7 @@ pub(crate) mod logs;
 pub(crate) mod monitor;
 mod names;
 mod pause;
+pub(crate) mod publish;
 pub(crate) mod record;
 pub(crate) mod registry;
 mod remove;

@@ -1,20 +1,20 @@
 //! What a container runs in besides its files: network, names, published ports, control group.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use api_types::HostConfig;
-use network::{Binding, Endpoint, HostPort, PortMapping};
+use network::Endpoint;
 use runtime::cgroup::Group;
 
 use super::launch::group_failure;
 use super::record::{EndpointRecord, JoinedRecord, PublishedRecord};
 use super::registry::Container;
+use crate::compile::limits;
 use crate::compile::modes::{Modes, NetworkMode};
 use crate::compile::plan::Net;
-use crate::compile::{limits, ports};
 use crate::engine::Engine;
 use crate::networks::names::Named;
 use crate::networks::places::{self, Taken, Wanted};
@@ -228,37 +228,13 @@ impl Surroundings {
     }
 
     fn publish(&mut self) -> Result<()> {
-        let spec = &self.container.spec;
-        let wanted = ports::wanted(&spec.config, &spec.host)?;
-        if wanted.is_empty() {
-            return Ok(());
-        }
         let engine = self.engine.clone();
-        let (Some(network), Some((endpoint, host_ip))) = (&engine.inner().network, self.way_out())
-        else {
+        let Some((endpoint, host_ip)) = self.way_out() else {
             return Ok(());
         };
-        let mappings: Vec<PortMapping> = wanted
-            .chunk_by(ports::Wanted::shares_port_with)
-            .filter_map(|some| mapping(some, host_ip, engine.has_ipv6_ports()))
-            .collect();
-        let published = network.publish(endpoint, &mappings).map_err(|error| {
-            networking(EngineError::Ports {
-                sentence: error.at_endpoint(&self.container.name(), self.container.id()),
-            })
-        })?;
-        let target = endpoint.address;
-        let mut doors = Vec::new();
-        for port in published {
-            self.published.push(published_record(&port.binding));
-            match port.binding.is_translated() {
-                true => self.reservations.push(port.reservation),
-                false => doors.push((port.binding, port.reservation)),
-            }
-        }
-        engine
-            .open_doors(self.container.id(), Some(target), &doors)
-            .map_err(networking)
+        (self.published, self.reservations) =
+            engine.publish_ports(&self.container, endpoint, host_ip)?;
+        Ok(())
     }
 
     /// The network namespace, once.
@@ -379,92 +355,6 @@ impl Engine {
     }
 }
 
-/// Whether ports can be had at the host's IPv6 addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ipv6Ports {
-    Yes,
-    /// The host has no such addresses.
-    No,
-    /// Nobody is to read them.
-    Off,
-}
-
-impl Engine {
-    fn has_ipv6_ports(&self) -> Ipv6Ports {
-        match &self.inner().network {
-            _ if !self.config().userland_proxy => Ipv6Ports::Off,
-            Some(network) if network.has_ipv6() => Ipv6Ports::Yes,
-            _ => Ipv6Ports::No,
-        }
-    }
-}
-
-/// One port on all the addresses that are wanted. `unnamed`: the host's address where none is named; if that is all of
-/// them, those of IPv6 are meant as well, where there are any. As with Docker a port that can not be had at an address of
-/// IPv6, since nobody is to read it, is told in the log and no error: networks come and go.
-fn mapping(wanted: &[ports::Wanted], unnamed: Ipv4Addr, ipv6: Ipv6Ports) -> Option<PortMapping> {
-    let first = wanted.first()?;
-    let mut host_ips = Vec::with_capacity(2);
-    for one in wanted {
-        match one.host_ip {
-            Some(IpAddr::V6(address)) if ipv6 == Ipv6Ports::Off => {
-                tracing::info!(
-                    %address,
-                    port = one.container_port,
-                    "Cannot map from IPv6 to an IPv4-only container because the userland proxy is disabled"
-                );
-                continue;
-            }
-            address => host_ips.push(address.unwrap_or(IpAddr::V4(unnamed))),
-        }
-        if one.host_ip.is_none() && unnamed.is_unspecified() && ipv6 == Ipv6Ports::Yes {
-            host_ips.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        }
-    }
-    if host_ips.is_empty() {
-        return None;
-    }
-    Some(PortMapping {
-        protocol: protocol(first.protocol),
-        host_ips,
-        host_port: match (first.host_port, first.host_port_last) {
-            (0, _) => HostPort::Any,
-            (first, last) if first == last => HostPort::Exactly(first),
-            (first, last) => HostPort::FirstOf(first, last),
-        },
-        container_port: first.container_port,
-    })
-}
-
-pub(crate) fn protocol(protocol: ports::Protocol) -> network::Protocol {
-    match protocol {
-        ports::Protocol::Tcp => network::Protocol::Tcp,
-        ports::Protocol::Udp => network::Protocol::Udp,
-    }
-}
-
-/// The reverse of `published_record`.
-pub(crate) fn binding_of(port: &PublishedRecord) -> Binding {
-    Binding {
-        protocol: protocol(port.protocol),
-        host_ip: port.host_ip,
-        host_port: port.host_port,
-        container_port: port.container_port,
-    }
-}
-
-fn published_record(binding: &Binding) -> PublishedRecord {
-    PublishedRecord {
-        protocol: match binding.protocol {
-            network::Protocol::Tcp => ports::Protocol::Tcp,
-            network::Protocol::Udp => ports::Protocol::Udp,
-        },
-        container_port: binding.container_port,
-        host_ip: binding.host_ip,
-        host_port: binding.host_port,
-    }
-}
-
 pub(crate) fn endpoint_record(endpoint: &Endpoint) -> Result<EndpointRecord> {
     Ok(EndpointRecord {
         id: types::ContainerId::random()
@@ -479,7 +369,7 @@ pub(crate) fn endpoint_record(endpoint: &Endpoint) -> Result<EndpointRecord> {
 }
 
 /// A fault of a container's network, in docker's words.
-fn networking(source: EngineError) -> EngineError {
+pub(super) fn networking(source: EngineError) -> EngineError {
     EngineError::Networking {
         doing: "failed to set up container networking",
         source: Box::new(source),

@@ -6,14 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use api_types::{EndpointSettings, Event};
-use network::{Binding, Endpoint, HOME};
+use network::{Endpoint, HOME};
+use shim::protocol::Request;
 
 use super::places::{self, Place, Taken, Wanted};
+use super::way_out::Ports;
 use super::{Found, built_in_id};
 use crate::containers::files;
-use crate::containers::record::{JoinedRecord, PublishedRecord, Run, Status};
+use crate::containers::record::{JoinedRecord, Run, Status};
 use crate::containers::registry::Container;
-use crate::containers::surroundings::binding_of;
 use crate::engine::Engine;
 use crate::events;
 use crate::neighbour::Neighbour;
@@ -147,14 +148,6 @@ impl Engine {
             )));
         }
         let netns = namespace_of(&run, container)?;
-        if run.published.is_empty() && run.parked.is_empty() && self.wants_ports(container)? {
-            let leads_out = place.doc.as_ref().is_none_or(|doc| !doc.internal);
-            if leads_out {
-                return Err(EngineError::unsupported(
-                    "publishing ports of a container that runs (it was started without a network that leads out)",
-                ));
-            }
-        }
         wanted.remove("none");
         wanted.insert(place.name.clone(), place.settings.clone());
         let target = Arc::clone(container);
@@ -164,11 +157,18 @@ impl Engine {
                 engine.plug_running(&target, &netns, place, &settings)
             })
             .await?;
+        if let Err(error) = hold(container, &joined.ports.reservations).await {
+            self.undo_connection(container, joined).await;
+            return Err(error);
+        }
         let told = self.event_of(container, joined.taken.place.segment(), "connect");
-        let (record, network) = (joined.record, joined.taken.place.segment().to_owned());
+        let (record, network) = (
+            joined.record.clone(),
+            joined.taken.place.segment().to_owned(),
+        );
         let (id, address) = (container.id().to_string(), record.place.address.to_string());
         let is_home = network == HOME;
-        let (published, parked) = (joined.published, joined.parked);
+        let (published, parked) = (joined.ports.published.clone(), joined.ports.parked.clone());
         let committed = self
             .change(
                 container,
@@ -189,19 +189,26 @@ impl Engine {
             )
             .await;
         if let Err(error) = committed {
-            let (target, taken) = (Arc::clone(container), joined.taken);
-            let undone = self
-                .blocking("network connect", move |engine| {
-                    engine.tell_what_is(&target);
-                    engine.unplug_running(&target, &taken.endpoint)
-                })
-                .await;
-            if let Err(error) = undone {
-                tracing::warn!(%error, "a link that was not written down stays until the next start of the engine");
-            }
+            self.undo_connection(container, joined).await;
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Takes back what was not written down.
+    async fn undo_connection(&self, container: &Arc<Container>, joined: Joined) {
+        let target = Arc::clone(container);
+        let undone = self
+            .blocking("network connect", move |engine| {
+                let ports = engine.unpublish_running(&target, &joined.ports);
+                engine.tell_what_is(&target);
+                engine.unplug_running(&target, &joined.taken.endpoint)?;
+                ports
+            })
+            .await;
+        if let Err(error) = undone {
+            tracing::warn!(%error, "a link that was not written down stays until the next start of the engine");
+        }
     }
 
     /// Makes the link, and lets the way out and the published ports follow.
@@ -225,23 +232,29 @@ impl Engine {
                 }
                 _ => after.joined.push(record.clone()),
             }
-            let (published, parked) = self.follow_way_out(container, netns, &after, wanted)?;
-            if after.asks || !after.joined.is_empty() {
-                self.retell_names(container, &after, wanted, Some(netns.as_fd()))?;
+            let ports = self.follow_way_out(container, netns, &after, wanted)?;
+            let name = || {
+                if after.asks || !after.joined.is_empty() {
+                    self.retell_names(container, &after, wanted, Some(netns.as_fd()))?;
+                }
+                if !run.asks && !after.joined.is_empty() {
+                    self.ask_engine_for_names(container)?;
+                }
+                Ok(())
+            };
+            if let Err(error) = name() {
+                self.unpublish_running(container, &ports)?;
+                return Err(error);
             }
-            if !run.asks && !after.joined.is_empty() {
-                self.ask_engine_for_names(container)?;
-            }
-            Ok((record, published, parked))
+            Ok((record, ports))
         };
         match follow() {
-            Ok((record, published, parked)) => {
+            Ok((record, ports)) => {
                 self.name_address(container, taken.endpoint.address);
                 Ok(Joined {
                     taken,
                     record,
-                    published,
-                    parked,
+                    ports,
                 })
             }
             Err(error) => {
@@ -285,7 +298,7 @@ impl Engine {
         let leaving = places::place_endpoint(container, &network, leaving);
         let netns = namespace_of(&run, container)?;
         let (target, settings, gone) = (Arc::clone(container), wanted.clone(), network.clone());
-        let (published, parked) = self
+        let ports = self
             .blocking("network disconnect", move |engine| {
                 let mut after = (*target.run()).clone();
                 after.leave(&gone);
@@ -301,8 +314,8 @@ impl Engine {
                 let network = network.clone();
                 move |run| {
                     run.leave(&network);
-                    run.published = published;
-                    run.parked = parked;
+                    run.published = ports.published;
+                    run.parked = ports.parked;
                     run.changed_networks = Some(wanted);
                 }
             },
@@ -329,108 +342,6 @@ impl Engine {
         if let Err(error) = told {
             tracing::warn!(%error, container = container.id().short(), "a container's names on its networks are not up to date");
         }
-    }
-
-    /// Sets the default route and where published ports lead, as they are to be with these places. Gives the ports that
-    /// are published then, and those that have to wait for a network that leads out.
-    fn follow_way_out(
-        &self,
-        container: &Container,
-        netns: &OwnedFd,
-        after: &Run,
-        wanted: &Wanted,
-    ) -> Result<(Vec<PublishedRecord>, Vec<PublishedRecord>)> {
-        let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
-        let way = self.way_out_of(container, after, wanted);
-        let route = way
-            .as_ref()
-            .map(|(endpoint, interface)| (interface.as_str(), endpoint.gateway));
-        network.set_gateway(netns.as_fd(), route)?;
-        let all: Vec<PublishedRecord> = after
-            .published
-            .iter()
-            .chain(&after.parked)
-            .copied()
-            .collect();
-        if all.is_empty() {
-            return Ok((all, Vec::new()));
-        }
-        match way {
-            Some((endpoint, _)) if after.parked.is_empty() => {
-                network.move_ports(&endpoint)?;
-                self.lead_doors(container.id(), Some(endpoint.address), after)?;
-                Ok((all, Vec::new()))
-            }
-            Some((endpoint, _)) => {
-                let bindings: Vec<Binding> = all.iter().map(binding_of).collect();
-                network.publish_again(&endpoint, &bindings)?;
-                self.lead_doors(container.id(), Some(endpoint.address), after)?;
-                Ok((all, Vec::new()))
-            }
-            None => {
-                self.lead_doors(container.id(), None, after)?;
-                network.unpublish(container.id())?;
-                Ok((Vec::new(), all))
-            }
-        }
-    }
-
-    /// The place of a container that runs by which it reaches the world, and the link's name inside.
-    pub(crate) fn way_out_of(
-        &self,
-        container: &Container,
-        run: &Run,
-        wanted: &Wanted,
-    ) -> Option<(Endpoint, String)> {
-        let settings = |found: &Found| {
-            let known = wanted.iter().find(|(key, _)| self.is_key_of(key, found));
-            known
-                .map(|(_, settings)| settings.clone())
-                .unwrap_or_default()
-        };
-        let mut all: Vec<(Place, Endpoint, String)> = Vec::new();
-        if let Some(record) = &run.endpoint {
-            let place = Place {
-                name: "bridge".to_owned(),
-                doc: None,
-                settings: settings(&Found::BuiltIn("bridge")),
-            };
-            let interface = match run.home_interface.as_str() {
-                "" => "eth0",
-                name => name,
-            };
-            all.push((
-                place,
-                places::place_endpoint(container, HOME, record),
-                interface.to_owned(),
-            ));
-        }
-        for joined in &run.joined {
-            let Some(doc) = self.inner().networks.get(&joined.network) else {
-                continue;
-            };
-            let place = Place {
-                name: doc.name.clone(),
-                settings: settings(&Found::Made(Arc::clone(&doc))),
-                doc: Some(doc),
-            };
-            all.push((
-                place,
-                places::endpoint(container, joined),
-                joined.interface.clone(),
-            ));
-        }
-        let chosen = places::way_out(all.iter().map(|(place, _, _)| place))?
-            .name
-            .clone();
-        all.into_iter()
-            .find(|(place, _, _)| place.name == chosen)
-            .map(|(_, endpoint, interface)| (endpoint, interface))
-    }
-
-    fn wants_ports(&self, container: &Container) -> Result<bool> {
-        let spec = &container.spec;
-        Ok(!crate::compile::ports::wanted(&spec.config, &spec.host)?.is_empty())
     }
 
     /// An event about a container that joins or leaves a network.
@@ -491,8 +402,20 @@ impl Engine {
 struct Joined {
     taken: Taken,
     record: JoinedRecord,
-    published: Vec<PublishedRecord>,
-    parked: Vec<PublishedRecord>,
+    ports: Ports,
+}
+
+/// Has the container's shim keep ports from others for as long as the container lives.
+async fn hold(container: &Container, reservations: &[OwnedFd]) -> Result<()> {
+    if reservations.is_empty() {
+        return Ok(());
+    }
+    let sockets: Vec<_> = reservations.iter().map(AsFd::as_fd).collect();
+    container
+        .live_link()?
+        .ask(&Request::Hold, &sockets)
+        .await
+        .map(|_| ())
 }
 
 fn check_modes(container: &Container, found: &Found, wanted: &Wanted) -> Result<()> {

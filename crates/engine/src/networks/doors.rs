@@ -13,9 +13,9 @@ use net::protocol::{DOORS, Door, Protocol, Request, fingerprint};
 use network::Binding;
 use types::ContainerId;
 
+use crate::containers::publish::binding_of;
 use crate::containers::record::Run;
 use crate::containers::registry::Container;
-use crate::containers::surroundings::binding_of;
 use crate::engine::Engine;
 use crate::outcome::Result;
 
@@ -176,7 +176,7 @@ impl Engine {
             true => None,
             false => self.way_out_of(container, &run, &wanted),
         };
-        let target = way.map(|(endpoint, _)| endpoint.address);
+        let target = way.map(|way| way.endpoint.address);
         if let Err(error) = self.lead_doors(container.id(), target, &run) {
             tracing::warn!(%error, container = container.id().short(), "a container is not reached at its ports of IPv6 addresses");
         }

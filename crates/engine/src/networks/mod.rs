@@ -9,6 +9,7 @@ pub(crate) mod names;
 pub(crate) mod places;
 mod remove;
 mod request;
+mod way_out;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -33,7 +33,7 @@ pub const MAGIC: [u8; 4] = *b"WHRF";
 /// The protocol's major version: peers of different ones do not understand each other.
 pub const MAJOR: u16 = 1;
 /// The protocol's minor version: fields and kinds were added since the lower ones, none changed.
-pub const MINOR: u16 = 1;
+pub const MINOR: u16 = 2;
 /// The longest body that travels in the socket itself, in bytes.
 pub const INLINE_LIMIT: usize = 64 << 10;
 /// The longest body at all, in bytes: a plan with a megabyte of arguments and environment fits.
@@ -70,6 +70,7 @@ pub(crate) mod kind {
     pub(crate) const RELEASE: u16 = 29;
     pub(crate) const SUSPEND_HEALTH: u16 = 30;
     pub(crate) const FOLLOW_EXEC: u16 = 31;
+    pub(crate) const HOLD: u16 = 32;
 }
 
 /// What stands before the fields of a message.

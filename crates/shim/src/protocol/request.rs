@@ -78,6 +78,9 @@ pub enum Request {
     SetHealth(Option<Box<Health>>),
     /// Whether to hold the health check, because the container is frozen.
     SuspendHealth(bool),
+    /// Keep the descriptors that come with it (reservations of ports) for as long as those of the launch that nothing
+    /// names. Since minor version 2.
+    Hold,
     /// Tell everything about the container.
     Status,
     /// The daemon has kept all events up to this one.
@@ -144,6 +147,7 @@ impl Request {
             Request::UpdatePolicy(_) => kind::UPDATE_POLICY,
             Request::SetHealth(_) => kind::SET_HEALTH,
             Request::SuspendHealth(_) => kind::SUSPEND_HEALTH,
+            Request::Hold => kind::HOLD,
             Request::Status => kind::STATUS,
             Request::Acknowledge { .. } => kind::ACKNOWLEDGE,
             Request::Release => kind::RELEASE,
@@ -153,7 +157,11 @@ impl Request {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         match self {
-            Request::Proceed | Request::ReopenLogs | Request::Status | Request::Release => {}
+            Request::Proceed
+            | Request::ReopenLogs
+            | Request::Hold
+            | Request::Status
+            | Request::Release => {}
             Request::Exec(exec) => exec.write(&mut w),
             Request::FollowExec(exec) => write_id(&mut w, Some(exec)),
             Request::Signal { signal, exec } => {
@@ -227,6 +235,7 @@ impl Request {
             kind::UPDATE_POLICY => Request::UpdatePolicy(RestartPolicy::read(Fields::new(body))?),
             kind::SET_HEALTH => Request::SetHealth(read_health(body)?),
             kind::SUSPEND_HEALTH => Request::SuspendHealth(Small::read(body)?.first == Some(1)),
+            kind::HOLD => Request::Hold,
             kind::STATUS => Request::Status,
             kind::ACKNOWLEDGE => Request::Acknowledge {
                 sequence: Small::read(body)?.first.unwrap_or(0),

@@ -119,6 +119,7 @@ fn requests() -> Vec<Request> {
         Request::SetHealth(Some(Box::new(health()))),
         Request::SetHealth(None),
         Request::SuspendHealth(true),
+        Request::Hold,
         Request::Status,
         Request::Acknowledge { sequence: u64::MAX },
         Request::Release,

@@ -13,7 +13,8 @@ use super::starts::{Asker, Purpose};
 use super::{Entry, Role, Supervisor, invalid, system};
 use crate::protocol::transport::Packet;
 use crate::protocol::{
-    Attachment, Exec, ExecStatus, Phase, Refusal, Reply, Request, Status, StopRequest,
+    Attachment, DESCRIPTOR_LIMIT, Exec, ExecStatus, Phase, Refusal, Reply, Request, Status,
+    StopRequest,
 };
 
 impl Supervisor {
@@ -71,6 +72,7 @@ impl Supervisor {
             Request::UpdatePolicy(policy) => self.restarts.policy = policy,
             Request::SetHealth(health) => self.set_health(health.map(|health| *health)),
             Request::SuspendHealth(suspended) => self.suspend_health(suspended),
+            Request::Hold => self.hold(descriptors)?,
             Request::Acknowledge { sequence } => self.journal.acknowledge(sequence),
             Request::Release => self.release()?,
         }
@@ -117,6 +119,18 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Behind those of the launch, whose places the plan names.
+    fn hold(&mut self, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
+        if self.phase == Phase::Exited {
+            return Err(Refusal::NotRunning);
+        }
+        if self.fds.len() + descriptors.len() > DESCRIPTOR_LIMIT {
+            return Err(invalid("more descriptors than are held"));
+        }
+        self.fds.extend(descriptors);
+        Ok(())
     }
 
     fn resize(&self, exec: Option<&ContainerId>, rows: u16, columns: u16) -> Result<(), Refusal> {
