@@ -14,7 +14,7 @@ use crate::containers::record::{Spec, Status};
 use crate::containers::registry::Container;
 use crate::engine::Engine;
 use crate::images::index::{Image, Target};
-use crate::networks::{NetworkDoc, places};
+use crate::networks::{self, NetworkDoc, places};
 use crate::outcome::{Class, EngineError, Result};
 use crate::store::rows::{self, ContainerRow, NetworkRow};
 use crate::store::{Durability, ImageRow, LayerRow, LayerState, TombstoneRow, VolumeRow, schema};
@@ -348,7 +348,9 @@ impl Engine {
             return Ok(());
         };
         for doc in self.inner().networks.all() {
-            let raised = doc.segment().map(|segment| network.add_segment(&segment));
+            let raised = doc
+                .segment()
+                .map(|segment| networks::raise(network, &segment));
             if let Some(Err(error)) = raised {
                 tracing::error!(%error, network = doc.name, "the bridge of a network could not be made: nobody can join it");
             }

@@ -1,6 +1,6 @@
 //! Doors to what only this crate knows, for the fuzz targets in `fuzz/`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::dns::message::{Query, SERVER_FAILURE, code_of, refuse};
 
@@ -10,7 +10,9 @@ pub fn query(packet: &[u8]) {
         let _ = refuse(packet);
         return;
     };
-    let many: Vec<Ipv4Addr> = (0..200).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
+    let ipv4 = (0..200).map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+    let ipv6 = (0..200).map(|last| IpAddr::V6(Ipv6Addr::from_bits(last)));
+    let many: Vec<IpAddr> = ipv4.chain(ipv6).collect();
     let _ = query.reverse();
     for datagram in [true, false] {
         for answer in [
@@ -29,7 +31,9 @@ pub fn query(packet: &[u8]) {
 mod tests {
     #[test]
     fn the_door_opens() {
-        super::query(&crate::dns::message::tests::query("web", 1));
+        for kind in [1, 12, 28] {
+            super::query(&crate::dns::message::tests::query("web", kind));
+        }
         super::query(&[0; 12]);
     }
 }

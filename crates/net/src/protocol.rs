@@ -1,12 +1,12 @@
 //! What daemon and helper say to each other: one JSON document a message, on a SEQPACKET socket, with descriptors.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol. A helper of another one is told to quit and made anew.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest message.
 pub const LONGEST: usize = 128 << 10;
@@ -132,10 +132,20 @@ pub struct Place {
     pub network_name: String,
     /// The container's address.
     pub address: Ipv4Addr,
+    /// Its address of IPv6, where the network has that.
+    pub ipv6: Option<Ipv6Addr>,
     /// Its names, the first of which is told for its address.
     pub names: Vec<String>,
     /// Names that it alone knows others by.
     pub links: BTreeMap<String, String>,
+}
+
+impl Place {
+    /// The container's addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.ipv6.map(IpAddr::V6);
+        std::iter::once(IpAddr::V4(self.address)).chain(ipv6)
+    }
 }
 
 /// What the helper answers, once to each request.

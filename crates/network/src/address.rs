@@ -67,10 +67,15 @@ impl Addresses {
     pub(crate) fn claim(&mut self, address: Ipv4Addr) -> Result<(), NetworkError> {
         let subnet = self.subnet;
         if !subnet.contains(address) || address == subnet.base() || address == subnet.broadcast() {
-            return Err(NetworkError::AddressOutside { address, subnet });
+            return Err(NetworkError::AddressOutside {
+                address: address.into(),
+                subnet: subnet.to_string(),
+            });
         }
         if self.reserved.contains(&address) || !self.used.insert(address) {
-            return Err(NetworkError::AddressTaken { address });
+            return Err(NetworkError::AddressTaken {
+                address: address.into(),
+            });
         }
         self.resting.retain(|other| *other != address);
         self.rested.retain(|other| *other != address);

@@ -1,9 +1,11 @@
 //! What a container has on the bridge network.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use types::ContainerId;
+
+use crate::ipv6::Place6;
 
 /// An Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,8 +74,18 @@ pub struct Endpoint {
     pub gateway: Ipv4Addr,
     /// Ethernet address of the link inside.
     pub mac: MacAddr,
+    /// Its second address, where the network has IPv6.
+    pub ipv6: Option<Place6>,
     /// Name of the veth's end on the host.
     pub veth: String,
+}
+
+impl Endpoint {
+    /// All its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let ipv6 = self.ipv6.map(|place| IpAddr::V6(place.address));
+        std::iter::once(IpAddr::V4(self.address)).chain(ipv6)
+    }
 }
 
 #[cfg(test)]

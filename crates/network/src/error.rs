@@ -1,12 +1,11 @@
 //! Why the network could not do what was asked.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use types::ContainerId;
 
 use crate::port::Protocol;
-use crate::subnet::Subnet;
 use sys::netlink::{DumpError, Refused};
 
 /// Ports that a Linux bridge has at most (`BR_MAX_PORTS` less the one that is never used).
@@ -57,24 +56,26 @@ pub enum NetworkError {
         bridge: String,
     },
     /// All addresses are taken.
-    #[error("no available IPv4 addresses on this network's address pool {subnet}")]
+    #[error("no available {family} addresses on this network's address pool {subnet}")]
     SubnetExhausted {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
         /// The subnet.
-        subnet: Subnet,
+        subnet: String,
     },
     /// The address that was asked for lies outside the bridge's subnet, or names the subnet itself.
     #[error("address {address} is no host address in the subnet {subnet}")]
     AddressOutside {
         /// What was asked for.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The bridge's subnet.
-        subnet: Subnet,
+        subnet: String,
     },
     /// The address that was asked for is somebody else's.
     #[error("Address already in use: {address}")]
     AddressTaken {
         /// What was asked for.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// Another container of this engine has the port.
     #[error("Bind for {host_ip}:{port} failed: port is already allocated")]
@@ -233,7 +234,7 @@ mod tests {
 
     #[test]
     fn sentences_that_tools_match() {
-        let host_ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let host_ip = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         let id: ContainerId = "ab".repeat(32).parse().unwrap();
         let allocated = NetworkError::PortAllocated {
             host_ip,

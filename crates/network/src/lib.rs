@@ -7,8 +7,8 @@
 //! are elements of maps (module `nft`), and tracked connections are forgotten where a port or an address
 //! changes its owner (module `conntrack`).
 //!
-//! Containers have IPv4 addresses. Ports of the host's IPv6 addresses are reserved here and read by others
-//! ([`Binding::is_translated`]).
+//! Containers have IPv4 addresses, and those on user networks that ask for it IPv6 addresses as well (module `ipv6`). Ports
+//! of the host's IPv6 addresses are reserved here and read by others ([`Binding::is_translated`]).
 
 #![warn(missing_docs)]
 
@@ -18,6 +18,7 @@ mod conntrack;
 mod endpoint;
 mod error;
 pub mod files;
+mod ipv6;
 mod link;
 mod names;
 mod network;
@@ -36,6 +37,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use bridge::BridgeInfo;
 pub use endpoint::{Endpoint, HOME, MacAddr, NoMacAddr};
 pub use error::{BRIDGE_PORTS, NetworkError};
+pub use ipv6::{Config6, NoSubnet6, Place6, Subnet6};
 pub use names::{RESOLVER, listen_for_names};
 pub use network::{Attached, NetConfig, Network, Notes};
 pub use nft::DroppingChain;

@@ -234,6 +234,7 @@ impl Network {
                 prefix: self.home.bridge.subnet.prefix(),
                 gateway: self.home.bridge.gateway,
                 mac: MacAddr::of_ipv4(address),
+                ipv6: None,
                 veth: sandbox.veth,
             },
             netns: sandbox.netns,
@@ -261,7 +262,7 @@ impl Network {
     /// The same for an endpoint that has no published ports. It waits for nobody.
     pub fn release(&self, endpoint: &Endpoint) {
         if let Some(segment) = self.segment(&endpoint.network) {
-            lock(&segment.addresses).release(endpoint.address);
+            segment.release(endpoint.address, endpoint.ipv6);
         }
     }
 
@@ -274,6 +275,9 @@ impl Network {
     pub fn dropping_chains(&self) -> Result<Vec<DroppingChain>, NetworkError> {
         let mut netfilter = lock(&self.netfilter);
         let mut chains = nft::dropping_chains(&mut netfilter)?;
+        if self.segments().iter().all(|one| one.ipv6.is_none()) {
+            chains.retain(|chain| chain.family != "ip6");
+        }
         if chains.iter().any(DroppingChain::is_of_docker) && nft::has_docker_chain(&mut netfilter)?
         {
             let is_so =
@@ -372,8 +376,9 @@ impl Network {
         self.settle_addresses()?;
         lock(&segment.addresses)
             .take()
-            .ok_or(NetworkError::SubnetExhausted {
-                subnet: segment.bridge.subnet,
+            .ok_or_else(|| NetworkError::SubnetExhausted {
+                family: "IPv4",
+                subnet: segment.bridge.subnet.to_string(),
             })
     }
 

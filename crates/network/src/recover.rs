@@ -48,7 +48,7 @@ impl Network {
         for container in live {
             let Live { endpoint, bindings } = container;
             let claimed = match self.segment(&endpoint.network) {
-                Some(segment) => lock(&segment.addresses).claim(endpoint.address),
+                Some(segment) => segment.claim(endpoint.address, endpoint.ipv6),
                 None => Err(NetworkError::NoSuchSegment {
                     id: endpoint.network.clone(),
                 }),

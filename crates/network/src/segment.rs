@@ -4,7 +4,7 @@
 //! the instance id, since its name may be the user's choice.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +16,7 @@ use crate::address::Addresses;
 use crate::bridge::{BridgeInfo, HostView};
 use crate::endpoint::{Endpoint, MacAddr};
 use crate::error::NetworkError;
+use crate::ipv6::{self, Config6, Place6, Segment6};
 use crate::link::{self, Change, Link};
 use crate::lock;
 use crate::network::Network;
@@ -47,6 +48,8 @@ pub struct SegmentConfig {
     pub masqueraded: bool,
     /// The longest packet, in bytes; the kernel's choice without one.
     pub mtu: Option<u32>,
+    /// What it has of IPv6, if anything.
+    pub ipv6: Option<Config6>,
 }
 
 impl SegmentConfig {
@@ -57,6 +60,7 @@ impl SegmentConfig {
             internal: self.internal,
             among: self.among,
             masqueraded: self.masqueraded && !self.internal,
+            subnet6: self.ipv6.as_ref().map(|ipv6| ipv6.subnet),
         }
     }
 }
@@ -67,6 +71,7 @@ pub(crate) struct Segment {
     pub(crate) bridge: BridgeInfo,
     pub(crate) member: Member,
     pub(crate) addresses: Mutex<Addresses>,
+    pub(crate) ipv6: Option<Segment6>,
     mtu: Option<u32>,
 }
 
@@ -80,11 +85,36 @@ impl Segment {
                 internal: false,
                 among: true,
                 masqueraded: true,
+                subnet6: None,
             },
+            ipv6: None,
             addresses: Mutex::new(Addresses::new(bridge.subnet, bridge.gateway)),
             bridge,
             mtu: None,
         })
+    }
+
+    /// Takes these very addresses.
+    pub(crate) fn claim(
+        &self,
+        address: Ipv4Addr,
+        ipv6: Option<Place6>,
+    ) -> Result<(), NetworkError> {
+        lock(&self.addresses).claim(address)?;
+        if let (Some(segment), Some(place)) = (&self.ipv6, ipv6) {
+            segment
+                .claim(place.address)
+                .inspect_err(|_| lock(&self.addresses).release(address))?;
+        }
+        Ok(())
+    }
+
+    /// Gives addresses back.
+    pub(crate) fn release(&self, address: Ipv4Addr, ipv6: Option<Place6>) {
+        lock(&self.addresses).release(address);
+        if let (Some(segment), Some(place)) = (&self.ipv6, ipv6) {
+            segment.release(place.address);
+        }
     }
 }
 
@@ -99,6 +129,8 @@ pub struct Plug<'a> {
     pub interface: &'a str,
     /// The address; the next free one without.
     pub address: Option<Ipv4Addr>,
+    /// The same of IPv6, where the network has it.
+    pub ipv6: Option<Ipv6Addr>,
 }
 
 /// The Ethernet address that marks the bridges of user networks.
@@ -150,6 +182,7 @@ impl Network {
             bridge,
             member: member.clone(),
             addresses: Mutex::new(Addresses::within(config.subnet, config.range, reserved)),
+            ipv6: config.ipv6.as_ref().map(Segment6::new),
             mtu: config.mtu,
         });
         let ports = lock(&self.ports);
@@ -201,7 +234,10 @@ impl Network {
                 })?
             }
         };
-        setting::without_ipv6(name)?;
+        match &config.ipv6 {
+            Some(ipv6) => ipv6::raise(&mut route, name, index, ipv6)?,
+            None => setting::without_ipv6(name)?,
+        }
         let present: Vec<_> = link::list_addresses(&mut route)?
             .into_iter()
             .filter(|(owner, _, _)| *owner == index)
@@ -313,9 +349,16 @@ impl Network {
                 id: plug.network.to_owned(),
             })?;
         let address = self.take_address(&segment, plug.address)?;
+        let place = (address, segment.bridge.subnet);
+        let ipv6 = segment
+            .ipv6
+            .as_ref()
+            .map(|one| one.take(plug.ipv6, place))
+            .transpose()
+            .inspect_err(|_| segment.release(address, None))?;
         let veth = self
-            .connect(netns, &segment, plug.interface, address)
-            .inspect_err(|_| lock(&segment.addresses).release(address))?;
+            .connect(netns, &segment, plug.interface, (address, ipv6))
+            .inspect_err(|_| segment.release(address, ipv6))?;
         Ok(Endpoint {
             container: plug.container.clone(),
             network: plug.network.to_owned(),
@@ -323,6 +366,7 @@ impl Network {
             prefix: segment.bridge.subnet.prefix(),
             gateway: segment.bridge.gateway,
             mac: MacAddr::of_ipv4(address),
+            ipv6,
             veth,
         })
     }
@@ -333,7 +377,7 @@ impl Network {
         netns: BorrowedFd<'_>,
         segment: &Segment,
         interface: &str,
-        address: Ipv4Addr,
+        (address, ipv6): (Ipv4Addr, Option<Place6>),
     ) -> Result<String, NetworkError> {
         let mut inside = inside(netns)?;
         let veth = veth_name(&self.veth_prefix)?;
@@ -349,8 +393,12 @@ impl Network {
             .and_then(|index| {
                 set_inside(&mut inside, segment, interface, address)?;
                 self.join(segment, &veth, index)?;
+                let number = index_inside(&inside, interface)?;
+                if let Some(place) = &ipv6 {
+                    ipv6::give(netns, &mut inside, (interface, number), place)?;
+                }
                 let mut batch = Batch::new();
-                link::catch_up(&mut batch, index_inside(&inside, interface)?);
+                link::catch_up(&mut batch, number);
                 inside
                     .perform(batch)
                     .map_err(|refused| NetworkError::link(interface, refused))
@@ -430,11 +478,28 @@ impl Network {
             }
             None => link::delete_default_route(&mut batch),
         }
-        match inside.perform(batch) {
-            // There was none.
-            Err(refused) if link.is_none() && refused.errno() == libc::ESRCH => Ok(()),
-            done => done.map_err(|refused| NetworkError::link("a container", refused)),
+        perform_on_route(&mut inside, batch, link.is_none())
+    }
+
+    /// The same of IPv6.
+    ///
+    /// # Errors
+    /// As [`Network::set_gateway`].
+    pub fn set_ipv6_gateway(
+        &self,
+        netns: BorrowedFd<'_>,
+        link: Option<(&str, Ipv6Addr)>,
+    ) -> Result<(), NetworkError> {
+        let mut inside = inside(netns)?;
+        let mut batch = Batch::new();
+        match link {
+            Some((interface, gateway)) => {
+                let index = index_inside(&inside, interface)?;
+                ipv6::default_route(&mut batch, index, gateway);
+            }
+            None => ipv6::delete_default_route(&mut batch),
         }
+        perform_on_route(&mut inside, batch, link.is_none())
     }
 
     /// Gives a link inside another Ethernet address than that which follows from its address, and further addresses
@@ -468,6 +533,16 @@ impl Network {
         inside
             .perform(batch)
             .map_err(|refused| NetworkError::link(interface, refused))
+    }
+}
+
+/// Changes a namespace's default route. That there was none to remove, or that the kernel has no IPv6, is no error.
+fn perform_on_route(inside: &mut Socket, batch: Batch, removes: bool) -> Result<(), NetworkError> {
+    match inside.perform(batch) {
+        Err(refused) if removes && matches!(refused.errno(), libc::ESRCH | libc::EOPNOTSUPP) => {
+            Ok(())
+        }
+        done => done.map_err(|refused| NetworkError::link("a container", refused)),
     }
 }
 

@@ -17,6 +17,7 @@ mod day;
 mod disk;
 mod documents;
 mod dropin;
+mod dual_stack;
 mod duplex;
 mod early;
 mod events;

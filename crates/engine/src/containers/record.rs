@@ -1,7 +1,7 @@
 //! What the store keeps of a container: a document that is fixed at create, and one that changes while it lives.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api_types::{Config, EndpointSettings, HostConfig, NetworkingConfig};
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,17 @@ pub(crate) struct EndpointRecord {
     pub(crate) mac: String,
     /// The host end's name.
     pub(crate) link: String,
+    /// Its second address, on a network that has IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ipv6: Option<Ipv6Record>,
+}
+
+/// What a place has of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ipv6Record {
+    pub(crate) address: Ipv6Addr,
+    pub(crate) prefix: u8,
+    pub(crate) gateway: Ipv6Addr,
 }
 
 /// Its place on a user network.

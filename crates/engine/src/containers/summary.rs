@@ -181,6 +181,14 @@ pub(crate) fn networks_of(
             settings.ip_address = place.address.to_string();
             settings.ip_prefix_len = i64::from(place.prefix);
             settings.mac_address = place.mac.clone();
+            if let Some(place) = &place.ipv6 {
+                settings.ipv6_gateway = match is_internal {
+                    true => String::new(),
+                    false => place.gateway.to_string(),
+                };
+                settings.global_ipv6_address = place.address.to_string();
+                settings.global_ipv6_prefix_len = i64::from(place.prefix);
+            }
         }
         if is_made {
             settings.dns_names = Some(places::names(container, &settings));

@@ -10,14 +10,14 @@ use network::Endpoint;
 use runtime::cgroup::Group;
 
 use super::launch::group_failure;
-use super::record::{EndpointRecord, JoinedRecord, PublishedRecord};
+use super::record::{EndpointRecord, Ipv6Record, JoinedRecord, PublishedRecord};
 use super::registry::Container;
 use crate::compile::limits;
 use crate::compile::modes::{Modes, NetworkMode};
 use crate::compile::plan::Net;
 use crate::engine::Engine;
 use crate::networks::names::Named;
-use crate::networks::places::{self, Taken, Wanted};
+use crate::networks::places::{self, Place, Taken, Wanted};
 use crate::outcome::{EngineError, Result};
 
 /// The surroundings of a start. Dropped before [`Surroundings::keep`], all of it is unmade.
@@ -89,7 +89,7 @@ impl Surroundings {
             kept: false,
         };
         made.open_network(&modes)?;
-        let addresses: Vec<IpAddr> = made.endpoints().map(|one| one.address.into()).collect();
+        let addresses: Vec<IpAddr> = made.endpoints().flat_map(Endpoint::addresses).collect();
         made.files = engine.etc_files(container, &modes, &addresses, !made.taken.is_empty())?;
         made.publish()?;
         let resources = engine.resources_of(container.run().host(&container.spec))?;
@@ -160,18 +160,21 @@ impl Surroundings {
         else {
             return Ok(network::loopback_only()?);
         };
-        let way = places::way_out(places.iter()).map(|place| place.name.clone());
+        let name = |place: &Place| place.name.clone();
+        let way = places::way_out(places.iter()).map(name);
+        let way6 = places::way_out6(places.iter()).map(name);
         let mut netns = None;
         for (number, place) in places.into_iter().enumerate() {
-            let is_way = way.as_deref() == Some(place.name.as_str());
+            let is_way = way.as_ref() == Some(&place.name);
+            let is_way6 = way6.as_ref() == Some(&place.name);
             let interface = format!("eth{number}");
-            let (link, gateway) = match (&place.doc, &netns) {
+            let (link, gateway, ipv6) = match (&place.doc, &netns) {
                 // Always the first.
                 (None, _) => {
                     let attached = network.attach(network.take_sandbox()?, container.id(), None)?;
                     let endpoint = self.endpoint.insert(attached.endpoint);
                     netns = Some(attached.netns);
-                    (interface, endpoint.gateway)
+                    (interface, endpoint.gateway, endpoint.ipv6)
                 }
                 (Some(_), held) => {
                     let own = match held {
@@ -180,7 +183,8 @@ impl Surroundings {
                     };
                     let inside = own.as_ref().or(held.as_ref()).ok_or(EngineError::Closing)?;
                     let taken = engine.take_place(&container, inside, place, interface)?;
-                    let found = (taken.interface.clone(), taken.endpoint.gateway);
+                    let endpoint = &taken.endpoint;
+                    let found = (taken.interface.clone(), endpoint.gateway, endpoint.ipv6);
                     self.taken.push(taken);
                     netns = own.or(netns);
                     found
@@ -188,6 +192,9 @@ impl Surroundings {
             };
             if let (true, Some(netns)) = (is_way, &netns) {
                 network.set_gateway(netns.as_fd(), Some((&link, gateway)))?;
+            }
+            if let (true, Some(netns), Some(ipv6)) = (is_way6, &netns, ipv6) {
+                network.set_ipv6_gateway(netns.as_fd(), Some((&link, ipv6.gateway)))?;
             }
         }
         self.way = way;
@@ -365,6 +372,11 @@ pub(crate) fn endpoint_record(endpoint: &Endpoint) -> Result<EndpointRecord> {
         gateway: endpoint.gateway,
         mac: endpoint.mac.to_string(),
         link: endpoint.veth.clone(),
+        ipv6: endpoint.ipv6.map(|place| Ipv6Record {
+            address: place.address,
+            prefix: place.prefix,
+            gateway: place.gateway,
+        }),
     })
 }
 

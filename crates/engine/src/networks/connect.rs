@@ -1,7 +1,6 @@
 //! Connecting a container to a network and disconnecting it, whether it runs or not.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -250,7 +249,7 @@ impl Engine {
         };
         match follow() {
             Ok((record, ports)) => {
-                self.name_address(container, taken.endpoint.address);
+                self.name_addresses(container, &taken.endpoint);
                 Ok(Joined {
                     taken,
                     record,
@@ -266,7 +265,7 @@ impl Engine {
     }
 
     fn unplug_running(&self, container: &Container, endpoint: &Endpoint) -> Result<()> {
-        self.forget_address(container, endpoint.address);
+        self.forget_addresses(container, endpoint);
         self.inner()
             .networks
             .leave(&endpoint.network, container.id());
@@ -366,23 +365,28 @@ impl Engine {
         events::event("network", action, id, attributes)
     }
 
-    /// Lets the container know its own name by another address.
-    fn name_address(&self, container: &Container, address: Ipv4Addr) {
+    /// Lets the container know its own name by further addresses.
+    fn name_addresses(&self, container: &Container, endpoint: &Endpoint) {
+        let config = &container.spec.config;
+        let (host, domain) = (&config.hostname, &config.domainname);
         self.edit_hosts(container, |text| {
-            let config = &container.spec.config;
-            network::files::add_own(text, &config.hostname, &config.domainname, address)
+            endpoint.addresses().fold(text.to_owned(), |text, address| {
+                network::files::add_own(&text, host, domain, address)
+            })
         });
     }
 
-    /// The reverse of [`Engine::name_address`].
-    fn forget_address(&self, container: &Container, address: Ipv4Addr) {
+    /// The reverse of [`Engine::name_addresses`].
+    fn forget_addresses(&self, container: &Container, endpoint: &Endpoint) {
         self.edit_hosts(container, |text| {
-            network::files::remove_address(text, address)
+            endpoint.addresses().fold(text.to_owned(), |text, address| {
+                network::files::remove_address(&text, address)
+            })
         });
     }
 
     /// Changes a container's /etc/hosts in its place, where it is mounted.
-    fn edit_hosts(&self, container: &Container, edit: impl FnOnce(&str) -> String) {
+    pub(super) fn edit_hosts(&self, container: &Container, edit: impl FnOnce(&str) -> String) {
         let path = self.paths().container(container.id()).join(files::HOSTS);
         let edited = std::fs::read_to_string(&path).and_then(|text| {
             let new = edit(&text);
@@ -473,6 +477,8 @@ fn free_interface(run: &Run) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::containers::record::EndpointRecord;
 
@@ -484,6 +490,7 @@ mod tests {
             gateway: Ipv4Addr::LOCALHOST,
             mac: String::new(),
             link: String::new(),
+            ipv6: None,
         }
     }
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use api_types::{Event, NetworkCreate};
-use network::Subnet;
+use network::{Network, SegmentConfig};
 use types::ContainerId;
 
-use super::request::{self, Chosen};
+use super::chosen::{self, Blocks, Chosen};
+use super::ipv6::Ipv6Doc;
+use super::request;
 use super::{Found, NetworkDoc};
 use crate::clock;
 use crate::engine::Engine;
@@ -59,8 +61,8 @@ impl Engine {
                 "making networks in a daemon without a bridge (--bridge none)",
             ));
         }
-        let chosen = request::chosen(request.ipam.as_ref())?;
         let options = request::options(&request)?;
+        let blocks = chosen::blocks(request.ipam.as_ref(), options.ipv6)?;
         let engine = self.clone();
         self.to_the_end("network create", async move {
             let _changing = engine.inner().networks.changing.write().await;
@@ -75,7 +77,7 @@ impl Engine {
             let id = ContainerId::random().map_err(EngineError::io("draw an id"))?;
             let doc = engine
                 .blocking("network create", move |engine| {
-                    engine.draft_network(id, request, chosen, options)
+                    engine.draft_network(id, request, blocks, options)
                 })
                 .await?;
             engine.make_network(doc).await
@@ -88,43 +90,23 @@ impl Engine {
         &self,
         id: ContainerId,
         request: NetworkCreate,
-        chosen: Option<Chosen>,
+        blocks: Blocks,
         options: request::Options,
     ) -> Result<NetworkDoc> {
         let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
-        let is_chosen = chosen.is_some();
-        let Chosen {
-            subnet,
-            gateway,
-            range,
-            auxiliary,
-        } = match chosen {
+        let is_chosen = blocks.ipv4.is_some();
+        let chosen = match blocks.ipv4 {
             Some(chosen) if network.overlaps(chosen.subnet)? => {
                 return Err(EngineError::forbidden(
                     "invalid pool request: Pool overlaps with other one on this address space",
                 ));
             }
             Some(chosen) => chosen,
-            None => Chosen {
-                subnet: network.free_subnet()?,
-                gateway: None,
-                range: None,
-                auxiliary: BTreeMap::new(),
-            },
+            None => Chosen::all_of(network.free_subnet()?),
         };
-        let gateway = match gateway {
-            Some(gateway) if auxiliary.values().any(|other| *other == gateway) => {
-                return Err(EngineError::forbidden(format!(
-                    "failed to allocate gateway ({gateway}): Address already in use"
-                )));
-            }
-            Some(gateway) => gateway,
-            // As docker: the first address that is given out.
-            None => first_of(subnet, range, &auxiliary).ok_or_else(|| {
-                EngineError::invalid(format!(
-                    "no available IPv4 addresses on this network's address pool {subnet}"
-                ))
-            })?,
+        let ipv6 = match options.ipv6 {
+            true => Some(Ipv6Doc::draft(network, blocks.ipv6)?),
+            false => None,
         };
         let bridge = options
             .bridge
@@ -135,11 +117,11 @@ impl Engine {
             name: request.name,
             created: clock::now(),
             bridge,
-            base: subnet.base(),
-            prefix: subnet.prefix(),
-            gateway,
-            range: range.map(|range| (range.base(), range.prefix())),
-            auxiliary,
+            base: chosen.subnet.base(),
+            prefix: chosen.subnet.prefix(),
+            gateway: chosen.bridge_address()?,
+            range: chosen.range.map(|range| (range.base(), range.prefix())),
+            auxiliary: chosen.auxiliary,
             chosen: is_chosen,
             internal: options.internal,
             attachable: request.attachable,
@@ -150,6 +132,7 @@ impl Engine {
             options: request.options.unwrap_or_default(),
             ipam_options: request.ipam.and_then(|ipam| ipam.options),
             labels: request.labels.unwrap_or_default(),
+            ipv6,
         })
     }
 
@@ -170,7 +153,7 @@ impl Engine {
                     .network
                     .as_ref()
                     .ok_or(EngineError::Closing)?;
-                Ok(network.add_segment(&segment)?)
+                raise(network, &segment)
             })
             .await;
         let made = match raised {
@@ -209,15 +192,13 @@ impl Engine {
     }
 }
 
-/// The first address of a network that is given out.
-fn first_of(
-    subnet: Subnet,
-    range: Option<Subnet>,
-    auxiliary: &BTreeMap<String, std::net::Ipv4Addr>,
-) -> Option<std::net::Ipv4Addr> {
-    let range = range.unwrap_or(subnet);
-    (range.base().to_bits()..=range.broadcast().to_bits())
-        .map(std::net::Ipv4Addr::from_bits)
-        .filter(|address| *address != subnet.base() && *address != subnet.broadcast())
-        .find(|address| !auxiliary.values().any(|other| other == address))
+/// Makes a network's bridge, and has the host forward what it needs for that.
+///
+/// # Errors
+/// Those of the network.
+pub(crate) fn raise(network: &Network, segment: &SegmentConfig) -> Result<()> {
+    if segment.ipv6.is_some() && network.forward_ipv6()? {
+        tracing::info!("forwarding of IPv6 was off on this host and is on now");
+    }
+    Ok(network.add_segment(segment)?)
 }

@@ -8,6 +8,7 @@ use network::{SegmentConfig, Subnet};
 use serde::{Deserialize, Serialize};
 use types::ContainerId;
 
+use super::ipv6::Ipv6Doc;
 use crate::outcome::{EngineError, Result};
 
 /// What the store keeps of a network.
@@ -43,6 +44,9 @@ pub(crate) struct NetworkDoc {
     pub(crate) options: BTreeMap<String, String>,
     pub(crate) ipam_options: Option<BTreeMap<String, String>>,
     pub(crate) labels: BTreeMap<String, String>,
+    /// What it has of IPv6, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ipv6: Option<Ipv6Doc>,
 }
 
 impl NetworkDoc {
@@ -71,6 +75,10 @@ impl NetworkDoc {
             among: self.among,
             masqueraded: self.masqueraded,
             mtu: self.mtu,
+            ipv6: match &self.ipv6 {
+                Some(ipv6) => Some(ipv6.config()?),
+                None => None,
+            },
         })
     }
 }
@@ -259,6 +267,7 @@ mod tests {
             options: BTreeMap::new(),
             ipam_options: None,
             labels: BTreeMap::new(),
+            ipv6: None,
         }
     }
 

@@ -1,10 +1,12 @@
 //! Networks: the three that every engine has, and those that users make.
 
+mod chosen;
 mod connect;
 mod create;
 mod doors;
 mod index;
-mod links;
+mod ipv6;
+pub(crate) mod links;
 pub(crate) mod names;
 pub(crate) mod places;
 mod remove;
@@ -18,6 +20,7 @@ use api_types::{EndpointResource, Ipam, IpamConfig, Network};
 use network::Subnet;
 use types::Digest;
 
+use self::ipv6::Ipv6Doc;
 use crate::clock;
 use crate::containers::record::EndpointRecord;
 use crate::containers::registry::Container;
@@ -25,6 +28,7 @@ use crate::engine::Engine;
 use crate::filters::Filters;
 use crate::outcome::{EngineError, Result};
 
+pub(crate) use create::raise;
 pub(crate) use index::{NetworkDoc, Networks};
 
 const NAMES: [&str; 3] = ["bridge", "host", "none"];
@@ -255,7 +259,10 @@ fn resource(container: &Container, endpoint: &EndpointRecord) -> EndpointResourc
         endpoint_id: endpoint.id.clone(),
         mac_address: endpoint.mac.clone(),
         ipv4_address: format!("{}/{}", endpoint.address, endpoint.prefix),
-        ipv6_address: String::new(),
+        ipv6_address: endpoint
+            .ipv6
+            .map(|place| format!("{}/{}", place.address, place.prefix))
+            .unwrap_or_default(),
     }
 }
 
@@ -266,8 +273,9 @@ fn describe_made(doc: &NetworkDoc, network: &mut Network) {
     network.options = Some(doc.options.clone());
     network.labels = Some(doc.labels.clone());
     network.ipam.options = doc.ipam_options.clone();
+    network.enable_ipv6 = doc.ipv6.is_some();
     let block = |(base, prefix)| Subnet::containing(base, prefix);
-    network.ipam.config = Some(vec![IpamConfig {
+    let mut configs = vec![IpamConfig {
         subnet: doc
             .subnet()
             .map(|subnet| subnet.to_string())
@@ -283,5 +291,7 @@ fn describe_made(doc: &NetworkDoc, network: &mut Network) {
             .iter()
             .map(|(name, address)| (name.clone(), address.to_string()))
             .collect(),
-    }]);
+    }];
+    configs.extend(doc.ipv6.as_ref().map(Ipv6Doc::describe));
+    network.ipam.config = Some(configs);
 }

@@ -1,7 +1,7 @@
 //! Names on user networks: what the helper (role `net`) is told, and when it is made again.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +46,7 @@ pub(crate) struct Named {
     doc: Arc<NetworkDoc>,
     settings: EndpointSettings,
     address: Ipv4Addr,
+    ipv6: Option<Ipv6Addr>,
 }
 
 impl Named {
@@ -54,6 +55,7 @@ impl Named {
             doc: taken.place.doc.clone()?,
             settings: taken.place.settings.clone(),
             address: taken.endpoint.address,
+            ipv6: taken.endpoint.ipv6.map(|place| place.address),
         })
     }
 }
@@ -147,6 +149,7 @@ impl Engine {
                         network: one.doc.id.clone(),
                         network_name: one.doc.name.clone(),
                         address: one.address,
+                        ipv6: one.ipv6,
                         names: places::names(container, &one.settings),
                         links: self.links(&one.settings),
                     })
@@ -189,6 +192,7 @@ impl Engine {
                 Some(Named {
                     settings: settings.map(|(_, one)| one.clone()).unwrap_or_default(),
                     address: joined.place.address,
+                    ipv6: joined.place.ipv6.map(|place| place.address),
                     doc,
                 })
             })

@@ -1,13 +1,14 @@
 //! Which networks a container is to be on, and its places on them while it runs.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use api_types::EndpointSettings;
 use network::{Endpoint, HOME, Plug};
 
+use super::ipv6::Ipv6Doc;
 use super::{Found, NetworkDoc};
 use crate::containers::record::{EndpointRecord, JoinedRecord, Run, Spec};
 use crate::containers::registry::Container;
@@ -69,24 +70,54 @@ impl Place {
     /// Docker's sentences for one that can not be had there.
     pub(crate) fn address(&self) -> Result<Option<Ipv4Addr>> {
         let asked = self.settings.ipam_config.as_ref();
-        let text = match asked.map(|asked| asked.ipv4_address.as_str()) {
-            None | Some("") => return Ok(None),
-            Some(text) => text,
-        };
+        let text = asked.map_or("", |asked| asked.ipv4_address.as_str());
+        let doc = self.doc.as_ref().filter(|doc| doc.chosen);
+        let subnet = doc.and_then(|doc| doc.subnet());
+        self.asked(
+            text,
+            "IPv4",
+            subnet.map(|one| move |address| one.contains(address)),
+        )
+    }
+
+    /// The same of IPv6.
+    ///
+    /// # Errors
+    /// As [`Place::address`].
+    pub(crate) fn ipv6_address(&self) -> Result<Option<Ipv6Addr>> {
+        let asked = self.settings.ipam_config.as_ref();
+        let text = asked.map_or("", |asked| asked.ipv6_address.as_str());
+        let doc = self.doc.as_ref().and_then(|doc| doc.ipv6.as_ref());
+        let subnet = doc.filter(|doc| doc.chosen).and_then(Ipv6Doc::subnet);
+        self.asked(
+            text,
+            "IPv6",
+            subnet.map(|one| move |address| one.contains(address)),
+        )
+    }
+
+    /// Reads an address. `contains` tells whether the subnet that a user chose has it; there is none without.
+    fn asked<T: std::str::FromStr + Copy>(
+        &self,
+        text: &str,
+        family: &str,
+        contains: Option<impl Fn(T) -> bool>,
+    ) -> Result<Option<T>> {
+        if text.is_empty() {
+            return Ok(None);
+        }
         let refused =
             |why: String| EngineError::invalid(format!("invalid endpoint settings:\n{why}"));
-        let Some(doc) = &self.doc else {
+        if self.doc.is_none() {
             return Err(refused(IP_ON_BUILT_IN.to_owned()));
-        };
-        let address: Ipv4Addr = text
-            .parse()
-            .map_err(|_| refused(format!("invalid IPv4 address: {text}")))?;
-        if !doc.chosen {
-            return Err(refused(IP_WITHOUT_SUBNET.to_owned()));
         }
-        match doc.subnet() {
-            Some(subnet) if subnet.contains(address) => Ok(Some(address)),
-            _ => Err(refused(format!(
+        let address: T = text
+            .parse()
+            .map_err(|_| refused(format!("invalid {family} address: {text}")))?;
+        match contains {
+            None => Err(refused(IP_WITHOUT_SUBNET.to_owned())),
+            Some(contains) if contains(address) => Ok(Some(address)),
+            Some(_) => Err(refused(format!(
                 "no configured subnet contains the IP address {text}"
             ))),
         }
@@ -122,12 +153,8 @@ pub(crate) fn check_settings(name: &str, settings: &EndpointSettings) -> Result<
     if !ipam.ipv4_address.is_empty() && ipam.ipv4_address.parse::<Ipv4Addr>().is_err() {
         wrong.push(format!("invalid IPv4 address: {}", ipam.ipv4_address));
     }
-    // No network here has a subnet of IPv6: Docker says so of its own when the container starts.
-    if of_user && !ipam.ipv6_address.is_empty() {
-        wrong.push(match ipam.ipv6_address.parse::<std::net::Ipv6Addr>() {
-            Ok(_) => IP_WITHOUT_SUBNET.to_owned(),
-            Err(_) => format!("invalid IPv6 address: {}", ipam.ipv6_address),
-        });
+    if !ipam.ipv6_address.is_empty() && ipam.ipv6_address.parse::<Ipv6Addr>().is_err() {
+        wrong.push(format!("invalid IPv6 address: {}", ipam.ipv6_address));
     }
     let mac = settings.mac_address.trim();
     if !mac.is_empty() && mac.parse::<network::MacAddr>().is_err() {
@@ -179,6 +206,11 @@ pub(crate) fn way_out<'a>(places: impl Iterator<Item = &'a Place>) -> Option<&'a
         })
 }
 
+/// The same of IPv6, among those that have it.
+pub(crate) fn way_out6<'a>(places: impl Iterator<Item = &'a Place>) -> Option<&'a Place> {
+    way_out(places.filter(|place| place.doc.as_ref().is_some_and(|doc| doc.ipv6.is_some())))
+}
+
 /// A place that a container has taken.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -223,6 +255,7 @@ impl Engine {
                 continue;
             }
             place.address()?;
+            place.ipv6_address()?;
             places.push((name == main, place));
         }
         places.sort_by_key(|(is_main, place)| (place.doc.is_some(), !is_main, place.name.clone()));
@@ -241,7 +274,7 @@ impl Engine {
         interface: String,
     ) -> Result<Taken> {
         let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
-        let address = place.address()?;
+        let (address, ipv6) = (place.address()?, place.ipv6_address()?);
         if let Some(doc) = &place.doc {
             self.inner().networks.join(&doc.id, container.id())?;
         }
@@ -250,6 +283,7 @@ impl Engine {
             container: container.id(),
             interface: &interface,
             address,
+            ipv6,
         };
         let plugged = network.plug(netns.as_fd(), plug);
         let plugged = plugged.and_then(|mut endpoint| {
@@ -362,6 +396,11 @@ pub(crate) fn place_endpoint(
         prefix: record.prefix,
         gateway: record.gateway,
         mac: network::MacAddr::of_ipv4(record.address),
+        ipv6: record.ipv6.map(|place| network::Place6 {
+            address: place.address,
+            prefix: place.prefix,
+            gateway: place.gateway,
+        }),
         veth: record.link.clone(),
     }
 }

@@ -46,10 +46,19 @@ impl Engine {
         wanted: &Wanted,
     ) -> Result<Ports> {
         let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
-        let way = self.way_out_of(container, after, wanted);
-        let route = way
-            .as_ref()
-            .map(|way| (way.interface.as_str(), way.endpoint.gateway));
+        let places = self.places_by(container, after, wanted);
+        let way6 = chosen(
+            &places,
+            places::way_out6(places.iter().map(|(place, _)| place)),
+        );
+        let route6 =
+            way6.and_then(|way| Some((way.interface.as_str(), way.endpoint.ipv6?.gateway)));
+        network.set_ipv6_gateway(netns.as_fd(), route6)?;
+        let way = chosen(
+            &places,
+            places::way_out(places.iter().map(|(place, _)| place)),
+        );
+        let route = way.map(|way| (way.interface.as_str(), way.endpoint.gateway));
         network.set_gateway(netns.as_fd(), route)?;
         let all: Vec<PublishedRecord> = after
             .published
@@ -72,7 +81,7 @@ impl Engine {
         };
         if all.is_empty() {
             // It was started without a network that leads out.
-            let (published, reservations) = self.publish_ports(container, &endpoint, host_ip)?;
+            let (published, reservations) = self.publish_ports(container, endpoint, *host_ip)?;
             return Ok(Ports {
                 published,
                 reservations,
@@ -81,10 +90,10 @@ impl Engine {
             });
         }
         if after.parked.is_empty() {
-            network.move_ports(&endpoint)?;
+            network.move_ports(endpoint)?;
         } else {
             let bindings: Vec<Binding> = all.iter().map(binding_of).collect();
-            network.publish_again(&endpoint, &bindings)?;
+            network.publish_again(endpoint, &bindings)?;
         }
         self.lead_doors(container.id(), Some(endpoint.address), after)?;
         Ok(Ports {
@@ -114,6 +123,16 @@ impl Engine {
         run: &Run,
         wanted: &Wanted,
     ) -> Option<WayOut> {
+        let mut places = self.places_by(container, run, wanted);
+        let chosen = places::way_out(places.iter().map(|(place, _)| place))?
+            .name
+            .clone();
+        let at = places.iter().position(|(place, _)| place.name == chosen)?;
+        Some(places.swap_remove(at).1)
+    }
+
+    /// The places of a container that runs, each with the way that would be by it.
+    fn places_by(&self, container: &Container, run: &Run, wanted: &Wanted) -> Vec<(Place, WayOut)> {
         let settings = |found: &Found| {
             let known = wanted.iter().find(|(key, _)| self.is_key_of(key, found));
             known
@@ -154,11 +173,15 @@ impl Engine {
             };
             all.push((place, way));
         }
-        let chosen = places::way_out(all.iter().map(|(place, _)| place))?
-            .name
-            .clone();
-        all.into_iter()
-            .find(|(place, _)| place.name == chosen)
-            .map(|(_, way)| way)
+        all
     }
+}
+
+/// The way by this place.
+fn chosen<'a>(places: &'a [(Place, WayOut)], place: Option<&Place>) -> Option<&'a WayOut> {
+    let name = &place?.name;
+    let mut places = places.iter();
+    places
+        .find(|(one, _)| one.name == *name)
+        .map(|(_, way)| way)
 }

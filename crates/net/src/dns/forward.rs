@@ -217,7 +217,7 @@ mod tests {
                 let mut buffer = [0; 512];
                 let (length, from) = good.recv_from(&mut buffer).await.unwrap();
                 let asked = Query::read(&buffer[..length]).unwrap();
-                let answer = asked.addresses(&[Ipv4Addr::new(1, 2, 3, 4)], true);
+                let answer = asked.addresses(&[Ipv4Addr::new(1, 2, 3, 4).into()], true);
                 // Somebody guesses; then the answer comes.
                 let mut wrong = answer.clone();
                 wrong[0] ^= 1;

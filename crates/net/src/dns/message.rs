@@ -1,11 +1,13 @@
 //! DNS messages as far as they matter here (RFC 1035, 6891): the header and the one question of a query are read, and
 //! answers with addresses, a name, or nothing are written.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Kinds of records.
 pub(crate) const A: u16 = 1;
 pub(crate) const PTR: u16 = 12;
+/// RFC 3596.
+pub(crate) const AAAA: u16 = 28;
 const OPT: u16 = 41;
 const INTERNET: u16 = 1;
 
@@ -67,9 +69,14 @@ impl<'a> Query<'a> {
         self.packet.get(self.end - 2..self.end) == Some(&INTERNET.to_be_bytes())
     }
 
-    /// The address that a query for its name asks about (`4.3.2.1.in-addr.arpa`).
-    pub(crate) fn reverse(&self) -> Option<Ipv4Addr> {
-        let digits = self.name.as_deref()?.strip_suffix(".in-addr.arpa")?;
+    /// The address that a query for its name asks about (`4.3.2.1.in-addr.arpa`, and with each hexadecimal digit of an
+    /// address of IPv6 `….ip6.arpa`).
+    pub(crate) fn reverse(&self) -> Option<IpAddr> {
+        let name = self.name.as_deref()?;
+        if let Some(digits) = name.strip_suffix(".ip6.arpa") {
+            return reverse6(digits).map(IpAddr::V6);
+        }
+        let digits = name.strip_suffix(".in-addr.arpa")?;
         let mut bytes: Vec<u8> = digits
             .split('.')
             .map(str::parse)
@@ -80,12 +87,21 @@ impl<'a> Query<'a> {
         Some(octets.into())
     }
 
-    /// An answer with these addresses, none for a name that has none of the kind. Over UDP (`datagram`) one that does not
-    /// fit says so, and the client asks over TCP.
-    pub(crate) fn addresses(&self, addresses: &[Ipv4Addr], datagram: bool) -> Vec<u8> {
+    /// Whether an address is of the kind that is asked for.
+    pub(crate) fn asks_for(&self, address: &IpAddr) -> bool {
+        self.kind == if address.is_ipv4() { A } else { AAAA }
+    }
+
+    /// An answer with those of these addresses that are of the kind asked for, none for a name that has none. Over UDP
+    /// (`datagram`) one that does not fit says so, and the client asks over TCP.
+    pub(crate) fn addresses(&self, addresses: &[IpAddr], datagram: bool) -> Vec<u8> {
         let records: Vec<_> = addresses
             .iter()
-            .map(|one| (A, one.octets().to_vec()))
+            .filter(|one| self.asks_for(one))
+            .map(|one| match one {
+                IpAddr::V4(one) => (A, one.octets().to_vec()),
+                IpAddr::V6(one) => (AAAA, one.octets().to_vec()),
+            })
             .collect();
         self.answer(&records, datagram)
     }
@@ -167,6 +183,19 @@ impl<'a> Query<'a> {
     }
 }
 
+/// Reads 32 digits, the last one first.
+fn reverse6(digits: &str) -> Option<Ipv6Addr> {
+    let digits: Vec<u128> = digits
+        .split('.')
+        .map(|digit| match digit.as_bytes() {
+            [_] => u128::from_str_radix(digit, 16).ok(),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    let bits = digits.iter().rfold(0, |bits, digit| bits << 4 | digit);
+    (digits.len() == 32).then(|| Ipv6Addr::from_bits(bits))
+}
+
 /// The code of an answer.
 pub(crate) fn code_of(packet: &[u8]) -> u8 {
     packet.get(3).copied().unwrap_or(0) & 0xf
@@ -235,6 +264,8 @@ fn write_name(name: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     /// A query as resolvers send it.
@@ -260,7 +291,7 @@ pub(crate) mod tests {
         let read = Query::read(&packet).unwrap();
         assert_eq!(read.name.as_deref(), Some("web.mine"));
         assert!(read.kind == A && read.is_of_internet());
-        let answer = read.addresses(&[Ipv4Addr::new(10, 0, 0, 7)], true);
+        let answer = read.addresses(&[Ipv4Addr::new(10, 0, 0, 7).into()], true);
         assert_eq!(answer[..12], [7, 9, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
         assert_eq!(answer[12..packet.len()], packet[12..]);
         assert_eq!(
@@ -278,8 +309,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn each_family_is_asked_for_by_its_kind() {
+        let addresses = ["10.0.0.7", "fd00::7"].map(|text| text.parse().unwrap());
+        for (kind, end) in [
+            (A, Some(&[0, 4, 10, 0, 0, 7][..])),
+            (
+                AAAA,
+                Some(&[0, 16, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7][..]),
+            ),
+            (PTR, None),
+        ] {
+            let packet = query("web", kind);
+            let answer = Query::read(&packet).unwrap().addresses(&addresses, true);
+            assert_eq!(answer[7], u8::from(end.is_some()));
+            assert!(answer.ends_with(end.unwrap_or(&packet[12..])), "{answer:?}");
+        }
+    }
+
+    #[test]
     fn extensions_are_answered_and_make_room() {
-        let many: Vec<Ipv4Addr> = (0..60).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
+        let many: Vec<IpAddr> = (0..60)
+            .map(|last| Ipv4Addr::new(10, 0, 0, last).into())
+            .collect();
         let plain = query("web", A);
         let cut = Query::read(&plain).unwrap().addresses(&many, true);
         assert_eq!((cut[2] & 2, cut[7], cut.len()), (2, 0, plain.len()));
@@ -295,11 +346,23 @@ pub(crate) mod tests {
     fn addresses_are_asked_for_by_name() {
         let packet = query("4.3.2.10.in-addr.arpa", PTR);
         let read = Query::read(&packet).unwrap();
-        assert_eq!(read.reverse(), Some(Ipv4Addr::new(10, 2, 3, 4)));
+        assert_eq!(read.reverse(), Some(Ipv4Addr::new(10, 2, 3, 4).into()));
         let answer = read.names("web.mine", true);
         assert!(answer.ends_with(b"\x03web\x04mine\0"));
         assert_eq!(code_of(&read.names(&"x".repeat(64), true)), SERVER_FAILURE);
-        for name in ["3.2.10.in-addr.arpa", "a.3.2.10.in-addr.arpa", "web"] {
+        let digits = "2.0.0.0.".to_owned() + &"0.".repeat(20) + "8.b.d.0.1.0.0.2";
+        let packet = query(&format!("{digits}.ip6.arpa"), PTR);
+        let address: Ipv6Addr = "2001:db8::2".parse().unwrap();
+        let found = Query::read(&packet).unwrap().reverse();
+        assert_eq!(found, Some(address.into()));
+        for name in [
+            "3.2.10.in-addr.arpa",
+            "a.3.2.10.in-addr.arpa",
+            "web",
+            "2.0.0.ip6.arpa",
+            &digits.replacen("2.", "22.", 1),
+            &digits.replacen("2.", "+.", 1),
+        ] {
             let packet = query(name, PTR);
             assert_eq!(Query::read(&packet).unwrap().reverse(), None);
         }

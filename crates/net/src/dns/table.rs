@@ -1,7 +1,7 @@
 //! Who is where under which names. Each question costs the same with one container and with a thousand.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::protocol::{Member, Place};
 
@@ -10,16 +10,16 @@ use crate::protocol::{Member, Place};
 pub(crate) struct Table {
     members: HashMap<String, (u64, Member)>,
     /// Network, and a name in small letters: who has it.
-    names: HashMap<(String, String), BTreeSet<Ipv4Addr>>,
+    names: HashMap<(String, String), BTreeSet<IpAddr>>,
     /// Network and address: whose it is, as `name.network`.
-    addresses: HashMap<(String, Ipv4Addr), String>,
+    addresses: HashMap<(String, IpAddr), String>,
 }
 
 /// What the table knows of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Known {
     /// These have it.
-    Addresses(Vec<Ipv4Addr>),
+    Addresses(Vec<IpAddr>),
     /// Nobody has.
     Nobody,
 }
@@ -31,12 +31,15 @@ impl Table {
         for place in &member.places {
             for name in &place.names {
                 let key = (place.network.clone(), name.to_ascii_lowercase());
-                self.names.entry(key).or_default().insert(place.address);
+                let holders = self.names.entry(key).or_default();
+                holders.extend(place.addresses());
             }
             if let Some(name) = place.names.first() {
-                let key = (place.network.clone(), place.address);
-                self.addresses
-                    .insert(key, format!("{name}.{}", place.network_name));
+                let name = format!("{name}.{}", place.network_name);
+                let keys = place
+                    .addresses()
+                    .map(|address| (place.network.clone(), address));
+                self.addresses.extend(keys.map(|key| (key, name.clone())));
             }
         }
         self.members.insert(member.id.clone(), (generation, member));
@@ -51,14 +54,17 @@ impl Table {
             for name in &place.names {
                 let key = (place.network.clone(), name.to_ascii_lowercase());
                 if let Some(holders) = self.names.get_mut(&key) {
-                    holders.remove(&place.address);
+                    for address in place.addresses() {
+                        holders.remove(&address);
+                    }
                     if holders.is_empty() {
                         self.names.remove(&key);
                     }
                 }
             }
-            self.addresses
-                .remove(&(place.network.clone(), place.address));
+            for address in place.addresses() {
+                self.addresses.remove(&(place.network.clone(), address));
+            }
         }
     }
 
@@ -94,7 +100,7 @@ impl Table {
         })
     }
 
-    fn on(&self, place: &Place, name: &str) -> Option<&BTreeSet<Ipv4Addr>> {
+    fn on(&self, place: &Place, name: &str) -> Option<&BTreeSet<IpAddr>> {
         let link = place
             .links
             .iter()
@@ -105,7 +111,7 @@ impl Table {
     }
 
     /// Whose an address is, on a network of the container that asks.
-    pub(crate) fn name_of(&self, asker: &Member, address: Ipv4Addr) -> Option<&str> {
+    pub(crate) fn name_of(&self, asker: &Member, address: IpAddr) -> Option<&str> {
         asker.places.iter().find_map(|place| {
             let found = self.addresses.get(&(place.network.clone(), address));
             found.map(String::as_str)
@@ -116,10 +122,16 @@ impl Table {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     fn ip(last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, last)
+    }
+
+    fn ip6(last: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last.into())
     }
 
     fn member(id: &str, places: &[(&str, u8, &[&str])]) -> Member {
@@ -127,6 +139,7 @@ mod tests {
             network: format!("id of {network}"),
             network_name: (*network).to_owned(),
             address: ip(*last),
+            ipv6: network.starts_with("dual").then(|| ip6(*last)),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             links: [("database".to_owned(), "db".to_owned())].into(),
         };
@@ -139,7 +152,13 @@ mod tests {
 
     fn found(table: &Table, asker: &Member, name: &str) -> Vec<u8> {
         match table.find(asker, name) {
-            Known::Addresses(all) => all.iter().map(|one| one.octets()[3]).collect(),
+            Known::Addresses(all) => all
+                .iter()
+                .map(|one| match one {
+                    IpAddr::V4(one) => one.octets()[3],
+                    IpAddr::V6(one) => one.octets()[15] + 100,
+                })
+                .collect(),
             Known::Nobody => Vec::new(),
         }
     }
@@ -169,8 +188,23 @@ mod tests {
         assert_eq!(found(&table, &db, "www.example"), [0; 0]);
         assert_eq!(table.find(&alone, "db"), Known::Nobody);
         assert_eq!(table.find(&web, "alone.other"), Known::Nobody);
-        assert_eq!(table.name_of(&web, ip(4)), Some("DB.back.end"));
-        assert_eq!(table.name_of(&alone, ip(4)), None);
+        assert_eq!(table.name_of(&web, ip(4).into()), Some("DB.back.end"));
+        assert_eq!(table.name_of(&alone, ip(4).into()), None);
+    }
+
+    #[test]
+    fn names_have_addresses_of_both_families() {
+        let mut table = Table::default();
+        let web = member("web", &[("dual", 2, &["web", "shared"])]);
+        table.put(1, web.clone());
+        table.put(1, member("db", &[("dual", 3, &["db", "shared"])]));
+        assert_eq!(found(&table, &web, "shared"), [2, 3, 102, 103]);
+        assert_eq!(table.name_of(&web, ip6(3).into()), Some("db.dual"));
+        table.remove("db");
+        assert_eq!(found(&table, &web, "shared"), [2, 102]);
+        assert_eq!(table.name_of(&web, ip6(3).into()), None);
+        table.remove("web");
+        assert!(table.names.is_empty() && table.addresses.is_empty());
     }
 
     #[test]
@@ -184,7 +218,7 @@ mod tests {
         assert!(table.others(2).is_empty());
         table.remove("db");
         assert_eq!(found(&table, &web, "shared"), [2]);
-        assert_eq!(table.name_of(&web, ip(3)), None);
+        assert_eq!(table.name_of(&web, ip(3).into()), None);
         table.put(2, member("web", &[("front", 2, &["renamed"])]));
         assert_eq!(table.find(&web, "web"), Known::Nobody);
         table.remove("web");

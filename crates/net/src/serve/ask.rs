@@ -1,7 +1,7 @@
 //! What containers ask.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use crate::dns::forward::{forward, own_servers, read_framed, write_framed};
-use crate::dns::message::{A, PTR, Query, SERVER_FAILURE, refuse};
+use crate::dns::message::{PTR, Query, SERVER_FAILURE, refuse};
 use crate::dns::table::Known;
 
 /// Queries of one container that are forwarded at a time, and its connections.
@@ -69,10 +69,8 @@ impl Asker {
             }
             let known = query.name.as_deref().map(|name| table.find(member, name));
             if let Some(Known::Addresses(mut addresses)) = known {
-                if query.kind != A {
-                    // There is such a name, and nothing else of it.
-                    addresses.clear();
-                }
+                // There may be such a name, and nothing of the kind.
+                addresses.retain(|address| query.asks_for(address));
                 rotate(&mut addresses, query.id());
                 return Outcome::Answer(query.addresses(&addresses, datagram));
             }
@@ -88,7 +86,7 @@ impl Asker {
 }
 
 /// Those who share a name get their turns.
-fn rotate(addresses: &mut [std::net::Ipv4Addr], id: [u8; 2]) {
+fn rotate(addresses: &mut [IpAddr], id: [u8; 2]) {
     if let Some(by) = usize::from(u16::from_ne_bytes(id)).checked_rem(addresses.len()) {
         addresses.rotate_left(by);
     }

@@ -1,7 +1,7 @@
 //! /etc/hosts and /etc/hostname of a container.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// The line that every container's file begins with, and those where there is IPv6: as Docker's engine writes them, which
 /// images expect.
@@ -109,17 +109,17 @@ pub fn hosts(
 }
 
 /// The text with one more line for the container's own name.
-pub fn add_own(text: &str, host_name: &str, domain_name: &str, address: Ipv4Addr) -> String {
+pub fn add_own(text: &str, host_name: &str, domain_name: &str, address: IpAddr) -> String {
     let mut text = text.to_owned();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    own(&mut text, host_name, domain_name, &address.into());
+    own(&mut text, host_name, domain_name, &address);
     text
 }
 
 /// The text without the lines of an address.
-pub fn remove_address(text: &str, address: Ipv4Addr) -> String {
+pub fn remove_address(text: &str, address: IpAddr) -> String {
     let address = address.to_string();
     text.split_inclusive('\n')
         .filter(|line| line.split_whitespace().next() != Some(address.as_str()))
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn addresses_come_and_go() {
         let text = hosts("web", "example.org", &[ip("172.18.0.2")], &[], false);
-        let second = Ipv4Addr::new(172, 19, 0, 2);
+        let second = ip("172.19.0.2");
         let more = add_own(&text, "web", "example.org", second);
         assert_eq!(more, format!("{text}172.19.0.2\tweb.example.org web\n"));
         assert_eq!(remove_address(&more, second), text);

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::{DROP, FORWARD, GET_CHAIN, GET_TABLE, INET, IPV4, UNSPECIFIED, header};
+use super::{DROP, FORWARD, GET_CHAIN, GET_TABLE, INET, IPV4, IPV6, UNSPECIFIED, header};
 use sys::netlink::{Attributes, DumpError, Socket, text_of, u8_of};
 
 /// A chain at the forward hook whose policy is drop. A packet must be accepted by every table: what no
 /// rule of that chain accepts does not reach a container, whatever this engine's table says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DroppingChain {
-    /// `ip` or `inet`.
+    /// `ip`, `ip6` or `inet`.
     pub family: &'static str,
     /// The table, such as `filter`.
     pub table: String,
@@ -46,6 +46,7 @@ pub(crate) fn dropping_chains(socket: &mut Socket) -> Result<Vec<DroppingChain>,
 fn parse(body: &[u8]) -> Option<DroppingChain> {
     let family = match u8_of(body)? {
         IPV4 => "ip",
+        IPV6 => "ip6",
         INET => "inet",
         _ => return None,
     };

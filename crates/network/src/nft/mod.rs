@@ -39,6 +39,7 @@ const DELETE_ELEMENT: u16 = SUBSYSTEM | 14;
 const UNSPECIFIED: u8 = 0;
 const INET: u8 = 1;
 const IPV4: u8 = 2;
+const IPV6: u8 = 10;
 
 /// Hooks of a packet's way (`NF_INET_*`).
 const PREROUTING: u32 = 0;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{ACCEPT, DROP, IPV4, JUMP};
+use super::{ACCEPT, DROP, IPV4, IPV6, JUMP};
 use crate::subnet::Subnet;
 use sys::netlink::Writer;
 
@@ -29,6 +29,8 @@ const TRANSPORT_HEADER: u32 = 2;
 const SOURCE_OFFSET: u32 = 12;
 const DESTINATION_OFFSET: u32 = 16;
 const PORT_OFFSET: u32 = 2;
+/// Where the source stands in a header of IPv6 (RFC 8200, section 3).
+const SOURCE6_OFFSET: u32 = 8;
 
 /// Connection states established and related; status of a connection whose destination was translated.
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
@@ -95,6 +97,11 @@ impl Rule<'_> {
         self.meta(META_FAMILY, FIRST).compare(EQUAL, &[IPV4])
     }
 
+    /// Goes on for IPv6 packets.
+    pub(super) fn ipv6(&mut self) -> &mut Self {
+        self.meta(META_FAMILY, FIRST).compare(EQUAL, &[IPV6])
+    }
+
     pub(super) fn comes_not_from(&mut self, link: &str) -> &mut Self {
         self.meta(META_IN_NAME, FIRST)
             .compare(NOT_EQUAL, &link_name(link))
@@ -155,6 +162,12 @@ impl Rule<'_> {
     /// Goes on when the source lies in a subnet of the set. After [`Rule::ipv4`].
     pub(super) fn source_in_any(&mut self, set: &str) -> &mut Self {
         self.payload(NETWORK_HEADER, SOURCE_OFFSET, 4, FIRST)
+            .is_in(set)
+    }
+
+    /// The same after [`Rule::ipv6`].
+    pub(super) fn source6_in_any(&mut self, set: &str) -> &mut Self {
+        self.payload(NETWORK_HEADER, SOURCE6_OFFSET, 16, FIRST)
             .is_in(set)
     }
 

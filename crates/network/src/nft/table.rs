@@ -7,6 +7,7 @@ use super::{
     ACCEPT, APPEND, DELETE_ELEMENT, DELETE_TABLE, FORWARD, INET, NEW_CHAIN, NEW_ELEMENT, NEW_RULE,
     NEW_SET, NEW_TABLE, OUTPUT, POSTROUTING, PREROUTING, header,
 };
+use crate::ipv6::Subnet6;
 use crate::port::Binding;
 use crate::subnet::Subnet;
 use sys::netlink::{Batch, Writer};
@@ -27,9 +28,12 @@ const AMONG: &str = "among";
 const SUBNETS: &str = "subnets";
 /// Subnets whose containers have the host's address beyond it.
 const MASQUERADED: &str = "masqueraded";
+/// The same of IPv6.
+const MASQUERADED6: &str = "masqueraded6";
 
 // Data types by which `nft list` shows the maps (nft's own numbers), six bits each when joined.
 const TYPE_ADDRESS: u32 = 7;
+const TYPE_ADDRESS6: u32 = 8;
 const TYPE_PROTOCOL: u32 = 12;
 const TYPE_PORT: u32 = 13;
 const TYPE_LINK: u32 = 41;
@@ -61,6 +65,8 @@ pub(crate) struct Member {
     pub(crate) among: bool,
     /// Whether its containers have the host's address beyond the host.
     pub(crate) masqueraded: bool,
+    /// Its containers' subnet of IPv6, if they have one.
+    pub(crate) subnet6: Option<Subnet6>,
 }
 
 /// Makes the table with these bridges and ports, in place of one that may be there: no packet sees it missing.
@@ -84,6 +90,7 @@ pub(crate) fn install<'a>(
         (AMONG, 5, &[TYPE_LINK, TYPE_LINK][..], 0),
         (SUBNETS, 6, &[TYPE_ADDRESS][..], SET_OF_INTERVALS),
         (MASQUERADED, 7, &[TYPE_ADDRESS][..], SET_OF_INTERVALS),
+        (MASQUERADED6, 8, &[TYPE_ADDRESS6][..], SET_OF_INTERVALS),
     ] {
         new_set(&mut batch, table, (name, id), kind, flags);
     }
@@ -117,12 +124,17 @@ fn change_member(
 ) {
     let link = link_name(&member.bridge);
     let pair = [link, link].concat();
-    let first = member.subnet.base().octets();
     let behind = member.subnet.broadcast().to_bits().checked_add(1);
-    let interval: Vec<(Vec<u8>, u32)> = [(first.to_vec(), 0)]
-        .into_iter()
-        .chain(behind.map(|behind| (behind.to_be_bytes().to_vec(), INTERVAL_END)))
-        .collect();
+    let interval = interval(
+        &member.subnet.base().octets(),
+        behind.map(u32::to_be_bytes).as_ref().map(|end| &end[..]),
+    );
+    let interval6 = member.subnet6.map(|subnet| {
+        let behind = subnet.last().to_bits().checked_add(1);
+        let behind = behind.map(u128::to_be_bytes);
+        self::interval(&subnet.base().octets(), behind.as_ref().map(|end| &end[..]))
+    });
+    let is_masqueraded6 = member.masqueraded && interval6.is_some();
     let name = vec![(link.to_vec(), 0)];
     for (set, holds, elements) in [
         (BRIDGES, true, name.clone()),
@@ -130,6 +142,7 @@ fn change_member(
         (AMONG, member.among, vec![(pair, 0)]),
         (SUBNETS, true, interval.clone()),
         (MASQUERADED, member.masqueraded, interval),
+        (MASQUERADED6, is_masqueraded6, interval6.unwrap_or_default()),
     ] {
         if !holds {
             continue;
@@ -150,6 +163,13 @@ fn change_member(
             });
         });
     }
+}
+
+/// The elements of a set for what begins here and ends before `behind`, if not with the last of all.
+fn interval(first: &[u8], behind: Option<&[u8]>) -> Vec<(Vec<u8>, u32)> {
+    let mut elements = vec![(first.to_vec(), 0)];
+    elements.extend(behind.map(|behind| (behind.to_vec(), INTERVAL_END)));
+    elements
 }
 
 /// Name of the table within a container's namespace.
@@ -288,7 +308,10 @@ fn new_map(batch: &mut Batch, table: &str, (name, id): (&str, u32), key: &[u32])
 
 /// A set of keys of these types.
 fn new_set(batch: &mut Batch, table: &str, (name, id): (&str, u32), key: &[u32], flags: u32) {
-    let length = |kind: &u32| if *kind == TYPE_LINK { 16 } else { 4 };
+    let length = |kind: &u32| match *kind {
+        TYPE_LINK | TYPE_ADDRESS6 => 16,
+        _ => 4,
+    };
     batch.push("make a set", NEW_SET, CREATE, |w| {
         header(w, INET);
         w.text(1, table);
@@ -368,6 +391,12 @@ fn add_masquerade(batch: &mut Batch, table: &str) {
     new_rule(batch, "masquerade what leaves the bridges", chain, |rule| {
         rule.ipv4()
             .source_in_any(MASQUERADED)
+            .leaves_by_none(BRIDGES)
+            .masquerade();
+    });
+    new_rule(batch, "masquerade what leaves by IPv6", chain, |rule| {
+        rule.ipv6()
+            .source6_in_any(MASQUERADED6)
             .leaves_by_none(BRIDGES)
             .masquerade();
     });

@@ -4,6 +4,7 @@
 
 mod attach;
 mod docker;
+mod dual;
 mod host;
 mod pace;
 mod publish;

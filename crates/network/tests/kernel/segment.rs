@@ -28,6 +28,7 @@ fn segment(id: &str, third: u8) -> SegmentConfig {
         among: true,
         masqueraded: true,
         mtu: None,
+        ipv6: None,
     }
 }
 
@@ -61,6 +62,7 @@ fn plug(
             container,
             interface,
             address,
+            ipv6: None,
         },
     )
 }
