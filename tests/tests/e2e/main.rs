@@ -34,6 +34,7 @@ mod killed;
 mod leaving;
 mod lifecycle;
 mod lingering;
+mod links;
 mod logs;
 mod names;
 mod network;

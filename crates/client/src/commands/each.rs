@@ -77,9 +77,7 @@ const RM_FLAGS: &[Flag] = &[
         "Force the removal of a running container (uses SIGKILL)",
     )
     .letter('f'),
-    Flag::switch("link", "Remove the specified link")
-        .letter('l')
-        .refused(),
+    Flag::switch("link", "Remove the specified link").letter('l'),
     Flag::switch(
         "volumes",
         "Remove anonymous volumes associated with the container",
@@ -213,6 +211,7 @@ fn remove(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
         }
         let query = Query::new(format!("/containers/{}", encode(trimmed)))
             .with_switch("force", force)
+            .with_switch("link", parsed.switch("link"))
             .with_switch("v", parsed.switch("volumes"));
         match session.delete(query.text()) {
             // What is gone already is what --force asks for; docker tells it and goes on.

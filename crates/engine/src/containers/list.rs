@@ -66,6 +66,7 @@ impl Engine {
         }
         let bounds = self.bounds(&options)?;
         let names = options.filters.patterns("name");
+        let links = self.link_names();
         let mut list = Vec::new();
         for (container, view) in self.newest_first() {
             let shown = bounds.hold(&container, &view)
@@ -81,6 +82,9 @@ impl Engine {
                 break;
             }
             let mut summary = summary::of(self, &container, &view);
+            let further = links.get(container.id().as_str()).into_iter().flatten();
+            summary.names.extend(further.cloned());
+            summary.names.sort();
             if options.size {
                 let (writable, whole) = self.sizes(&container).await?;
                 summary.size_rw = writable as i64;

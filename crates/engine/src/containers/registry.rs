@@ -15,6 +15,7 @@ use super::link::Link;
 use super::record::{Run, Spec, Status};
 use super::turn::Turn;
 use super::underway::Underway;
+use crate::networks::links;
 use crate::outcome::{EngineError, Result};
 
 /// How long a request waits for the next connection to a shim.
@@ -318,6 +319,14 @@ impl Registry {
         let name = wanted.strip_prefix('/').unwrap_or(wanted);
         if let Some(container) = index.names.get(name).and_then(|id| index.by_id.get(id)) {
             return Ok(Arc::clone(container));
+        }
+        // Such a name is another container's for this one: `SELF/ALIAS`.
+        if let Some((other, alias)) = name.split_once('/') {
+            let holder = index.names.get(other).and_then(|id| index.by_id.get(id));
+            let linked = holder
+                .and_then(|holder| links::target(holder, alias)?.parse().ok())
+                .and_then(|id: ContainerId| index.by_id.get(&id));
+            return linked.map(Arc::clone).ok_or_else(missing);
         }
         if wanted.is_empty() || !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());

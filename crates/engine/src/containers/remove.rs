@@ -27,9 +27,7 @@ impl Engine {
     /// Docker's sentence when it runs and `force` is not given.
     pub async fn remove(&self, id: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
-            return Err(EngineError::unsupported(
-                "removing a link between containers",
-            ));
+            return self.remove_link(id).await;
         }
         let container = self.registry().find(id)?;
         let engine = self.clone();

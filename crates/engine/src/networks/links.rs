@@ -1,6 +1,7 @@
 //! Links on the engine's own bridge (`--link NAME:ALIAS`): the names of another container in /etc/hosts, and what it offers
 //! in the environment. On networks of users the endpoint's links are names that the engine answers.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -45,7 +46,78 @@ fn are_of_bridge(host: &HostConfig) -> bool {
         && !Modes::parse(host).is_ok_and(|modes| matches!(modes.network, NetworkMode::User(_)))
 }
 
+/// The links of a container on the engine's own bridge: the id of another, and the alias.
+fn all_of(container: &Container) -> Vec<(String, String)> {
+    let run = container.run();
+    let host = run.host(&container.spec);
+    if !are_of_bridge(host) {
+        return Vec::new();
+    }
+    let links = host.links.iter().flatten();
+    links
+        .filter_map(|link| parse(link).ok())
+        .map(|(id, alias)| (id.to_owned(), alias.to_owned()))
+        .collect()
+}
+
+/// Id of the container that another has a link to under this alias.
+pub(crate) fn target(container: &Container, alias: &str) -> Option<String> {
+    let mut links = all_of(container).into_iter();
+    links.find(|(_, other)| other == alias).map(|(id, _)| id)
+}
+
+const DEFAULT_NAME: &str = "Conflict, cannot remove the default link name of the container";
+
 impl Engine {
+    /// The further names that containers have by links to them, `/SELF/ALIAS`, by their ids.
+    pub(crate) fn link_names(&self) -> HashMap<String, Vec<String>> {
+        let mut names: HashMap<String, Vec<String>> = HashMap::new();
+        for container in self.registry().all() {
+            for (id, alias) in all_of(&container) {
+                let name = format!("/{}/{alias}", container.name());
+                names.entry(id).or_default().push(name);
+            }
+        }
+        names
+    }
+
+    /// Removes a link by its name, `SELF/ALIAS`. A container that runs loses the alias at once, and keeps the variables
+    /// that it was started with.
+    ///
+    /// # Errors
+    /// Docker's sentences for a name that no link has.
+    pub(crate) async fn remove_link(&self, name: &str) -> Result<()> {
+        let found = self.registry().find(name)?;
+        let (engine, name) = (self.clone(), name.trim_start_matches('/').to_owned());
+        let Some((parent, alias)) = name.rsplit_once('/') else {
+            return Err(EngineError::conflict(DEFAULT_NAME));
+        };
+        let container = self.registry().find(parent)?;
+        let alias = alias.to_owned();
+        self.to_the_end("remove", async move {
+            let _turn = container.turn.lock().await;
+            let run = container.run();
+            let mut host = run.host(&container.spec).clone();
+            if let Some(links) = &mut host.links {
+                links.retain(|link| !parse(link).is_ok_and(|(_, other)| other == alias));
+            }
+            engine
+                .change(
+                    &container,
+                    Vec::new(),
+                    move |run| run.changed_host = Some(Box::new(host)),
+                    |_| Ok(()),
+                )
+                .await?;
+            if run.status.is_up() {
+                let target = found.name();
+                engine.edit_hosts(&container, |text| without_link(text, &alias, &target));
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Puts ids in place of the names in a new container's links, so that they survive a rename.
     ///
     /// # Errors
@@ -162,6 +234,17 @@ impl Engine {
     }
 }
 
+/// /etc/hosts without the line of a link, as [`Engine::link_hosts`] made it.
+fn without_link(text: &str, alias: &str, target: &str) -> String {
+    let is_of_link = |line: &&str| {
+        let mut names = line.split_whitespace().skip(1);
+        names.next() == Some(alias) && (alias == target || names.any(|name| name == target))
+    };
+    text.split_inclusive('\n')
+        .filter(|line| !is_of_link(line))
+        .collect()
+}
+
 /// What a link tells of a container in the environment: its exposed ports, its name under the link, and its own variables.
 fn variables(own: &str, alias: &str, address: Ipv4Addr, config: &Config) -> Vec<String> {
     let prefix = alias.to_uppercase().replace('-', "_");
@@ -226,6 +309,15 @@ mod tests {
         assert_eq!(parse("/db:/web/data").unwrap(), ("db", "data"));
         parse("").unwrap_err();
         parse("a:b:c").unwrap_err();
+    }
+
+    #[test]
+    fn a_removed_link_takes_its_line_alone() {
+        let text =
+            "127.0.0.1\tlocalhost\n10.0.0.2\tdata 0a1b db\n10.0.0.9\tdata other\n10.0.0.3\tweb\n";
+        let left = without_link(text, "data", "db");
+        assert_eq!(left, text.replace("10.0.0.2\tdata 0a1b db\n", ""));
+        assert_eq!(without_link(text, "db", "db"), text);
     }
 
     /// What docker's daemon 20.10 and 28 set.
