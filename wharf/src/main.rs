@@ -1,5 +1,7 @@
 //! The one program: picks its role from how it was called, and nothing else.
 
+mod registries;
+
 use std::env;
 use std::process::ExitCode;
 
@@ -45,7 +47,13 @@ fn role() -> u8 {
         Some("isolation") => isolation::main(),
         Some("net") => net::main(),
         _ if DAEMON_NAMES.contains(&name.as_str()) => daemon::main(text(args), BUILD),
-        _ => client::main(args.collect(), BUILD),
+        _ => client::main(
+            args.collect(),
+            client::Outside {
+                build: BUILD,
+                registries: &registries::Clients,
+            },
+        ),
     }
 }
 

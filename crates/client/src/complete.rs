@@ -6,6 +6,7 @@ pub(crate) mod names;
 
 use std::time::Duration;
 
+use crate::Outside;
 use crate::commands;
 use crate::flag::{Flag, Support};
 use crate::help;
@@ -44,7 +45,7 @@ enum Wanted {
 
 /// Tells what may follow `words`, the last of which is being typed: a candidate on each line, a tab and what it means
 /// behind it. The status is 3 where the name of a file may stand, too.
-pub(crate) fn run(program: &str, words: &[String], build: types::Build) -> u8 {
+pub(crate) fn run(program: &str, words: &[String], outside: Outside) -> u8 {
     let (typed, words) = match words.split_last() {
         Some((typed, words)) => (typed.as_str(), words),
         None => ("", words),
@@ -60,7 +61,7 @@ pub(crate) fn run(program: &str, words: &[String], build: types::Build) -> u8 {
             std::process::exit(status.into());
         });
         // What the engine does not tell is not known; there is nobody to tell why.
-        Session::new(program, &global, build)
+        Session::new(program, &global, outside)
             .map(|session| ask(&session, names, typed))
             .unwrap_or_default()
     };

@@ -25,7 +25,7 @@ pub(crate) fn header(config: &Value, domain: &str) -> Option<String> {
 }
 
 /// The credentials for a registry. What can not be had or read is none, as with docker: the registry says what it wants.
-fn find(config: &Value, domain: &str) -> Option<AuthConfig> {
+pub(crate) fn find(config: &Value, domain: &str) -> Option<AuthConfig> {
     let key = match domain {
         "docker.io" => DOCKER_HUB,
         domain => domain,

@@ -183,6 +183,7 @@ pub(crate) fn group_about(group: &str) -> &'static str {
     match group {
         "container" => "Manage containers",
         "image" => "Manage images",
+        "manifest" => "Manage Docker image manifests and manifest lists",
         "network" => "Manage networks",
         "system" => "Manage the engine",
         "volume" => "Manage volumes",

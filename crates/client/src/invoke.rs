@@ -1,5 +1,6 @@
 //! One invocation: global flags, the verb, and how its end is told.
 
+use crate::Outside;
 use crate::commands;
 use crate::complete;
 use crate::failure::Failure;
@@ -38,7 +39,7 @@ pub(crate) struct Call {
 }
 
 /// Runs the program: finds the verb, runs it, tells its failure.
-pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
+pub(crate) fn run(args: Vec<String>, outside: Outside) -> u8 {
     let program = program_name();
     sys::signals::exit_at(&[libc::SIGINT, libc::SIGTERM]);
     let global = match Parsed::read(&[GLOBAL], false, args) {
@@ -52,7 +53,7 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
     };
     global.notes.iter().for_each(|note| tell(note));
     if global.wants_help() {
-        return match Session::new(&program, &global, build) {
+        return match Session::new(&program, &global, outside) {
             Ok(session) => help_about(&session, &global.args),
             Err(failure) => {
                 tell(&failure.to_string());
@@ -65,7 +66,7 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
         return 0;
     }
     if let Some((complete::WORD, words)) = split_first(&global.args) {
-        return complete::run(&program, words, build);
+        return complete::run(&program, words, outside);
     }
     let level = global.one("log-level").unwrap_or("info");
     if !is_level(level) {
@@ -73,7 +74,7 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
         return 1;
     }
     let Some(call) = find(&global.args) else {
-        return without_verb(&program, &global, build);
+        return without_verb(&program, &global, outside);
     };
     let outcome = Parsed::read(call.verb.flags, call.verb.interspersed, call.args)
         .map_err(Failure::from)
@@ -85,7 +86,7 @@ pub(crate) fn run(args: Vec<String>, build: types::Build) -> u8 {
                 return Ok(0);
             }
             count(&program, call.verb, call.name, parsed.args.len())?;
-            (call.verb.run)(&Session::new(&program, &global, build)?, &parsed)
+            (call.verb.run)(&Session::new(&program, &global, outside)?, &parsed)
         });
     match outcome {
         Ok(status) => status,
@@ -137,8 +138,8 @@ pub(crate) fn find(words: &[String]) -> Option<Call> {
     None
 }
 
-fn without_verb(program: &str, global: &Parsed, build: types::Build) -> u8 {
-    let session = match Session::new(program, global, build) {
+fn without_verb(program: &str, global: &Parsed, outside: Outside) -> u8 {
+    let session = match Session::new(program, global, outside) {
         Ok(session) => session,
         Err(failure) => {
             tell(&failure.to_string());

@@ -31,6 +31,7 @@ mod parse;
 mod plugins;
 mod progress;
 mod query;
+mod registries;
 mod secure;
 mod session;
 mod ssh;
@@ -44,15 +45,25 @@ mod verb;
 
 use std::ffi::OsString;
 
+pub use registries::{Access, Described, Document, Index, Registries, RegistryFault, RemoteImage};
 pub use types::Build;
 
-/// Runs one command of the client; `args` are those behind the program's name, `build` is what `version` tells.
+/// What the client gets from the program that it is a part of.
+#[derive(Clone, Copy)]
+pub struct Outside {
+    /// What `version` tells.
+    pub build: Build,
+    /// What speaks to registries where no engine does.
+    pub registries: &'static dyn Registries,
+}
+
+/// Runs one command of the client; `args` are those behind the program's name.
 ///
 /// Returns the exit status. Everything that went wrong has been told on standard error.
-pub fn main(args: Vec<OsString>, build: types::Build) -> u8 {
+pub fn main(args: Vec<OsString>, outside: Outside) -> u8 {
     let args = args
         .into_iter()
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
-    invoke::run(args, build)
+    invoke::run(args, outside)
 }

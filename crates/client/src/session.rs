@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::Outside;
 use crate::connection::{self, Answer, Body, Idle, Request};
 use crate::failure::Failure;
 use crate::host::{self, Host};
 use crate::parse::Parsed;
 use crate::plugins::Plugins;
+use crate::registries::Registries;
 use crate::secure::Wish;
 
 /// The API version that this client speaks.
@@ -27,6 +29,7 @@ pub(crate) struct Session {
     pub(crate) debug: bool,
     /// What the program was built from.
     pub(crate) build: types::Build,
+    registries: &'static dyn Registries,
     hosts: Vec<String>,
     /// Whether connections are to be encrypted.
     wish: Wish,
@@ -44,16 +47,13 @@ impl Session {
     ///
     /// # Errors
     /// Flags that contradict each other.
-    pub(crate) fn new(
-        program: &str,
-        global: &Parsed,
-        build: types::Build,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(program: &str, global: &Parsed, outside: Outside) -> Result<Self, Failure> {
         let config_folder = host::config_folder(global.one("config"));
         let session = Session {
             program: program.to_owned(),
             debug: global.switch("debug"),
-            build,
+            build: outside.build,
+            registries: outside.registries,
             hosts: global.list("host"),
             context_flag: global
                 .one("context")
@@ -136,6 +136,11 @@ impl Session {
             }
             config
         })
+    }
+
+    /// What speaks to registries where no engine does.
+    pub(crate) fn registries(&self) -> &dyn Registries {
+        self.registries
     }
 
     /// The folder of the client's configuration.

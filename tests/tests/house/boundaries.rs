@@ -45,7 +45,17 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // The program, tests and measures, which nobody may know.
     (
         "wharf",
-        &["client", "daemon", "isolation", "net", "oci", "shim", "sys"],
+        &[
+            "client",
+            "daemon",
+            "image",
+            "isolation",
+            "net",
+            "oci",
+            "shim",
+            "sys",
+            "types",
+        ],
     ),
     ("tests", &[]),
     ("floor", &[]),

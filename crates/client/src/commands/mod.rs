@@ -23,6 +23,7 @@ mod follow;
 mod images;
 mod inspect;
 mod logs;
+mod manifest;
 mod networks;
 mod prune;
 mod ps;
@@ -78,6 +79,11 @@ pub(crate) static ALL: &[&Verb] = &[
     &inspect::VOLUME_INSPECT,
     &logs::EVENTS,
     &logs::LOGS,
+    &manifest::ANNOTATE,
+    &manifest::CREATE,
+    &manifest::INSPECT,
+    &manifest::PUSH,
+    &manifest::RM,
     &networks::CONNECT,
     &networks::CREATE,
     &networks::DISCONNECT,
@@ -137,7 +143,6 @@ const UNBUILT: &[&str] = &[
     "checkpoint",
     "config",
     "image build",
-    "manifest",
     "node",
     "plugin",
     "secret",

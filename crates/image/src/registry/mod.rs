@@ -1,6 +1,7 @@
 //! Fetching images from registries that speak the distribution API.
 
 mod auth;
+mod documents;
 mod download;
 mod endpoint;
 mod error;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use types::{Digest, Platform, Reference};
 
+pub use documents::{Described, IndexPush, RemoteDocument, RemoteImage};
 pub use error::{RegistryError, TransportFault};
 pub use proxy::{Proxies, masked};
 pub use remote::Remote;
@@ -328,6 +330,26 @@ impl Client {
         credentials: Option<Credentials>,
     ) -> Result<Inspected, ImageError> {
         inspect::inspect(self, reference, credentials).await
+    }
+
+    /// Fetches what a name points to, with configurations and without layers.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    pub async fn describe(
+        &self,
+        reference: &Reference,
+        credentials: Option<Credentials>,
+    ) -> Result<Described, ImageError> {
+        documents::describe(self, reference, credentials).await
+    }
+
+    /// Sends an index of images that are in the same registry.
+    ///
+    /// # Errors
+    /// [`ImageError`]; the repository may then have some of what is missing, and no name for it.
+    pub async fn push_index(&self, request: IndexPush) -> Result<(), ImageError> {
+        documents::push_index(self, request).await
     }
 
     /// Asks what a reference names without fetching it.

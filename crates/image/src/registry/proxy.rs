@@ -37,6 +37,19 @@ impl std::fmt::Debug for Proxies {
     }
 }
 
+impl Proxies {
+    /// What the environment says: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, or the same in small letters.
+    pub fn of_environment() -> Self {
+        let named = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let said = |name: &str| named(name).or_else(|| named(&name.to_lowercase()));
+        Proxies {
+            http: said("HTTP_PROXY").unwrap_or_default(),
+            https: said("HTTPS_PROXY").unwrap_or_default(),
+            none: said("NO_PROXY").unwrap_or_default(),
+        }
+    }
+}
+
 /// A proxy's address without its credentials, as `info` shows it.
 pub fn masked(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {

@@ -4,16 +4,14 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use http::Method;
-use http::header::{self, HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use types::{Digest, Reference};
+use types::Digest;
 
 use super::auth::Scope;
+use super::documents::{self, RemoteDocument};
 use super::download::on_disk;
 use super::endpoint;
-use super::payload::Payload;
 use super::session::Session;
 use super::upload::{self, Blob, Outcome};
 use super::{Client, PushRequest, Pushed};
@@ -55,7 +53,13 @@ pub(super) async fn push(
         true => repacked(&request, manifest, &sent)?,
     };
     let attempts = client.inner.options.attempts;
-    put_manifest(&session, reference, &descriptor, &bytes, attempts).await?;
+    let document = RemoteDocument {
+        media_type: descriptor.media_type.clone(),
+        digest: descriptor.digest,
+        bytes,
+    };
+    let name = reference.tag().unwrap_or(types::DEFAULT_TAG);
+    documents::put(&session, name, &document, attempts).await?;
     let mut layers = request.layers;
     let mut staged = Vec::new();
     for one in sent {
@@ -69,7 +73,7 @@ pub(super) async fn push(
         staged.extend(one.packed);
     }
     if !staged.is_empty() {
-        staged.push(store.stage(&bytes)?);
+        staged.push(store.stage(&document.bytes)?);
     }
     Ok(Pushed {
         manifest: descriptor,
@@ -285,34 +289,4 @@ async fn send_config(
     };
     upload::upload(session, &blob, &[], client.inner.options.attempts, &|_| ()).await?;
     Ok(())
-}
-
-async fn put_manifest(
-    session: &Session,
-    reference: &Reference,
-    manifest: &Descriptor,
-    bytes: &[u8],
-    attempts: u32,
-) -> Result<(), ImageError> {
-    let name = reference.tag().unwrap_or(types::DEFAULT_TAG);
-    let url = session.url(session.manifest_path(name));
-    let mut headers = HeaderMap::new();
-    if let Ok(kind) = HeaderValue::from_str(&manifest.media_type) {
-        headers.insert(header::CONTENT_TYPE, kind);
-    }
-    let payload = Payload::Whole(bytes.to_vec().into());
-    let mut tried = 1;
-    loop {
-        let sent = Arc::default();
-        let put = session.request_with(Method::PUT, &url, &headers, &payload, &sent);
-        match put.await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_passing() && tried < attempts => {
-                tracing::debug!(%error, "a manifest was not taken; trying again");
-                upload::pause(tried).await;
-                tried += 1;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

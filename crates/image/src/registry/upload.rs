@@ -76,7 +76,7 @@ pub(super) async fn upload(
     attempts: u32,
     report: &(dyn Fn(u64) + Sync),
 ) -> Result<Outcome, RegistryError> {
-    if is_there(session, blob).await? {
+    if is_there(session, &blob.digest).await? {
         return Ok(Outcome::Exists);
     }
     let mut upload = None;
@@ -99,12 +99,26 @@ pub(super) async fn upload(
     Ok(Outcome::Sent)
 }
 
-async fn is_there(session: &Session, blob: &Blob) -> Result<bool, RegistryError> {
-    let url = session.url(format!(
-        "/v2/{}/blobs/{}",
-        session.repository(),
-        blob.digest
-    ));
+/// Has a blob mounted from another repository unless it is there; whether it is there then.
+///
+/// # Errors
+/// The registry's refusal.
+pub(super) async fn mount(
+    session: &Session,
+    blob: &Digest,
+    from: &str,
+) -> Result<bool, RegistryError> {
+    if is_there(session, blob).await? {
+        return Ok(true);
+    }
+    Ok(matches!(
+        begin(session, Some((blob, from))).await?,
+        Begun::Mounted
+    ))
+}
+
+async fn is_there(session: &Session, blob: &Digest) -> Result<bool, RegistryError> {
+    let url = session.url(format!("/v2/{}/blobs/{blob}", session.repository()));
     let (headers, sent) = (HeaderMap::new(), Arc::default());
     let asked = session
         .request_with(Method::HEAD, &url, &headers, &Payload::Empty, &sent)

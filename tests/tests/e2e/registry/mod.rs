@@ -8,6 +8,7 @@ mod faults;
 mod given_up;
 mod limits;
 mod logins;
+mod manifests;
 mod mirrors;
 mod platforms;
 mod proxies;
