@@ -310,3 +310,29 @@ fn without_a_bridge_a_container_has_a_loopback_alone() {
         }
     });
 }
+
+/// As the API's `NetworkDisabled` says, which no flag of a client asks for.
+#[test]
+fn a_container_without_a_network_has_a_loopback_alone() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let body = r#"{"Image": "busybox", "Cmd": ["ls", "/sys/class/net"], "NetworkDisabled": true,
+            "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}"#;
+        let made = engine.ask(
+            "POST",
+            "/containers/create?name=alone",
+            "application/json",
+            body.as_bytes(),
+        );
+        assert_eq!(made.unwrap().0, 201);
+        let shown = engine.d(&["start", "-a", "alone"]).ok();
+        assert_eq!(shown.text(), "lo");
+        let networks = [
+            "inspect",
+            "-f",
+            "{{len .NetworkSettings.Networks}}",
+            "alone",
+        ];
+        assert_eq!(engine.d(&networks).ok().text(), "0");
+    });
+}

@@ -65,7 +65,7 @@ pub(crate) fn check_on(
     networking: &NetworkingConfig,
     facts: &Facts<'_>,
 ) -> Result<Modes> {
-    refuse::check(config, host, networking)?;
+    refuse::check(host, networking)?;
     check_config(config)?;
     limits::check(host, facts.processors, facts.online)?;
     block_io::check(host)?;

@@ -1,6 +1,6 @@
 //! Refuses by name what a request asks for and nobody has built: a setting is honoured or refused, never dropped.
 
-use api_types::{Config, HostConfig, NetworkingConfig};
+use api_types::{HostConfig, NetworkingConfig};
 
 use crate::config::RUNTIMES;
 use crate::outcome::{EngineError, Result};
@@ -9,31 +9,15 @@ use crate::outcome::{EngineError, Result};
 ///
 /// # Errors
 /// [`EngineError::Unsupported`] with the field's name in the API.
-pub(crate) fn check(
-    config: &Config,
-    host: &HostConfig,
-    networking: &NetworkingConfig,
-) -> Result<()> {
+pub(crate) fn check(host: &HostConfig, networking: &NetworkingConfig) -> Result<()> {
     runtime_and_isolation(host)?;
     drivers(host)?;
     annotations(host)?;
     endpoints(host, networking)?;
-    let container = [("Config.NetworkDisabled", config.network_disabled)];
-    let asked = container
-        .into_iter()
-        .chain(host_fields(host))
-        .find(|(_, asked)| *asked);
-    match asked {
-        Some((name, _)) => Err(EngineError::unsupported(name)),
-        None => Ok(()),
+    match host.cgroup.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::unsupported("HostConfig.Cgroup")),
     }
-}
-
-/// A field's name in the API, and whether it is asked for.
-type Asked = (&'static str, bool);
-
-fn host_fields(host: &HostConfig) -> [Asked; 1] {
-    [("HostConfig.Cgroup", !host.cgroup.is_empty())]
 }
 
 /// What Docker's daemon refuses on Linux as well, in its words: quotas of overlay's upper folders without a file system
@@ -128,12 +112,7 @@ mod tests {
 
     #[test]
     fn a_default_request_passes() {
-        check(
-            &Config::default(),
-            &HostConfig::default(),
-            &NetworkingConfig::default(),
-        )
-        .unwrap();
+        check(&HostConfig::default(), &NetworkingConfig::default()).unwrap();
     }
 
     #[test]
@@ -149,7 +128,7 @@ mod tests {
             let networking = NetworkingConfig {
                 endpoints_config: Some(endpoints.collect()),
             };
-            check(&Config::default(), &host, &networking).map_err(|error| error.to_string())
+            check(&host, &networking).map_err(|error| error.to_string())
         };
         assert_eq!(on("", &["bridge"]), Ok(()));
         assert_eq!(on("default", &["default"]), Ok(()));
@@ -163,7 +142,7 @@ mod tests {
     #[test]
     fn each_field_is_refused_by_its_name() {
         let refused = |host: HostConfig| {
-            check(&Config::default(), &host, &NetworkingConfig::default())
+            check(&host, &NetworkingConfig::default())
                 .unwrap_err()
                 .to_string()
         };

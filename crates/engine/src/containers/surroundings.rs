@@ -123,6 +123,9 @@ impl Surroundings {
         let run = container.run();
         let alone = run.changed_networks.is_none() && container.spec.is_on_one_network();
         let inner = self.engine.inner();
+        if container.spec.config.network_disabled {
+            return Ok(network::loopback_only()?);
+        }
         match (&modes.network, &inner.network) {
             (NetworkMode::None, _) if alone => Ok(network::loopback_only()?),
             // As in Docker, a daemon without a bridge gives whoever does not ask for another network a loopback alone.

@@ -25,6 +25,9 @@ pub(crate) fn wanted(spec: &Spec, run: &Run) -> Wanted {
     }
     let mode = spec.host.network_mode.as_str();
     let mut wanted = Wanted::new();
+    if spec.config.network_disabled {
+        return wanted;
+    }
     for (name, settings) in spec.networking.endpoints_config.iter().flatten() {
         let name = match name.as_str() {
             "default" => "bridge",
