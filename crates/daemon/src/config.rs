@@ -109,6 +109,10 @@ pub enum ConfigError {
 pub struct Config {
     /// Sockets that were asked for; empty means the default ones.
     pub hosts: Vec<String>,
+    /// Name or number of the group whose members may use unix sockets; `docker`, where there is one, if nothing was said.
+    pub group: Option<String>,
+    /// The longest packet on the default bridge, in bytes.
+    pub mtu: Option<u32>,
     /// Folder of what persists.
     pub data_root: PathBuf,
     /// Folder of run-time state.
@@ -165,6 +169,8 @@ impl Config {
         let pidfile = pidfile(&exec_root);
         Ok(Config {
             hosts: given.list("host", file.hosts.take()),
+            group: given.text("group", file.group.take()),
+            mtu: mtu(given, file)?,
             data_root: given.folder("data-root", file.data_root.take(), DATA_ROOT.into())?,
             pidfile: given.folder("pidfile", file.pidfile.take(), pidfile)?,
             exec_root,
@@ -254,6 +260,17 @@ fn host_ip(given: Given<'_>, file: &mut File) -> Result<Ipv4Addr, ConfigError> {
     text.parse().map_err(|_| ConfigError::Value {
         sentence: format!("invalid value {text:?} for --ip: no IPv4 address"),
     })
+}
+
+fn mtu(given: Given<'_>, file: &File) -> Result<Option<u32>, ConfigError> {
+    match given.number("mtu", file.mtu)? {
+        0 => Ok(None),
+        // What the kernel takes for a veth (`ETH_MIN_MTU`, `ETH_MAX_MTU`).
+        mtu if (68..=65535).contains(&mtu) => Ok(Some(mtu)),
+        mtu => Err(ConfigError::Value {
+            sentence: format!("invalid value {mtu} for --mtu: not between 68 and 65535"),
+        }),
+    }
 }
 
 fn transfers(given: Given<'_>, file: &File) -> Result<Transfers, ConfigError> {
@@ -530,6 +547,7 @@ mod tests {
             "default-cgroupns-mode",
             "default-ipc-mode",
             "default-runtime",
+            "group",
             "host-gateway-ip",
             "log-driver",
             "storage-driver",
@@ -550,7 +568,7 @@ mod tests {
             "dns": ["10.0.0.2"], "dns-search": ["a.example"], "dns-opts": ["ndots:2"],
             "host-gateway-ip": "10.0.0.9", "labels": ["a=b"], "live-restore": false,
             "default-address-pools": [{"base": "10.9.0.0/16", "size": 24}],
-            "ip": "127.0.0.1", "max-concurrent-downloads": 7
+            "ip": "127.0.0.1", "max-concurrent-downloads": 7, "mtu": 1400, "group": "adm"
         }"#;
         let filed = load(&[], Some(file)).unwrap();
         let typed = load(
@@ -570,6 +588,8 @@ mod tests {
                 "--default-address-pool=base=10.9.0.0/16,size=24",
                 "--ip=127.0.0.1",
                 "--max-concurrent-downloads=7",
+                "--mtu=1400",
+                "-G=adm",
             ],
             Some("{}"),
         )

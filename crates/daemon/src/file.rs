@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::ConfigError;
-use crate::flag_table::{FLAGS, held_key, is_dockerd_s};
+use crate::flag_table::{flag_of, held_key, is_key, is_refused_key};
 use crate::flags::Invocation;
 
 /// A configuration file larger than this is not one.
@@ -38,6 +38,7 @@ pub(crate) struct File {
     pub(crate) dns: Option<Vec<String>>,
     pub(crate) dns_opts: Option<Vec<String>>,
     pub(crate) dns_search: Option<Vec<String>>,
+    pub(crate) group: Option<String>,
     pub(crate) host_gateway_ip: Option<String>,
     pub(crate) init: Option<bool>,
     pub(crate) labels: Option<Vec<String>>,
@@ -45,6 +46,7 @@ pub(crate) struct File {
     pub(crate) max_concurrent_downloads: Option<u32>,
     pub(crate) max_concurrent_uploads: Option<u32>,
     pub(crate) max_download_attempts: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     pub(crate) no_new_privileges: Option<bool>,
     pub(crate) userland_proxy: Option<bool>,
     pub(crate) log_driver: Option<String>,
@@ -55,20 +57,6 @@ pub(crate) struct File {
     pub(crate) mirrors: Option<BTreeMap<String, Vec<String>>>,
     pub(crate) proxies: Option<FileProxies>,
 }
-
-/// Keys whose flag has another name, with that flag; none for those that no flag stands for.
-const NAMES: [(&str, Option<&str>); 10] = [
-    ("default-address-pools", Some("default-address-pool")),
-    ("default-ulimits", Some("default-ulimit")),
-    ("dns-opts", Some("dns-opt")),
-    ("hosts", Some("host")),
-    ("insecure-registries", Some("insecure-registry")),
-    ("labels", Some("label")),
-    ("log-opts", Some("log-opt")),
-    ("registry-mirrors", Some("registry-mirror")),
-    ("mirrors", None),
-    ("proxies", None),
-];
 
 /// The object `proxies`.
 #[derive(Debug, Default, Deserialize)]
@@ -194,8 +182,8 @@ fn words(value: &Value) -> Vec<String> {
 fn refused_keys<'a>(keys: impl Iterator<Item = &'a String>) -> Option<String> {
     let (theirs, nobodys): (Vec<_>, Vec<_>) = keys
         .map(String::as_str)
-        .filter(|key| !is_known(key))
-        .partition(|key| is_dockerd_s(key));
+        .filter(|key| !is_key(key))
+        .partition(|key| is_refused_key(key));
     if !nobodys.is_empty() {
         Some(format!(
             "the following directives don't match any configuration option: {}",
@@ -211,32 +199,6 @@ fn refused_keys<'a>(keys: impl Iterator<Item = &'a String>) -> Option<String> {
     }
 }
 
-/// Whether [`File`] has a key.
-fn is_known(key: &str) -> bool {
-    let named = NAMES.iter().any(|(known, _)| *known == key);
-    named
-        || FLAGS
-            .iter()
-            .any(|flag| flag.name == key && !is_flag_alone(key))
-}
-
-/// Whether a flag has no key of its name.
-fn is_flag_alone(flag: &str) -> bool {
-    const ALONE: [&str; 7] = [
-        "config-file",
-        "help",
-        "http-proxy",
-        "https-proxy",
-        "no-proxy",
-        "validate",
-        "version",
-    ];
-    ALONE.contains(&flag)
-        || NAMES
-            .iter()
-            .any(|(_, of_another)| *of_another == Some(flag))
-}
-
 fn refuse_twice(
     path: &Path,
     typed: &Invocation,
@@ -244,9 +206,8 @@ fn refuse_twice(
 ) -> Result<(), ConfigError> {
     let mut names: Vec<&str> = Vec::new();
     for (key, value) in keys {
-        match NAMES.iter().find(|(known, _)| known == key) {
-            None if typed.given(key) => names.push(key),
-            Some((_, Some(flag))) if typed.given(flag) => names.push(key),
+        match flag_of(key) {
+            Some(flag) if typed.given(flag.name) => names.push(key),
             _ if key == "proxies" => {
                 let inside = value.as_object().into_iter().flat_map(Map::keys);
                 names.extend(inside.map(String::as_str).filter(|name| typed.given(name)));
@@ -266,6 +227,7 @@ fn refuse_twice(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flag_table::FLAGS;
 
     #[test]
     fn every_key_of_the_file_is_known() {
@@ -277,12 +239,11 @@ mod tests {
         let keys: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
         assert!(keys.len() > 30, "{keys:?}");
         for key in &keys {
-            assert!(is_known(key) && held_key(key).is_none(), "{key}");
+            assert!(is_key(key) && held_key(key).is_none(), "{key}");
+            assert!(!is_refused_key(key), "{key}");
         }
-        for flag in FLAGS {
-            let key = NAMES.iter().find(|(_, of)| *of == Some(flag.name));
-            let key = key.map_or(flag.name, |(key, _)| *key);
-            assert!(keys.contains(&key) || is_flag_alone(key), "{key}");
+        for key in FLAGS.iter().filter_map(|flag| flag.key) {
+            assert!(keys.contains(&key), "{key}");
         }
     }
 }

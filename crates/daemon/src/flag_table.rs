@@ -17,14 +17,33 @@ pub(crate) struct Flag {
     pub(crate) short: Option<char>,
     pub(crate) takes: Takes,
     pub(crate) help: &'static str,
+    /// The key of the file that says the same; none for a flag alone.
+    pub(crate) key: Option<&'static str>,
 }
 
+/// A flag whose key has its name.
 const fn flag(name: &'static str, short: Option<char>, takes: Takes, help: &'static str) -> Flag {
     Flag {
         name,
         short,
         takes,
         help,
+        key: Some(name),
+    }
+}
+
+impl Flag {
+    /// The same with a key of another name.
+    const fn key(self, key: &'static str) -> Flag {
+        Flag {
+            key: Some(key),
+            ..self
+        }
+    }
+
+    /// The same without a key.
+    const fn alone(self) -> Flag {
+        Flag { key: None, ..self }
     }
 }
 
@@ -53,7 +72,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Takes::Value,
         "Configuration file (default \"/etc/wharf/daemon.json\")",
-    ),
+    ).alone(),
     flag(
         "data-root",
         None,
@@ -73,31 +92,32 @@ pub(crate) const FLAGS: &[Flag] = &[
         Takes::Value,
         "Folder of run-time state (default \"/run/wharf\")",
     ),
-    flag("help", None, Takes::Switch, "Print this text"),
+    flag("help", None, Takes::Switch, "Print this text").alone(),
     flag(
         "host",
         Some('H'),
         Takes::List,
         "Socket to listen on: unix://PATH, tcp://LOOPBACK:PORT or fd://",
-    ),
+    )
+    .key("hosts"),
     flag(
         "http-proxy",
         None,
         Takes::Value,
         "Proxy for registries over http (default $HTTP_PROXY)",
-    ),
+    ).alone(),
     flag(
         "https-proxy",
         None,
         Takes::Value,
         "Proxy for registries over https (default $HTTPS_PROXY)",
-    ),
+    ).alone(),
     flag(
         "insecure-registry",
         None,
         Takes::List,
         "Registry (HOST[:PORT] or CIDR) that is spoken to without TLS",
-    ),
+    ).key("insecure-registries"),
     flag(
         "log-driver",
         None,
@@ -115,13 +135,13 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Takes::List,
         "Option of that log driver: NAME=VALUE",
-    ),
+    ).key("log-opts"),
     flag(
         "no-proxy",
         None,
         Takes::Value,
         "Hosts, domains and networks that are reached without (default $NO_PROXY)",
-    ),
+    ).alone(),
     flag(
         "pidfile",
         Some('p'),
@@ -133,26 +153,26 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Takes::List,
         "Mirror of docker.io that is asked first: http[s]://HOST[:PORT]",
-    ),
+    ).key("registry-mirrors"),
     flag(
         "validate",
         None,
         Takes::Switch,
         "Read flags and the configuration file, tell what is wrong with them, and end",
-    ),
+    ).alone(),
     flag(
         "userland-proxy",
         None,
         Takes::Switch,
         "Publish ports at IPv6 addresses too, by a process that reads them (default true)",
     ),
-    flag("version", Some('v'), Takes::Switch, "Print the version"),
+    flag("version", Some('v'), Takes::Switch, "Print the version").alone(),
     flag(
         "default-address-pool",
         None,
         Takes::List,
         "Block of addresses that networks get theirs of, and the length of their prefixes: base=10.9.0.0/16,size=24",
-    ),
+    ).key("default-address-pools"),
     flag(
         "default-cgroupns-mode",
         None,
@@ -176,7 +196,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Takes::List,
         "Limit of processes of containers that ask for none: NAME=SOFT[:HARD]",
-    ),
+    ).key("default-ulimits"),
     flag(
         "dns",
         None,
@@ -188,7 +208,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Takes::List,
         "Option of the resolver of containers that ask for none",
-    ),
+    ).key("dns-opts"),
     flag(
         "dns-search",
         None,
@@ -218,12 +238,24 @@ pub(crate) const FLAGS: &[Flag] = &[
         None,
         Takes::List,
         "Label of the daemon, shown by info: NAME=VALUE",
-    ),
+    ).key("labels"),
     flag(
         "live-restore",
         None,
         Takes::Switch,
         "Containers go on when the daemon is stopped (default true)",
+    ),
+    flag(
+        "group",
+        Some('G'),
+        Takes::Value,
+        "Group whose members may use the unix sockets (default \"docker\", where there is one)",
+    ),
+    flag(
+        "mtu",
+        None,
+        Takes::Value,
+        "The longest packet on the default bridge, in bytes (default the kernel's choice)",
     ),
     flag(
         "max-concurrent-downloads",
@@ -251,47 +283,57 @@ pub(crate) const FLAGS: &[Flag] = &[
     ),
 ];
 
-/// dockerd's other flags: known, so that the refusal can say more than "unknown flag".
-pub(crate) const REFUSED: &[&str] = &[
-    "add-runtime",
-    "allow-direct-routing",
-    "authorization-plugin",
-    "bip6",
-    "bridge-accept-fwmark",
-    "cdi-spec-dir",
-    "containerd",
-    "containerd-namespace",
-    "containerd-plugins-namespace",
-    "cpu-rt-period",
-    "cpu-rt-runtime",
-    "cri-containerd",
-    "default-gateway",
-    "default-gateway-v6",
-    "default-network-opt",
-    "firewall-backend",
-    "fixed-cidr",
-    "fixed-cidr-v6",
-    "group",
-    "init-path",
-    "ip-forward-no-drop",
-    "metrics-addr",
-    "mtu",
-    "network-control-plane-mtu",
-    "node-generic-resource",
-    "oom-score-adjust",
-    "rootless",
-    "seccomp-profile",
-    "shutdown-timeout",
-    "storage-opt",
-    "swarm-default-advertise-addr",
-    "tls",
-    "tlscacert",
-    "tlscert",
-    "tlskey",
-    "tlsverify",
-    "userland-proxy-path",
-    "userns-remap",
+/// dockerd's other settings by flag and by key: known, so that the refusal can say more than "unknown".
+const REFUSED: &[(&str, &str)] = &[
+    ("add-runtime", "runtimes"),
+    ("allow-direct-routing", "allow-direct-routing"),
+    ("authorization-plugin", "authorization-plugins"),
+    ("bip6", "bip6"),
+    ("bridge-accept-fwmark", "bridge-accept-fwmark"),
+    ("cdi-spec-dir", "cdi-spec-dirs"),
+    ("containerd", "containerd"),
+    ("containerd-namespace", "containerd-namespace"),
+    (
+        "containerd-plugins-namespace",
+        "containerd-plugins-namespace",
+    ),
+    ("cpu-rt-period", "cpu-rt-period"),
+    ("cpu-rt-runtime", "cpu-rt-runtime"),
+    ("cri-containerd", "cri-containerd"),
+    ("default-gateway", "default-gateway"),
+    ("default-gateway-v6", "default-gateway-v6"),
+    ("default-network-opt", "default-network-opts"),
+    ("firewall-backend", "firewall-backend"),
+    ("fixed-cidr", "fixed-cidr"),
+    ("fixed-cidr-v6", "fixed-cidr-v6"),
+    ("init-path", "init-path"),
+    ("ip-forward-no-drop", "ip-forward-no-drop"),
+    ("metrics-addr", "metrics-addr"),
+    ("network-control-plane-mtu", "network-control-plane-mtu"),
+    ("node-generic-resource", "node-generic-resources"),
+    ("oom-score-adjust", "oom-score-adjust"),
+    ("rootless", "rootless"),
+    ("seccomp-profile", "seccomp-profile"),
+    ("shutdown-timeout", "shutdown-timeout"),
+    ("storage-opt", "storage-opts"),
+    (
+        "swarm-default-advertise-addr",
+        "swarm-default-advertise-addr",
+    ),
+    ("tls", "tls"),
+    ("tlscacert", "tlscacert"),
+    ("tlscert", "tlscert"),
+    ("tlskey", "tlskey"),
+    ("tlsverify", "tlsverify"),
+    ("userland-proxy-path", "userland-proxy-path"),
+    ("userns-remap", "userns-remap"),
 ];
+
+/// dockerd's other keys for which there is no flag.
+const REFUSED_KEYS: &[&str] = &["builder", "min-api-version"];
+
+/// Keys of the file for which there is no flag.
+const KEYS: &[&str] = &["mirrors", "proxies"];
 
 /// dockerd's settings that decide nothing here, by flag and by key of the file, with the values that say what holds anyway:
 /// any other is refused.
@@ -337,16 +379,22 @@ pub(crate) fn held_key(name: &str) -> Option<&'static [&'static str]> {
     found.map(|(_, _, values)| *values)
 }
 
-/// Whether dockerd has a setting of this name that this engine has not: what may be given several times as a flag is a
-/// plural in the file, and a few exist there alone.
-pub(crate) fn is_dockerd_s(key: &str) -> bool {
-    const ONLY_IN_THE_FILE: [&str; 5] = [
-        "builder",
-        "default-network-opts",
-        "min-api-version",
-        "runtimes",
-        "swarm-default-advertise-addr",
-    ];
-    let singular = key.strip_suffix('s').unwrap_or(key);
-    REFUSED.contains(&key) || REFUSED.contains(&singular) || ONLY_IN_THE_FILE.contains(&key)
+/// The flag that says the same as a key.
+pub(crate) fn flag_of(key: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.key == Some(key))
+}
+
+/// Whether the file may have a key.
+pub(crate) fn is_key(key: &str) -> bool {
+    flag_of(key).is_some() || KEYS.contains(&key)
+}
+
+/// Whether dockerd has a flag of this name, and this engine has none.
+pub(crate) fn is_refused_flag(name: &str) -> bool {
+    REFUSED.iter().any(|(flag, _)| *flag == name)
+}
+
+/// The same for a key of the file.
+pub(crate) fn is_refused_key(key: &str) -> bool {
+    REFUSED_KEYS.contains(&key) || REFUSED.iter().any(|(_, of_file)| *of_file == key)
 }

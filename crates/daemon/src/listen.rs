@@ -48,6 +48,12 @@ pub enum ListenError {
         /// The address.
         address: SocketAddr,
     },
+    /// Nobody is a member of the group that was asked for.
+    #[error("cannot listen on a unix socket for the group {group}: there is no such group")]
+    NoSuchGroup {
+        /// Its name.
+        group: String,
+    },
     /// `fd://` without sockets from a service manager.
     #[error(
         "no sockets were passed by socket activation (fd:// is for a daemon that a service manager starts)"
@@ -73,12 +79,17 @@ pub(crate) enum Socket {
 }
 
 /// Opens every socket of the list. When the list is empty: those that were passed, else Wharf's own; and Docker's in
-/// any case, if nobody has it.
+/// any case, if nobody has it. Members of `group`, a name or a number, may use what is opened here.
 ///
 /// # Errors
 /// [`ListenError`] for the first that can not be had. What was opened before is closed again, and
 /// its files removed.
-pub(crate) fn open(hosts: &[String], passed: Vec<OwnedFd>) -> Result<Vec<Socket>, ListenError> {
+pub(crate) fn open(
+    hosts: &[String],
+    group: Option<&str>,
+    passed: Vec<OwnedFd>,
+) -> Result<Vec<Socket>, ListenError> {
+    let group = members(group)?;
     let mut passed = Some(passed);
     let mut open = Opened(Vec::new());
     for host in hosts {
@@ -87,7 +98,7 @@ pub(crate) fn open(hosts: &[String], passed: Vec<OwnedFd>) -> Result<Vec<Socket>
             .or_else(|| host.starts_with('/').then_some(host.as_str()))
         {
             let path = if path.is_empty() { OWN_SOCKET } else { path };
-            open.0.push(unix(Path::new(path))?);
+            open.0.push(unix(Path::new(path), group)?);
         } else if let Some(address) = tcp_address(host) {
             open.0.push(tcp(address, host)?);
         } else if host.starts_with("fd://") {
@@ -105,12 +116,12 @@ pub(crate) fn open(hosts: &[String], passed: Vec<OwnedFd>) -> Result<Vec<Socket>
     if hosts.is_empty() {
         let sockets = passed.take().unwrap_or_default();
         if sockets.is_empty() {
-            open.0.push(unix(Path::new(OWN_SOCKET))?);
+            open.0.push(unix(Path::new(OWN_SOCKET), group)?);
         }
         for socket in sockets {
             open.0.push(adopt(socket)?);
         }
-        offer(Path::new(DOCKER_SOCKET), &mut open.0)?;
+        offer(Path::new(DOCKER_SOCKET), group, &mut open.0)?;
     }
     Ok(std::mem::take(&mut open.0))
 }
@@ -134,11 +145,11 @@ pub(crate) fn remove_files(sockets: &[Socket]) {
 }
 
 /// Listens at `path` too, if it is nobody's.
-fn offer(path: &Path, open: &mut Vec<Socket>) -> Result<(), ListenError> {
+fn offer(path: &Path, group: Option<u32>, open: &mut Vec<Socket>) -> Result<(), ListenError> {
     if open.iter().any(|socket| is_at(socket, path)) {
         return Ok(());
     }
-    match unix(path) {
+    match unix(path, group) {
         Ok(socket) => open.push(socket),
         Err(ListenError::Live { path }) => {
             tracing::info!(?path, "another daemon answers there; it keeps its socket")
@@ -236,7 +247,18 @@ impl LiteralAddress for str {
     }
 }
 
-fn unix(path: &Path) -> Result<Socket, ListenError> {
+/// The number of the group whose members may use sockets.
+fn members(group: Option<&str>) -> Result<Option<u32>, ListenError> {
+    let Some(name) = group else {
+        return Ok(group_id(GROUP));
+    };
+    let number = name.parse().ok().or_else(|| group_id(name));
+    number.map(Some).ok_or_else(|| ListenError::NoSuchGroup {
+        group: name.to_owned(),
+    })
+}
+
+fn unix(path: &Path, group: Option<u32>) -> Result<Socket, ListenError> {
     let failed = |source| ListenError::Bind {
         what: path.display().to_string(),
         source,
@@ -247,7 +269,7 @@ fn unix(path: &Path) -> Result<Socket, ListenError> {
     clear(path)?;
     // The mode is set on the file before anybody can connect: bind makes it, listen opens it.
     let listener = bind_private(path).map_err(failed)?;
-    if let Some(group) = group_id(GROUP) {
+    if let Some(group) = group {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
@@ -320,16 +342,34 @@ mod tests {
     }
 
     #[test]
+    fn members_of_a_group_may_use_what_is_opened() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.sock");
+        let _open = open(&host(&path), Some("daemon"), Vec::new()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().gid(), 1);
+        let other = folder.path().join("other.sock");
+        let _open = open(&host(&other), Some("77"), Vec::new()).unwrap();
+        assert_eq!(fs::metadata(&other).unwrap().gid(), 77);
+        let refused = open(&host(&other), Some("nobody-s"), Vec::new()).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .ends_with("group nobody-s: there is no such group")
+        );
+    }
+
+    #[test]
     fn a_dead_socket_is_replaced_and_a_live_one_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/engine.sock");
-        let first = open(&host(&path), Vec::new()).unwrap();
+        let first = open(&host(&path), None, Vec::new()).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o660
         );
         assert!(matches!(
-            open(&host(&path), Vec::new()),
+            open(&host(&path), None, Vec::new()),
             Err(ListenError::Live { .. })
         ));
         // Nor is it called: that would wake who waits for a first caller.
@@ -339,7 +379,7 @@ mod tests {
         };
         assert_eq!(listener.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(first);
-        let second = open(&host(&path), Vec::new()).unwrap();
+        let second = open(&host(&path), None, Vec::new()).unwrap();
         UnixStream::connect(&path).unwrap();
         remove_files(&second);
         assert!(!path.exists());
@@ -349,9 +389,9 @@ mod tests {
     fn a_tcp_socket_that_is_passed_is_on_loopback() {
         let passed = |address: &str| TcpListener::bind(address).unwrap().into();
         let fd = ["fd://".to_owned()];
-        assert!(open(&fd, vec![passed("127.0.0.1:0")]).is_ok());
+        assert!(open(&fd, None, vec![passed("127.0.0.1:0")]).is_ok());
         assert!(matches!(
-            open(&fd, vec![passed("0.0.0.0:0")]),
+            open(&fd, None, vec![passed("0.0.0.0:0")]),
             Err(ListenError::NotLoopback { .. })
         ));
     }
@@ -362,7 +402,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "precious").unwrap();
         assert!(matches!(
-            open(&host(&path), Vec::new()),
+            open(&host(&path), None, Vec::new()),
             Err(ListenError::NotASocket { .. })
         ));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
@@ -373,14 +413,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, target) = (folder.path().join("link"), folder.path().join("target"));
         std::os::unix::fs::symlink(&target, &path).unwrap();
-        let live = unix(&target).unwrap();
+        let live = unix(&target, None).unwrap();
         assert!(matches!(
-            open(&host(&path), Vec::new()),
+            open(&host(&path), None, Vec::new()),
             Err(ListenError::Live { .. })
         ));
         drop(live);
         for _ in 0..2 {
-            let sockets = open(&host(&path), Vec::new()).unwrap();
+            let sockets = open(&host(&path), None, Vec::new()).unwrap();
             assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
             remove_files(&sockets);
             // Once more with a link that leads nowhere.
@@ -389,7 +429,7 @@ mod tests {
         }
         fs::write(&target, "precious").unwrap();
         assert!(matches!(
-            open(&host(&path), Vec::new()),
+            open(&host(&path), None, Vec::new()),
             Err(ListenError::NotASocket { .. })
         ));
         assert!(path.is_symlink() && target.exists());
@@ -400,17 +440,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docker.sock");
         let mut sockets = Vec::new();
-        offer(&path, &mut sockets).unwrap();
+        offer(&path, None, &mut sockets).unwrap();
         assert_eq!(sockets.len(), 1);
         // It is among those that are open, as one that was passed may be; for others it is somebody's.
-        offer(&path, &mut sockets).unwrap();
+        offer(&path, None, &mut sockets).unwrap();
         assert_eq!(sockets.len(), 1);
         let mut others = Vec::new();
-        offer(&path, &mut others).unwrap();
+        offer(&path, None, &mut others).unwrap();
         assert!(others.is_empty());
         remove_files(&sockets);
         fs::create_dir(&path).unwrap();
-        offer(&path, &mut others).unwrap();
+        offer(&path, None, &mut others).unwrap();
         assert!(others.is_empty() && path.is_dir());
     }
 
@@ -421,18 +461,18 @@ mod tests {
         let mut hosts = host(&path);
         hosts.push("tcp://192.0.2.1:2375".to_owned());
         assert!(matches!(
-            open(&hosts, Vec::new()),
+            open(&hosts, None, Vec::new()),
             Err(ListenError::NotLoopback { .. })
         ));
         assert!(!path.exists());
         hosts[1] = "npipe://x".to_owned();
         assert!(matches!(
-            open(&hosts, Vec::new()),
+            open(&hosts, None, Vec::new()),
             Err(ListenError::Unknown { .. })
         ));
         hosts[1] = "fd://".to_owned();
         assert!(matches!(
-            open(&hosts, Vec::new()),
+            open(&hosts, None, Vec::new()),
             Err(ListenError::NothingPassed)
         ));
     }

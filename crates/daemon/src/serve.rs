@@ -164,7 +164,11 @@ async fn serve(
             return Ok(());
         }
     };
-    let sockets = match listen::open(&config.hosts, manager.take_sockets()) {
+    let sockets = match listen::open(
+        &config.hosts,
+        config.group.as_deref(),
+        manager.take_sockets(),
+    ) {
         Ok(sockets) => sockets,
         Err(error) => {
             // What was made for containers that nobody can ask for goes again.
@@ -214,6 +218,7 @@ fn engine_config(config: &Config, found: Found) -> EngineConfig {
         bip: config
             .bip
             .map(|(address, prefix)| format!("{address}/{prefix}")),
+        mtu: config.mtu,
         default_runtime: config.default_runtime.clone(),
         userland_proxy: config.userland_proxy,
         log_driver: config.log_driver.clone(),

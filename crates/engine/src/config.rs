@@ -107,6 +107,8 @@ pub struct EngineConfig {
     pub bridge: Option<String>,
     /// Address and prefix of the bridge (`172.17.0.1/16`); chosen from the host's routes when `None`.
     pub bip: Option<String>,
+    /// The longest packet on the bridge, in bytes; the kernel's choice when `None`.
+    pub mtu: Option<u32>,
     /// Registries (host or host:port) that may be spoken to without TLS, besides the loopback ones.
     pub insecure_registries: Vec<String>,
     /// Mirrors of registries by name (`docker.io`), tried in order before these.
@@ -183,6 +185,7 @@ impl EngineConfig {
             exec_root: exec_root.into(),
             bridge: None,
             bip: None,
+            mtu: None,
             insecure_registries: Vec::new(),
             mirrors: BTreeMap::new(),
             proxies: Proxies::default(),

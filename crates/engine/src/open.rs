@@ -319,6 +319,7 @@ fn open_network(config: &EngineConfig, instance: &InstanceId) -> Result<Option<N
         bridge: config.bridge.clone(),
         bip,
         pools: config.pools()?,
+        mtu: config.mtu,
         stock: config.sandbox_stock,
     };
     let network = Network::open(config)?;

@@ -216,6 +216,7 @@ pub(crate) fn own_mac(instance: &InstanceId) -> MacAddr {
 pub(crate) fn apply(
     plan: &Plan,
     instance: &InstanceId,
+    mtu: Option<u32>,
     route: &mut Socket,
 ) -> Result<BridgeInfo, NetworkError> {
     let failed = |refused| NetworkError::link(&plan.name, refused);
@@ -252,9 +253,10 @@ pub(crate) fn apply(
     if plan.add_address {
         link::add_address(&mut batch, index, plan.address.address, plan.address.subnet);
     }
-    if plan.set_up {
+    if plan.set_up || (plan.own && mtu.is_some()) {
         let up = Change {
             up: true,
+            mtu: mtu.filter(|_| plan.own),
             ..Change::default()
         };
         link::change(&mut batch, "set the bridge up", index, &up);

@@ -32,6 +32,8 @@ pub struct NetConfig {
     pub bip: Option<HostAddress>,
     /// Where bridges take their subnets from when nobody says.
     pub pools: Pools,
+    /// The longest packet on the bridge, in bytes; the kernel's choice without one.
+    pub mtu: Option<u32>,
     /// How many sandboxes [`Network::tend`] keeps ready.
     pub stock: usize,
 }
@@ -97,13 +99,13 @@ impl Network {
             config.bridge.as_deref(),
             config.bip,
         )?;
-        let bridge = bridge::apply(&plan, &config.instance, &mut route)?;
+        let bridge = bridge::apply(&plan, &config.instance, config.mtu, &mut route)?;
         let forwarding_switched_on = switch_on("/proc/sys/net/ipv4/ip_forward")?;
         let localnet = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", bridge.name);
         switch_on(&localnet)?;
 
         let table = format!("wharf-{}", config.instance);
-        let home = Segment::home(bridge);
+        let home = Segment::home(bridge, config.mtu);
         if !nft::table_exists(&mut netfilter, &table)? {
             let batch = nft::install(
                 &table,
@@ -137,6 +139,11 @@ impl Network {
     /// What [`Network::open`] changed on the host.
     pub fn notes(&self) -> Notes {
         self.notes
+    }
+
+    /// The longest packet on the bridge, in bytes, where somebody said so.
+    pub fn mtu(&self) -> Option<u32> {
+        self.home.mtu
     }
 
     /// The bridge in use.
@@ -191,7 +198,7 @@ impl Network {
             if !lock(&self.home.addresses).are_scarce() {
                 let address = self.take_address(&self.home, None)?;
                 sandbox
-                    .give_address(&self.home.bridge, address)
+                    .give_address(&self.home, address)
                     .inspect_err(|_| lock(&self.home.addresses).release(address))?;
             }
             lock(&self.stock).push_back(sandbox);
@@ -224,7 +231,7 @@ impl Network {
             }
         };
         sandbox
-            .settle(&self.route, &self.home.bridge, address)
+            .settle(&self.route, &self.home, address)
             .inspect_err(|_| lock(&self.home.addresses).release(address))?;
         Ok(Attached {
             endpoint: Endpoint {

@@ -14,6 +14,7 @@ use crate::endpoint::MacAddr;
 use crate::error::NetworkError;
 use crate::link::{self, Change};
 use crate::lock;
+use crate::segment::Segment;
 use sys::netlink::{Batch, Refused, Socket};
 
 /// The container's name for its end of the veth.
@@ -130,13 +131,13 @@ impl Sandbox {
     pub(crate) fn settle(
         &mut self,
         host: &Mutex<Socket>,
-        bridge: &BridgeInfo,
+        segment: &Segment,
         address: Ipv4Addr,
     ) -> Result<(), NetworkError> {
         if self.address != Some(address) {
-            self.give_address(bridge, address)?;
+            self.give_address(segment, address)?;
         }
-        self.join(host, bridge)?;
+        self.join(host, segment)?;
         if !self.is_warm {
             self.catch_up_inside()?;
         }
@@ -146,14 +147,16 @@ impl Sandbox {
     /// Gives the inside its address and default route.
     pub(crate) fn give_address(
         &mut self,
-        bridge: &BridgeInfo,
+        segment: &Segment,
         address: Ipv4Addr,
     ) -> Result<(), NetworkError> {
+        let bridge = &segment.bridge;
         let index = self.inside_index;
         let mut batch = Batch::new();
         let inside = Change {
             up: true,
             mac: Some(MacAddr::of_ipv4(address)),
+            mtu: segment.mtu,
             ..Change::default()
         };
         link::change(&mut batch, "set the link up", index, &inside);
@@ -167,11 +170,13 @@ impl Sandbox {
     }
 
     /// Makes the host's end a port of the bridge that forwards.
-    fn join(&self, host: &Mutex<Socket>, bridge: &BridgeInfo) -> Result<(), NetworkError> {
+    fn join(&self, host: &Mutex<Socket>, segment: &Segment) -> Result<(), NetworkError> {
+        let bridge = &segment.bridge;
         let mut batch = Batch::new();
         let port = Change {
             up: true,
             master: Some(bridge.index),
+            mtu: segment.mtu,
             ..Change::default()
         };
         link::change(&mut batch, "join the bridge", self.veth_index, &port);

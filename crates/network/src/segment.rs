@@ -72,12 +72,12 @@ pub(crate) struct Segment {
     pub(crate) member: Member,
     pub(crate) addresses: Mutex<Addresses>,
     pub(crate) ipv6: Option<Segment6>,
-    mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
 }
 
 impl Segment {
     /// The engine's own bridge.
-    pub(crate) fn home(bridge: BridgeInfo) -> Arc<Self> {
+    pub(crate) fn home(bridge: BridgeInfo, mtu: Option<u32>) -> Arc<Self> {
         Arc::new(Self {
             member: Member {
                 bridge: bridge.name.clone(),
@@ -90,7 +90,7 @@ impl Segment {
             ipv6: None,
             addresses: Mutex::new(Addresses::new(bridge.subnet, bridge.gateway)),
             bridge,
-            mtu: None,
+            mtu,
         })
     }
 

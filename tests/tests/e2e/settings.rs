@@ -23,6 +23,7 @@ const SETTINGS: &str = r#"{
     "labels": ["rack=4"],
     "default-address-pools": [{"base": "10.77.0.0/22", "size": 24}],
     "ip": "127.0.0.1",
+    "mtu": 1400,
     "max-concurrent-downloads": 6,
     "max-concurrent-uploads": 2,
     "live-restore": false
@@ -114,6 +115,11 @@ fn networks_and_ports_are_where_the_daemon_says() {
             port.stdout
         );
         engine.d(&["rm", "-f", "web"]).ok();
+        let link = ["run", "--rm", "busybox", "cat", "/sys/class/net/eth0/mtu"];
+        assert_eq!(engine.d(&link).ok().text(), "1400");
+        let mtu = r#"{{index .Options "com.docker.network.driver.mtu"}}"#;
+        let shown = engine.d(&["network", "inspect", "-f", mtu, "bridge"]);
+        assert_eq!(shown.ok().text(), "1400");
         let pools = ["info", "-f", "{{json .DefaultAddressPools}} {{.Labels}}"];
         let pools = engine.d(&pools).ok();
         assert_eq!(

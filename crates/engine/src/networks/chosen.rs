@@ -178,8 +178,8 @@ pub(super) fn blocks(ipam: Option<&Ipam>, ipv6: bool) -> Result<Blocks> {
             false => put(&mut blocks.ipv4, config, &mut wrong),
         };
         if is_second {
-            return Err(EngineError::unsupported(
-                "more than one subnet of a family in a network",
+            return Err(EngineError::forbidden(
+                "bridge driver doesn't support multiple subnets",
             ));
         }
     }
@@ -372,7 +372,7 @@ mod tests {
         let again = ipam("fd00:2::/64", "", "");
         both.config.as_mut().unwrap().extend(again.config.unwrap());
         let sentence = blocks(Some(&both), true).unwrap_err().to_string();
-        assert!(sentence.contains("more than one subnet"), "{sentence}");
+        assert!(sentence.contains("multiple subnets"), "{sentence}");
         assert!(refused("fd00::5/64", "", "").ends_with("it should be fd00::/64"));
         assert!(refused("fd00::/64", "fd00::", "").contains("invalid gateway"));
         assert!(refused("fd00::/127", "", "").contains("room"));

@@ -190,14 +190,11 @@ impl Engine {
     }
 
     fn describe_bridge(&self, network: &mut Network) {
-        let Some(bridge) = self
-            .inner()
-            .network
-            .as_ref()
-            .map(|network| network.bridge_info())
-        else {
+        let Some(home) = &self.inner().network else {
             return;
         };
+        let bridge = home.bridge_info();
+        let mtu = home.mtu().unwrap_or(1500).to_string();
         network.ipam.config = Some(vec![IpamConfig {
             subnet: bridge.subnet.to_string(),
             gateway: bridge.gateway.to_string(),
@@ -210,7 +207,7 @@ impl Engine {
                 ("com.docker.network.bridge.enable_ip_masquerade", "true"),
                 ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0"),
                 ("com.docker.network.bridge.name", bridge.name.as_str()),
-                ("com.docker.network.driver.mtu", "1500"),
+                ("com.docker.network.driver.mtu", mtu.as_str()),
             ]
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -100,6 +100,7 @@ pub(crate) fn config() -> NetConfig {
         bridge: None,
         bip: None,
         pools: network::Pools::default(),
+        mtu: None,
         stock: 0,
     }
 }
