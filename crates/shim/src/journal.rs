@@ -246,7 +246,7 @@ fn encode(event: &Event) -> Option<[u8; RECORD]> {
             state,
             failing_streak,
         } => (6, [state.number(), u64::from(*failing_streak), 0, 0], ""),
-        EventKind::Detached { .. } => return None,
+        EventKind::LinesLost { .. } | EventKind::Detached { .. } => return None,
     };
     let mut text_end = text.len().min(TEXT);
     while !text.is_char_boundary(text_end) {

@@ -410,6 +410,35 @@ fn a_syslog_that_is_not_there_is_told_and_one_that_comes_back_is_found() {
     });
 }
 
+/// Nobody's output disappears in silence: the daemon's log says how much did.
+#[test]
+fn lines_that_a_syslog_does_not_take_are_told() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let path = engine.folder().join("log");
+        let address = format!("syslog-address=unixgram://{}", path.display());
+        let _reads_nothing = UnixDatagram::bind(&path).unwrap();
+        let run = ["run", "--name", "box", "--log-driver", "syslog"];
+        let mode = ["--log-opt", &address, "--log-opt", "mode=non-blocking"];
+        let run = [&run[..], &mode, &["busybox", "seq", "100000"]].concat();
+        assert!(engine.d(&run).ok().stdout.ends_with("100000\n"));
+        eventually("the loss is told", Duration::from_secs(20), || {
+            let log = engine.log();
+            log.contains("lines of a container's output were lost")
+                .then_some(())
+        });
+        // What is kept here is whole.
+        assert!(
+            engine
+                .d(&["logs", "box"])
+                .ok()
+                .stdout
+                .ends_with("\n100000\n")
+        );
+        engine.d(&["rm", "-f", "box"]).ok();
+    });
+}
+
 #[test]
 fn the_journal_gets_fields_of_the_container() {
     Engine::run(|engine| {

@@ -99,6 +99,14 @@ impl Engine {
                     .await?;
                 false
             }
+            EventKind::LinesLost { lines } => {
+                tracing::warn!(
+                    container = container.id().short(),
+                    lines,
+                    "lines of a container's output were lost: its log did not take them"
+                );
+                false
+            }
             EventKind::Detached { exec, .. } => {
                 let action = match exec {
                     Some(_) => "exec_detach",

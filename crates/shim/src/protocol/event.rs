@@ -167,6 +167,12 @@ pub enum EventKind {
         /// How many runs in a row failed.
         failing_streak: u32,
     },
+    /// Lines of the container's output came into no log. Told again when there are twice as many, and at its end; not kept
+    /// in the journal. Since minor version 2.
+    LinesLost {
+        /// How many, since the shim began.
+        lines: u64,
+    },
     /// A client left by its detach keys. Not kept in the journal.
     Detached {
         /// The number given with the attachment.
@@ -407,6 +413,10 @@ impl Event {
                 w.number(4, state.number());
                 w.number(5, u64::from(*failing_streak));
             }
+            EventKind::LinesLost { lines } => {
+                w.number(3, 8);
+                w.number(4, *lines);
+            }
             EventKind::Detached { token, exec } => {
                 w.number(3, 7);
                 w.number(4, *token);
@@ -473,6 +483,7 @@ fn event_kind(which: u64, n: [u64; 10], text: Option<String>) -> Result<EventKin
             state: HealthState::from_number(n[4]).ok_or(invalid(4))?,
             failing_streak: narrow(&n, 5)?,
         },
+        8 => EventKind::LinesLost { lines: n[4] },
         7 => EventKind::Detached {
             token: n[4],
             exec: match text {

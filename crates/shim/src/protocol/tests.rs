@@ -228,6 +228,7 @@ fn messages() -> Vec<Message> {
             state: HealthState::Healthy,
             failing_streak: 0,
         },
+        EventKind::LinesLost { lines: 1 << 40 },
         EventKind::Detached {
             token: 3,
             exec: Some(id('0')),

@@ -150,6 +150,7 @@ impl Supervisor {
         }
         self.kill_at = None;
         self.run = Run::default();
+        self.tell_lost_lines(true);
         let (code, signal) = (ended.code(), ended.signal());
         self.last_exit = Some(LastExit {
             code,

@@ -88,6 +88,8 @@ struct Supervisor {
     daemons: Daemons,
     journal: Journal,
     log: Option<JsonFile>,
+    /// How many lost lines daemons were told of.
+    lost_told: u64,
     /// What outputs and clients are read into.
     buffer: Vec<u8>,
     phase: Phase,
@@ -239,6 +241,7 @@ impl Supervisor {
             daemons,
             journal,
             log,
+            lost_told: 0,
             buffer: ready.buffer,
             phase: Phase::Starting,
             births: Vec::new(),
@@ -274,6 +277,7 @@ impl Supervisor {
             }
             self.expire();
             self.advance();
+            self.tell_lost_lines(false);
             self.daemons.settle(&self.poll);
         }
         ExitCode::SUCCESS
@@ -356,6 +360,21 @@ impl Supervisor {
                 kind,
             });
         }
+    }
+
+    /// Tells of lines that came into no log: seldom, or at the end whatever was not told yet.
+    fn tell_lost_lines(&mut self, at_end: bool) {
+        let lines = self.log.as_ref().map_or(0, JsonFile::lost);
+        let before = self.lost_told;
+        if lines == before || (!at_end && lines < before.saturating_mul(2)) {
+            return;
+        }
+        self.lost_told = lines;
+        self.daemons.tell(Event {
+            sequence: 0,
+            time: clock::now(),
+            kind: EventKind::LinesLost { lines },
+        });
     }
 
     fn main_session(&self) -> Option<&Entry> {
