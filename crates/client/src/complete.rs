@@ -3,6 +3,7 @@
 
 mod inside;
 pub(crate) mod names;
+mod plugin;
 
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ type Candidates = Vec<(String, String)>;
 enum Wanted {
     /// One of these.
     Words(Candidates),
+    /// A command, a group, or a plugin's command.
+    Commands,
+    /// What the plugin for a command says to these words.
+    Plugin(String, Vec<String>),
     /// The name of something that the engine has.
     Names(Names),
     /// The name of a file here, or that of a container in front of a path in it.
@@ -55,11 +60,14 @@ pub(crate) fn run(program: &str, words: &[String], outside: Outside) -> u8 {
         Wanted::File | Wanted::FileOrContainer => FILE,
         _ => 0,
     };
-    let of_engine = |ask: fn(&Session, Names, &str) -> Candidates, names: Names| {
+    let watched = || {
         std::thread::spawn(move || {
             std::thread::sleep(PATIENCE);
             std::process::exit(status.into());
         });
+    };
+    let of_engine = |ask: fn(&Session, Names, &str) -> Candidates, names: Names| {
+        watched();
         // What the engine does not tell is not known; there is nobody to tell why.
         Session::new(program, &global, outside)
             .map(|session| ask(&session, names, typed))
@@ -69,6 +77,24 @@ pub(crate) fn run(program: &str, words: &[String], outside: Outside) -> u8 {
         Wanted::File => return FILE,
         Wanted::Nothing => return 0,
         Wanted::Words(candidates) => candidates,
+        Wanted::Commands => {
+            watched();
+            let session = Session::new(program, &global, outside);
+            let plugins = session.map(|session| plugin::names(&session));
+            top()
+                .into_iter()
+                .chain(plugins.unwrap_or_default())
+                .collect()
+        }
+        Wanted::Plugin(name, words) => {
+            watched();
+            let Ok(session) = Session::new(program, &global, outside) else {
+                return 0;
+            };
+            let (candidates, files) = plugin::ask(&session, &name, &words, typed);
+            print(candidates, typed);
+            return if files { FILE } else { 0 };
+        }
         Wanted::Names(names) => of_engine(|session, names, _| names.ask(session), names),
         Wanted::FileOrContainer => {
             let with_colon = |session: &Session, names: Names, _: &str| {
@@ -82,13 +108,18 @@ pub(crate) fn run(program: &str, words: &[String], outside: Outside) -> u8 {
             Names::Containers,
         ),
     };
+    print(candidates, typed);
+    status
+}
+
+/// Prints those that begin with what was typed.
+fn print(candidates: Candidates, typed: &str) {
     for (word, about) in candidates {
         let is_whole = !word.contains(['\n', '\t']);
         if word.starts_with(typed) && is_whole {
             println!("{word}\t{}", about.lines().next().unwrap_or_default());
         }
     }
-    status
 }
 
 fn wanted(words: &[String], typed: &str) -> (Parsed, Wanted) {
@@ -100,12 +131,15 @@ fn wanted(words: &[String], typed: &str) -> (Parsed, Wanted) {
     let wanted = match (find(words), words.split_first()) {
         (Some(call), _) => of_verb(call.verb, &call.args, typed),
         (None, None) if typed.starts_with('-') => flags(&[GLOBAL]),
-        (None, None) => Wanted::Words(top()),
+        (None, None) => Wanted::Commands,
         (None, Some((first, rest))) if first == "help" => match rest {
             [] => Wanted::Words(top()),
             [group] => Wanted::Words(group_verbs(group)),
             _ => Wanted::Nothing,
         },
+        (None, Some((first, rest))) if !commands::is_own(first) => {
+            Wanted::Plugin(first.clone(), rest.to_vec())
+        }
         (None, Some((first, []))) => Wanted::Words(group_verbs(first)),
         _ => Wanted::Nothing,
     };
@@ -246,6 +280,7 @@ fn value(flag: &Flag) -> Wanted {
         "network" => Wanted::Names(Names::Networks),
         "volumes-from" | "link" => Wanted::Names(Names::Containers),
         "context" | "from" => Wanted::Names(Names::Contexts),
+        "log-driver" => words(&["journald", "json-file", "local", "none", "syslog"]),
         "restart" => words(&["always", "no", "on-failure", "unless-stopped"]),
         "pull" => words(&["always", "missing", "never"]),
         "log-level" => words(&["debug", "error", "fatal", "info", "warn"]),

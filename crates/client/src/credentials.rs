@@ -12,33 +12,51 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_
 use base64::{DecodeError, Engine as _};
 use serde_json::Value;
 
+use crate::failure::plain;
+use crate::session::tell;
+
 pub(crate) use keep::{entry, erase, store, use_context};
 
 /// The name by which `docker login` without a registry keeps credentials.
 pub(crate) const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// The value of the header `X-Registry-Auth` for a registry; `None` without credentials.
+/// The value of the header `X-Registry-Auth` for a registry; `None` without credentials. That a helper should have had
+/// them, and did not work, is told: the registry only says what it wants.
 pub(crate) fn header(config: &Value, domain: &str) -> Option<String> {
-    let auth = find(config, domain)?;
-    let text = serde_json::to_vec(&auth).ok()?;
+    let (auth, fault) = look(config, key_of(domain));
+    if let (None, Some(fault)) = (&auth, fault) {
+        tell(&format!("WARNING: {fault}"));
+    }
+    let text = serde_json::to_vec(&auth?).ok()?;
     Some(URL_SAFE.encode(text))
 }
 
 /// The credentials for a registry. What can not be had or read is none, as with docker: the registry says what it wants.
 pub(crate) fn find(config: &Value, domain: &str) -> Option<AuthConfig> {
-    let key = match domain {
+    of(config, key_of(domain))
+}
+
+/// The key under which a registry's credentials are kept.
+fn key_of(domain: &str) -> &str {
+    match domain {
         "docker.io" => DOCKER_HUB,
         domain => domain,
-    };
-    of(config, key)
+    }
 }
 
 /// The credentials that are kept under a key: a host, or docker's address for docker.io.
 pub(crate) fn of(config: &Value, key: &str) -> Option<AuthConfig> {
-    match helper_for(config, key).map_or(Said::Failed, |helper| get(&helper, key)) {
-        Said::Credentials(auth) => Some(auth),
-        Said::Nothing => None,
-        Said::Failed => in_file(&config["auths"], key),
+    look(config, key).0
+}
+
+/// The same, and why a helper did not work.
+fn look(config: &Value, key: &str) -> (Option<AuthConfig>, Option<String>) {
+    let of_file = || in_file(&config["auths"], key);
+    match helper_for(config, key).map(|helper| get(&helper, key)) {
+        None => (of_file(), None),
+        Some(Said::Credentials(auth)) => (Some(auth), None),
+        Some(Said::Nothing) => (None, None),
+        Some(Said::Failed(why)) => (of_file(), Some(why)),
     }
 }
 
@@ -58,8 +76,8 @@ enum Said {
     Credentials(AuthConfig),
     /// It works, and has none: what the file has is not in use.
     Nothing,
-    /// It is not there or does not work: what the file has counts.
-    Failed,
+    /// It is not there or does not work, in docker's words: what the file has counts.
+    Failed(String),
 }
 
 fn in_file(auths: &Value, key: &str) -> Option<AuthConfig> {
@@ -133,17 +151,16 @@ pub(crate) fn host_of(address: &str) -> &str {
 /// Asks a helper program: `docker-credential-NAME get` reads the address and writes an object.
 fn get(name: &str, key: &str) -> Said {
     const NONE: &str = "credentials not found in native keychain";
-    let Ok((works, output)) = run(name, "get", key) else {
-        return Said::Failed;
+    let output = match run(name, "get", key) {
+        Ok((true, output)) => output,
+        Ok((false, output)) if output.trim() == NONE => return Said::Nothing,
+        outcome => return Said::Failed(fault_of(name, "getting", &outcome)),
     };
-    if !works {
-        return match output.trim() {
-            NONE => Said::Nothing,
-            _ => Said::Failed,
-        };
-    }
-    let Ok(said) = serde_json::from_str::<Value>(&output) else {
-        return Said::Failed;
+    let said = match serde_json::from_str::<Value>(&output) {
+        Ok(said) => said,
+        Err(error) => {
+            return Said::Failed(format!("error getting credentials - err: {error}"));
+        }
     };
     let text = |field: &str| said[field].as_str().unwrap_or_default().to_owned();
     let mut auth = AuthConfig {
@@ -159,6 +176,21 @@ fn get(name: &str, key: &str) -> Said {
         }
     }
     Said::Credentials(auth)
+}
+
+/// Why a helper did not do what it was asked for, in docker's words.
+fn fault_of(name: &str, doing: &str, outcome: &io::Result<(bool, String)>) -> String {
+    let told =
+        |why: &str, out: &str| format!("error {doing} credentials - err: {why}, out: `{out}`");
+    match outcome {
+        Ok((_, output)) => told("exit status 1", output.trim()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let why =
+                format!("exec: \"docker-credential-{name}\": executable file not found in $PATH");
+            told(&why, "")
+        }
+        Err(error) => told(&plain(error), ""),
+    }
 }
 
 /// Whether a helper that is there succeeded, and what it wrote.
@@ -231,6 +263,18 @@ mod tests {
             json!({"username": "user", "password": "pa:ss", "serveraddress": "x:5000"})
         );
         assert_eq!(header(&config, "y"), None);
+    }
+
+    #[test]
+    fn a_helper_that_is_not_there_is_named() {
+        let config = json!({"credHelpers": {"x": "wharf-no-such-helper"}});
+        let (auth, fault) = look(&config, "x");
+        assert!(auth.is_none());
+        assert_eq!(
+            fault.unwrap(),
+            "error getting credentials - err: exec: \"docker-credential-wharf-no-such-helper\": executable file not found in $PATH, out: ``"
+        );
+        assert_eq!(look(&config, "y").1, None);
     }
 
     #[test]

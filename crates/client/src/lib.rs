@@ -40,6 +40,7 @@ mod table;
 mod template;
 mod terminal;
 mod time;
+mod trust;
 mod units;
 mod verb;
 

@@ -253,3 +253,30 @@ fn a_plugin_works_on_the_engine_that_the_client_means() {
         assert_eq!(run(command, b"").ok().stdout, "by plugin\n");
     });
 }
+
+#[test]
+fn a_plugin_completes_its_own_words() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let script = "[ \"$1 $2 $3\" = '__complete hello a' ] || exit 1\nprintf 'world\\tThe whole\\nwide\\n:4\\n'";
+    plugin(&home.join(".docker/cli-plugins"), "hello", script);
+    let complete = |words: &[&str]| wharf(home, &[&["__complete"], words].concat());
+    let commands = complete(&["he"]).ok();
+    assert!(
+        commands.stdout.contains("hello\tSay hello\n"),
+        "{}",
+        commands.stdout
+    );
+    assert!(commands.stdout.contains("help\t"), "{}", commands.stdout);
+    assert_eq!(
+        complete(&["hello", "a", "w"]).ok().stdout,
+        "world\tThe whole\nwide\t\n"
+    );
+    assert_eq!(
+        complete(&["hello", "a", "wo"]).ok().stdout,
+        "world\tThe whole\n"
+    );
+    // One that knows nothing of it says nothing.
+    assert_eq!(complete(&["hello", "b", ""]).ok().stdout, "");
+    assert_eq!(complete(&["nosuch", ""]).ok().stdout, "");
+}

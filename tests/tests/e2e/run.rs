@@ -262,6 +262,41 @@ fn rounds() -> u32 {
     }
 }
 
+/// Nobody verifies signatures here: who exported the wish for it is not served as if somebody did.
+#[test]
+fn content_trust_is_refused_and_archives_are_their_owner_s() {
+    use std::os::unix::fs::PermissionsExt;
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let with_trust = |args: &[&str]| {
+            let mut command = engine.wharf(args);
+            command.env("DOCKER_CONTENT_TRUST", "1");
+            testkit::run(command, b"")
+        };
+        for (args, status) in [
+            (&["run", "--rm", "busybox", "true"][..], 125),
+            (&["create", "busybox"], 1),
+            (&["pull", "127.0.0.1:1/x"], 1),
+            (&["push", "127.0.0.1:1/x"], 1),
+        ] {
+            let refused = with_trust(args).fails_with(status);
+            assert!(
+                refused.stderr.contains("verifies no signatures"),
+                "{}",
+                refused.stderr
+            );
+        }
+        let anyway = ["run", "--rm", "--disable-content-trust", "busybox", "true"];
+        with_trust(&anyway).ok();
+        let file = engine.folder().join("saved.tar");
+        engine
+            .w(&["save", "-o", file.to_str().unwrap(), "busybox"])
+            .ok();
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    });
+}
+
 #[test]
 fn a_thousand_short_outputs_are_all_there() {
     Engine::run(|engine| {

@@ -1,8 +1,8 @@
 //! `load`, `save` and `export`.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::connection::{Answer, Body};
@@ -157,7 +157,13 @@ fn put(mut answer: Answer, output: Option<&str>, doing: &str) -> Result<u8, Fail
     };
     // What is there stays until the archive is whole.
     let part = format!("{path}.wharf-part");
-    let written = File::create(&part)
+    // Keys and passwords may be in it.
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)
         .and_then(|mut file| copy(&mut answer, &mut file))
         .and_then(|()| std::fs::rename(&part, path));
     if written.is_err() {

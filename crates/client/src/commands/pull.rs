@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use crate::query::Query;
 use crate::session::Session;
 use crate::terminal;
+use crate::trust;
 use crate::verb::{Takes, Verb};
 
 const FLAGS: &[Flag] = &[
@@ -55,6 +56,7 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
             println!("Using default tag: {}", types::DEFAULT_TAG);
         }
     }
+    trust::refuse(parsed, &reference, Failure::Plain)?;
     fetch(
         session,
         &reference,

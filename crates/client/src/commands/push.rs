@@ -14,6 +14,7 @@ use crate::parse::Parsed;
 use crate::query::{Query, encode_path};
 use crate::session::Session;
 use crate::terminal;
+use crate::trust;
 use crate::verb::{Takes, Verb};
 
 const FLAGS: &[Flag] = &[
@@ -56,6 +57,7 @@ fn run(session: &Session, parsed: &Parsed) -> Result<u8, Failure> {
     if reference.digest().is_some() {
         return Err(Failure::Plain("cannot push a digest reference".to_owned()));
     }
+    trust::refuse(parsed, &reference, Failure::Plain)?;
     let name = encode_path(&reference.familiar_name());
     let query = Query::new(format!("/images/{name}/push"))
         .with_some("tag", reference.tag().unwrap_or_default())

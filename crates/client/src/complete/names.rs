@@ -80,7 +80,7 @@ fn containers(session: &Session, fits: fn(&str) -> bool) -> Candidates {
 }
 
 fn images(session: &Session) -> Candidates {
-    let answer = get(session, "/images/json?all=1");
+    let answer = get(session, "/images/json");
     list(&answer)
         .flat_map(|one| list(&one["RepoTags"]))
         .filter_map(Value::as_str)

@@ -12,6 +12,7 @@ use crate::failure::{Failure, plain};
 use crate::parse::Parsed;
 use crate::query::Query;
 use crate::session::{Session, tell};
+use crate::trust;
 
 /// Flags that engines on Windows alone have, in docker's words.
 ///
@@ -50,6 +51,9 @@ pub(crate) fn create(session: &Session, parsed: &Parsed) -> Result<String, Failu
     };
     let id_file = IdFile::create(parsed.one("cidfile").unwrap_or_default())?;
     let reference = reference(image)?;
+    if let Some(reference) = &reference {
+        trust::refuse(parsed, reference, Failure::Unfit)?;
+    }
     let platform = platform(parsed);
     check_platform(&platform)?;
     if policy == "always" {

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{helper_for, run};
+use super::{fault_of, helper_for, run};
 use crate::failure::plain;
 use crate::file;
 use crate::host;
@@ -114,17 +114,9 @@ fn object<'a>(config: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
 
 /// Asks a helper to do something.
 fn ask(name: &str, verb: &'static str, input: &str, doing: &str) -> Result<(), String> {
-    let told =
-        |why: &str, out: &str| format!("error {doing} credentials - err: {why}, out: `{out}`");
     match run(name, verb, input) {
         Ok((true, _)) => Ok(()),
-        Ok((false, output)) => Err(told("exit status 1", output.trim())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let why =
-                format!("exec: \"docker-credential-{name}\": executable file not found in $PATH");
-            Err(told(&why, ""))
-        }
-        Err(error) => Err(told(&plain(&error), "")),
+        outcome => Err(fault_of(name, doing, &outcome)),
     }
 }
 

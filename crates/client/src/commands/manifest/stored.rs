@@ -207,7 +207,13 @@ impl Lists {
             Err(error) => return Err(opening(&folder)(error)),
         };
         let mut paths = Vec::new();
-        for entry in entries.take(MOST) {
+        for entry in entries {
+            if paths.len() == MOST {
+                return Err(Failure::Plain(format!(
+                    "{} holds more than {MOST} manifests",
+                    folder.display()
+                )));
+            }
             paths.push(entry.map_err(opening(&folder))?.path());
         }
         paths.sort();
