@@ -604,7 +604,11 @@ impl OneImage {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn layers_that_are_not_what_was_promised_are_refused() {
     type Answer = fn(&OneImage) -> Vec<u8>;
-    let cases: [(Answer, &str); 3] = [
+    let cases: [(Answer, &str); 4] = [
+        (
+            |_| http("200 OK", &[("Content-Type", "text/html")], b"<html>Sign in"),
+            "a web page instead of a layer from http://127.0.0.1:",
+        ),
         (
             |image| {
                 let mut other = image.layer.clone();

@@ -328,6 +328,9 @@ fn import_request(options: &ImportOptions) -> Result<(Option<Reference>, Platfor
             .parse()
             .map_err(|error: types::PlatformError| EngineError::invalid(error.to_string()))?,
     };
+    if platform.os() != "linux" {
+        return Err(EngineError::invalid("operating system is not supported"));
+    }
     let mut config = Config::default();
     recipe::apply(&mut config, &options.changes)?;
     Ok((name, platform, config))

@@ -261,6 +261,7 @@ impl Engine {
                 // A name that is given here belongs to the image, as in `tag`.
                 let (actor, name) = match action {
                     "tag" => (id.to_string(), familiar),
+                    "load" => (id.to_string(), id.to_string()),
                     _ => (familiar.clone(), bare(&familiar)),
                 };
                 events::event("image", action, actor, [("name".to_owned(), name)].into())

@@ -69,8 +69,9 @@ impl Engine {
             return self.forget_digest(&image, &repository, digest).await;
         }
         if let Some(name) = named {
-            if names.len() > 1 {
-                return self.untag(&image, vec![name], false).await;
+            let going = with_digests(name, &names);
+            if names.len() > going.len() {
+                return self.untag(&image, going, false).await;
             }
             self.refuse_if_used(
                 &image,
@@ -79,15 +80,17 @@ impl Engine {
                 false,
             )?;
             let keep = force && self.users_of(&image).next().is_some();
-            return self.untag(&image, vec![name], !keep).await;
+            return self.untag(&image, going, !keep).await;
         }
+        let what = format!("unable to delete {short}");
+        self.refuse_if_running(&image, &what)?;
         let repositories: HashSet<&str> = names.iter().map(|name| repository_of(name)).collect();
         if repositories.len() > 1 && !force {
             return Err(EngineError::conflict(format!(
                 "conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
             )));
         }
-        self.refuse_if_used(&image, &format!("unable to delete {short}"), force, true)?;
+        self.refuse_if_used(&image, &what, force, true)?;
         self.untag(&image, names, true).await
     }
 
@@ -186,17 +189,24 @@ impl Engine {
             .filter(move |container| container.spec.image == id)
     }
 
-    /// A running container holds its image even against force; a stopped one only without it.
+    /// Docker's sentence for an image that a running container uses: no force helps, whatever else speaks against it.
+    fn refuse_if_running(&self, image: &Image, what: &str) -> Result<()> {
+        let mut users = self.users_of(image);
+        match users.find(|container| container.run().status.is_up()) {
+            None => Ok(()),
+            Some(container) => Err(EngineError::conflict(format!(
+                "conflict: {what} (cannot be forced) - image is being used by running container {}",
+                container.id().short()
+            ))),
+        }
+    }
+
+    /// A running container holds the name that it was made with, unless forced; a stopped one its image as well.
     fn refuse_if_used(&self, image: &Image, what: &str, force: bool, by_id: bool) -> Result<()> {
         for container in self.users_of(image) {
             let user = container.id().short();
             let short = image.id.short();
             if container.run().status.is_up() {
-                if by_id {
-                    return Err(EngineError::conflict(format!(
-                        "conflict: {what} (cannot be forced) - image is being used by running container {user}"
-                    )));
-                }
                 if !force {
                     return Err(EngineError::conflict(format!(
                         "conflict: {what} (must force) - container {user} is using its referenced image {short}"
@@ -399,5 +409,35 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+}
+
+/// A name, and with the last tag of a repository the digests by which the image is known there, as in docker.
+fn with_digests(name: String, names: &[String]) -> Vec<String> {
+    let repository = repository_of(&name);
+    let others: Vec<&String> = names
+        .iter()
+        .filter(|other| **other != name && repository_of(other) == repository)
+        .collect();
+    let has_tag = others.iter().any(|other| !other.contains('@'));
+    if name.contains('@') || has_tag {
+        return vec![name];
+    }
+    let digests: Vec<String> = others.into_iter().cloned().collect();
+    std::iter::once(name).chain(digests).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_tag_takes_the_digests_of_its_repository() {
+        let names = ["x/a:1", "x/a@sha256:1", "x/b:1", "x/b@sha256:1"].map(str::to_owned);
+        let going = |name: &str, names: &[String]| with_digests(name.to_owned(), names);
+        assert_eq!(going("x/a:1", &names), ["x/a:1", "x/a@sha256:1"]);
+        assert_eq!(going("x/a@sha256:1", &names), ["x/a@sha256:1"]);
+        let more = [&names[..], &["x/a:2".to_owned()]].concat();
+        assert_eq!(going("x/a:1", &more), ["x/a:1"]);
     }
 }

@@ -11,6 +11,7 @@ use types::{Platform, Reference};
 use super::index::{Image, Lease, repository_of};
 use super::pull::familiar;
 use crate::engine::Engine;
+use crate::events;
 use crate::outcome::{EngineError, Result};
 
 /// Manifests are small; see the image crate's own limit.
@@ -28,6 +29,10 @@ impl Engine {
         archive: Box<dyn Write + Send>,
     ) -> Result<()> {
         let images = self.to_save(&names, &platforms)?;
+        let told: Vec<_> = images
+            .iter()
+            .map(|(image, _)| image.id.to_string())
+            .collect();
         let built_in = images.iter().any(|(image, _)| image.doc.manifest.is_none());
         for (image, _) in &images {
             if image.doc.manifest.is_none() {
@@ -46,6 +51,12 @@ impl Engine {
                 Ok(archive::save(archive, &engine.inner().content, &images)?)
             })
             .await;
+        if saved.is_ok() {
+            for id in told {
+                let name = [("name".to_owned(), id.clone())].into();
+                self.tell_later(events::event("image", "save", id, name));
+            }
+        }
         if built_in {
             // Its blobs were made for the occasion.
             self.collect_quietly().await;

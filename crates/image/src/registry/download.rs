@@ -213,6 +213,15 @@ async fn attempt(
         return Ok((filling, Ok(())));
     }
     let mut answer = match session.blob(&wanted.digest, have).await {
+        // A layer may come under any kind, but not with another length.
+        Ok(mut answer)
+            if answer.is_page()
+                && answer.header(header::CONTENT_LENGTH)
+                    != Some(&(wanted.size - have).to_string()) =>
+        {
+            let page = answer.page("a layer").await;
+            return Ok((filling, Err(page)));
+        }
         Ok(answer) => answer,
         Err(RegistryError::Answer { status, .. } | RegistryError::Garbage { status, .. })
             if status == StatusCode::RANGE_NOT_SATISFIABLE && have > 0 =>
