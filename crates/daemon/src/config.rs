@@ -109,7 +109,8 @@ pub enum ConfigError {
 pub struct Config {
     /// Sockets that were asked for; empty means the default ones.
     pub hosts: Vec<String>,
-    /// Name or number of the group whose members may use unix sockets; `docker`, where there is one, if nothing was said.
+    /// Name or number of the group whose members may use unix sockets; empty for none, and `docker`, where there is one, if
+    /// nothing was said.
     pub group: Option<String>,
     /// The longest packet on the default bridge, in bytes.
     pub mtu: Option<u32>,
@@ -169,7 +170,11 @@ impl Config {
         let pidfile = pidfile(&exec_root);
         Ok(Config {
             hosts: given.list("host", file.hosts.take()),
-            group: given.text("group", file.group.take()),
+            group: given
+                .0
+                .value("group")
+                .map(str::to_owned)
+                .or(file.group.take()),
             mtu: mtu(given, file)?,
             data_root: given.folder("data-root", file.data_root.take(), DATA_ROOT.into())?,
             pidfile: given.folder("pidfile", file.pidfile.take(), pidfile)?,
@@ -547,7 +552,6 @@ mod tests {
             "default-cgroupns-mode",
             "default-ipc-mode",
             "default-runtime",
-            "group",
             "host-gateway-ip",
             "log-driver",
             "storage-driver",

@@ -18,7 +18,8 @@ const OWN_SOCKET: &str = "/run/wharf.sock";
 const DOCKER_SOCKET: &str = "/run/docker.sock";
 /// Members may use the sockets, as with dockerd.
 const GROUP: &str = "docker";
-/// `/etc/group` is read up to this size.
+const GROUP_FILE: &str = "/etc/group";
+/// It is read up to this size.
 const GROUP_FILE_LIMIT: u64 = 4 << 20;
 
 /// Why a socket is not there to listen on.
@@ -79,7 +80,8 @@ pub(crate) enum Socket {
 }
 
 /// Opens every socket of the list. When the list is empty: those that were passed, else Wharf's own; and Docker's in
-/// any case, if nobody has it. Members of `group`, a name or a number, may use what is opened here.
+/// any case, if nobody has it. Members of `group`, a name or a number, may use the unix sockets that are made here; of none
+/// if it is empty.
 ///
 /// # Errors
 /// [`ListenError`] for the first that can not be had. What was opened before is closed again, and
@@ -89,7 +91,6 @@ pub(crate) fn open(
     group: Option<&str>,
     passed: Vec<OwnedFd>,
 ) -> Result<Vec<Socket>, ListenError> {
-    let group = members(group)?;
     let mut passed = Some(passed);
     let mut open = Opened(Vec::new());
     for host in hosts {
@@ -145,7 +146,7 @@ pub(crate) fn remove_files(sockets: &[Socket]) {
 }
 
 /// Listens at `path` too, if it is nobody's.
-fn offer(path: &Path, group: Option<u32>, open: &mut Vec<Socket>) -> Result<(), ListenError> {
+fn offer(path: &Path, group: Option<&str>, open: &mut Vec<Socket>) -> Result<(), ListenError> {
     if open.iter().any(|socket| is_at(socket, path)) {
         return Ok(());
     }
@@ -247,18 +248,26 @@ impl LiteralAddress for str {
     }
 }
 
-/// The number of the group whose members may use sockets.
-fn members(group: Option<&str>) -> Result<Option<u32>, ListenError> {
-    let Some(name) = group else {
-        return Ok(group_id(GROUP));
+/// The number of the group whose members may use a socket. `docker` has to be there only where it is.
+fn members(group: Option<&str>, groups: &str) -> Result<Option<u32>, ListenError> {
+    let name = match group {
+        None => GROUP,
+        Some("") => return Ok(None),
+        Some(name) => name,
     };
-    let number = name.parse().ok().or_else(|| group_id(name));
-    number.map(Some).ok_or_else(|| ListenError::NoSuchGroup {
-        group: name.to_owned(),
-    })
+    match name.parse().ok().or_else(|| group_id(name, groups)) {
+        None if group.is_some_and(|name| name != GROUP) => Err(ListenError::NoSuchGroup {
+            group: name.to_owned(),
+        }),
+        None if group.is_some() => {
+            tracing::warn!("there is no group {GROUP}: root alone uses the sockets");
+            Ok(None)
+        }
+        number => Ok(number),
+    }
 }
 
-fn unix(path: &Path, group: Option<u32>) -> Result<Socket, ListenError> {
+fn unix(path: &Path, group: Option<&str>) -> Result<Socket, ListenError> {
     let failed = |source| ListenError::Bind {
         what: path.display().to_string(),
         source,
@@ -269,7 +278,7 @@ fn unix(path: &Path, group: Option<u32>) -> Result<Socket, ListenError> {
     clear(path)?;
     // The mode is set on the file before anybody can connect: bind makes it, listen opens it.
     let listener = bind_private(path).map_err(failed)?;
-    if let Some(group) = group {
+    if let Some(group) = members(group, &groups())? {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
@@ -319,18 +328,23 @@ fn clear(path: &Path) -> Result<(), ListenError> {
 }
 
 /// The id of a group in `/etc/group`, group(5).
-fn group_id(name: &str) -> Option<u32> {
-    let meta = fs::metadata("/etc/group").ok()?;
-    if meta.len() > GROUP_FILE_LIMIT {
-        return None;
-    }
-    let text = fs::read_to_string("/etc/group").ok()?;
-    text.lines().find_map(|line| {
+fn group_id(name: &str, groups: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next()? == name)
             .then(|| fields.nth(1)?.parse().ok())
             .flatten()
     })
+}
+
+/// The text of `/etc/group`; empty if there is none, or one that nobody wrote.
+fn groups() -> String {
+    match fs::metadata(GROUP_FILE) {
+        Ok(meta) if meta.len() <= GROUP_FILE_LIMIT => {
+            fs::read_to_string(GROUP_FILE).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -342,21 +356,17 @@ mod tests {
     }
 
     #[test]
-    fn members_of_a_group_may_use_what_is_opened() {
-        use std::os::unix::fs::MetadataExt;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine.sock");
-        let _open = open(&host(&path), Some("daemon"), Vec::new()).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().gid(), 1);
-        let other = folder.path().join("other.sock");
-        let _open = open(&host(&other), Some("77"), Vec::new()).unwrap();
-        assert_eq!(fs::metadata(&other).unwrap().gid(), 77);
-        let refused = open(&host(&other), Some("nobody-s"), Vec::new()).unwrap_err();
-        assert!(
-            refused
-                .to_string()
-                .ends_with("group nobody-s: there is no such group")
-        );
+    fn a_group_is_known_by_name_or_number() {
+        let groups = "root:x:0:\nadm:x:4:one,two\n";
+        let number = |group| members(group, groups).unwrap();
+        assert_eq!(number(Some("adm")), Some(4));
+        assert_eq!(number(Some("77")), Some(77));
+        assert_eq!(number(Some("")), None);
+        // Docker's own is taken where it is.
+        assert_eq!([number(None), number(Some("docker"))], [None, None]);
+        assert_eq!(members(None, "docker:x:9:").unwrap(), Some(9));
+        let refused = members(Some("other"), groups).unwrap_err().to_string();
+        assert!(refused.ends_with("group other: there is no such group"));
     }
 
     #[test]
