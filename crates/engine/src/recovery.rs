@@ -348,17 +348,12 @@ impl Engine {
             return Ok(());
         };
         for doc in self.inner().networks.all() {
-            let raised = doc
-                .segment()
-                .map(|segment| networks::raise(network, &segment));
-            if let Some(Err(error)) = raised {
-                tracing::error!(%error, network = doc.name, "the bridge of a network could not be made: nobody can join it");
-            }
+            networks::raise_again(network, &doc);
         }
         let mut live = Vec::new();
         for container in self.registry().all() {
             let run = container.run();
-            if !run.is_connected() {
+            if !run.is_connected() || !run.status.is_up() {
                 continue;
             }
             let wanted = places::wanted(&container.spec, &run);

@@ -31,6 +31,7 @@ mod sandbox;
 mod segment;
 mod setting;
 mod subnet;
+mod way_out;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +45,7 @@ pub use nft::DroppingChain;
 pub use port::{Binding, HostPort, PortMapping, Protocol, ProtocolError, Published};
 pub use recover::{Live, Stranded};
 pub use sandbox::{Sandbox, loopback_only};
-pub use segment::{Plug, SegmentConfig};
+pub use segment::{Plug, SegmentConfig, Wish};
 pub use subnet::{HostAddress, HostAddressError, Pool, Pools, Subnet};
 
 /// Takes a lock. What is behind locks here is right after each statement, so a thread that panicked

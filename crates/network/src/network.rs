@@ -66,6 +66,8 @@ pub struct Network {
     pub(crate) home: Arc<Segment>,
     /// User networks by their ids.
     pub(crate) others: Mutex<HashMap<String, Arc<Segment>>>,
+    /// Bridges of user networks that could not be made use of: they stay, with the containers that are on them.
+    pub(crate) spared: Mutex<HashSet<String>>,
     /// Name of the firewall's table.
     pub(crate) table: String,
     pub(crate) veth_prefix: String,
@@ -119,6 +121,7 @@ impl Network {
         Ok(Self {
             home,
             others: Mutex::default(),
+            spared: Mutex::default(),
             ports: Mutex::default(),
             ipv6: OnceLock::new(),
             veth_prefix: veth_prefix(&config.instance),

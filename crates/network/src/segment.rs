@@ -50,6 +50,9 @@ pub struct SegmentConfig {
     pub mtu: Option<u32>,
     /// What it has of IPv6, if anything.
     pub ipv6: Option<Config6>,
+    /// Whether the bridge was somebody else's when the network was made: it keeps what it has, and stays when the network
+    /// goes.
+    pub foreign: bool,
 }
 
 impl SegmentConfig {
@@ -129,8 +132,19 @@ pub struct Plug<'a> {
     pub interface: &'a str,
     /// The address; the next free one without.
     pub address: Option<Ipv4Addr>,
-    /// The same of IPv6, where the network has it.
-    pub ipv6: Option<Ipv6Addr>,
+    /// What it is to have of IPv6, where the network has that.
+    pub ipv6: Wish,
+}
+
+/// What a container is to have of a network's IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing: it has turned IPv6 off.
+    Nothing,
+    /// The next free address.
+    Any,
+    /// This address.
+    This(Ipv6Addr),
 }
 
 /// The Ethernet address that marks the bridges of user networks.
@@ -152,20 +166,43 @@ impl Network {
         pools.first_free(&taken).ok_or(NetworkError::NoFreeSubnet)
     }
 
-    /// Whether a network of the engine, or somebody else's link, has an address in this subnet already.
+    /// Whether a network of the engine has addresses of this subnet already.
+    pub fn overlaps(&self, subnet: Subnet) -> bool {
+        let segments = self.segments();
+        segments
+            .iter()
+            .any(|one| one.bridge.subnet.overlaps(subnet))
+    }
+
+    /// Names of somebody else's links that have an address in this subnet.
     ///
     /// # Errors
     /// [`NetworkError::List`].
-    pub fn overlaps(&self, subnet: Subnet) -> Result<bool, NetworkError> {
-        if self
-            .segments()
+    pub fn others_in(&self, subnet: Subnet) -> Result<Vec<String>, NetworkError> {
+        let mut route = lock(&self.route);
+        let addresses = link::list_addresses(&mut route)?;
+        let within: HashSet<u32> = addresses
             .iter()
-            .any(|one| one.bridge.subnet.overlaps(subnet))
-        {
-            return Ok(true);
-        }
-        let addresses = link::list_addresses(&mut lock(&self.route))?;
-        Ok(addresses.iter().any(|(_, _, other)| other.overlaps(subnet)))
+            .filter(|(_, _, other)| other.overlaps(subnet))
+            .map(|(index, _, _)| *index)
+            .collect();
+        let links = link::list(&mut route)?.into_iter();
+        Ok(links
+            .filter(|link| within.contains(&link.index))
+            .map(|link| link.name)
+            .collect())
+    }
+
+    /// Whether a bridge of this name is there that the engine did not make.
+    ///
+    /// # Errors
+    /// [`NetworkError::List`].
+    pub fn is_foreign_bridge(&self, name: &str) -> Result<bool, NetworkError> {
+        let own = [mark(&self.instance), crate::bridge::own_mac(&self.instance)];
+        let links = link::list(&mut lock(&self.route))?;
+        Ok(links.iter().any(|link| {
+            link.name == name && link.is_bridge && !link.mac.is_some_and(|mac| own.contains(&mac))
+        }))
     }
 
     /// Makes a user network's bridge, or takes it over from the daemon before.
@@ -204,6 +241,11 @@ impl Network {
         Ok(())
     }
 
+    /// Leaves a bridge alone that [`Network::add_segment`] could not use: containers may be on it, and reach each other.
+    pub fn spare_bridge(&self, name: &str) {
+        lock(&self.spared).insert(name.to_owned());
+    }
+
     fn raise_bridge(&self, config: &SegmentConfig) -> Result<BridgeInfo, NetworkError> {
         let name = config.bridge.as_str();
         let failed = |refused| NetworkError::link(name, refused);
@@ -211,13 +253,14 @@ impl Network {
         let present = link::list(&mut route)?
             .into_iter()
             .find(|link| link.name == name);
+        let was_there = present.is_some();
         let index = match present {
             Some(Link {
                 index,
                 mac,
                 is_bridge: true,
                 ..
-            }) if mac == Some(mark(&self.instance)) => index,
+            }) if config.foreign || mac == Some(mark(&self.instance)) => index,
             Some(_) => {
                 return Err(NetworkError::NotOurBridge {
                     name: name.to_owned(),
@@ -234,29 +277,30 @@ impl Network {
                 })?
             }
         };
+        // One that was gone is made anew, as the engine's own.
+        let own = !config.foreign || !was_there;
         match &config.ipv6 {
-            Some(ipv6) => ipv6::raise(&mut route, name, index, ipv6)?,
-            None => setting::without_ipv6(name)?,
+            Some(ipv6) => ipv6::raise(&mut route, (name, index), ipv6, own)?,
+            None if own => setting::without_ipv6(name)?,
+            None => {}
         }
         let present: Vec<_> = link::list_addresses(&mut route)?
             .into_iter()
             .filter(|(owner, _, _)| *owner == index)
             .collect();
+        let wanted = (config.gateway, config.subnet);
+        let is_wanted =
+            |(_, address, subnet): &(u32, Ipv4Addr, Subnet)| (*address, *subnet) == wanted;
         let mut batch = Batch::new();
-        for (_, address, subnet) in &present {
-            if (*address, *subnet) != (config.gateway, config.subnet) {
-                link::delete_address(&mut batch, index, *address, subnet.prefix());
-            }
+        for (_, address, subnet) in present.iter().filter(|one| own && !is_wanted(one)) {
+            link::delete_address(&mut batch, index, *address, subnet.prefix());
         }
-        if !present
-            .iter()
-            .any(|(_, address, subnet)| (*address, *subnet) == (config.gateway, config.subnet))
-        {
+        if !present.iter().any(is_wanted) {
             link::add_address(&mut batch, index, config.gateway, config.subnet);
         }
         let up = Change {
             up: true,
-            mtu: config.mtu,
+            mtu: config.mtu.filter(|_| own),
             ..Change::default()
         };
         link::change(&mut batch, "set the bridge up", index, &up);
@@ -274,7 +318,7 @@ impl Network {
             index,
             gateway: config.gateway,
             subnet: config.subnet,
-            own: true,
+            own,
         })
     }
 
@@ -313,9 +357,11 @@ impl Network {
     pub(crate) fn remove_stray_bridges(&self, links: &[Link]) -> Result<(), NetworkError> {
         let ours = mark(&self.instance);
         let known: HashSet<u32> = self.segments().iter().map(|one| one.bridge.index).collect();
+        let spared = lock(&self.spared).clone();
         let mut route = lock(&self.route);
         for link in links {
-            if link.is_bridge && link.mac == Some(ours) && !known.contains(&link.index) {
+            let is_known = known.contains(&link.index) || spared.contains(&link.name);
+            if link.is_bridge && link.mac == Some(ours) && !is_known {
                 delete(&mut route, "remove a stray bridge", link)?;
             }
         }
@@ -353,6 +399,7 @@ impl Network {
         let ipv6 = segment
             .ipv6
             .as_ref()
+            .filter(|_| plug.ipv6 != Wish::Nothing)
             .map(|one| one.take(plug.ipv6, place))
             .transpose()
             .inspect_err(|_| segment.release(address, None))?;
@@ -460,48 +507,6 @@ impl Network {
         }
     }
 
-    /// Makes a namespace's default route that of this link; none at all without one.
-    ///
-    /// # Errors
-    /// [`NetworkError::Namespace`], [`NetworkError::Link`].
-    pub fn set_gateway(
-        &self,
-        netns: BorrowedFd<'_>,
-        link: Option<(&str, Ipv4Addr)>,
-    ) -> Result<(), NetworkError> {
-        let mut inside = inside(netns)?;
-        let mut batch = Batch::new();
-        match link {
-            Some((interface, gateway)) => {
-                let index = index_inside(&inside, interface)?;
-                link::replace_default_route(&mut batch, index, gateway);
-            }
-            None => link::delete_default_route(&mut batch),
-        }
-        perform_on_route(&mut inside, batch, link.is_none())
-    }
-
-    /// The same of IPv6.
-    ///
-    /// # Errors
-    /// As [`Network::set_gateway`].
-    pub fn set_ipv6_gateway(
-        &self,
-        netns: BorrowedFd<'_>,
-        link: Option<(&str, Ipv6Addr)>,
-    ) -> Result<(), NetworkError> {
-        let mut inside = inside(netns)?;
-        let mut batch = Batch::new();
-        match link {
-            Some((interface, gateway)) => {
-                let index = index_inside(&inside, interface)?;
-                ipv6::default_route(&mut batch, index, gateway);
-            }
-            None => ipv6::delete_default_route(&mut batch),
-        }
-        perform_on_route(&mut inside, batch, link.is_none())
-    }
-
     /// Gives a link inside another Ethernet address than that which follows from its address, and further addresses
     /// that count on the link alone.
     ///
@@ -536,21 +541,11 @@ impl Network {
     }
 }
 
-/// Changes a namespace's default route. That there was none to remove, or that the kernel has no IPv6, is no error.
-fn perform_on_route(inside: &mut Socket, batch: Batch, removes: bool) -> Result<(), NetworkError> {
-    match inside.perform(batch) {
-        Err(refused) if removes && matches!(refused.errno(), libc::ESRCH | libc::EOPNOTSUPP) => {
-            Ok(())
-        }
-        done => done.map_err(|refused| NetworkError::link("a container", refused)),
-    }
-}
-
 /// Length of the prefix of link-local addresses, in bits (RFC 3927).
 const LINK_LOCAL_PREFIX: u8 = 16;
 
 /// Speaks about links in a namespace.
-fn inside(netns: BorrowedFd<'_>) -> Result<Socket, NetworkError> {
+pub(crate) fn inside(netns: BorrowedFd<'_>) -> Result<Socket, NetworkError> {
     with_netns(netns, open_inside)
         .and_then(|opened| opened)
         .map_err(|source| NetworkError::Namespace {
@@ -580,7 +575,7 @@ fn set_inside(
         .map_err(|refused| NetworkError::link(interface, refused))
 }
 
-fn index_inside(inside: &Socket, interface: &str) -> Result<u32, NetworkError> {
+pub(crate) fn index_inside(inside: &Socket, interface: &str) -> Result<u32, NetworkError> {
     inside
         .index_of(interface)
         .map_err(|source| missing(interface, source))

@@ -31,7 +31,7 @@ fn answers(engine: &Engine, container: &str, address: &str, name: &str) {
 }
 
 /// What a network shows of a container: address, length of the prefix, gateway.
-fn place(engine: &Engine, name: &str, network: &str) -> String {
+fn place_of(engine: &Engine, name: &str, network: &str) -> String {
     let format = format!(
         "{{{{with index .NetworkSettings.Networks \"{network}\"}}}}{{{{.GlobalIPv6Address}}}} \
          {{{{.GlobalIPv6PrefixLen}}}} {{{{.IPv6Gateway}}}}{{{{end}}}}"
@@ -85,8 +85,8 @@ fn a_network_of_both_families_is_made_shown_and_used_by_both_clients() {
             assert!(listed.ok().stdout.contains("mine true\n"));
             serve(engine, "web", &["--network", "mine", "--ip6", "fd83:1::77"]);
             serve(engine, "box", &["--network", "mine"]);
-            assert_eq!(place(engine, "web", "mine"), "fd83:1::77 64 fd83:1::9");
-            let address = place(engine, "box", "mine");
+            assert_eq!(place_of(engine, "web", "mine"), "fd83:1::77 64 fd83:1::9");
+            let address = place_of(engine, "box", "mine");
             let address = address.split(' ').next().unwrap();
             answers(engine, "box", "fd83:1::77", "web");
             answers(engine, "web", address, "box");
@@ -157,7 +157,7 @@ fn a_subnet_is_drawn_where_nobody_chose_one() {
             engine.d(&["network", "create", "--ipv6", name]).ok();
         }
         serve(engine, "web", &["--network", "one", "-p", "8080:80"]);
-        let place = place(engine, "web", "one");
+        let place = place_of(engine, "web", "one");
         assert!(
             place.starts_with("fd") && place.contains(" 64 fd"),
             "{place}"
@@ -196,6 +196,13 @@ fn a_subnet_is_drawn_where_nobody_chose_one() {
         let address = place.split(' ').next().unwrap();
         let apart = engine.d(&[&other[..], &[address, "80"]].concat());
         assert_eq!(apart.stdout, "", "networks are apart");
+        serve(engine, "near", &["--network", "two"]);
+        let near = place_of(engine, "near", "two");
+        let near = near.split(' ').next().unwrap();
+        eventually("who is on the same network answers", SOON, || {
+            let done = engine.d(&[&other[..], &[near, "80"]].concat());
+            (done.stdout.trim() == "near").then_some(())
+        });
     });
 }
 
@@ -224,7 +231,7 @@ fn a_running_container_joins_and_leaves_a_network_of_both_families() {
         engine.kill_daemon();
         answers_without_daemon(engine);
         engine.start_daemon();
-        assert_eq!(place(engine, "box", "two"), "fd84:2::50 64 fd84:2::1");
+        assert_eq!(place_of(engine, "box", "two"), "fd84:2::50 64 fd84:2::1");
         let taken = [
             "run",
             "--rm",
@@ -262,5 +269,68 @@ fn a_subnet_of_ipv6_without_ipv6_is_refused() {
             let refused = client(engine, &args).fails_with(1);
             assert!(refused.stderr.contains("--ipv6"), "{}", refused.stderr);
         }
+    });
+}
+
+/// Who turned IPv6 off has none of it, and joins and leaves networks as everybody does.
+#[test]
+fn a_container_without_ipv6_is_on_a_network_that_has_it() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let create = [
+            "network",
+            "create",
+            "--ipv6",
+            "--subnet",
+            "fd86::/64",
+            "mine",
+        ];
+        engine.d(&create).ok();
+        engine.d(&["network", "create", "plain"]).ok();
+        let off = "net.ipv6.conf.all.disable_ipv6=1";
+        serve(engine, "box", &["--network", "mine", "--sysctl", off]);
+        serve(engine, "web", &["--network", "mine"]);
+        assert_eq!(place_of(engine, "box", "mine"), "0");
+        answers(engine, "web", "box", "box");
+        engine.d(&["network", "connect", "plain", "box"]).ok();
+        engine.d(&["network", "disconnect", "plain", "box"]).ok();
+        answers(engine, "web", "box", "box");
+        let small = [
+            "network",
+            "create",
+            "--ipv6",
+            "-o",
+            "com.docker.network.driver.mtu=1200",
+            "x",
+        ];
+        let refused = engine.d(&small).fails_with(1);
+        assert!(refused.stderr.contains("1280"), "{}", refused.stderr);
+    });
+}
+
+/// What IPv6 alone hinders takes nobody's IPv4.
+#[test]
+fn a_host_that_lost_ipv6_keeps_its_networks() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let create = [
+            "network",
+            "create",
+            "--ipv6",
+            "--subnet",
+            "fd87::/64",
+            "mine",
+        ];
+        engine.d(&create).ok();
+        serve(engine, "web", &["--network", "mine"]);
+        engine.kill_daemon();
+        // A link that carries no packets of IPv6's least length has none.
+        let bridge = "b=$(ip -o link | grep -o 'br-[0-9a-f]*' | head -n 1); ip -6 addr flush dev $b; ip link set $b mtu 1200";
+        let mut host = engine.sandbox().network_command("sh");
+        host.args(["-c", bridge]);
+        testkit::run(host, b"").ok();
+        engine.start_daemon();
+        serve(engine, "box", &["--network", "mine"]);
+        answers(engine, "box", "web", "web");
     });
 }

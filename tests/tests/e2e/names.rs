@@ -281,6 +281,7 @@ services:
     command: nc -ll -p 80 -e hostname
     hostname: web
     depends_on: [db]
+    links: ['db:linked']
     ports: ['8080:80']
     networks: [default, back]
   db:
@@ -296,7 +297,7 @@ networks:
 ";
         std::fs::write(engine.folder().join("docker-compose.yml"), file).unwrap();
         compose(engine, &["up", "-d"]).ok();
-        for name in ["db", "database", "proj_db_1"] {
+        for name in ["db", "database", "linked", "proj_db_1"] {
             eventually(&format!("{name} answers"), SOON, || {
                 let args = ["exec", "-T", "web", "nslookup", "-type=a", name];
                 (answers(&compose(engine, &args).stdout).len() == 1).then_some(())

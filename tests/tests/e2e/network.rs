@@ -334,5 +334,16 @@ fn a_container_without_a_network_has_a_loopback_alone() {
             "alone",
         ];
         assert_eq!(engine.d(&networks).ok().text(), "0");
+        let refused = engine.d(&["network", "connect", "bridge", "alone"]);
+        let refused = refused.fails_with(1);
+        let sentence = "NetworkDisabled";
+        assert!(refused.stderr.contains(sentence), "{}", refused.stderr);
+        // Nor has it the host's.
+        let body = r#"{"Image": "busybox", "Cmd": ["ls", "/sys/class/net"], "NetworkDisabled": true,
+            "HostConfig": {"NetworkMode": "host"}}"#;
+        let path = "/containers/create?name=apart";
+        let made = engine.ask("POST", path, "application/json", body.as_bytes());
+        assert_eq!(made.unwrap().0, 201);
+        assert_eq!(engine.d(&["start", "-a", "apart"]).ok().text(), "lo");
     });
 }

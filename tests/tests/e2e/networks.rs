@@ -460,8 +460,8 @@ fn what_networks_can_not_do_is_refused_in_docker_s_words() {
                 "macvlan is not supported by wharf",
             );
             refused(
-                &["network", "create", "--ipv6", "x"],
-                "EnableIPv6 of a network is not supported",
+                &["network", "create", "--ipv4=false", "x"],
+                "a network without IPv4 (EnableIPv4) is not supported",
             );
             refused(
                 &["network", "create", "-o", "com.docker.network.x=b", "x"],
@@ -530,5 +530,60 @@ fn what_networks_can_not_do_is_refused_in_docker_s_words() {
                 .count(),
             1
         );
+    });
+}
+
+/// A bridge of the host's administrator keeps what it has, and stays when the network goes.
+#[test]
+fn a_network_on_somebody_else_s_bridge_or_subnet() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let host = |script: &str| {
+            let mut command = engine.sandbox().network_command("sh");
+            command.args(["-c", script]);
+            testkit::run(command, b"").ok().stdout
+        };
+        host(
+            "ip link add brt type bridge; ip addr add 10.66.0.1/24 dev brt; ip addr add 10.67.0.1/24 dev brt",
+        );
+        let name = "com.docker.network.bridge.name=brt";
+        let subnet = ["--subnet", "10.66.0.0/24", "--gateway", "10.66.0.1"];
+        let create = [&["network", "create", "-o", name][..], &subnet].concat();
+        engine.d(&[&create[..], &["theirs"]].concat()).ok();
+        serve(engine, "web", &["--network", "theirs", "-p", "8080:80"]);
+        assert_eq!(address(engine, "web", "theirs"), "10.66.0.2");
+        serve(engine, "box", &["--network", "theirs"]);
+        answers(engine, "box", "web", "web");
+        let twice = [
+            "network",
+            "create",
+            "-o",
+            name,
+            "--subnet",
+            "10.68.0.0/24",
+            "x",
+        ];
+        let refused = engine.d(&twice).fails_with(1);
+        let sentence = "conflicts with network theirs: networks have same bridge name";
+        assert!(refused.stderr.contains(sentence), "{}", refused.stderr);
+        engine.kill_daemon();
+        engine.start_daemon();
+        answers(engine, "box", "web", "web");
+        engine.d(&["rm", "-f", "web", "box"]).ok();
+        engine.d(&["network", "rm", "theirs"]).ok();
+        let left = host("ip -o -4 addr show dev brt");
+        assert!(
+            left.contains("10.66.0.1/24") && left.contains("10.67.0.1/24"),
+            "{left}"
+        );
+        // The host may have a way to the same addresses: whoever asks for them knows why.
+        engine
+            .d(&["network", "create", "--subnet", "10.66.0.0/24", "mine"])
+            .ok();
+        serve(engine, "web", &["--network", "mine"]);
+        assert_eq!(address(engine, "web", "mine"), "10.66.0.2");
+        assert!(engine.log().contains("brt"), "the log names the link");
+        engine.d(&["rm", "-f", "web"]).ok();
+        host("ip link del brt");
     });
 }

@@ -232,8 +232,15 @@ fn old_network_settings(settings: &mut Object) {
     settings.insert("Networks".to_owned(), networks);
 }
 
-/// Aliases on networks of users, of which the beginning of the id and the host name were two: docker-compose looks for it.
+/// Aliases on networks of users, of which the beginning of the id and the host name were two from the first start on:
+/// docker-compose looks for it, and connects a container anew, with its links, that has none yet.
 fn old_aliases(container: &mut Object) {
+    let started = container
+        .get("State")
+        .and_then(|state| state.get("StartedAt"));
+    if started.and_then(Value::as_str) == Some(NEVER) {
+        return;
+    }
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("").to_owned();
     let id = text(container.get("Id"));
     let config = container.get("Config");
@@ -355,6 +362,11 @@ mod tests {
         let body = json!({"Id": "0123456789abcdef", "Config": {"Hostname": "box"}, "NetworkSettings":
             {"Networks": {"bridge": {"Aliases": null}, "mine": {"Aliases": ["db", "box"]}}}});
         let mut old = body.as_object().unwrap().clone();
+        let mut created = old.clone();
+        created.insert("State".to_owned(), json!({"StartedAt": NEVER}));
+        old_aliases(&mut created);
+        let networks = &created["NetworkSettings"]["Networks"];
+        assert_eq!(networks["mine"]["Aliases"], json!(["db", "box"]));
         old_aliases(&mut old);
         let networks = &old["NetworkSettings"]["Networks"];
         assert_eq!(

@@ -128,7 +128,9 @@ pub(crate) fn options(host: &HostConfig) -> Result<SecurityOptions> {
         let invalid = || EngineError::invalid(format!("invalid --security-opt 2: \"{option}\""));
         let (name, value) = match option.split_once('=').or_else(|| option.split_once(':')) {
             Some(pair) => pair,
-            None if option == "no-new-privileges" => ("no-new-privileges", "true"),
+            None if matches!(option.as_str(), "no-new-privileges" | "writable-cgroups") => {
+                (option.as_str(), "true")
+            }
             None => return Err(invalid()),
         };
         match name {
@@ -443,6 +445,7 @@ mod tests {
         let writable = |option| read(&[option]).unwrap().writable_cgroups;
         assert_eq!(writable("no-new-privileges"), None);
         assert_eq!(writable("writable-cgroups=true"), Some(true));
+        assert_eq!(writable("writable-cgroups"), Some(true));
         assert_eq!(writable("writable-cgroups=false"), Some(false));
         assert_eq!(
             read(&["writable-cgroups=potato"]).unwrap_err().to_string(),

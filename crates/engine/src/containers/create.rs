@@ -45,11 +45,6 @@ impl Engine {
             engine.create_checked(name, request, platform).await
         })
         .await
-        .map_err(|error| match error {
-            // Clients take a 404 for a missing image, and pull.
-            EngineError::NoSuchPlugin { .. } => EngineError::invalid(error.to_string()),
-            error => error,
-        })
     }
 
     async fn create_checked(

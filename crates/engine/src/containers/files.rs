@@ -133,7 +133,7 @@ impl Engine {
 }
 
 /// Whether a container has IPv6 on its loopback interface: the kernel has it, and no parameter turns it off.
-fn has_ipv6(sysctls: &BTreeMap<String, String>) -> bool {
+pub(crate) fn has_ipv6(sysctls: &BTreeMap<String, String>) -> bool {
     static OF_KERNEL: OnceLock<bool> = OnceLock::new();
     let off = |interface: &str| {
         let name = format!("net.ipv6.conf.{interface}.disable_ipv6");

@@ -68,6 +68,8 @@ pub(crate) struct Container {
     prepared_root: Mutex<Option<OwnedFd>>,
     /// Somebody stops it: what is told of its end tells that, too.
     pub(super) stopping: AtomicBool,
+    /// Whether anybody was ever attached to its output.
+    pub(super) listened: Arc<AtomicBool>,
     /// Its next end is that of a restart: it stays, even with `--rm`.
     pub(crate) keep: AtomicBool,
 }
@@ -96,6 +98,7 @@ impl Container {
             tickets: Tickets::default(),
             prepared_root: Mutex::new(None),
             stopping: AtomicBool::new(false),
+            listened: Arc::default(),
             keep: AtomicBool::new(false),
         })
     }
@@ -321,7 +324,7 @@ impl Registry {
             return Ok(Arc::clone(container));
         }
         // Such a name is another container's for this one: `SELF/ALIAS`.
-        if let Some((other, alias)) = name.split_once('/') {
+        if let Some((other, alias)) = links::split(name) {
             let holder = index.names.get(other).and_then(|id| index.by_id.get(id));
             let linked = holder
                 .and_then(|holder| links::target(holder, alias)?.parse().ok())

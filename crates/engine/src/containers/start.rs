@@ -239,6 +239,24 @@ impl Engine {
         edit: impl FnOnce(&mut Run),
         more: impl FnOnce(&rusqlite::Connection) -> Result<()> + Send + 'static,
     ) -> Result<()> {
+        let edit = |run: &mut Run| {
+            edit(run);
+            Ok(())
+        };
+        self.change_if(container, events, edit, more).await
+    }
+
+    /// [`Engine::change`] by whoever looks first whether what it was about is still so.
+    ///
+    /// # Errors
+    /// What `edit` says, and those of [`Engine::change`]; nothing is changed then.
+    pub(crate) async fn change_if(
+        &self,
+        container: &Container,
+        events: Vec<api_types::Event>,
+        edit: impl FnOnce(&mut Run) -> Result<()>,
+        more: impl FnOnce(&rusqlite::Connection) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let _writing = container.writing.lock().await;
         if container.progress.borrow().removed {
             return Err(EngineError::NoSuchContainer {
@@ -247,7 +265,7 @@ impl Engine {
         }
         let before = container.run();
         let mut run = (*before).clone();
-        edit(&mut run);
+        edit(&mut run)?;
         let (state, doc) = run.columns()?;
         let id = container.id().to_string();
         let durability = match run.has_another_fate(&before, &container.spec) {

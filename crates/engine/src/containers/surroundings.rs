@@ -106,6 +106,9 @@ impl Surroundings {
     fn open_network(&mut self, modes: &Modes) -> Result<()> {
         let engine = self.engine.clone();
         self.net = Some(match &modes.network {
+            _ if self.container.spec.config.network_disabled => {
+                Net::Join(network::loopback_only()?, true)
+            }
             NetworkMode::Host => Net::Host,
             NetworkMode::Container(name) => {
                 Net::Join(engine.network_neighbour(name)?.namespace("net")?, false)
@@ -123,9 +126,6 @@ impl Surroundings {
         let run = container.run();
         let alone = run.changed_networks.is_none() && container.spec.is_on_one_network();
         let inner = self.engine.inner();
-        if container.spec.config.network_disabled {
-            return Ok(network::loopback_only()?);
-        }
         match (&modes.network, &inner.network) {
             (NetworkMode::None, _) if alone => Ok(network::loopback_only()?),
             // As in Docker, a daemon without a bridge gives whoever does not ask for another network a loopback alone.
@@ -197,7 +197,7 @@ impl Surroundings {
                 network.set_gateway(netns.as_fd(), Some((&link, gateway)))?;
             }
             if let (true, Some(netns), Some(ipv6)) = (is_way6, &netns, ipv6) {
-                network.set_ipv6_gateway(netns.as_fd(), Some((&link, ipv6.gateway)))?;
+                network.set_ipv6_gateway(netns.as_fd(), (&link, ipv6.gateway))?;
             }
         }
         self.way = way;

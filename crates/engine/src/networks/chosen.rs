@@ -22,6 +22,8 @@ pub(super) trait Block: Copy + Display + PartialEq {
     fn base(self) -> Self::Address;
     fn prefix(self) -> u8;
     fn contains(self, address: Self::Address) -> bool;
+    /// Whether hosts can have addresses of it at all.
+    fn is_fit(self) -> bool;
     /// Whether a link can have the address.
     fn is_usable(self, address: Self::Address) -> bool;
     /// All its addresses, the lowest first.
@@ -47,6 +49,10 @@ impl Block for Subnet {
 
     fn contains(self, address: Ipv4Addr) -> bool {
         Subnet::contains(self, address)
+    }
+
+    fn is_fit(self) -> bool {
+        true
     }
 
     fn is_usable(self, address: Ipv4Addr) -> bool {
@@ -77,6 +83,12 @@ impl Block for Subnet6 {
 
     fn contains(self, address: Ipv6Addr) -> bool {
         Subnet6::contains(self, address)
+    }
+
+    /// Neither of a single link or site, nor of groups, nor such as stand for others (RFC 4291, section 2.4).
+    fn is_fit(self) -> bool {
+        let kind = |address: Ipv6Addr| address.octets()[0];
+        kind(self.last()) < 0xfe && kind(Subnet6::base(self)) > 0
     }
 
     fn is_usable(self, address: Ipv6Addr) -> bool {
@@ -217,6 +229,12 @@ fn read<B: Block>(config: &IpamConfig) -> std::result::Result<Chosen<B>, Vec<Str
     if !is_base {
         wrong.push(format!(
             "invalid subnet {}: it should be {subnet}",
+            config.subnet
+        ));
+    }
+    if !subnet.is_fit() {
+        wrong.push(format!(
+            "invalid subnet {}: hosts have no such addresses",
             config.subnet
         ));
     }
@@ -376,6 +394,20 @@ mod tests {
         assert!(refused("fd00::5/64", "", "").ends_with("it should be fd00::/64"));
         assert!(refused("fd00::/64", "fd00::", "").contains("invalid gateway"));
         assert!(refused("fd00::/127", "", "").contains("room"));
+        for subnet in [
+            "fe80::/64",
+            "fec0::/64",
+            "ff02::/64",
+            "::ffff:0:0/96",
+            "::/64",
+            "::/1",
+        ] {
+            assert!(
+                refused(subnet, "", "").contains("no such addresses"),
+                "{subnet}"
+            );
+        }
+        blocks(Some(&ipam("2001:db8::/32", "", "")), true).unwrap();
     }
 
     #[test]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use api_types::{EndpointSettings, Event};
 use network::{Endpoint, HOME};
-use shim::protocol::Request;
+use shim::ShimError;
+use shim::protocol::{Refusal, Request};
 
 use super::places::{self, Place, Taken, Wanted};
 use super::way_out::Ports;
 use super::{Found, built_in_id};
-use crate::containers::files;
 use crate::containers::record::{JoinedRecord, Run, Status};
 use crate::containers::registry::Container;
 use crate::engine::Engine;
@@ -23,6 +23,7 @@ use crate::store::rows;
 const OF_HOST: &str =
     "container cannot be disconnected from host network or connected to host network";
 const SHARED: &str = "container sharing network namespace with another container or host cannot be connected to any other network";
+const DISABLED: &str = "container without a network (NetworkDisabled) cannot be connected to any";
 const ALONE: &str = "container cannot be connected to multiple networks with one of the networks in private (none) mode";
 
 impl Engine {
@@ -63,7 +64,7 @@ impl Engine {
                     wanted.retain(|key, _| !engine.is_key_of(key, &found));
                     wanted.insert(found.name().to_owned(), settings);
                     engine.places_of(&wanted, &container.spec.host.network_mode)?;
-                    engine.want_networks(&container, wanted).await
+                    engine.want_networks(&container, wanted, Vec::new()).await
                 }
             }
         })
@@ -87,7 +88,7 @@ impl Engine {
                     if wanted.contains_key(&name) && !run.status.is_up() =>
                 {
                     wanted.remove(&name);
-                    return engine.want_networks(&container, wanted).await;
+                    return engine.want_networks(&container, wanted, Vec::new()).await;
                 }
                 found => found?,
             };
@@ -107,7 +108,14 @@ impl Engine {
                 status if status.is_up() => {
                     engine.disconnect_running(&container, &found, wanted).await
                 }
-                _ => engine.want_networks(&container, wanted).await,
+                _ => {
+                    let network = match &found {
+                        Found::BuiltIn(name) => (*name).to_owned(),
+                        Found::Made(doc) => doc.id.clone(),
+                    };
+                    let told = engine.event_of(&container, &network, "disconnect");
+                    engine.want_networks(&container, wanted, vec![told]).await
+                }
             }
         })
         .await
@@ -122,10 +130,15 @@ impl Engine {
     }
 
     /// Writes down which networks a container is to be on that does not run.
-    async fn want_networks(&self, container: &Arc<Container>, wanted: Wanted) -> Result<()> {
+    async fn want_networks(
+        &self,
+        container: &Arc<Container>,
+        wanted: Wanted,
+        told: Vec<Event>,
+    ) -> Result<()> {
         self.change(
             container,
-            Vec::new(),
+            told,
             move |run| run.changed_networks = Some(wanted),
             |_| Ok(()),
         )
@@ -166,13 +179,17 @@ impl Engine {
             joined.taken.place.segment().to_owned(),
         );
         let (id, address) = (container.id().to_string(), record.place.address.to_string());
-        let is_home = network == HOME;
+        let (is_home, of) = (network == HOME, id.clone());
         let (published, parked) = (joined.ports.published.clone(), joined.ports.parked.clone());
         let committed = self
-            .change(
+            .change_if(
                 container,
                 vec![told],
                 move |run| {
+                    if !run.status.is_up() {
+                        // It ended meanwhile, and has given everything back.
+                        return Err(EngineError::NotRunning { id: of });
+                    }
                     if is_home {
                         run.endpoint = Some(record.place);
                         run.home_interface = record.interface;
@@ -183,6 +200,7 @@ impl Engine {
                     run.published = published;
                     run.parked = parked;
                     run.changed_networks = Some(wanted);
+                    Ok(())
                 },
                 move |connection| rows::endpoints::put(connection, &network, &id, &address),
             )
@@ -196,6 +214,11 @@ impl Engine {
 
     /// Takes back what was not written down.
     async fn undo_connection(&self, container: &Arc<Container>, joined: Joined) {
+        if !joined.ports.reservations.is_empty()
+            && let Ok(link) = container.live_link()
+        {
+            link.tell(&Request::Hold);
+        }
         let target = Arc::clone(container);
         let undone = self
             .blocking("network connect", move |engine| {
@@ -285,7 +308,7 @@ impl Engine {
         let network = match found {
             Found::BuiltIn("bridge") => HOME.to_owned(),
             // There is nothing of it but the word.
-            Found::BuiltIn(_) => return self.want_networks(container, wanted).await,
+            Found::BuiltIn(_) => return self.want_networks(container, wanted, Vec::new()).await,
             Found::Made(doc) => doc.id.clone(),
         };
         let Some(leaving) = run.place_on(&network) else {
@@ -364,42 +387,6 @@ impl Engine {
         ]);
         events::event("network", action, id, attributes)
     }
-
-    /// Lets the container know its own name by further addresses.
-    fn name_addresses(&self, container: &Container, endpoint: &Endpoint) {
-        let config = &container.spec.config;
-        let (host, domain) = (&config.hostname, &config.domainname);
-        self.edit_hosts(container, |text| {
-            endpoint.addresses().fold(text.to_owned(), |text, address| {
-                network::files::add_own(&text, host, domain, address)
-            })
-        });
-    }
-
-    /// The reverse of [`Engine::name_addresses`].
-    fn forget_addresses(&self, container: &Container, endpoint: &Endpoint) {
-        self.edit_hosts(container, |text| {
-            endpoint.addresses().fold(text.to_owned(), |text, address| {
-                network::files::remove_address(&text, address)
-            })
-        });
-    }
-
-    /// Changes a container's /etc/hosts in its place, where it is mounted.
-    pub(super) fn edit_hosts(&self, container: &Container, edit: impl FnOnce(&str) -> String) {
-        let path = self.paths().container(container.id()).join(files::HOSTS);
-        let edited = std::fs::read_to_string(&path).and_then(|text| {
-            let new = edit(&text);
-            if new == text {
-                Ok(())
-            } else {
-                std::fs::write(&path, new)
-            }
-        });
-        if let Err(error) = edited {
-            tracing::warn!(%error, container = container.id().short(), "a container's /etc/hosts does not follow its networks");
-        }
-    }
 }
 
 /// What came of a connection.
@@ -415,17 +402,27 @@ async fn hold(container: &Container, reservations: &[OwnedFd]) -> Result<()> {
         return Ok(());
     }
     let sockets: Vec<_> = reservations.iter().map(AsFd::as_fd).collect();
-    container
-        .live_link()?
-        .ask(&Request::Hold, &sockets)
-        .await
-        .map(|_| ())
+    match container.live_link()?.ask(&Request::Hold, &sockets).await {
+        Err(EngineError::Shim {
+            source:
+                ShimError::Refused {
+                    refusal: Refusal::Unsupported { .. },
+                },
+        }) => Err(EngineError::conflict(format!(
+            "the ports of container {} can not be published while it runs, since an older release started it: start it anew",
+            container.name()
+        ))),
+        held => held.map(|_| ()),
+    }
 }
 
 fn check_modes(container: &Container, found: &Found, wanted: &Wanted) -> Result<()> {
     let mode = container.spec.host.network_mode.as_str();
     if mode == "host" || found.name() == "host" {
         return Err(EngineError::invalid(OF_HOST));
+    }
+    if container.spec.config.network_disabled {
+        return Err(EngineError::invalid(DISABLED));
     }
     if mode.starts_with("container:") {
         return Err(EngineError::invalid(SHARED));

@@ -96,7 +96,7 @@ impl Engine {
         let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
         let is_chosen = blocks.ipv4.is_some();
         let chosen = match blocks.ipv4 {
-            Some(chosen) if network.overlaps(chosen.subnet)? => {
+            Some(chosen) if network.overlaps(chosen.subnet) => {
                 return Err(EngineError::forbidden(
                     "invalid pool request: Pool overlaps with other one on this address space",
                 ));
@@ -104,6 +104,21 @@ impl Engine {
             Some(chosen) => chosen,
             None => Chosen::all_of(network.free_subnet()?),
         };
+        let foreign = match &options.bridge {
+            Some(name) => {
+                self.refuse_second_use(name)?;
+                network.is_foreign_bridge(name)?
+            }
+            None => false,
+        };
+        let mut others = network.others_in(chosen.subnet)?;
+        others.retain(|name| options.bridge.as_ref() != Some(name));
+        if !others.is_empty() {
+            tracing::warn!(
+                network = request.name, subnet = %chosen.subnet,
+                "links of this host have addresses of a network's subnet: {}", others.join(", ")
+            );
+        }
         let ipv6 = match options.ipv6 {
             true => Some(Ipv6Doc::draft(network, blocks.ipv6)?),
             false => None,
@@ -133,7 +148,23 @@ impl Engine {
             ipam_options: request.ipam.and_then(|ipam| ipam.options),
             labels: request.labels.unwrap_or_default(),
             ipv6,
+            foreign,
         })
+    }
+
+    /// Docker's sentence for a bridge that another network is on.
+    fn refuse_second_use(&self, bridge: &str) -> Result<()> {
+        let home = self.inner().network.as_ref();
+        let is_home = home.is_some_and(|network| network.bridge_info().name == bridge);
+        let made = self.inner().networks.all();
+        let other = made.iter().find(|doc| doc.bridge == bridge);
+        let other = other.map(|doc| doc.name.as_str());
+        match other.or(is_home.then_some("bridge")) {
+            Some(other) => Err(EngineError::forbidden(format!(
+                "conflicts with network {other}: networks have same bridge name ({bridge})"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// A bridge that no row owns is removed at the next start.
@@ -196,9 +227,29 @@ impl Engine {
 ///
 /// # Errors
 /// Those of the network.
-pub(crate) fn raise(network: &Network, segment: &SegmentConfig) -> Result<()> {
+fn raise(network: &Network, segment: &SegmentConfig) -> Result<()> {
     if segment.ipv6.is_some() && network.forward_ipv6()? {
-        tracing::info!("forwarding of IPv6 was off on this host and is on now");
+        tracing::warn!(
+            "forwarding of IPv6 was off on this host and is on now, for a network with IPv6: the host routes what others send it, too"
+        );
     }
     Ok(network.add_segment(segment)?)
+}
+
+/// The same of a network that there was before this daemon. What IPv6 alone hinders takes nobody's IPv4, and a bridge that
+/// can not be used at all stays with those who are on it.
+pub(crate) fn raise_again(network: &Network, doc: &NetworkDoc) {
+    let Some(mut segment) = doc.segment() else {
+        return;
+    };
+    let mut raised = raise(network, &segment);
+    if let (Err(error), true) = (&raised, segment.ipv6.is_some()) {
+        tracing::error!(%error, network = doc.name, "a network has no IPv6 any more");
+        segment.ipv6 = None;
+        raised = raise(network, &segment);
+    }
+    if let Err(error) = raised {
+        tracing::error!(%error, network = doc.name, "the bridge of a network could not be made: nobody can join it");
+        network.spare_bridge(&segment.bridge);
+    }
 }

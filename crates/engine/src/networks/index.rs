@@ -44,6 +44,9 @@ pub(crate) struct NetworkDoc {
     pub(crate) options: BTreeMap<String, String>,
     pub(crate) ipam_options: Option<BTreeMap<String, String>>,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Whether the bridge was there before, and is somebody else's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) foreign: bool,
     /// What it has of IPv6, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ipv6: Option<Ipv6Doc>,
@@ -75,6 +78,7 @@ impl NetworkDoc {
             among: self.among,
             masqueraded: self.masqueraded,
             mtu: self.mtu,
+            foreign: self.foreign,
             ipv6: match &self.ipv6 {
                 Some(ipv6) => Some(ipv6.config()?),
                 None => None,
@@ -268,6 +272,7 @@ mod tests {
             ipam_options: None,
             labels: BTreeMap::new(),
             ipv6: None,
+            foreign: false,
         }
     }
 

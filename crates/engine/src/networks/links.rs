@@ -33,10 +33,13 @@ fn parse(text: &str) -> Result<(&str, &str)> {
         Some((_, alias)) if alias.contains(':') => Err(EngineError::invalid(format!(
             "bad format for links: {text}"
         ))),
-        Some((name, alias)) => match name.strip_prefix('/') {
-            Some(name) => Ok((name, alias.rsplit('/').next().unwrap_or(alias))),
-            None => Ok((name, alias)),
-        },
+        Some((name, alias)) => {
+            let alias = match alias.starts_with('/') {
+                true => alias.rsplit('/').next().unwrap_or(alias),
+                false => alias,
+            };
+            Ok((name.strip_prefix('/').unwrap_or(name), alias))
+        }
     }
 }
 
@@ -88,12 +91,11 @@ impl Engine {
     /// Docker's sentences for a name that no link has.
     pub(crate) async fn remove_link(&self, name: &str) -> Result<()> {
         let found = self.registry().find(name)?;
-        let (engine, name) = (self.clone(), name.trim_start_matches('/').to_owned());
-        let Some((parent, alias)) = name.rsplit_once('/') else {
+        let Some((parent, alias)) = split(name) else {
             return Err(EngineError::conflict(DEFAULT_NAME));
         };
         let container = self.registry().find(parent)?;
-        let alias = alias.to_owned();
+        let (engine, alias) = (self.clone(), alias.to_owned());
         self.to_the_end("remove", async move {
             let _turn = container.turn.lock().await;
             let run = container.run();
@@ -101,6 +103,7 @@ impl Engine {
             if let Some(links) = &mut host.links {
                 links.retain(|link| !parse(link).is_ok_and(|(_, other)| other == alias));
             }
+            host.links = host.links.filter(|links| !links.is_empty());
             engine
                 .change(
                     &container,
@@ -109,11 +112,17 @@ impl Engine {
                     |_| Ok(()),
                 )
                 .await?;
-            if run.status.is_up() {
-                let target = found.name();
-                engine.edit_hosts(&container, |text| without_link(text, &alias, &target));
+            if !run.status.is_up() {
+                return Ok(());
             }
-            Ok(())
+            let (target, host_name) = (Arc::clone(&container), found.spec.config.hostname.clone());
+            engine
+                .blocking("remove", move |engine| {
+                    let edit = |text: &str| without_link(text, &alias, &host_name);
+                    engine.edit_hosts(&target, edit);
+                    Ok(())
+                })
+                .await
         })
         .await
     }
@@ -234,11 +243,17 @@ impl Engine {
     }
 }
 
-/// /etc/hosts without the line of a link, as [`Engine::link_hosts`] made it.
-fn without_link(text: &str, alias: &str, target: &str) -> String {
+/// The container and the alias of a link's name.
+pub(crate) fn split(name: &str) -> Option<(&str, &str)> {
+    name.trim_start_matches('/').split_once('/')
+}
+
+/// /etc/hosts without the line of a link, as [`Engine::link_hosts`] made it: it begins with the alias, and has the other's
+/// host name next.
+fn without_link(text: &str, alias: &str, host_name: &str) -> String {
     let is_of_link = |line: &&str| {
         let mut names = line.split_whitespace().skip(1);
-        names.next() == Some(alias) && (alias == target || names.any(|name| name == target))
+        names.next() == Some(alias) && names.next() == Some(host_name)
     };
     text.split_inclusive('\n')
         .filter(|line| !is_of_link(line))
@@ -307,6 +322,7 @@ mod tests {
         assert_eq!(parse("db").unwrap(), ("db", "db"));
         assert_eq!(parse("db:data").unwrap(), ("db", "data"));
         assert_eq!(parse("/db:/web/data").unwrap(), ("db", "data"));
+        assert_eq!(parse("db:/data").unwrap(), ("db", "data"));
         parse("").unwrap_err();
         parse("a:b:c").unwrap_err();
     }
@@ -315,9 +331,9 @@ mod tests {
     fn a_removed_link_takes_its_line_alone() {
         let text =
             "127.0.0.1\tlocalhost\n10.0.0.2\tdata 0a1b db\n10.0.0.9\tdata other\n10.0.0.3\tweb\n";
-        let left = without_link(text, "data", "db");
+        let left = without_link(text, "data", "0a1b");
         assert_eq!(left, text.replace("10.0.0.2\tdata 0a1b db\n", ""));
-        assert_eq!(without_link(text, "db", "db"), text);
+        assert_eq!(without_link(text, "db", "0a1b"), text);
     }
 
     /// What docker's daemon 20.10 and 28 set.

@@ -4,6 +4,7 @@ mod chosen;
 mod connect;
 mod create;
 mod doors;
+mod hosts;
 mod index;
 mod ipv6;
 pub(crate) mod links;
@@ -28,7 +29,7 @@ use crate::engine::Engine;
 use crate::filters::Filters;
 use crate::outcome::{EngineError, Result};
 
-pub(crate) use create::raise;
+pub(crate) use create::raise_again;
 pub(crate) use index::{NetworkDoc, Networks};
 
 const NAMES: [&str; 3] = ["bridge", "host", "none"];

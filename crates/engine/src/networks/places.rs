@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use api_types::EndpointSettings;
-use network::{Endpoint, HOME, Plug};
+use network::{Endpoint, HOME, Plug, Wish};
 
 use super::ipv6::Ipv6Doc;
 use super::{Found, NetworkDoc};
+use crate::containers::files;
 use crate::containers::record::{EndpointRecord, JoinedRecord, Run, Spec};
 use crate::containers::registry::Container;
 use crate::engine::Engine;
@@ -20,14 +21,14 @@ pub(crate) type Wanted = BTreeMap<String, EndpointSettings>;
 
 /// The networks that a container is to be on.
 pub(crate) fn wanted(spec: &Spec, run: &Run) -> Wanted {
+    if spec.config.network_disabled {
+        return Wanted::new();
+    }
     if let Some(changed) = &run.changed_networks {
         return changed.clone();
     }
     let mode = spec.host.network_mode.as_str();
     let mut wanted = Wanted::new();
-    if spec.config.network_disabled {
-        return wanted;
-    }
     for (name, settings) in spec.networking.endpoints_config.iter().flatten() {
         let name = match name.as_str() {
             "default" => "bridge",
@@ -278,6 +279,11 @@ impl Engine {
     ) -> Result<Taken> {
         let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
         let (address, ipv6) = (place.address()?, place.ipv6_address()?);
+        let ipv6 = match ipv6 {
+            _ if !files::has_ipv6(&container.spec.host.sysctls) => Wish::Nothing,
+            Some(address) => Wish::This(address),
+            None => Wish::Any,
+        };
         if let Some(doc) = &place.doc {
             self.inner().networks.join(&doc.id, container.id())?;
         }

@@ -6,6 +6,9 @@ use api_types::NetworkCreate;
 
 use crate::outcome::{EngineError, Result};
 
+/// What every link that has IPv6 carries, in bytes (RFC 8200, section 5): the kernel takes IPv6 from others.
+const LEAST_OF_IPV6: u32 = 1280;
+
 /// Options of the bridge driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Options {
@@ -110,6 +113,10 @@ pub(super) fn options(request: &NetworkCreate) -> Result<Options> {
                 options.mtu = (mtu != 0).then_some(mtu);
             }
             "com.docker.network.internal" => options.internal |= switch()?,
+            // What it is without a word.
+            "com.docker.network.bridge.gateway_mode_ipv4"
+            | "com.docker.network.bridge.gateway_mode_ipv6"
+                if value == "nat" => {}
             "com.docker.network.enable_ipv4" if switch()? => {}
             // What the request says itself goes first.
             "com.docker.network.enable_ipv6" => {
@@ -123,6 +130,11 @@ pub(super) fn options(request: &NetworkCreate) -> Result<Options> {
                 )));
             }
         }
+    }
+    if options.ipv6 && options.mtu.is_some_and(|mtu| mtu < LEAST_OF_IPV6) {
+        return Err(EngineError::invalid(format!(
+            "a network with IPv6 needs packets of {LEAST_OF_IPV6} bytes (com.docker.network.driver.mtu)"
+        )));
     }
     Ok(options)
 }
@@ -170,12 +182,27 @@ mod tests {
             ("com.docker.network.driver.mtu", "5"),
             ("com.docker.network.bridge.name", "a/b"),
             ("com.docker.network.bridge.name", "sixteen-letters-"),
-            ("com.docker.network.bridge.gateway_mode_ipv4", "nat"),
+            ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
             ("com.docker.network.enable_ipv6", "maybe"),
         ] {
             let sentence = with(name, value).unwrap_err().to_string();
             assert!(sentence.contains(name), "{sentence}");
         }
+    }
+
+    #[test]
+    fn packets_of_ipv6_have_their_room() {
+        let with = |mtu: &str| {
+            options(&NetworkCreate {
+                enable_ipv6: Some(true),
+                options: Some(
+                    [("com.docker.network.driver.mtu".to_owned(), mtu.to_owned())].into(),
+                ),
+                ..Default::default()
+            })
+        };
+        with("1280").unwrap();
+        assert!(with("1279").unwrap_err().to_string().contains("1280"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(super) struct Ports {
 }
 
 /// A place by which a container reaches the world.
+#[derive(Debug, Clone)]
 pub(crate) struct WayOut {
     pub(crate) endpoint: Endpoint,
     /// The link's name inside.
@@ -47,14 +48,17 @@ impl Engine {
     ) -> Result<Ports> {
         let network = self.inner().network.as_ref().ok_or(EngineError::Closing)?;
         let places = self.places_by(container, after, wanted);
-        let way6 = chosen(
-            &places,
-            places::way_out6(places.iter().map(|(place, _)| place)),
-        );
-        let route6 =
-            way6.and_then(|way| Some((way.interface.as_str(), way.endpoint.ipv6?.gateway)));
-        network.set_ipv6_gateway(netns.as_fd(), route6)?;
-        let way = chosen(
+        let with_ipv6 = places.iter().filter(|(_, way)| way.endpoint.ipv6.is_some());
+        let way6 = way_by(&places, places::way_out(with_ipv6.map(|(place, _)| place)));
+        // One that is left needs no care: its route goes with its link.
+        if let Some((way, ipv6)) = way6.and_then(|way| Some((way, way.endpoint.ipv6?)))
+            && let Err(error) =
+                network.set_ipv6_gateway(netns.as_fd(), (&way.interface, ipv6.gateway))
+        {
+            // Whoever is in the container may have turned it off.
+            tracing::warn!(%error, container = container.id().short(), "a container has no way out by IPv6");
+        }
+        let way = way_by(
             &places,
             places::way_out(places.iter().map(|(place, _)| place)),
         );
@@ -123,12 +127,9 @@ impl Engine {
         run: &Run,
         wanted: &Wanted,
     ) -> Option<WayOut> {
-        let mut places = self.places_by(container, run, wanted);
-        let chosen = places::way_out(places.iter().map(|(place, _)| place))?
-            .name
-            .clone();
-        let at = places.iter().position(|(place, _)| place.name == chosen)?;
-        Some(places.swap_remove(at).1)
+        let places = self.places_by(container, run, wanted);
+        let place = places::way_out(places.iter().map(|(place, _)| place));
+        way_by(&places, place).cloned()
     }
 
     /// The places of a container that runs, each with the way that would be by it.
@@ -178,7 +179,7 @@ impl Engine {
 }
 
 /// The way by this place.
-fn chosen<'a>(places: &'a [(Place, WayOut)], place: Option<&Place>) -> Option<&'a WayOut> {
+fn way_by<'a>(places: &'a [(Place, WayOut)], place: Option<&Place>) -> Option<&'a WayOut> {
     let name = &place?.name;
     let mut places = places.iter();
     places

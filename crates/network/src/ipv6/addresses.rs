@@ -9,8 +9,9 @@ use crate::error::NetworkError;
 
 /// Hands out the addresses of one subnet.
 ///
-/// A container has the number in the IPv6 subnet that it has in the IPv4 one, where that is free. So what holds there
-/// holds here: an address is reused last, when no tracked connection remembers its former owner any more.
+/// A container has the number in the IPv6 subnet that it has in the IPv4 one, where that is free: so it is reused last, as
+/// there. Connections of its former owner that are still tracked are not forgotten as they are there; there are few of them
+/// by then.
 #[derive(Debug)]
 pub(crate) struct Addresses6 {
     subnet: Subnet6,

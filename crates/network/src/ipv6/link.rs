@@ -7,8 +7,7 @@ use sys::netlink::{Attributes, Batch, DumpError, Socket, Writer, u8_of, u32_of};
 
 const CREATE_NEW: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 const REPLACE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
-/// `RTPROT_BOOT` and the rest of `struct rtmsg` are those of IPv4's default route; its metric is the kernel's own
-/// (`IP6_RT_PRIO_USER`).
+/// The kernel's own for routes that name none (`IP6_RT_PRIO_USER`).
 const METRIC: u32 = 1024;
 
 /// Gives a link an address that counts at once: nobody else can have it (`IFA_F_NODAD`).
@@ -37,26 +36,16 @@ fn address_header(writer: &mut Writer, index: u32, prefix: u8, flags: u8) {
 
 /// Sets the default route, in place of the one that there may be.
 pub(crate) fn default_route(batch: &mut Batch, index: u32, gateway: Ipv6Addr) {
-    route(batch, libc::RTM_NEWROUTE, REPLACE, Some((index, gateway)));
-}
-
-/// Removes the default route.
-pub(crate) fn delete_default_route(batch: &mut Batch) {
-    route(batch, libc::RTM_DELROUTE, 0, None);
-}
-
-fn route(batch: &mut Batch, kind: u16, flags: u16, by: Option<(u32, Ipv6Addr)>) {
-    batch.push("set the default route of IPv6", kind, flags, |w| {
+    let what = "set the default route of IPv6";
+    batch.push(what, libc::RTM_NEWROUTE, REPLACE, |w| {
         let (table, origin) = (libc::RT_TABLE_MAIN, libc::RTPROT_BOOT);
         let scope = libc::RT_SCOPE_UNIVERSE;
         let family = libc::AF_INET6 as u8;
         w.raw(&[family, 0, 0, 0, table, origin, scope, libc::RTN_UNICAST]);
         w.raw(&[0; 4]);
         w.native_u32(libc::RTA_PRIORITY, METRIC);
-        if let Some((index, gateway)) = by {
-            w.attribute(libc::RTA_GATEWAY, &gateway.octets());
-            w.native_u32(libc::RTA_OIF, index);
-        }
+        w.attribute(libc::RTA_GATEWAY, &gateway.octets());
+        w.native_u32(libc::RTA_OIF, index);
     });
 }
 

@@ -11,7 +11,7 @@ mod subnet;
 
 use std::net::Ipv6Addr;
 
-pub(crate) use link::{default_route, delete_default_route};
+pub(crate) use link::default_route;
 pub(crate) use segment::{Segment6, give, raise};
 pub use subnet::{NoSubnet6, Subnet6};
 

@@ -10,6 +10,7 @@ use super::{Config6, Place6, link, setting};
 use crate::error::NetworkError;
 use crate::lock;
 use crate::network::Network;
+use crate::segment::Wish;
 use crate::subnet::Subnet;
 use sys::namespace::with_netns;
 use sys::netlink::{Batch, Socket};
@@ -34,13 +35,13 @@ impl Segment6 {
     /// Takes the address that is wanted, or the one with the number that `of` has in its own subnet.
     pub(crate) fn take(
         &self,
-        wanted: Option<Ipv6Addr>,
+        wanted: Wish,
         (of, within): (Ipv4Addr, Subnet),
     ) -> Result<Place6, NetworkError> {
         let mut addresses = lock(&self.addresses);
         let address = match wanted {
-            Some(address) => addresses.claim(address).map(|()| address)?,
-            None => addresses.take(of.to_bits() - within.base().to_bits())?,
+            Wish::This(address) => addresses.claim(address).map(|()| address)?,
+            Wish::Any | Wish::Nothing => addresses.take(of.to_bits() - within.base().to_bits())?,
         };
         Ok(Place6 {
             address,
@@ -58,12 +59,12 @@ impl Segment6 {
     }
 }
 
-/// Gives a bridge its address, and no other.
+/// Gives a bridge its address, and one that is the engine's `own` no other.
 pub(crate) fn raise(
     route: &mut Socket,
-    name: &str,
-    index: u32,
+    (name, index): (&str, u32),
     config: &Config6,
+    own: bool,
 ) -> Result<(), NetworkError> {
     setting::with_ipv6(name)?;
     let wanted = (config.gateway, config.subnet);
@@ -72,8 +73,8 @@ pub(crate) fn raise(
     for (owner, address, subnet) in link::list_addresses(route)? {
         match owner == index {
             true if (address, subnet) == wanted => is_there = true,
-            true => link::delete_address(&mut batch, index, address, subnet.prefix()),
-            false => {}
+            true if own => link::delete_address(&mut batch, index, address, subnet.prefix()),
+            _ => {}
         }
     }
     if !is_there {
@@ -110,7 +111,13 @@ impl Network {
     /// # Errors
     /// [`NetworkError::MissingFeature`] in a kernel without IPv6, [`NetworkError::Setting`].
     pub fn forward_ipv6(&self) -> Result<bool, NetworkError> {
-        setting::forward()
+        let links = crate::link::list(&mut lock(&self.route))?;
+        // Who is on a bridge, or has one, hears containers there.
+        let own = links
+            .iter()
+            .filter(|link| !link.is_bridge && link.master.is_none())
+            .filter(|link| !link.name.starts_with(&self.veth_prefix));
+        setting::forward(own.map(|link| link.name.as_str()))
     }
 
     /// Whether a network of the engine, or somebody else's link, has an address in this subnet already.

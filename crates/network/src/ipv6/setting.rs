@@ -22,18 +22,22 @@ pub(super) fn with_ipv6(link: &str) -> Result<(), NetworkError> {
 
 /// Has the host forward IPv6. Tells whether it did not before.
 ///
-/// A host that forwards takes no address from a router any more, unless told so (`accept_ra` of 2, ip-sysctl.rst): links
-/// that take theirs from one go on to do so.
-pub(crate) fn forward() -> Result<bool, NetworkError> {
+/// A host that forwards takes no address from a router any more, unless told so (`accept_ra` of 2, ip-sysctl.rst): of these
+/// links, those that take theirs from one go on to do so. Links may go meanwhile.
+pub(super) fn forward<'a>(links: impl Iterator<Item = &'a str>) -> Result<bool, NetworkError> {
     let all = format!("{CONF}/all/forwarding");
     if read(Path::new(&all)).is_some_and(|value| value != "0") {
         return Ok(false);
     }
-    let links = fs::read_dir(CONF).into_iter().flatten().flatten();
     for link in links {
-        let path = link.path().join("accept_ra");
-        if link.file_name() != "all" && read(&path).is_some_and(|value| value == "1") {
-            set(&path.to_string_lossy(), "2")?;
+        let path = format!("{CONF}/{link}/accept_ra");
+        if read(Path::new(&path)).is_some_and(|value| value == "1") {
+            match fs::write(&path, "2") {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(NetworkError::Setting { path, source });
+                }
+                _ => {}
+            }
         }
     }
     set(&all, "1")?;
@@ -47,7 +51,7 @@ fn read(path: &Path) -> Option<String> {
 fn set(path: &str, value: &str) -> Result<(), NetworkError> {
     match fs::write(path, value) {
         Ok(()) => Ok(()),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+        Err(source) if source.kind() == io::ErrorKind::NotFound && !Path::new(CONF).exists() => {
             Err(NetworkError::MissingFeature {
                 feature: "CONFIG_IPV6",
                 source,

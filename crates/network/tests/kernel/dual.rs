@@ -35,6 +35,7 @@ fn segment(id: &str, third: u8) -> SegmentConfig {
             range: subnet6,
             reserved: Vec::new(),
         }),
+        foreign: false,
     }
 }
 
@@ -95,7 +96,7 @@ fn plug(
         container: &ContainerId::random().unwrap(),
         interface: "eth0",
         address: None,
-        ipv6,
+        ipv6: ipv6.map_or(network::Wish::Any, network::Wish::This),
     };
     network.plug(netns.as_fd(), plug)
 }
@@ -108,7 +109,7 @@ fn member(network: &Network, id: &str) -> Member {
         .set_gateway(netns.as_fd(), Some(("eth0", way)))
         .unwrap();
     network
-        .set_ipv6_gateway(netns.as_fd(), Some(("eth0", way6)))
+        .set_ipv6_gateway(netns.as_fd(), ("eth0", way6))
         .unwrap();
     Member { netns, endpoint }
 }
