@@ -134,11 +134,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let upgrade = request.headers().contains_key(http::header::UPGRADE);
-    let agent = request.headers().get(http::header::USER_AGENT);
-    let careful = agent.is_some_and(|agent| {
-        let mut known = CAREFUL_CLIENTS.iter();
-        known.any(|name| agent.as_bytes().starts_with(name.as_bytes()))
-    });
+    let careful = is_careful(request.headers());
     match dispatch::dispatch(&context, &phase, request).await {
         Reply::Http(response) => {
             phase.answer(response.body().streams());
@@ -154,6 +150,15 @@ async fn answer(
             std::future::pending().await
         }
     }
+}
+
+/// Whether a request comes from a client that reads streams as they have to be read.
+pub(crate) fn is_careful(headers: &http::HeaderMap) -> bool {
+    let agent = headers.get(http::header::USER_AGENT);
+    agent.is_some_and(|agent| {
+        let mut known = CAREFUL_CLIENTS.iter();
+        known.any(|name| agent.as_bytes().starts_with(name.as_bytes()))
+    })
 }
 
 /// Writes the head of the answer and gives the socket away.

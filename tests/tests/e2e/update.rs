@@ -173,3 +173,55 @@ fn changes_that_can_not_be_are_refused_and_leave_all_as_it_was() {
         engine.d(&["rm", "-f", "cc"]).ok();
     });
 }
+
+/// In hierarchies of version 1 a container is in a group of its own only once it has a limit there: who comes later has to be
+/// in it, too.
+#[test]
+fn a_limit_that_came_later_holds_for_later_execs_and_runs() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let first = "while :; do sleep 0.1; done";
+        let run = [
+            "run",
+            "-d",
+            "--restart",
+            "always",
+            "--name",
+            "cc",
+            "busybox",
+        ];
+        engine.d(&[&run[..], &["sh", "-c", first]].concat()).ok();
+        let told = |args: &[&str]| {
+            let cpus = ["grep", "Cpus_allowed_list", "/proc/self/status"];
+            let done = engine.d(&[&["exec"], args, &["cc"], &cpus].concat()).ok();
+            done.text().rsplit('\t').next().unwrap().to_owned()
+        };
+        let before = told(&[]);
+        for cpus in ["0", "1", "0"] {
+            engine.d(&["update", "--cpuset-cpus", cpus, "cc"]).ok();
+            assert_eq!(told(&[]), cpus);
+            let main = ["exec", "cc", "grep", "Cpus_allowed_list", "/proc/1/status"];
+            assert!(engine.d(&main).ok().text().ends_with(cpus));
+        }
+        assert_ne!(before, "0", "this test needs two processors");
+        // The next run by the restart policy.
+        let starts = ["inspect", "-f", "{{.RestartCount}} {{.State.Status}}", "cc"];
+        engine.sandbox().kill(
+            engine
+                .sandbox()
+                .processes()
+                .iter()
+                .find(|one| one.command.ends_with(first))
+                .unwrap()
+                .pid,
+            "KILL",
+        );
+        eventually("it runs again", SOON, || {
+            (engine.d(&starts).ok().text() == "1 running").then_some(())
+        });
+        assert_eq!(told(&[]), "0");
+        let main = ["exec", "cc", "grep", "Cpus_allowed_list", "/proc/1/status"];
+        assert!(engine.d(&main).ok().text().ends_with('0'));
+        engine.d(&["rm", "-f", "cc"]).ok();
+    });
+}

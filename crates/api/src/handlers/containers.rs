@@ -1,6 +1,7 @@
 //! Containers.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use http::StatusCode;
 
 use super::{Handled, terminal_size};
 use crate::call::{Call, parse_object};
+use crate::connection::is_careful;
 use crate::failure::Failure;
 use crate::reply::{self, Hijack, JSON, MULTIPLEXED_STREAM, RAW_STREAM, Reply};
 use crate::shape::{self, Kind, request};
@@ -267,7 +269,18 @@ pub(crate) async fn wait(call: Call) -> Handled {
             )));
         }
     };
+    let listened = call.engine().listened(call.name());
     let handle = call.engine().wait(call.name(), condition).await?;
+    let handle: WaitHandle = match (is_careful(&call.headers), listened) {
+        (false, Some(listened)) => Box::pin(async move {
+            let ended = handle.await;
+            if listened.load(Ordering::Relaxed) {
+                tokio::time::sleep(LAST_WORDS).await;
+            }
+            ended
+        }),
+        _ => handle,
+    };
     if call.version < Version(30) {
         return shape::json(StatusCode::OK, Kind::Wait, call.version, &handle.await?);
     }
@@ -279,6 +292,10 @@ pub(crate) async fn wait(call: Call) -> Handled {
         },
     ))
 }
+
+/// Who reads output at one connection and waits at another gets the last output first, if he looks at both at once (as Node
+/// does, in no order): so long after it comes the end to clients that are not known to sort that out.
+const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// A wait whose answer has begun.
 struct Waiting {

@@ -5,6 +5,7 @@
 //! delivered their socket yet: the first byte of output finds its reader.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -188,6 +189,7 @@ impl Engine {
             )));
         }
         self.tell_later(container.event("attach", &[]));
+        container.listened.store(true, Ordering::Relaxed);
         let engine = self.clone();
         let tty = container.spec.config.tty;
         let up = container.run().status.is_up();

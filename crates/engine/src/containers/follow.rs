@@ -358,6 +358,7 @@ impl Follower {
             self.greeting = Some(greeting);
             self.connected = true;
             self.tell_policy();
+            self.release_ports();
             if std::mem::take(&mut self.survey) {
                 self.survey_execs();
             }
@@ -379,6 +380,17 @@ impl Follower {
             if restart_policy(self.container.run().host(&self.container.spec)) == policy {
                 return;
             }
+        }
+    }
+
+    /// Has the shim let go of ports that it was given by a daemon which died before it wrote down that they are published.
+    fn release_ports(&self) {
+        let run = self.container.run();
+        let host = &self.container.spec.host;
+        let bindings = host.port_bindings.as_ref();
+        let may_have = host.publish_all_ports || bindings.is_some_and(|all| !all.is_empty());
+        if may_have && run.published.is_empty() && run.parked.is_empty() {
+            self.link.tell(&Request::Hold);
         }
     }
 

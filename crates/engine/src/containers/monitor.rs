@@ -306,13 +306,14 @@ impl Engine {
             told.push(container.event("stop", &[]));
         }
         self.release_volumes_of(container).await;
-        let code = exit.code;
+        let (code, sequence) = (exit.code, exit.sequence);
         if container.spec.host.auto_remove && !container.keep.load(Ordering::Relaxed) {
             container
                 .progress
                 .send_modify(|progress| progress.exit_code = code);
             container.tickets.take();
             self.bury(container, true, Some(told)).await?;
+            acknowledge(link, sequence);
             return Ok(true);
         }
         let id = container.id().to_string();
@@ -348,6 +349,7 @@ impl Engine {
             progress.up = false;
             progress.between_runs = false;
         });
+        acknowledge(link, sequence);
         Ok(true)
     }
 
@@ -488,5 +490,12 @@ impl Engine {
                 tracing::warn!(%error, container = container.id().short(), "a restart failed");
             }
         });
+    }
+}
+
+/// Tells the shim that an end shows: its clients hear of it now.
+fn acknowledge(link: Option<&Arc<Link>>, sequence: u64) {
+    if let (Some(link), true) = (link, sequence != 0) {
+        link.tell(&Request::Acknowledge { sequence });
     }
 }

@@ -1,5 +1,7 @@
 //! Other limits and another restart policy for a container that exists.
 
+use std::os::fd::AsFd;
+
 use api_types::{HostConfig, UpdateResponse};
 use runtime::cgroup::Resources;
 use shim::protocol::Request;
@@ -96,7 +98,10 @@ impl Engine {
         }
         let mut after = merge(before, asked);
         let host = &self.inner().host;
+        // As docker: against the limit it is only held where both are asked for.
+        let reservation = std::mem::take(&mut after.memory_reservation);
         limits::check(&mut after, host.processors, &host.online)?;
+        after.memory_reservation = reservation;
         block_io::check(&after)?;
         policy::check_restart(&mut after)?;
         let warnings = match limits::asks_what_is_rare(asked) {
@@ -132,19 +137,34 @@ impl Engine {
         }
     }
 
+    /// What runs in the container gets the limits, and what will: in a hierarchy of version 1 in which the container had no
+    /// group of its own there is one now, which later processes have to enter.
     async fn set_limits(&self, container: &Container, resources: Resources) -> Result<()> {
         let id = container.id().to_string();
         let group = self.group_place(container);
-        self.blocking("update", move |engine| {
-            let set = engine
-                .group_at(&group)
-                .and_then(|group| Ok(group.set(&resources)?));
-            set.map_err(|error| EngineError::Update {
-                id,
-                why: error.to_string(),
+        let (tasks, unified) = self
+            .blocking("update", move |engine| {
+                let set = engine.group_at(&group).and_then(|group| {
+                    group.set(&resources)?;
+                    Ok(group.entry_fds()?)
+                });
+                set.map_err(|error| EngineError::Update {
+                    id,
+                    why: error.to_string(),
+                })
             })
-        })
-        .await
+            .await?;
+        let request = Request::Enter {
+            unified: unified.is_some(),
+        };
+        let entries: Vec<_> = tasks.iter().chain(&unified).map(AsFd::as_fd).collect();
+        match container.live_link()?.ask(&request, &entries).await {
+            Err(error) if container.live_link().is_ok() => {
+                tracing::warn!(%error, container = container.id().short(), "what a container executes from now on may be without a limit that it was given");
+                Ok(())
+            }
+            told => told.map(|_| ()),
+        }
     }
 }
 

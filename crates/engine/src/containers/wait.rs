@@ -1,5 +1,8 @@
 //! Waiting for an end.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use api_types::{Event, WaitResponse};
 use types::ContainerId;
 
@@ -14,6 +17,12 @@ use crate::store::rows;
 const MEMORY: i64 = 600 * 1_000_000_000;
 
 impl Engine {
+    /// Tells, now and later, whether anybody was ever attached to a container's output.
+    pub fn listened(&self, id: &str) -> Option<Arc<AtomicBool>> {
+        let container = self.registry().find(id).ok()?;
+        Some(Arc::clone(&container.listened))
+    }
+
     /// Subscribes to a container's end before it returns: nothing that happens later is missed.
     pub async fn wait(&self, id: &str, condition: WaitCondition) -> Result<WaitHandle> {
         let container = match self.registry().find(id) {

@@ -17,8 +17,8 @@ use program::program;
 pub(crate) use title::Title;
 
 use crate::plan::{
-    COPY_UP, Device, ExecPlan, FdSlot, MountEntry, MountKind, NsMode, Plan, PlanError, RootChange,
-    RootSource, TargetKind, TimeOffset, attr,
+    COPY_UP, CgroupEntry, Device, ExecPlan, FdSlot, MountEntry, MountKind, NsMode, Plan, PlanError,
+    RootChange, RootSource, TargetKind, TimeOffset, attr,
 };
 use crate::procfs::{self, Relation};
 
@@ -112,6 +112,11 @@ pub(crate) struct Filesystem {
 }
 
 impl Prepared {
+    /// Has processes from now on enter these control groups.
+    pub fn set_cgroup(&mut self, entry: CgroupEntry) {
+        self.plan.cgroup = entry;
+    }
+
     /// Checks a plan and makes it ready.
     ///
     /// # Errors

@@ -71,6 +71,7 @@ pub(crate) mod kind {
     pub(crate) const SUSPEND_HEALTH: u16 = 30;
     pub(crate) const FOLLOW_EXEC: u16 = 31;
     pub(crate) const HOLD: u16 = 32;
+    pub(crate) const ENTER: u16 = 33;
 }
 
 /// What stands before the fields of a message.

@@ -78,9 +78,15 @@ pub enum Request {
     SetHealth(Option<Box<Health>>),
     /// Whether to hold the health check, because the container is frozen.
     SuspendHealth(bool),
-    /// Keep the descriptors that come with it (reservations of ports) for as long as those of the launch that nothing
-    /// names. Since minor version 2.
+    /// Keep the descriptors that come with it (reservations of ports) until the container has exited for good, in place of
+    /// those of the request before. Since minor version 2.
     Hold,
+    /// Have processes from now on enter these control groups: of each version 1 group the file `tasks`, and last, if
+    /// `unified`, the folder of the version 2 group. Since minor version 2.
+    Enter {
+        /// Whether the last descriptor is the version 2 group's.
+        unified: bool,
+    },
     /// Tell everything about the container.
     Status,
     /// The daemon has kept all events up to this one.
@@ -148,6 +154,7 @@ impl Request {
             Request::SetHealth(_) => kind::SET_HEALTH,
             Request::SuspendHealth(_) => kind::SUSPEND_HEALTH,
             Request::Hold => kind::HOLD,
+            Request::Enter { .. } => kind::ENTER,
             Request::Status => kind::STATUS,
             Request::Acknowledge { .. } => kind::ACKNOWLEDGE,
             Request::Release => kind::RELEASE,
@@ -168,7 +175,9 @@ impl Request {
                 write_id(&mut w, exec.as_ref());
                 w.number(2, u64::from(*signal));
             }
-            Request::StopIntent(wanted) | Request::SuspendHealth(wanted) => w.flag(2, *wanted),
+            Request::StopIntent(set)
+            | Request::SuspendHealth(set)
+            | Request::Enter { unified: set } => w.flag(2, *set),
             Request::Stop(stop) => {
                 w.optional(2, stop.signal.map(u64::from));
                 w.optional(3, stop.grace);
@@ -236,6 +245,9 @@ impl Request {
             kind::SET_HEALTH => Request::SetHealth(read_health(body)?),
             kind::SUSPEND_HEALTH => Request::SuspendHealth(Small::read(body)?.first == Some(1)),
             kind::HOLD => Request::Hold,
+            kind::ENTER => Request::Enter {
+                unified: Small::read(body)?.first == Some(1),
+            },
             kind::STATUS => Request::Status,
             kind::ACKNOWLEDGE => Request::Acknowledge {
                 sequence: Small::read(body)?.first.unwrap_or(0),

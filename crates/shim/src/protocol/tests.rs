@@ -120,6 +120,8 @@ fn requests() -> Vec<Request> {
         Request::SetHealth(None),
         Request::SuspendHealth(true),
         Request::Hold,
+        Request::Enter { unified: true },
+        Request::Enter { unified: false },
         Request::Status,
         Request::Acknowledge { sequence: u64::MAX },
         Request::Release,

@@ -8,7 +8,7 @@ use runtime::plan::NsMode;
 
 use super::mounts::mount_slots;
 use super::session::Ended;
-use super::{Role, Run, Supervisor};
+use super::{FAREWELL, Farewell, Role, Run, Supervisor};
 use crate::clock;
 use crate::protocol::{EventKind, LastExit, Phase, RestartOutlook};
 
@@ -71,6 +71,9 @@ impl Supervisor {
         for number in complete {
             self.complete(number);
         }
+        if self.daemons.is_empty() {
+            self.part(|_| true);
+        }
         self.sessions
             .retain(|entry| !entry.told || !entry.session.is_empty());
     }
@@ -87,8 +90,16 @@ impl Supervisor {
         let Some(ended) = entry.session.ended() else {
             return;
         };
+        let mut farewell = None;
         match &entry.role {
-            Role::Main => self.exited(ended),
+            Role::Main => {
+                let has_clients = entry.session.attached() > 0;
+                let sequence = self.exited(ended);
+                farewell = has_clients.then(|| Farewell {
+                    sequence,
+                    until: Instant::now() + FAREWELL,
+                });
+            }
             Role::Exec(id) => {
                 let kind = EventKind::ExecExited {
                     id: id.clone(),
@@ -107,12 +118,25 @@ impl Supervisor {
             .iter_mut()
             .find(|entry| entry.session.number == number)
         {
-            entry.session.finish(&self.poll);
+            match farewell {
+                Some(_) => entry.farewell = farewell,
+                None => entry.session.finish(&self.poll),
+            }
         }
     }
 
-    /// The container's process has ended and its output is out.
-    fn exited(&mut self, ended: Ended) {
+    /// Lets the clients of ended sessions go whose farewell is such.
+    pub(super) fn part(&mut self, is_due: impl Fn(&Farewell) -> bool) {
+        for entry in &mut self.sessions {
+            if entry.farewell.as_ref().is_some_and(&is_due) {
+                entry.farewell = None;
+                entry.session.finish(&self.poll);
+            }
+        }
+    }
+
+    /// The container's process has ended and its output is out. Gives the number of the event.
+    fn exited(&mut self, ended: Ended) -> u64 {
         if let Some(log) = &mut self.log {
             log.finish();
         }
@@ -167,12 +191,15 @@ impl Supervisor {
                 restart,
             },
         );
+        let sequence = event.sequence;
         self.daemons.tell(event);
+        sequence
     }
 
     /// Gives back what is held for a container that will not be started again: ports are free before anybody is
     /// told of its end. Only the mounts stay until the daemon allows their dear undoing.
     pub(super) fn let_go(&mut self) {
+        self.held.clear();
         let mounts = mount_slots(self.prepared.plan());
         let held = std::mem::take(&mut self.fds).into_iter().enumerate();
         self.fds = held

@@ -18,7 +18,7 @@ mod starts;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use runtime::Prepared;
 use runtime::plan::Plan;
@@ -60,7 +60,20 @@ struct Entry {
     role: Role,
     session: Session,
     told: bool,
+    /// What its clients wait for before they hear of the end: a daemon that shows it.
+    farewell: Option<Farewell>,
 }
+
+/// A client that reads to the end, and then asks a daemon what became of the container, shall hear it: the daemon says when
+/// it has the event down. One that does not say so in time is not waited for.
+#[derive(Debug, Clone, Copy)]
+struct Farewell {
+    sequence: u64,
+    until: Instant,
+}
+
+/// How long a daemon may take for that.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// The present run of the container.
 #[derive(Debug, Default)]
@@ -78,6 +91,10 @@ struct Supervisor {
     config: Config,
     prepared: Prepared,
     fds: Vec<OwnedFd>,
+    /// Where among them those of control groups are that came after the launch.
+    entered_at: Option<usize>,
+    /// What came after the launch and nothing names.
+    held: Vec<OwnedFd>,
     /// The mounts for later starts, if there may be any.
     mounts: Option<Mounts>,
     cgroups: Vec<OwnedFd>,
@@ -242,6 +259,8 @@ impl Supervisor {
             journal,
             log,
             lost_told: 0,
+            held: Vec::new(),
+            entered_at: None,
             buffer: ready.buffer,
             phase: Phase::Starting,
             births: Vec::new(),
@@ -395,9 +414,14 @@ impl Supervisor {
             .sessions
             .iter()
             .filter_map(|entry| entry.session.deadline());
+        let farewells = self
+            .sessions
+            .iter()
+            .filter_map(|entry| entry.farewell.map(|farewell| farewell.until));
         let log = self.log.as_ref().and_then(JsonFile::held_until);
         let health = self.health.as_ref().and_then(Monitor::deadline);
         sessions
+            .chain(farewells)
             .chain(log)
             .chain(health)
             .chain(self.restart_at)
@@ -417,6 +441,7 @@ impl Supervisor {
                 entry.session.expire(&self.poll, now);
             }
         }
+        self.part(|farewell| farewell.until <= now);
         if let Some(log) = &mut self.log
             && log.held_until().is_some_and(|at| at <= now)
         {

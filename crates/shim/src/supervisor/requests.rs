@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use runtime::plan::{CgroupEntry, FdSlot};
 use types::ContainerId;
 
 use super::birth::{self, Birth, Shape};
@@ -13,8 +14,7 @@ use super::starts::{Asker, Purpose};
 use super::{Entry, Role, Supervisor, invalid, system};
 use crate::protocol::transport::Packet;
 use crate::protocol::{
-    Attachment, DESCRIPTOR_LIMIT, Exec, ExecStatus, Phase, Refusal, Reply, Request, Status,
-    StopRequest,
+    Attachment, Exec, ExecStatus, Phase, Refusal, Reply, Request, Status, StopRequest,
 };
 
 impl Supervisor {
@@ -73,7 +73,11 @@ impl Supervisor {
             Request::SetHealth(health) => self.set_health(health.map(|health| *health)),
             Request::SuspendHealth(suspended) => self.suspend_health(suspended),
             Request::Hold => self.hold(descriptors)?,
-            Request::Acknowledge { sequence } => self.journal.acknowledge(sequence),
+            Request::Enter { unified } => self.enter(descriptors, unified)?,
+            Request::Acknowledge { sequence } => {
+                self.journal.acknowledge(sequence);
+                self.part(|farewell| farewell.sequence <= sequence);
+            }
             Request::Release => self.release()?,
         }
         Ok(Some(Reply::Done))
@@ -121,15 +125,32 @@ impl Supervisor {
         }
     }
 
-    /// Behind those of the launch, whose places the plan names.
     fn hold(&mut self, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
+        if self.phase == Phase::Exited && !descriptors.is_empty() {
+            return Err(Refusal::NotRunning);
+        }
+        self.held = descriptors;
+        Ok(())
+    }
+
+    /// They go behind the descriptors of the launch, in place of those that did so before.
+    fn enter(&mut self, descriptors: Vec<OwnedFd>, unified: bool) -> Result<(), Refusal> {
         if self.phase == Phase::Exited {
             return Err(Refusal::NotRunning);
         }
-        if self.fds.len() + descriptors.len() > DESCRIPTOR_LIMIT {
-            return Err(invalid("more descriptors than are held"));
-        }
+        let first = *self.entered_at.get_or_insert(self.fds.len());
+        self.fds.truncate(first);
         self.fds.extend(descriptors);
+        let slot = |at| {
+            u16::try_from(at)
+                .map(FdSlot)
+                .map_err(|_| invalid("too many descriptors"))
+        };
+        let mut dirs = (first..self.fds.len())
+            .map(slot)
+            .collect::<Result<Vec<_>, _>>()?;
+        let unified = if unified { dirs.pop() } else { None };
+        self.prepared.set_cgroup(CgroupEntry { dirs, unified });
         Ok(())
     }
 
@@ -226,8 +247,10 @@ impl Supervisor {
             return Err(invalid("the container has not exited for good"));
         }
         self.released = true;
+        self.part(|_| true);
         // Clients that have not read everything yet are served on, without the container's files.
         self.fds.clear();
+        self.held.clear();
         self.mounts = None;
         self.mount_namespace = None;
         Ok(())

@@ -337,6 +337,7 @@ impl Supervisor {
             role,
             session,
             told: false,
+            farewell: None,
         });
         number
     }
