@@ -23,6 +23,7 @@ mod link;
 mod names;
 mod network;
 mod nft;
+mod plug;
 mod port;
 mod publish;
 mod recover;
@@ -42,10 +43,11 @@ pub use ipv6::{Config6, NoSubnet6, Place6, Subnet6};
 pub use names::{RESOLVER, listen_for_names};
 pub use network::{Attached, NetConfig, Network, Notes};
 pub use nft::DroppingChain;
+pub use plug::{Plug, Wish};
 pub use port::{Binding, HostPort, PortMapping, Protocol, ProtocolError, Published};
 pub use recover::{Live, Stranded};
 pub use sandbox::{Sandbox, loopback_only};
-pub use segment::{Plug, SegmentConfig, Wish};
+pub use segment::SegmentConfig;
 pub use subnet::{HostAddress, HostAddressError, Pool, Pools, Subnet};
 
 /// Takes a lock. What is behind locks here is right after each statement, so a thread that panicked

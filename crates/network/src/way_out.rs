@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::error::NetworkError;
 use crate::network::Network;
-use crate::segment::{index_inside, inside};
+use crate::plug::{index_inside, inside};
 use crate::{ipv6, link};
 use sys::netlink::Batch;
 

@@ -10,7 +10,7 @@ use super::{Config6, Place6, link, setting};
 use crate::error::NetworkError;
 use crate::lock;
 use crate::network::Network;
-use crate::segment::Wish;
+use crate::plug::Wish;
 use crate::subnet::Subnet;
 use sys::namespace::with_netns;
 use sys::netlink::{Batch, Socket};
