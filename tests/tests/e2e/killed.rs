@@ -18,6 +18,11 @@ fn start_killed_in_steps() {
 }
 
 #[test]
+fn connect_killed_in_steps() {
+    strike(&strike::CONNECTION, 2, 7);
+}
+
+#[test]
 fn stop_killed_in_steps() {
     strike(&strike::END, 1, 7);
 }

@@ -18,6 +18,11 @@ fn start_is_killed_before_each_call() {
 }
 
 #[test]
+fn connect_is_killed_before_each_call() {
+    strike(&strike::CONNECTION, 1, 1);
+}
+
+#[test]
 fn stop_is_killed_before_each_call() {
     strike(&strike::END, 1, 1);
 }

@@ -198,6 +198,50 @@ pub const BEGIN: Case = Case {
     },
 };
 
+/// On a network without a way out, where its port is nobody's.
+fn inside(engine: &Engine) {
+    for (name, internal) in [("back", true), ("front", false)] {
+        let body = format!(r#"{{"Name": "{name}", "Internal": {internal}}}"#);
+        must(engine, "POST", "/networks/create", &body, &[201]);
+    }
+    let body = BODY.replacen(
+        r#""HostConfig": {"#,
+        r#""HostConfig": {"NetworkMode": "back", "#,
+        1,
+    );
+    must(engine, "POST", MAKE, &body, &[201]);
+    must(engine, "POST", START, "", &[204]);
+}
+
+const CONNECT: &str = "/networks/front/connect";
+const WHOM: &str = r#"{"Container": "web"}"#;
+
+/// POST /networks/front/connect, which publishes the port.
+pub const CONNECTION: Case = Case {
+    busybox: true,
+    beside: |_| None,
+    prepare: inside,
+    act: |engine| tell(engine, "POST", CONNECT, WHOM, &[200]),
+    check: |engine, told| {
+        let container = inspect(engine).expect("it was created");
+        assert!(agrees(engine, &container));
+        let is_connected = !container["NetworkSettings"]["Networks"]["front"].is_null();
+        assert!(is_connected || !told, "a connection is lost");
+        if !is_connected {
+            must(engine, "POST", CONNECT, WHOM, &[200]);
+        }
+        let ports = &inspect(engine).expect("it runs")["NetworkSettings"]["Ports"];
+        assert_eq!(ports["80/tcp"][0]["HostPort"], "8080");
+        must(engine, "DELETE", "/containers/web?v=1&force=1", "", &[204]);
+        // Whatever was held of it is free.
+        running(engine);
+        lives_and_goes(engine);
+        for path in ["/networks/front", "/networks/back"] {
+            must(engine, "DELETE", path, "", &[204]);
+        }
+    },
+};
+
 /// POST /containers/web/stop
 pub const END: Case = Case {
     busybox: true,
