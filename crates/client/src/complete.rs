@@ -319,6 +319,7 @@ mod tests {
     fn has(line: &str, word: &str) -> bool {
         match ask(line) {
             Wanted::Words(all) => all.iter().any(|(known, _)| known == word),
+            Wanted::Commands => top().iter().any(|(known, _)| known == word),
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -336,7 +337,10 @@ mod tests {
         );
         assert!(has("-H x ps --", "--all"));
         assert!(has("run --restart ", "always") && has("-l ", "debug"));
-        assert_eq!(ask("nosuch "), Wanted::Words(Vec::new()));
+        assert_eq!(
+            ask("nosuch "),
+            Wanted::Plugin("nosuch".to_owned(), Vec::new())
+        );
         assert_eq!(ask("run --nosuch "), Wanted::Nothing);
     }
 
