@@ -362,3 +362,27 @@ fn a_daemon_that_is_killed_in_the_middle_of_a_copy_leaves_nothing() {
         }
     });
 }
+
+/// Neither client may make of a file, which nobody named, a link to itself.
+#[test]
+fn a_link_that_comes_out_takes_the_place_of_a_link() {
+    Engine::run(|engine| {
+        engine.load_busybox();
+        let folder = engine.folder();
+        let (precious, place) = (folder.join("precious"), folder.join("place"));
+        fs::write(&precious, "kept").unwrap();
+        let script = format!("ln -s {} /link", precious.display());
+        let run = ["run", "--name", "box", "busybox", "sh", "-c", &script];
+        engine.d(&run).ok();
+        for target in [&precious, &folder.join("nowhere")] {
+            let _ = fs::remove_file(&place);
+            std::os::unix::fs::symlink(target, &place).unwrap();
+            engine.w(&["cp", "box:/link", place.to_str().unwrap()]).ok();
+            assert_eq!(fs::read_link(&place).unwrap(), precious);
+            assert!(fs::symlink_metadata(&precious).unwrap().is_file());
+            assert_eq!(fs::read_to_string(&precious).unwrap(), "kept");
+            assert!(!folder.join("nowhere").exists());
+        }
+        engine.d(&["rm", "box"]).ok();
+    });
+}

@@ -140,8 +140,16 @@ impl How<'_> {
             let mut out = io::stdout().lock();
             return pass(&mut answer, &mut out).map(|()| 0);
         }
-        let folder = stat_of(&answer)?.mode & PathStat::FOLDER != 0;
-        let target = Target::find(&shown)?;
+        let stat = stat_of(&answer)?;
+        let folder = stat.mode & PathStat::FOLDER != 0;
+        let target = match Target::find(&shown)? {
+            // A link takes the place of a link, and not of what that leads to: that would become a link to itself.
+            found if stat.mode & PathStat::LINK != 0 && found.folder != Some(true) => Target {
+                path: shown.clone(),
+                ..found
+            },
+            found => found,
+        };
         let base = split(&path).1;
         let named = rebase.unwrap_or_else(|| base.clone());
         let (into, name) = target.place(folder, &named)?;
