@@ -99,6 +99,15 @@ fn serve(mut client: TcpStream, config: Arc<ServerConfig>, socket: &Path) -> io:
         while tls.wants_write() {
             tls.write_tls(&mut client)?;
         }
+        // The first of it may have come with the end of the handshake.
+        while more {
+            match tls.reader().read(&mut buffer) {
+                Ok(0) => more = false,
+                Ok(number) => pending.extend_from_slice(&buffer[..number]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
         if !more && pending.is_empty() && !told {
             engine.shutdown(std::net::Shutdown::Write)?;
             told = true;
@@ -117,17 +126,6 @@ fn serve(mut client: TcpStream, config: Arc<ServerConfig>, socket: &Path) -> io:
         if from_client {
             more = tls.read_tls(&mut client)? > 0;
             tls.process_new_packets().map_err(io::Error::other)?;
-            loop {
-                match tls.reader().read(&mut buffer) {
-                    Ok(0) => {
-                        more = false;
-                        break;
-                    }
-                    Ok(number) => pending.extend_from_slice(&buffer[..number]),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
         }
         if from_engine {
             if !pending.is_empty() {

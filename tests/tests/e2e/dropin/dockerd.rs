@@ -98,7 +98,7 @@ fn docker_containers(engine: &Engine, more: &[&str]) {
     // The client tells the size when the program runs already.
     terminal.send("tty; until stty size 2>/dev/null | grep '30 100'; do sleep 0.1; done\n");
     terminal.expect("/dev/pts/0\r\n30 100\r\n");
-    terminal.resize(44, 123);
+    resize(&mut terminal);
     terminal.send("until stty size | grep '44 123'; do sleep 0.1; done; exit 5\n");
     terminal.expect("44 123\r\n");
     assert_eq!(terminal.finish().0, 5);
@@ -184,6 +184,15 @@ fn a_days_flags(engine: &Engine) {
     assert_eq!(told.ok().stdout, "1\nmounted\nkmsg\n");
 }
 
+/// Docker's client tells the first size before it listens to signals: one that comes between is lost.
+fn resize(terminal: &mut testkit::Terminal) {
+    terminal.resize(44, 123);
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(100));
+        terminal.signal(28);
+    }
+}
+
 /// What other containers see of one, and how containers end.
 fn states(engine: &Engine) {
     let d = |words: &[&str]| engine.d(words);
@@ -238,8 +247,7 @@ fn states(engine: &Engine) {
     terminal.expect("/ # ");
     terminal.send("until stty size 2>/dev/null | grep '30 100'; do sleep 0.1; done\n");
     terminal.expect("30 100\r\n");
-    terminal.resize(44, 123);
-    terminal.signal(28);
+    resize(&mut terminal);
     terminal.send("until stty size | grep '44 123'; do sleep 0.1; done; exit 6\n");
     terminal.expect("44 123\r\n");
     assert_eq!(terminal.finish().0, 6);
